@@ -1,0 +1,20 @@
+//! The engine of one core: a sans-IO, deterministic state machine.
+//!
+//! It owns spaces outright (rows, graph, log) and knows no socket, file, clock or thread: inputs are
+//! `handle_*` calls that carry the time, outputs are polled. The runtime (`engram`) feeds it from io_uring,
+//! the simulator (`engram-sim`) from a seed.
+//!
+//! Modules stand in reading order, leaves first; each imports only from those above it.
+
+pub mod ids;
+pub mod limits;
+pub mod settings;
+pub mod vector;
+pub mod graph;
+pub mod log;
+pub mod message;
+pub mod admission;
+pub mod session;
+pub mod space;
+pub mod recall;
+pub mod shard;

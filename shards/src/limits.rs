@@ -1,0 +1,65 @@
+//! Every bound of the engine, with its unit last in the name and the reason beside it.
+
+/// A batch starts and ends on this boundary, so that no write touches a sector that holds an acked record.
+pub const LOG_BLOCK_BYTES: u32 = 4096;
+/// A segment's file: large enough that creating one is rare, small enough to be read whole at a restart.
+pub const LOG_SEGMENT_BYTES: u32 = 64 << 20;
+/// A commit starts once this many records wait …
+pub const LOG_COMMIT_RECORDS_MIN: u32 = 32;
+/// … or this many bytes …
+pub const LOG_COMMIT_BYTES_MIN: u32 = 256 << 10;
+/// … or once its first record has waited this long.
+pub const LOG_COMMIT_WAIT_MICROS: u64 = 500;
+/// The most records one commit covers; bounds the time that an ack waits behind others.
+pub const LOG_COMMIT_RECORDS_MAX: u32 = 500;
+/// The most bytes one commit covers; more waits for the next.
+pub const LOG_COMMIT_BYTES_MAX: u32 = 4 << 20;
+/// Longest record body: the wire's 4 MiB message cannot make a longer one, and it fits one commit.
+pub const RECORD_BODY_BYTES_MAX: u32 = 1 << 20;
+
+/// Smallest and largest dimension of a space.
+pub const DIMENSION_MIN: u16 = 8;
+/// See [`DIMENSION_MIN`].
+pub const DIMENSION_MAX: u16 = 4096;
+/// Shortest and longest name of a space, in bytes.
+pub const SPACE_NAME_BYTES_MIN: usize = 3;
+/// See [`SPACE_NAME_BYTES_MIN`].
+pub const SPACE_NAME_BYTES_MAX: usize = 64;
+/// Longest memory id, in bytes.
+pub const ID_BYTES_MAX: usize = 256;
+/// Longest `what`, in bytes.
+pub const WHAT_BYTES_MAX: usize = 64 << 10;
+/// Longest `where`, `why` and `how`, in bytes each.
+pub const NOTE_BYTES_MAX: usize = 4 << 10;
+/// Most entries of `who` (and of tags, and of metadata), …
+pub const WHO_ENTRIES_MAX: usize = 64;
+/// … and the longest of them, in bytes.
+pub const WHO_BYTES_MAX: usize = 256;
+
+/// Neighbours a row chooses, and slots on the upper layers.
+pub const GRAPH_LINKS: usize = 16;
+/// Slots on the bottom layer.
+pub const GRAPH_LINKS_BOTTOM: usize = 2 * GRAPH_LINKS;
+/// Search width while a row is inserted.
+pub const GRAPH_WIDTH_INSERT: u32 = 64;
+/// Search width of a recall that names none.
+pub const GRAPH_WIDTH_RECALL: u32 = 128;
+
+/// Most results of one recall.
+pub const RECALL_RESULTS_MAX: u32 = 1_000;
+/// Recalls that may wait on one shard; a further one is refused, so that their memory is bounded.
+pub const RECALLS_WAITING_MAX: usize = 1_024;
+
+/// Observations admitted and not yet in the graph, by default, of one shard.
+pub const CAPACITY_DEFAULT: u32 = 100_000;
+/// Distances that one grant of background work covers, at most: about 500 µs of one core.
+pub const WORK_DISTANCES_MAX: u32 = 8_000;
+
+/// A session can be resumed until this long after its last record.
+pub const SESSION_RESUME_MICROS: u64 = 24 * 3_600 * 1_000_000;
+
+const _: () = assert!(LOG_SEGMENT_BYTES % LOG_BLOCK_BYTES == 0);
+const _: () = assert!(LOG_COMMIT_BYTES_MAX + LOG_BLOCK_BYTES < LOG_SEGMENT_BYTES);
+const _: () = assert!(RECORD_BODY_BYTES_MAX < LOG_COMMIT_BYTES_MAX);
+const _: () = assert!(LOG_COMMIT_BYTES_MIN <= LOG_COMMIT_BYTES_MAX);
+const _: () = assert!(LOG_COMMIT_RECORDS_MIN <= LOG_COMMIT_RECORDS_MAX);

@@ -1,0 +1,364 @@
+//! What crosses between a connection's core and a shard: a closed set of requests and replies.
+//!
+//! The connection's core has done all work that needs no ownership (validated, quantised, encoded, checksummed);
+//! the shard only appends, inserts and searches. Each variant says what its loss would mean.
+
+use crate::ids::{Generation, SessionEpoch, SessionId, SpaceKey, StripeKey, Time};
+use crate::log::record::Body;
+use crate::settings::SpaceSettings;
+use crate::vector::codes::Codes;
+
+/// Where replies go. The engine only hands it back; the runtime packs core and port into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin(pub u64);
+
+/// What a connection's core knows of a space, so as to validate and encode for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpaceDescription {
+    /// The space's key.
+    pub key: SpaceKey,
+    /// Its settings.
+    pub settings: SpaceSettings,
+}
+
+/// What to do where the space to be made is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfExists {
+    /// Take it as it is (a first init or Remember).
+    Take,
+    /// Refuse unless its settings are the same (an explicit creation).
+    MustBeSame,
+}
+
+/// Priority lane of an observation. Order holds within a session, whatever its lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Refused only when the shard is full.
+    High,
+    /// Refused from 90 % of the shard's capacity.
+    Normal,
+    /// Refused from 80 %.
+    Low,
+}
+
+/// One observation on its way into a stripe. Takes one credit of its lane.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// The stripe that owns it.
+    pub stripe: StripeKey,
+    /// The session, or `SessionId::NONE` (then `sequence` is a number the caller knows it by, no session's).
+    pub session: SessionId,
+    /// The attachment of the session that sends it; an older one is refused with `Refusal::Fenced`.
+    pub epoch: SessionEpoch,
+    /// Its number in the session, rising within a stripe (without gaps over all stripes).
+    pub sequence: u64,
+    /// `FolderSecret::memory_hash` of its id.
+    pub memory_hash: u64,
+    /// When its last byte was received.
+    pub received_at: Time,
+    /// The lane whose credit it uses.
+    pub lane: Lane,
+    /// Its record's body.
+    pub body: Body,
+    /// Its quantised vector.
+    pub codes: Codes,
+}
+
+/// A similarity query. Loss: the caller waits for its deadline.
+#[derive(Clone, Debug)]
+pub struct Recall {
+    /// The stripe asked.
+    pub stripe: StripeKey,
+    /// The cue as received, scaled to unit length (cosine); for exact re-ranking.
+    pub vector: Box<[f32]>,
+    /// The cue, quantised.
+    pub codes: Codes,
+    /// How many results at most, ≤ `limits::RECALL_RESULTS_MAX`.
+    pub count: u32,
+    /// Search width; 0 means the default.
+    pub width: u32,
+    /// Leave out what is not yet durable.
+    pub isolation: Isolation,
+    /// Results below this similarity are left out.
+    pub similarity_min: f32,
+}
+
+/// Which rows a recall may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Only what was durable when the recall began.
+    Durable,
+    /// Also what was received but is not yet durable, marked.
+    InFlight,
+}
+
+/// Whether a session is begun or taken up again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenIntent {
+    /// A new session, whose id the caller drew.
+    Begin,
+    /// An earlier one: fences its old connection, waits until all it handed over is durable or dropped.
+    Resume,
+}
+
+/// How far a closing session is drained before the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// Until everything handed over is durable.
+    Durable,
+    /// Until it is in the graph too.
+    Indexed,
+}
+
+/// What a shard can be asked.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Makes a space, durably, or takes the one that is there. Reply: `Reply::Space`.
+    CreateSpace {
+        /// What to make.
+        settings: SpaceSettings,
+        /// What to do where it exists.
+        if_exists: IfExists,
+    },
+    /// Asks what a space is. Reply: `Reply::Space`, `Refusal::UnknownSpace` where it is not here.
+    DescribeSpace(SpaceKey),
+    /// Lists the shard's spaces. Reply: `Reply::Status`.
+    Status,
+    /// Begins or resumes a session in a stripe that exists. Reply: `Reply::Session`, once its record is durable.
+    /// Replies about its appends go to the origin of this request from then on.
+    OpenSession {
+        /// The stripe.
+        stripe: StripeKey,
+        /// The session.
+        session: SessionId,
+        /// New or again.
+        intent: OpenIntent,
+    },
+    /// Asks which space a session belongs to. Reply: `Reply::Space`, `Refusal::UnknownSession` where not here.
+    FindSession(SessionId),
+    /// Stores an observation. Reply: `Reply::Durable` or `Reply::Dropped`, to the origin of the append.
+    Append(Append),
+    /// Waits for all that the session handed over and detaches it. Reply: `Reply::Closed`.
+    CloseSession {
+        /// The stripe.
+        stripe: StripeKey,
+        /// The session.
+        session: SessionId,
+        /// The attachment that closes; an older one gets `Refusal::Fenced`.
+        epoch: SessionEpoch,
+        /// How far to drain.
+        drain: Drain,
+    },
+    /// The session's connection has gone; it stays resumable. No reply. Loss: fenced at the next resume anyway.
+    DetachSession {
+        /// The stripe.
+        stripe: StripeKey,
+        /// The session.
+        session: SessionId,
+        /// The attachment that ended.
+        epoch: SessionEpoch,
+    },
+    /// Searches. Reply: `Reply::Recalled`.
+    Recall(Recall),
+    /// Asks for credits of a lane, for the asking core. Reply: `Reply::Credit`, at once.
+    Credit {
+        /// The lane.
+        lane: Lane,
+        /// How many would be welcome.
+        wanted: u32,
+    },
+    /// Gives unused credits back. No reply. Loss: the shard's capacity shrinks by as many, so the runtime never drops it.
+    ReturnCredit {
+        /// How many.
+        count: u32,
+    },
+}
+
+/// What a shard answers. Each goes to one origin.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// The space, and whether this request made it.
+    Space(Result<(SpaceDescription, Made), Refusal>),
+    /// The shard's spaces and its load.
+    Status(ShardStatus),
+    /// The session is open.
+    Session(Result<SessionOpened, Refusal>),
+    /// The observations `first..=last` of the session (of the append's own sequence, without a session) are durable.
+    /// Consecutive ones of one origin and commit are told together.
+    Durable {
+        /// The session.
+        session: SessionId,
+        /// First sequence.
+        first: u64,
+        /// Last sequence.
+        last: u64,
+        /// When they were committed; never falls within a shard.
+        committed_at: Time,
+    },
+    /// The observations `first..=last` will never be durable. Except for `Refusal::Fenced` their session is fenced with
+    /// them and may be resumed at its durable mark.
+    Dropped {
+        /// The session.
+        session: SessionId,
+        /// First sequence.
+        first: u64,
+        /// Last sequence.
+        last: u64,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Another connection took the session over. Sent to the origin that had opened it.
+    Fenced {
+        /// The session.
+        session: SessionId,
+    },
+    /// The session is drained and detached; its last durable sequence in this stripe.
+    Closed(Result<u64, Refusal>),
+    /// The recall's results.
+    Recalled(Result<Recalled, Refusal>),
+    /// Credits granted, perhaps none.
+    Credit {
+        /// The lane.
+        lane: Lane,
+        /// How many were granted.
+        granted: u32,
+        /// The shard's load at that moment; where nothing was granted, it says when to come back.
+        pressure: Pressure,
+    },
+}
+
+/// Whether a request made what it answers with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// By this request.
+    Now,
+    /// It was there before.
+    Before,
+}
+
+/// A session as it was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionOpened {
+    /// The session.
+    pub session: SessionId,
+    /// This attachment.
+    pub epoch: SessionEpoch,
+    /// The last sequence that is durable in this stripe; 0 for a new session.
+    pub durable_sequence: u64,
+    /// The space it belongs to.
+    pub space: SpaceDescription,
+}
+
+/// A shard's load, as admission sees it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pressure {
+    /// Admitted and not yet in the graph.
+    pub depth: u32,
+    /// The most that may be.
+    pub capacity: u32,
+    /// After how many microseconds a refused client should come back; 0 where nothing was refused.
+    pub retry_after_micros: u64,
+}
+
+/// The results of one stripe, best first.
+#[derive(Clone, Debug)]
+pub struct Recalled {
+    /// The results.
+    pub hits: Vec<Hit>,
+    /// The stripe's durable generation when the recall began.
+    pub snapshot: Generation,
+    /// Distances computed.
+    pub distances: u32,
+    /// Rows of the stripe that the recall could see.
+    pub rows: u32,
+}
+
+/// One result.
+#[derive(Clone, Debug)]
+pub struct Hit {
+    /// Exact similarity to the cue, from the stored vector (cosine: −1…1).
+    pub similarity: f32,
+    /// Whether it was durable at the snapshot.
+    pub durability: Durability,
+    /// When it was received.
+    pub received_at: Time,
+    /// When it was committed; where in flight, when it was received.
+    pub committed_at: Time,
+    /// Its generation.
+    pub generation: Generation,
+    /// The body of its record, to be read with `log::record::decode_body`.
+    pub body: Vec<u8>,
+}
+
+/// Whether a result would survive a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// On disk.
+    Durable,
+    /// Received, not yet on disk.
+    InFlight,
+}
+
+/// What a shard has and does, for lists and metrics.
+#[derive(Clone, Debug, Default)]
+pub struct ShardStatus {
+    /// Its stripes.
+    pub stripes: Vec<StripeStatus>,
+    /// Admitted and not yet in the graph, all stripes together.
+    pub depth: u32,
+    /// The most that may be.
+    pub capacity: u32,
+    /// Sessions attached to a connection.
+    pub sessions_attached: u32,
+    /// Commits that reached the disk.
+    pub commits: u64,
+    /// Commits that failed.
+    pub commit_failures: u64,
+    /// Insertion batches.
+    pub insert_batches: u64,
+    /// Distances computed, for recalls and insertions.
+    pub distances: u64,
+}
+
+/// One stripe, for lists and metrics.
+#[derive(Clone, Debug)]
+pub struct StripeStatus {
+    /// The space.
+    pub space: SpaceDescription,
+    /// Which stripe.
+    pub stripe: u16,
+    /// Rows that a recall can find.
+    pub rows: u64,
+    /// Rows in the graph.
+    pub indexed: u64,
+    /// Observations durable since the space was made.
+    pub durable_observations: [u64; 3],
+    /// Recalls answered.
+    pub recalls: u64,
+}
+
+/// Why a shard will not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No such space on this shard.
+    UnknownSpace,
+    /// No such session on this shard, or it has expired.
+    UnknownSession,
+    /// The space exists with other settings.
+    SpaceDiffers(SpaceDescription),
+    /// A name whose key is another space's.
+    KeyTaken,
+    /// The session belongs to another space.
+    WrongSpace,
+    /// A later connection has taken the session over.
+    Fenced,
+    /// Vectors of this space have another length.
+    WrongDimension {
+        /// The space's dimension.
+        expected: u16,
+    },
+    /// Nothing can be stored until the disk has room again.
+    DiskFull,
+    /// The shard failed; resume later.
+    Unavailable,
+}

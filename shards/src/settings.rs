@@ -1,0 +1,22 @@
+//! What a space is made with.
+
+/// How similarity is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metric {
+    /// Cosine of the angle between two vectors; vectors are scaled to unit length before they are quantised.
+    Cosine,
+}
+
+/// What a space is made with; it never changes afterwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpaceSettings {
+    /// 3–64 bytes of a–z 0–9 `-` `_`; checked by whoever makes the request.
+    pub name: String,
+    /// Numbers a vector, 8–4,096.
+    pub dimension: u16,
+    /// How similarity is measured.
+    pub metric: Metric,
+    /// On how many cores the space lies; stripes are numbered from 0.
+    pub stripes: u16,
+}
+

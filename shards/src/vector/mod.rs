@@ -1,0 +1,2 @@
+//! Vectors: quantising, kernels, the arena that holds their codes.
+pub mod codes;

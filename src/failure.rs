@@ -1,0 +1,61 @@
+//! Why a call or a message is refused: one type for every transport.
+
+use std::time::Duration;
+
+/// gRPC's status codes; HTTP and WebSocket show the same in snake case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Code {
+    /// Success.
+    Ok = 0,
+    /// The caller gave up.
+    Cancelled = 1,
+    /// Nothing better is known.
+    Unknown = 2,
+    /// The request is wrong whatever the state.
+    InvalidArgument = 3,
+    /// Too late.
+    DeadlineExceeded = 4,
+    /// No such space, session, …
+    NotFound = 5,
+    /// It exists with other settings.
+    AlreadyExists = 6,
+    /// Not allowed.
+    PermissionDenied = 7,
+    /// Overload, a full disk, a message that is too long.
+    ResourceExhausted = 8,
+    /// The request does not fit the state.
+    FailedPrecondition = 9,
+    /// Another connection took over.
+    Aborted = 10,
+    /// Older than what is kept.
+    OutOfRange = 11,
+    /// Not served.
+    Unimplemented = 12,
+    /// A fault of ours.
+    Internal = 13,
+    /// A shard failed, or the server is starting or stopping; resume.
+    Unavailable = 14,
+    /// What was stored is damaged.
+    DataLoss = 15,
+    /// Who are you?
+    Unauthenticated = 16,
+}
+
+/// A refusal: code, text (the words of the wire contract), and when to come back where that helps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The code.
+    pub code: Code,
+    /// What a person reads; clients match on its words.
+    pub message: String,
+    /// After how long the same request may succeed.
+    pub retry_after: Option<Duration>,
+}
+
+impl Failure {
+    /// A refusal without a time to come back.
+    pub fn new(code: Code, message: impl Into<String>) -> Failure {
+        Failure { code, message: message.into(), retry_after: None }
+    }
+}

@@ -1,0 +1,27 @@
+//! The runtime of engram: executors pinned to cores, listeners, gRPC, WebSocket and HTTP, rings between cores, disk I/O.
+//!
+//! It decides nothing that the engine (`engram-shards`) decides. Modules stand in reading order, leaves first; each
+//! imports only from those above it.
+
+pub mod limits;
+pub mod failure;
+pub mod dataset;
+pub mod config;
+pub mod preflight;
+pub mod cores;
+pub mod clock;
+pub mod contain;
+pub mod metrics;
+pub mod disk;
+pub mod placement;
+pub mod mesh;
+pub mod pump;
+pub mod core;
+pub mod session;
+pub mod recall;
+pub mod wire;
+pub mod stop;
+pub mod boot;
+pub mod client;
+pub mod demo;
+pub mod cli;
