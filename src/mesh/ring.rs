@@ -46,14 +46,20 @@ impl Bell {
     /// Announces that the receiver is about to sleep. It must look once more at all its rings afterwards, and sleep only
     /// if they are empty.
     pub fn arm(&self, waker: &Waker) {
-        self.waker.register(waker.clone());
+        self.waker.register_by_ref(waker);
         self.waiting.store(true, Ordering::Release);
         fence(Ordering::SeqCst);
     }
 
-    /// The receiver does not sleep after all, or has ended.
+    /// The receiver does not sleep after all.
     pub fn disarm(&self) {
         self.waiting.store(false, Ordering::Relaxed);
+    }
+
+    /// The receiver has ended: no one is woken any more.
+    pub fn silence(&self) {
+        self.disarm();
+        drop(self.waker.take_waker());
     }
 }
 

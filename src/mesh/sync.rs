@@ -4,8 +4,29 @@
 pub(crate) use std::sync::Arc;
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
-pub(crate) use atomic_waker::AtomicWaker;
 pub(crate) use crossbeam_utils::CachePadded;
+
+/// A waker that one thread leaves and others call, by the model checker's names.
+#[derive(Debug)]
+pub(crate) struct AtomicWaker(atomic_waker::AtomicWaker);
+
+impl AtomicWaker {
+    pub(crate) fn new() -> AtomicWaker {
+        AtomicWaker(atomic_waker::AtomicWaker::new())
+    }
+
+    pub(crate) fn register_by_ref(&self, waker: &std::task::Waker) {
+        self.0.register(waker);
+    }
+
+    pub(crate) fn wake(&self) {
+        self.0.wake();
+    }
+
+    pub(crate) fn take_waker(&self) -> Option<std::task::Waker> {
+        self.0.take()
+    }
+}
 
 /// `std`'s cell with the model checker's way in.
 #[derive(Debug)]
