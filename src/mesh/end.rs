@@ -317,10 +317,6 @@ impl Shared {
         }
     }
 
-    pub(crate) fn core(&self) -> CoreIndex {
-        self.state.borrow().core
-    }
-
     fn has_arrivals(&self) -> bool {
         let mut state = self.state.borrow_mut();
         self.nudged.get()
