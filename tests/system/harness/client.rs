@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 
 use engram_proto::engram::v1::{
-    Memory, ObservationRequest, StreamingRecallRequest,
-    StreamingRecallResponse,
+    Memory, ObservationRequest, StreamingRecallRequest, StreamingRecallResponse,
 };
 use futures_lite::stream;
 use http::uri::PathAndQuery;

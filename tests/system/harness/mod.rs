@@ -4,19 +4,19 @@
 //! ```
 //! | file | responsibility |
 //! |---|---|
-//! | `server` | start, ready, kill, stop; fails the test where the server panicked |
 //! | `http` | the few requests of plain HTTP/1.1 that tests need |
-//! | `client` | tonic calls with ProstCodec, written out since no generator runs here |
-//! | `observing` | a session's stream, and what is expected of its answers |
+//! | `server` | start, ready, kill, stop; fails the test where the server panicked |
 //! | `memories` | episodes made of the bundled real data |
+//! | `observing` | a session's stream, and what is expected of its answers |
+//! | `client` | tonic calls with ProstCodec, written out since no generator runs here |
 //!
 //! A wait ends with what was waited for or fails after [`PATIENCE`], which is no part of any promise.
 
-mod client;
 mod http;
+mod server;
 mod memories;
 mod observing;
-mod server;
+mod client;
 
 use std::time::Duration;
 
