@@ -627,6 +627,36 @@ fn a_segment_cut_short_below_what_was_synced_is_corrupt() {
     );
 }
 
+/// Each record is whole, but they are not those that were written in that order.
+#[test]
+fn records_that_changed_places_are_corrupt() {
+    let mut bench = two_runs();
+    let place = |sequence| {
+        let durable = bench.durable.iter().find(|durable| durable.0 == sequence);
+        let at: Location = durable.expect("it is durable").1;
+        at.offset as usize..(at.offset + at.bytes) as usize
+    };
+    let (one, other) = (place(1), place(2));
+    assert_eq!(
+        (one.len(), one.end),
+        (other.len(), other.start),
+        "alike and side by side"
+    );
+    let segment = bench.files.segment(1);
+    let file = bench.files.0.get_mut(&segment).expect("it is there");
+    file[one.start..other.end].rotate_left(one.len());
+    let what = "order of the batch's records";
+    let fault = bench.files.replay().map(|_| ());
+    assert_eq!(
+        fault,
+        Err(LogFault::Corrupt {
+            segment,
+            offset: BLOCK as u32,
+            what
+        })
+    );
+}
+
 #[test]
 fn batches_of_a_files_earlier_life_are_not_there() {
     let old = two_runs();
