@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::task::{Context, Poll, ready};
 
-use engram_shards::ids::{SessionEpoch, SessionId, StripeKey};
+use engram_shards::ids::{SessionEpoch, SessionId, StripeKey, Time};
 use engram_shards::log::record::Observation;
 use engram_shards::message::{Append, Drain, Lane, Pressure, Refusal, Reply, Request, SpaceDescription};
 use uuid::Uuid;
@@ -13,9 +13,10 @@ use super::event::{AckMode, Event, Init, Refused};
 use super::open;
 use super::order::{Arrival, Order, Told};
 use crate::core::Core;
-use crate::failure::{Code, Failure};
+use crate::failure::Failure;
 use crate::limits::SESSION_ANSWERS_MAX;
 use crate::mesh::{CoreIndex, CreditAnswer, Port, Unavailable};
+use crate::metrics::Rejection;
 
 /// One stripe of the space, as this session is attached to it.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +112,10 @@ impl Session {
         match self.order.arrival(sequence) {
             Arrival::Next => ready!(self.poll_hand_over(cx, sequence, observation)),
             Arrival::InFlight => {}
-            Arrival::Repeat => self.order.repeat(sequence, own_id(observation)),
+            Arrival::Repeat => {
+                self.core.metrics().space(self.space.key).reject(Rejection::Duplicate);
+                self.order.repeat(sequence, own_id(observation));
+            }
             Arrival::Gap { expected } => {
                 let session = Uuid::from_u128(self.id.0);
                 let message = format!(
@@ -175,7 +179,7 @@ impl Session {
                 return Poll::Ready(());
             }
         };
-        let mut budget = ready!(self.port.poll_budget(cx, size_bytes(observation)));
+        let mut budget = ready!(self.port.poll_budget(cx, content::size_bytes(observation)));
         let named = Observation { id: &memory_id, ..observation.clone() };
         let dimension = self.space.settings.dimension;
         let prepared = match content::prepare(&named, dimension, &mut self.scratch) {
@@ -197,12 +201,18 @@ impl Session {
             body: prepared.body,
             codes: prepared.codes,
         };
+        self.order.hand_over(own_id(observation), append.received_at);
         self.port.append(append, credit, budget);
-        self.order.hand_over(own_id(observation));
         Poll::Ready(())
     }
 
     fn refuse(&mut self, sequence: u64, observation: &Observation<'_>, why: Refused) {
+        let rejection = match why {
+            Refused::Content { .. } => Rejection::Invalid,
+            Refused::Sequence { .. } => Rejection::InvalidSequence,
+            Refused::Overloaded { .. } => Rejection::OverCapacity,
+        };
+        self.core.metrics().space(self.space.key).reject(rejection);
         self.order.refuse(sequence, observation.id.to_owned(), why);
     }
 
@@ -240,21 +250,31 @@ impl Session {
         Some(event)
     }
 
+    fn count_latency(&self, first: u64, last: u64, committed_at: Time) {
+        let mut metrics = self.core.metrics();
+        let latency = &mut metrics.space(self.space.key).observation_latency;
+        for sequence in first..=last {
+            let micros = committed_at.micros_since(self.order.received_at(sequence));
+            latency.observe(micros as f64 * 1e-6);
+        }
+    }
+
     fn handle_reply(&mut self, reply: Result<Reply, Unavailable>) {
         match reply {
             Ok(Reply::Durable { session, first, last, committed_at }) => {
                 assert_eq!(session, self.id, "a reply to another session");
+                self.count_latency(first, last, committed_at);
                 self.order.handle_durable(first, last, committed_at);
             }
-            Ok(Reply::Dropped { refusal, .. }) => self.state = State::Ending(ending(refusal)),
-            Ok(Reply::Fenced { .. }) => self.state = State::Ending(ending(Refusal::Fenced)),
+            Ok(Reply::Dropped { refusal, .. }) => self.state = State::Ending(refusal.into()),
+            Ok(Reply::Fenced { .. }) => self.state = State::Ending(Refusal::Fenced.into()),
             Ok(Reply::Closed(Ok(_))) => {
                 let State::Closing { stripes_waiting } = &mut self.state else {
                     panic!("closed without having been asked to");
                 };
                 *stripes_waiting -= 1;
             }
-            Ok(Reply::Closed(Err(refusal))) => self.state = State::Ending(ending(refusal)),
+            Ok(Reply::Closed(Err(refusal))) => self.state = State::Ending(refusal.into()),
             Err(Unavailable) => self.state = State::Ending(Failure::unavailable()),
             Ok(other) => panic!("a session was told {other:?}"),
         }
@@ -277,25 +297,17 @@ fn own_id(observation: &Observation<'_>) -> Option<Box<str>> {
     (!observation.id.is_empty()).then(|| observation.id.into())
 }
 
-/// About what an observation takes on its way, before it is encoded.
-fn size_bytes(observation: &Observation<'_>) -> usize {
-    observation.what.len() + observation.embedding.len_bytes()
-}
-
 fn overloaded(pressure: Pressure) -> Refused {
     let Pressure { depth, capacity, retry_after_micros } = pressure;
     Refused::Overloaded {
-        message: format!("Queue error: Queue over capacity: {depth} of {capacity}"),
+        message: over_capacity(pressure),
         retry_after_ms: retry_after_micros.div_ceil(1_000).min(u64::from(u32::MAX)) as u32,
         depth,
         capacity,
     }
 }
 
-/// Why a session ends, where the shard will not go on with it.
-fn ending(refusal: Refusal) -> Failure {
-    match refusal {
-        Refusal::Fenced => Failure::new(Code::Aborted, "Session taken over by another connection"),
-        other => Failure::from(other),
-    }
+/// What a client reads where no credit was granted.
+pub(crate) fn over_capacity(pressure: Pressure) -> String {
+    format!("Queue error: Queue over capacity: {} of {}", pressure.depth, pressure.capacity)
 }
