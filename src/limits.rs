@@ -15,6 +15,12 @@ pub const SPACE_DIMENSION_DEFAULT: u16 = 768;
 /// Answers of one session that wait for acks before them and that no credit bounds (refusals, repeats); with so many,
 /// it takes no further observation.
 pub const SESSION_ANSWERS_MAX: usize = 1_024;
+/// Responses of one stream that wait for its client's windows; with so many bytes, nothing is added.
+pub const RESPONSE_BYTES_WAITING_MAX: usize = 64 << 10;
+/// Messages that one stream handles before it lets its core do something else: some hundred microseconds.
+pub const STREAM_MESSAGES_RUN: u32 = 32;
+/// Results in one page of a recall that names no size.
+pub const RECALL_PAGE_RESULTS_DEFAULT: usize = 100;
 /// Results of a recall that names no count.
 pub const RECALL_RESULTS_DEFAULT: u32 = 10;
 

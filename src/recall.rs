@@ -47,6 +47,8 @@ pub struct Recollection {
     pub snapshot_sequence: u64,
     /// Rows that the recall could see.
     pub rows: u64,
+    /// The space's dimension.
+    pub dimension: u16,
 }
 
 /// One result.
@@ -208,7 +210,7 @@ async fn gather(
     hits.truncate(query.count.min(RECALL_RESULTS_MAX) as usize);
     let now = core.now();
     let found = hits.into_iter().map(|hit| Found::new(hit, now)).collect();
-    Ok(Recollection { found, snapshot_sequence, rows })
+    Ok(Recollection { found, snapshot_sequence, rows, dimension: space.settings.dimension })
 }
 
 /// How sure a result is: what is not durable counts for 0.9 of its similarity at first and for half after a second,

@@ -122,10 +122,21 @@ impl Session {
                     "Sequence validation failed: Sequence mismatch for session {session}: \
                      expected {expected}, got {sequence}"
                 );
-                self.refuse(sequence, observation, Refused::Sequence { message });
+                self.refuse(sequence, observation.id.to_owned(), Refused::Sequence { message });
             }
         }
         Poll::Ready(())
+    }
+
+    /// Refuses an observation for what the transport found: told in its place, after the acks of what came before.
+    pub fn refuse(&mut self, sequence: u64, memory_id: String, why: Refused) {
+        let rejection = match why {
+            Refused::Content { .. } => Rejection::Invalid,
+            Refused::Sequence { .. } => Rejection::InvalidSequence,
+            Refused::Overloaded { .. } => Rejection::OverCapacity,
+        };
+        self.core.metrics().space(self.space.key).reject(rejection);
+        self.order.refuse(sequence, memory_id, why);
     }
 
     /// Asks for the drained end; `Event::Closed` follows when it is reached. No observation may follow.
@@ -171,7 +182,7 @@ impl Session {
         let credit = match ready!(self.port.poll_credit(cx, owner, self.lane)) {
             CreditAnswer::Taken(credit) => credit,
             CreditAnswer::Refused(pressure) => {
-                self.refuse(sequence, observation, overloaded(pressure));
+                self.refuse(sequence, observation.id.to_owned(), overloaded(pressure));
                 return Poll::Ready(());
             }
             CreditAnswer::Unavailable => {
@@ -185,7 +196,7 @@ impl Session {
         let prepared = match content::prepare(&named, dimension, &mut self.scratch) {
             Ok(prepared) => prepared,
             Err(ContentFault { message, field }) => {
-                self.refuse(sequence, observation, Refused::Content { message, field });
+                self.refuse(sequence, observation.id.to_owned(), Refused::Content { message, field });
                 return Poll::Ready(());
             }
         };
@@ -204,16 +215,6 @@ impl Session {
         self.order.hand_over(own_id(observation), append.received_at);
         self.port.append(append, credit, budget);
         Poll::Ready(())
-    }
-
-    fn refuse(&mut self, sequence: u64, observation: &Observation<'_>, why: Refused) {
-        let rejection = match why {
-            Refused::Content { .. } => Rejection::Invalid,
-            Refused::Sequence { .. } => Rejection::InvalidSequence,
-            Refused::Overloaded { .. } => Rejection::OverCapacity,
-        };
-        self.core.metrics().space(self.space.key).reject(rejection);
-        self.order.refuse(sequence, observation.id.to_owned(), why);
     }
 
     fn memory_id<'a>(&self, sequence: u64, own: &'a str) -> Cow<'a, str> {
