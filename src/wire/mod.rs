@@ -17,5 +17,7 @@
 pub mod stream;
 mod convert;
 mod grpc;
+mod http;
+mod http1;
 mod http2;
 pub mod accept;
