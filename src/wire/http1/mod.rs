@@ -10,6 +10,7 @@
 //! | `body` | a body of a known length or in chunks, bounded |
 //! | `answer` | an answer's bytes |
 //! | `connection` | one request after the other, each in its time |
+//! | `site` | this server's answers, and its WebSockets |
 //!
 //! **Invariants:** nothing is kept of a request beyond its limits; every wait ends; a request that cannot be understood
 //! is the last of its connection.
@@ -18,5 +19,7 @@ pub(crate) mod head;
 pub(crate) mod body;
 pub(crate) mod answer;
 pub(crate) mod connection;
+mod site;
 
 pub use head::LongQuery;
+pub use site::serve;
