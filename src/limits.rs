@@ -10,6 +10,20 @@ pub const MESSAGE_BYTES_MAX_DEFAULT: usize = 4 << 20;
 /// How long a session keeps its memory while its client is silent, by default.
 pub const SESSION_SILENCE_DEFAULT: Duration = Duration::from_secs(300);
 
+/// Dimension of a space that a first init or Remember makes.
+pub const SPACE_DIMENSION_DEFAULT: u16 = 768;
+/// Answers of one session that wait for acks before them and that no credit bounds (refusals, repeats); with so many,
+/// it takes no further observation.
+pub const SESSION_ANSWERS_MAX: usize = 1_024;
+/// Responses of one stream that wait for its client's windows; with so many bytes, nothing is added.
+pub const RESPONSE_BYTES_WAITING_MAX: usize = 64 << 10;
+/// Messages that one stream handles before it lets its core do something else: some hundred microseconds.
+pub const STREAM_MESSAGES_RUN: u32 = 32;
+/// Results in one page of a recall that names no size.
+pub const RECALL_PAGE_RESULTS_DEFAULT: usize = 100;
+/// Results of a recall that names no count.
+pub const RECALL_RESULTS_DEFAULT: u32 = 10;
+
 /// Requests of one core's sessions that may be between socket and owner: two full commits on each of eight owners.
 pub const BETWEEN_REQUESTS_MAX: u32 = 4_096;
 /// Bytes of the same: what bounds a core's memory under overload.

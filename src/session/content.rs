@@ -41,12 +41,8 @@ pub(crate) fn scale(
     dimension: u16,
     out: &mut Vec<f32>,
 ) -> Result<(), ContentFault> {
-    let (bytes, width) = match embedding {
-        Embedding::F32(numbers) => (size_of_val(numbers), 4),
-        Embedding::F32Bytes(bytes) => (bytes.len(), 4),
-        Embedding::F16Bytes(bytes) => (bytes.len(), 2),
-    };
-    if bytes != usize::from(dimension) * width {
+    let width_bytes = if matches!(embedding, Embedding::F16Bytes(_)) { 2 } else { 4 };
+    if embedding_bytes(embedding) != usize::from(dimension) * width_bytes {
         return Err(embedding_fault(format!(
             "Embedding must be exactly {dimension} dimensions"
         )));
@@ -58,6 +54,18 @@ pub(crate) fn scale(
         VectorFault::NotFinite => embedding_fault("Embedding must be finite".to_owned()),
         VectorFault::Zero => embedding_fault("Embedding must not be zero".to_owned()),
     })
+}
+
+/// About what an observation takes on its way, before it is encoded.
+pub(crate) fn size_bytes(observation: &Observation<'_>) -> usize {
+    observation.what.len() + embedding_bytes(observation.embedding)
+}
+
+fn embedding_bytes(embedding: Embedding<'_>) -> usize {
+    match embedding {
+        Embedding::F32(numbers) => size_of_val(numbers),
+        Embedding::F32Bytes(bytes) | Embedding::F16Bytes(bytes) => bytes.len(),
+    }
 }
 
 fn embedding_fault(message: String) -> ContentFault {

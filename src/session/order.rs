@@ -49,6 +49,7 @@ pub(crate) enum Told {
 struct Flight {
     /// As the client gave it.
     memory_id: Option<Box<str>>,
+    received_at: Time,
     committed_at: Option<Time>,
 }
 
@@ -124,11 +125,17 @@ impl Order {
     }
 
     /// The expected number was handed over.
-    pub(crate) fn hand_over(&mut self, memory_id: Option<Box<str>>) {
+    pub(crate) fn hand_over(&mut self, memory_id: Option<Box<str>>, received_at: Time) {
         self.flights.push_back(Flight {
             memory_id,
+            received_at,
             committed_at: None,
         });
+    }
+
+    /// When `sequence`, which is in flight, was received.
+    pub(crate) fn received_at(&self, sequence: u64) -> Time {
+        self.flights[self.index(sequence)].received_at
     }
 
     /// A number that had been acked came again.
@@ -153,12 +160,9 @@ impl Order {
 
     /// `first..=last` became durable. Over several stripes, runs may come in any order.
     pub(crate) fn handle_durable(&mut self, first: u64, last: u64, committed_at: Time) {
-        assert!(
-            self.told < first && first <= last && last < self.expected(),
-            "a reply about what is not in flight"
-        );
         for sequence in first..=last {
-            let flight = &mut self.flights[(sequence - self.told - 1) as usize];
+            let index = self.index(sequence);
+            let flight = &mut self.flights[index];
             assert!(
                 flight.committed_at.is_none(),
                 "an observation becomes durable once"
@@ -210,6 +214,7 @@ impl Order {
             let Flight {
                 memory_id,
                 committed_at,
+                ..
             } = self.flights.pop_front()?;
             self.told += 1;
             self.told_by = self.told_by.max(committed_at?);
@@ -224,5 +229,10 @@ impl Order {
             memory_id: last_memory_id,
             committed_at: self.told_by,
         })
+    }
+
+    fn index(&self, sequence: u64) -> usize {
+        assert!(self.told < sequence && sequence < self.expected(), "{sequence} is not in flight");
+        (sequence - self.told - 1) as usize
     }
 }

@@ -1,6 +1,7 @@
 //! The routes of plain HTTP, the same over HTTP/1.1 and HTTP/2.
 
 use bytes::Bytes;
+use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +111,14 @@ pub(crate) fn method_not_allowed(methods: &'static str) -> Response<Bytes> {
     let mut response = failure_response(StatusCode::METHOD_NOT_ALLOWED, &failure);
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
     response
+}
+
+/// Whether a header's comma-separated list has `word`.
+pub(crate) fn names(headers: &HeaderMap, header: HeaderName, word: &str) -> bool {
+    let values = headers.get_all(header).into_iter();
+    values.filter_map(|value| value.to_str().ok()).any(|list| {
+        list.split(',').any(|item| item.trim().eq_ignore_ascii_case(word))
+    })
 }
 
 fn json_response(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {

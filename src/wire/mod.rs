@@ -9,19 +9,23 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `stream` | a connection's bytes; the only file that names tokio's traits |
-//! | `accept` | tells HTTP/2 from HTTP/1.1 by the first bytes |
+//! | `transport` | bytes and timers as HTTP/1.1 and WebSocket see them |
 //! | `calendar` | dates as text |
-//! | `transport` | bytes and timers as protocol code sees them |
+//! | `convert` | the wire's types and the engine's |
 //! | `exposition` | metrics as text |
 //! | `http` | the routes of plain HTTP |
-//! | `http1` | HTTP/1.1 |
 //! | `websocket` | observations and recalls as JSON |
+//! | `http1` | HTTP/1.1, and the way from it into WebSocket |
+//! | `grpc` | gRPC on one HTTP/2 stream |
+//! | `accept` | tells HTTP/2 from HTTP/1.1 by the first bytes |
 
-pub mod accept;
 pub mod stream;
-pub mod calendar;
 pub mod transport;
+pub mod calendar;
+mod convert;
 pub mod exposition;
 pub mod http;
-pub mod http1;
 pub mod websocket;
+pub mod http1;
+mod grpc;
+pub mod accept;

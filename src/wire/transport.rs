@@ -70,6 +70,13 @@ pub(crate) async fn shutdown<T: Transport>(transport: &mut T) -> io::Result<()> 
     poll_fn(|cx| Pin::new(&mut *transport).poll_shutdown(cx)).await
 }
 
+/// A connection that has switched to another protocol, with what was read of it already.
+#[derive(Debug)]
+pub(crate) struct Switched<S> {
+    pub(crate) transport: S,
+    pub(crate) read: BytesMut,
+}
+
 /// Where waiting comes from.
 pub trait Timers: Clone {
     /// Ends after `duration`.

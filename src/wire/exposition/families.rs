@@ -4,12 +4,15 @@ use engram_shards::histogram::Histogram as MicrosHistogram;
 use engram_shards::message::ShardStatus;
 
 use crate::mesh::{CoreIndex, Unavailable};
-use crate::metrics::{Histogram, Metrics, PressureLevel, Rejection};
+use crate::metrics::{Histogram, Metrics, Rejection};
 use crate::wire::exposition::page::{Buckets, Format, Kind, Page};
 use crate::wire::exposition::spaces::{SpaceTotals, totals};
 
 /// The `priority` label, in the order of the engine's lanes.
 const PRIORITIES: [&str; 3] = ["high", "normal", "low"];
+
+/// The `level` label, in the order of the engine's levels.
+const LEVELS: [&str; 4] = ["normal", "warning", "critical", "overloaded"];
 
 /// The contract's bounds, in seconds; below the first one, all that is counted is told.
 const OBSERVATION_SECONDS: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -66,8 +69,8 @@ fn pressure(page: &mut Page, spaces: &[(&str, SpaceTotals)]) {
     let help = "Changes of a shard's level of pressure.";
     let mut family = page.family("backpressure_activations_total", Kind::Counter, help);
     for (space, totals) in spaces {
-        for (level, count) in PressureLevel::ALL.iter().zip(totals.level_changes) {
-            family.value(&[("memory_space", space), ("level", level.label())], count as f64);
+        for (level, count) in LEVELS.iter().zip(totals.level_changes) {
+            family.value(&[("memory_space", space), ("level", level)], count as f64);
         }
     }
     let help = "0 normal, 1 warning, 2 critical, 3 overloaded.";

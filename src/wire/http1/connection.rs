@@ -11,7 +11,7 @@ use crate::wire::calendar::Moment;
 use crate::wire::http1::answer::{Afterwards, refusal, write_answer};
 use crate::wire::http1::body::BodyReader;
 use crate::wire::http1::head::{BadRequest, Head, HeadScanner};
-use crate::wire::transport::{Timers, Transport, read_into, shutdown, write_from};
+use crate::wire::transport::{Switched, Timers, Transport, read_into, shutdown, write_from};
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -32,13 +32,6 @@ pub(crate) trait Site {
     fn body_bytes_max(&self) -> usize;
     /// Ends when no more requests are to be taken.
     fn stopping(&self) -> impl Future<Output = ()>;
-}
-
-/// A connection that has switched to another protocol, with what was read of it already.
-#[derive(Debug)]
-pub(crate) struct Switched<S> {
-    pub(crate) transport: S,
-    pub(crate) read: BytesMut,
 }
 
 /// One connection.

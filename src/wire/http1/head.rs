@@ -5,6 +5,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode, Uri, Version};
 
 use crate::limits;
+use crate::wire::http::names;
 
 /// Why a request is answered with an error and its connection closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,14 +199,6 @@ fn expects_continue(headers: &HeaderMap) -> Result<bool, BadRequest> {
             Err(BadRequest { status: StatusCode::EXPECTATION_FAILED, message })
         }
     }
-}
-
-/// Whether a header's comma-separated list has `word`.
-pub(crate) fn names(headers: &HeaderMap, header: HeaderName, word: &str) -> bool {
-    let values = headers.get_all(header).into_iter();
-    values.filter_map(|value| value.to_str().ok()).any(|list| {
-        list.split(',').any(|item| item.trim().eq_ignore_ascii_case(word))
-    })
 }
 
 #[cfg(test)]

@@ -21,8 +21,7 @@ use crate::recall::{self, Query};
 use crate::session::{AckMode, Event, Init, Session};
 use crate::wire::calendar::Moment;
 use crate::wire::http::now;
-use crate::wire::http1::connection::Switched;
-use crate::wire::transport::{Timers, Transport};
+use crate::wire::transport::{Switched, Timers, Transport};
 use crate::wire::websocket::inbound::{
     CloseMessage, FlowControlMessage, Inbound, InitMessage, RecallMessage, read,
 };
@@ -345,7 +344,7 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
 
     async fn init(&mut self, message: InitMessage<'_>) -> Result<(), End> {
         if self.attached.is_some() {
-            self.refuse("Session already initialized", Code::FailedPrecondition);
+            self.refuse("'init' was already sent", Code::FailedPrecondition);
             return Ok(());
         }
         if message.indexed_acks {

@@ -6,8 +6,7 @@ use tungstenite::error::{Error, ProtocolError};
 use tungstenite::handshake::server::create_response_with_body;
 
 use crate::failure::{Code, Failure};
-use crate::wire::http::{failure_response, method_not_allowed};
-use crate::wire::http1::head::names;
+use crate::wire::http::{failure_response, method_not_allowed, names};
 
 /// Where WebSockets are opened.
 pub(crate) const PATH: &str = "/v1/stream";

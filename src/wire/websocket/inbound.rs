@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use engram_shards::message::Lane;
 
+use crate::limits::RECALL_RESULTS_DEFAULT;
 use crate::session::AckMode;
 use crate::wire::websocket::observation::{ObservationMessage, Scratch, read_numbers};
 
@@ -171,7 +172,7 @@ fn recall<'a>(text: &'a str, scratch: &mut Scratch) -> Result<Inbound<'a>, Strin
     read_numbers(embedding, scratch).map_err(|error| error.to_string())?;
     Ok(Inbound::Recall(RecallMessage {
         request_id,
-        results_max: keys.max_results.unwrap_or(10),
+        results_max: keys.max_results.unwrap_or(RECALL_RESULTS_DEFAULT),
         snapshot_isolation: keys.snapshot_isolation.unwrap_or(false),
         page_size: keys.page_size,
         filtered: keys.filter.is_some(),

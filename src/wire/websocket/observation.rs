@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use engram_shards::limits;
@@ -17,6 +17,8 @@ use engram_shards::log::record::{Embedding, Observation};
 use crate::wire::calendar::Moment;
 use crate::wire::websocket::inbound::{Text, missing};
 
+/// `MemoryType` of the wire for what was observed.
+const MEMORY_TYPE_EPISODIC: u8 = 1;
 /// How sure an observer was who does not say.
 const CONFIDENCE_DEFAULT: f32 = 0.7;
 
@@ -98,7 +100,7 @@ impl<'a> ObservationMessage<'a> {
             how: &episode.how,
             tags: Vec::new(),
             metadata: Vec::new(),
-            memory_type: 0,
+            memory_type: MEMORY_TYPE_EPISODIC,
             confidence: Some(episode.confidence.unwrap_or(CONFIDENCE_DEFAULT)),
             decay_rate: 0.0,
             emotional_valence: 0.0,
@@ -359,7 +361,7 @@ mod tests {
             how: "h",
             tags: vec![],
             metadata: vec![],
-            memory_type: 0,
+            memory_type: 1,
             confidence: Some(0.25),
             decay_rate: 0.0,
             emotional_valence: 0.0,

@@ -1,5 +1,7 @@
 //! What a client is told: one JSON object in each text frame.
 
+use std::collections::BTreeMap;
+
 use serde::{Serialize, Serializer};
 use tungstenite::Message;
 
@@ -10,6 +12,7 @@ use crate::failure::{Code, Failure};
 use crate::recall::{Found, Recollection};
 use crate::session::Refused;
 use crate::wire::calendar::Moment;
+use crate::wire::convert;
 
 /// A message to the client.
 #[derive(Debug, Serialize)]
@@ -77,19 +80,7 @@ pub(super) struct ResultEntry<'a> {
     confidence: f32,
     durability: &'static str,
     when: Option<Moment>,
-    metadata: Metadata<'a>,
-}
-
-#[derive(Debug, Serialize)]
-struct Metadata<'a> {
-    #[serde(rename = "where", skip_serializing_if = "str::is_empty")]
-    place: &'a str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    who: Vec<&'a str>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    why: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    how: &'a str,
+    metadata: BTreeMap<String, String>,
 }
 
 impl Serialize for Moment {
@@ -164,7 +155,7 @@ pub(super) fn recall_results(
         let results = found.iter().skip(page.saturating_mul(page_size)).take(page_size);
         Outbound::RecallResult {
             request_id,
-            results: results.map(|found| entry(found, found.observation())).collect(),
+            results: results.map(|found| entry(found, &found.observation())).collect(),
             more_results: page + 1 < pages,
             snapshot_sequence: recollection.snapshot_sequence,
         }
@@ -173,7 +164,7 @@ pub(super) fn recall_results(
     (0..pages).map(page).collect()
 }
 
-fn entry<'a>(found: &Found, observation: Observation<'a>) -> ResultEntry<'a> {
+fn entry<'a>(found: &Found, observation: &Observation<'a>) -> ResultEntry<'a> {
     ResultEntry {
         id: observation.id,
         content: observation.what,
@@ -184,12 +175,7 @@ fn entry<'a>(found: &Found, observation: Observation<'a>) -> ResultEntry<'a> {
             Durability::InFlight => "in_flight",
         },
         when: observation.when.map(|(seconds, nanos)| Moment { seconds, nanos }),
-        metadata: Metadata {
-            place: observation.place,
-            who: observation.who,
-            why: observation.why,
-            how: observation.how,
-        },
+        metadata: convert::metadata(observation),
     }
 }
 

@@ -11,8 +11,7 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 
 use crate::limits;
-use crate::wire::http1::connection::Switched;
-use crate::wire::transport::Transport;
+use crate::wire::transport::{Switched, Transport};
 
 /// The framing's own read buffer: a few messages.
 const FRAMING_BYTES: usize = 32 << 10;
