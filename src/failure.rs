@@ -44,6 +44,31 @@ pub enum Code {
     Unauthenticated = 16,
 }
 
+impl Code {
+    /// The code in snake case, as JSON has it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Code::Ok => "ok",
+            Code::Cancelled => "cancelled",
+            Code::Unknown => "unknown",
+            Code::InvalidArgument => "invalid_argument",
+            Code::DeadlineExceeded => "deadline_exceeded",
+            Code::NotFound => "not_found",
+            Code::AlreadyExists => "already_exists",
+            Code::PermissionDenied => "permission_denied",
+            Code::ResourceExhausted => "resource_exhausted",
+            Code::FailedPrecondition => "failed_precondition",
+            Code::Aborted => "aborted",
+            Code::OutOfRange => "out_of_range",
+            Code::Unimplemented => "unimplemented",
+            Code::Internal => "internal",
+            Code::Unavailable => "unavailable",
+            Code::DataLoss => "data_loss",
+            Code::Unauthenticated => "unauthenticated",
+        }
+    }
+}
+
 /// A refusal: code, text (the words of the wire contract), and when to come back where that helps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {

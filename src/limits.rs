@@ -91,6 +91,41 @@ pub const EXECUTOR_IO_MEMORY_BYTES: usize = 1 << 20;
 /// Segment files that one core keeps open for reading.
 pub const OPEN_SEGMENTS_MAX: usize = 256;
 
+/// Longest request line of HTTP/1.1: a vector in a query fits.
+pub const HTTP_REQUEST_LINE_BYTES_MAX: usize = 128 << 10;
+/// All headers of a request together, and all trailers.
+pub const HTTP_HEADERS_BYTES_MAX: usize = 16 << 10;
+/// Headers of a request.
+pub const HTTP_HEADERS_MAX: usize = 100;
+/// How long a request's head may take from its first byte on; what is slower is an attack or a fault.
+pub const HTTP_HEAD_WAIT: Duration = Duration::from_secs(10);
+/// How long a request's body may take: the longest one over a slow line.
+pub const HTTP_BODY_WAIT: Duration = Duration::from_secs(60);
+/// How long a client may take to read an answer.
+pub const HTTP_WRITE_WAIT: Duration = Duration::from_secs(30);
+/// How long a connection may lie idle between requests.
+pub const HTTP_IDLE_WAIT: Duration = Duration::from_secs(300);
+/// How long, and for how many bytes, a closing connection still reads, so that the last answer arrives.
+pub const HTTP_LINGER_WAIT: Duration = Duration::from_secs(2);
+/// See [`HTTP_LINGER_WAIT`].
+pub const HTTP_LINGER_BYTES_MAX: usize = 256 << 10;
+
+/// How often a WebSocket's client hears that the server lives.
+pub const WEBSOCKET_HEARTBEAT: Duration = Duration::from_secs(30);
+/// Heartbeats after which a client that gave no sign of life is dropped.
+pub const WEBSOCKET_SILENT_HEARTBEATS_MAX: u32 = 3;
+/// Bytes waiting for a slow reader above which nothing more is read from it or told to it.
+pub const WEBSOCKET_UNSENT_BYTES_MAX: usize = 256 << 10;
+/// Recalls of one WebSocket under way at once; a further one waits on the socket.
+pub const WEBSOCKET_RECALLS_MAX: usize = 8;
+/// Messages taken from one WebSocket before other tasks of the core have their turn.
+pub const WEBSOCKET_TURN_MESSAGES: usize = 32;
+/// How long the closing handshake may take.
+pub const WEBSOCKET_CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+/// Spaces that metrics name; the rest, the less busy ones, are counted together.
+pub const METRICS_SPACES_MAX: usize = 200;
+
 /// Ports of one core: connections' sessions and unary calls under way. Bounded by the bits of an origin.
 pub const PORTS_MAX: usize = 1 << 24;
 

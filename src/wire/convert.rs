@@ -276,7 +276,7 @@ fn vector(embedding: Embedding<'_>, dimension: u16) -> Vec<f32> {
 }
 
 /// Who, where, why, how and when of the episode, beside the memory's own.
-fn metadata(observation: &Observation<'_>) -> BTreeMap<String, String> {
+pub(crate) fn metadata(observation: &Observation<'_>) -> BTreeMap<String, String> {
     let when = observation.when.map(|(seconds, nanos)| Timestamp { seconds, nanos: nanos as i32 }.to_string());
     let described = [
         ("who", observation.who.join(", ")),
