@@ -211,14 +211,14 @@ mod tests {
     fn every_key_of_a_file_is_taken() {
         let layer = file(
             "data-dir = \"/d\"\nlisten = [\"[::1]:1\", \"127.0.0.1:0\"]\ncores = 2\ncapacity = 5\n\
-             message-bytes-max = 65536\nsession-silence = \"2m\"\norigin = [\"https://a.example\"]\n",
+             message-bytes-max = 131072\nsession-silence = \"2m\"\norigin = [\"https://a.example\"]\n",
         )
         .expect("it is valid");
         let config = layer.into_config().expect("it is in range");
         assert_eq!(config.data_dir, Path::new("/d"));
         assert_eq!(config.listen.len(), 2);
         assert_eq!(config.cores.as_deref(), Some("2"));
-        assert_eq!((config.capacity, config.message_bytes_max), (5, 65_536));
+        assert_eq!((config.capacity, config.message_bytes_max), (5, 131_072));
         assert_eq!(config.session_silence, Duration::from_secs(120));
         assert_eq!(config.origins, ["https://a.example"]);
         let list = file("cores = \"0-3,6\"").expect("a list is valid too");

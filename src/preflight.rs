@@ -39,6 +39,8 @@ pub enum Unable {
     },
     /// The cores asked for are not to be had.
     Cores(CoresError),
+    /// The kernel does not say which cores this process may use.
+    Affinity(io::Error),
     /// The data folder cannot be made or written.
     DataDir(PathBuf, io::Error),
 }
@@ -88,6 +90,11 @@ impl fmt::Display for Unable {
                 "the cores asked for are not to be had: {why}\n  \
                  mend: a smaller --cores, or widen what this process may use: taskset -pc, cpuset.cpus, \
                  docker run --cpuset-cpus"
+            ),
+            Unable::Affinity(why) => write!(
+                f,
+                "the kernel does not say which cores this process may use: {why}\n  \
+                 mend: a seccomp profile that allows sched_getaffinity"
             ),
             Unable::DataDir(path, why) => write!(
                 f,
