@@ -20,11 +20,15 @@ pub const SESSION_SILENCE_MIN: Duration = Duration::from_secs(60);
 pub const BETWEEN_REQUESTS_MAX: u32 = 4_096;
 /// Bytes of the same: what bounds a core's memory under overload.
 pub const BETWEEN_BYTES_MAX: usize = 64 << 20;
-/// Slots of one ring: all that the budget allows one core to have under way towards another, so that only control
-/// frames (detach, credit, status) ever wait in the sender's backlog.
-pub const RING_SLOTS: usize = 4_096;
+/// Slots of all rings that end at one core, together; what does not fit waits in its sender's backlog, which the budget
+/// bounds. So the rings of many cores do not take memory by the square of their number.
+pub const RING_SLOTS_TOTAL: usize = 4_096;
+/// Fewest and most slots of one ring: a batch of acks, and what two full commits bring.
+pub const RING_SLOTS_MIN: usize = 64;
+/// See [`RING_SLOTS_MIN`].
+pub const RING_SLOTS_MAX: usize = 1_024;
 /// Frames that are pushed before the receiver is told: wake-ups cost more than pushes.
-pub const RING_KICK_FRAMES: u32 = 32;
+pub const RING_KICK_FRAMES: usize = 32;
 /// Frames taken from one ring before its neighbours have their turn.
 pub const RING_DRAIN_FRAMES: usize = 256;
 
@@ -39,6 +43,8 @@ pub const CREDIT_IDLE_MICROS: u64 = 1_000_000;
 
 /// An executor can park although a task is ready to run; this timer bounds how long such a task waits.
 pub const EXECUTOR_TICK: Duration = Duration::from_millis(20);
+/// While a core has work, it looks at its sockets and disks this often: as long as one slice of work.
+pub const EXECUTOR_PREEMPT: Duration = Duration::from_micros(500);
 /// How long an acceptor rests after an error that may pass (no file descriptors left).
 pub const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// Connections that the kernel holds for one listener of one core until they are accepted.
@@ -53,6 +59,6 @@ pub const OPEN_SEGMENTS_MAX: usize = 256;
 /// Ports of one core: connections' sessions and unary calls under way. Bounded by the bits of an origin.
 pub const PORTS_MAX: usize = 1 << 24;
 
-const _: () = assert!(RING_SLOTS.is_power_of_two());
-const _: () = assert!(RING_SLOTS >= BETWEEN_REQUESTS_MAX as usize);
+const _: () = assert!(RING_SLOTS_MIN.is_power_of_two() && RING_SLOTS_MAX.is_power_of_two());
+const _: () = assert!(RING_KICK_FRAMES <= RING_SLOTS_MIN);
 const _: () = assert!(BETWEEN_BYTES_MAX >= 2 * RECORD_BODY_BYTES_MAX as usize);
