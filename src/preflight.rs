@@ -48,12 +48,14 @@ pub enum Unable {
 impl fmt::Display for Unable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unable::IoUringUnknown { kernel } if kernel_version(kernel) < Some(KERNEL_MIN) => write!(
-                f,
-                "kernel {kernel} is too old for io_uring as engram uses it: {}.{} or newer is needed\n  \
+            Unable::IoUringUnknown { kernel } if kernel_version(kernel) < Some(KERNEL_MIN) => {
+                write!(
+                    f,
+                    "kernel {kernel} is too old for io_uring as engram uses it: {}.{} or newer is needed\n  \
                  mend: apt-get install --install-recommends linux-image-generic, then reboot",
-                KERNEL_MIN.0, KERNEL_MIN.1
-            ),
+                    KERNEL_MIN.0, KERNEL_MIN.1
+                )
+            }
             Unable::IoUringUnknown { kernel } => write!(
                 f,
                 "io_uring is hidden from this process, though kernel {kernel} could have it: \
@@ -148,11 +150,15 @@ pub fn raise_memlock() -> Result<(), Unable> {
     if limit.current.is_none_or(|bytes| bytes >= MEMLOCK_BYTES_MIN) {
         return Ok(());
     }
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
     match limit.maximum {
         Some(bytes) if bytes < MEMLOCK_BYTES_MIN => Err(Unable::Memlock { limit: bytes }),
-        _ => setrlimit(Resource::Memlock, raised)
-            .map_err(|_| Unable::Memlock { limit: limit.current.unwrap_or(u64::MAX) }),
+        _ => setrlimit(Resource::Memlock, raised).map_err(|_| Unable::Memlock {
+            limit: limit.current.unwrap_or(u64::MAX),
+        }),
     }
 }
 
@@ -163,7 +169,10 @@ pub fn raise_open_files() {
     if limit.current == limit.maximum {
         return;
     }
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
     if let Err(why) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%why, "the limit of open files stays at {:?}", limit.current);
     }
@@ -184,19 +193,26 @@ fn explain_io_uring(why: io::Error, disabled: Option<u8>, kernel: String) -> Una
         (Some(libc::EPERM | libc::EACCES), Some(level @ 1..)) => Unable::IoUringDisabled { level },
         (Some(libc::EPERM | libc::EACCES), _) => Unable::IoUringForbidden,
         // Older kernels count the ring's own memory as locked.
-        (Some(libc::ENOMEM), _) => {
-            Unable::Memlock { limit: getrlimit(Resource::Memlock).current.unwrap_or(u64::MAX) }
-        }
+        (Some(libc::ENOMEM), _) => Unable::Memlock {
+            limit: getrlimit(Resource::Memlock).current.unwrap_or(u64::MAX),
+        },
         _ => Unable::IoUringFailed(why),
     }
 }
 
 fn io_uring_disabled() -> Option<u8> {
-    fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok()?.trim().parse().ok()
+    fs::read_to_string("/proc/sys/kernel/io_uring_disabled")
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
 }
 
 fn kernel_release() -> String {
-    rustix::system::uname().release().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn kernel_version(release: &str) -> Option<(u32, u32)> {
@@ -216,14 +232,26 @@ mod tests {
     #[test]
     fn each_reason_without_io_uring_names_its_own_mend() {
         let old = explained(libc::ENOSYS, None, "5.4.0-150-generic");
-        assert!(old.contains("5.4.0-150-generic is too old") && old.contains("5.8"), "{old}");
+        assert!(
+            old.contains("5.4.0-150-generic is too old") && old.contains("5.8"),
+            "{old}"
+        );
         assert!(old.contains("apt-get install"), "{old}");
         let hidden = explained(libc::ENOSYS, None, "6.1.0-9-amd64");
-        assert!(hidden.contains("seccomp=unconfined") && !hidden.contains("too old"), "{hidden}");
+        assert!(
+            hidden.contains("seccomp=unconfined") && !hidden.contains("too old"),
+            "{hidden}"
+        );
         for level in [1, 2] {
             let off = explained(libc::EPERM, Some(level), "6.8.0");
-            assert!(off.contains(&format!("io_uring_disabled = {level}")), "{off}");
-            assert!(off.contains("sysctl -w kernel.io_uring_disabled=0"), "{off}");
+            assert!(
+                off.contains(&format!("io_uring_disabled = {level}")),
+                "{off}"
+            );
+            assert!(
+                off.contains("sysctl -w kernel.io_uring_disabled=0"),
+                "{off}"
+            );
         }
         for disabled in [Some(0), None] {
             let filtered = explained(libc::EPERM, disabled, "6.8.0");
@@ -236,7 +264,13 @@ mod tests {
     #[test]
     fn memlock_message_names_the_limit_and_every_way_to_raise_it() {
         let text = Unable::Memlock { limit: 64 << 10 }.to_string();
-        for part in ["64 KiB", "512 KiB", "ulimit -l", "LimitMEMLOCK", "--ulimit memlock"] {
+        for part in [
+            "64 KiB",
+            "512 KiB",
+            "ulimit -l",
+            "LimitMEMLOCK",
+            "--ulimit memlock",
+        ] {
             assert!(text.contains(part), "{part} is missing: {text}");
         }
     }
@@ -254,8 +288,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("file"), b"").expect("written");
         let data_dir = folder.path().join("file/data");
-        let text = check_data_dir(&data_dir).expect_err("a file is no folder").to_string();
-        assert!(text.contains("file/data") && text.contains("--data-dir"), "{text}");
+        let text = check_data_dir(&data_dir)
+            .expect_err("a file is no folder")
+            .to_string();
+        assert!(
+            text.contains("file/data") && text.contains("--data-dir"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -42,7 +42,9 @@ impl fmt::Display for CallError {
         match self {
             CallError::Connect(address, why) => write!(f, "no connection to {address}: {why}"),
             CallError::Http2(why) => write!(f, "the connection broke: {why}"),
-            CallError::Refused(status) => write!(f, "refused ({:?}): {}", status.code, status.message),
+            CallError::Refused(status) => {
+                write!(f, "refused ({:?}): {}", status.code, status.message)
+            }
             CallError::Protocol(why) => write!(f, "not gRPC: {why}"),
         }
     }
@@ -67,7 +69,9 @@ impl Grpc {
     /// Connects to a server, on the executor of this thread.
     pub async fn connect(address: SocketAddr) -> Result<Grpc, CallError> {
         let failed = |why: io::Error| CallError::Connect(address, why);
-        let socket = TcpStream::connect(address).await.map_err(|why| failed(why.into()))?;
+        let socket = TcpStream::connect(address)
+            .await
+            .map_err(|why| failed(why.into()))?;
         socket.set_nodelay(true).map_err(|why| failed(why.into()))?;
         let (sender, connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW_BYTES)
@@ -78,7 +82,10 @@ impl Grpc {
             .await?;
         // What ends the connection is told to each of its calls.
         glommio::spawn_local(connection).detach();
-        Ok(Grpc { sender, authority: address.to_string() })
+        Ok(Grpc {
+            sender,
+            authority: address.to_string(),
+        })
     }
 
     /// One request, one response.
@@ -121,9 +128,17 @@ impl Grpc {
             .map_err(|why| CallError::Protocol(why.to_string()))?;
         let mut sender = self.sender.clone().ready().await?;
         let (response, stream) = sender.send_request(head, false)?;
-        let requests = Requests { stream, buffer: BytesMut::new(), ready: Bytes::new(), message: PhantomData };
-        let responses =
-            Responses { state: ResponseState::Head(response), buffer: BytesMut::new(), message: PhantomData };
+        let requests = Requests {
+            stream,
+            buffer: BytesMut::new(),
+            ready: Bytes::new(),
+            message: PhantomData,
+        };
+        let responses = Responses {
+            state: ResponseState::Head(response),
+            buffer: BytesMut::new(),
+            message: PhantomData,
+        };
         Ok((requests, responses))
     }
 }
@@ -145,7 +160,8 @@ impl<Q: Message> Requests<Q> {
         let length = message.encoded_len();
         self.buffer.reserve(MESSAGE_HEAD_BYTES + length);
         self.buffer.put_u8(0);
-        self.buffer.put_u32(u32::try_from(length).expect("a message is shorter than 4 GiB"));
+        self.buffer
+            .put_u32(u32::try_from(length).expect("a message is shorter than 4 GiB"));
         message.encode(&mut self.buffer).expect("room was reserved");
     }
 
@@ -226,7 +242,9 @@ impl<A: Message + Default> Responses<A> {
                         self.buffer.extend_from_slice(&data);
                     }
                     None => {
-                        let trailers = poll_fn(|cx| body.poll_trailers(cx)).await?.unwrap_or_default();
+                        let trailers = poll_fn(|cx| body.poll_trailers(cx))
+                            .await?
+                            .unwrap_or_default();
                         self.state = ResponseState::Ended;
                         status_of(&trailers)?;
                     }
@@ -242,7 +260,9 @@ impl<A: Message + Default> Responses<A> {
             return Ok(None);
         }
         if self.buffer[0] != 0 {
-            return Err(CallError::Protocol("a compressed message was not asked for".into()));
+            return Err(CallError::Protocol(
+                "a compressed message was not asked for".into(),
+            ));
         }
         let length = (&self.buffer[1..MESSAGE_HEAD_BYTES]).get_u32() as usize;
         if self.buffer.len() < MESSAGE_HEAD_BYTES + length {
@@ -250,13 +270,18 @@ impl<A: Message + Default> Responses<A> {
         }
         self.buffer.advance(MESSAGE_HEAD_BYTES);
         let message = A::decode(self.buffer.split_to(length));
-        message.map(Some).map_err(|why| CallError::Protocol(why.to_string()))
+        message
+            .map(Some)
+            .map_err(|why| CallError::Protocol(why.to_string()))
     }
 }
 
 fn begin(response: Response<RecvStream>) -> Result<ResponseState, CallError> {
     if response.status() != StatusCode::OK {
-        return Err(CallError::Protocol(format!("HTTP status {}", response.status())));
+        return Err(CallError::Protocol(format!(
+            "HTTP status {}",
+            response.status()
+        )));
     }
     // A refusal without any message has its status where else only the headers stand.
     if response.headers().contains_key("grpc-status") {
@@ -269,11 +294,16 @@ fn begin(response: Response<RecvStream>) -> Result<ResponseState, CallError> {
 fn status_of(trailers: &HeaderMap) -> Result<(), CallError> {
     let text = |name| trailers.get(name).and_then(|value| value.to_str().ok());
     let Some(status) = text("grpc-status") else {
-        return Err(CallError::Protocol("the call ended without a status".into()));
+        return Err(CallError::Protocol(
+            "the call ended without a status".into(),
+        ));
     };
     match code_of(status) {
         Code::Ok => Ok(()),
-        code => Err(CallError::Refused(Failure::new(code, unescape(text("grpc-message").unwrap_or(""))))),
+        code => Err(CallError::Refused(Failure::new(
+            code,
+            unescape(text("grpc-message").unwrap_or("")),
+        ))),
     }
 }
 
@@ -298,7 +328,11 @@ fn code_of(number: &str) -> Code {
         Code::DataLoss,
         Code::Unauthenticated,
     ];
-    number.parse().ok().and_then(|number: usize| CODES.get(number).copied()).unwrap_or(Code::Unknown)
+    number
+        .parse()
+        .ok()
+        .and_then(|number: usize| CODES.get(number).copied())
+        .unwrap_or(Code::Unknown)
 }
 
 /// Undoes the percent-encoding of `grpc-message`; what is no valid escape stays as it is.
@@ -332,7 +366,10 @@ mod tests {
         let mut trailers = HeaderMap::new();
         assert!(status_of(&trailers).is_err(), "no status is no success");
         trailers.insert("grpc-status", "5".parse().expect("a header"));
-        trailers.insert("grpc-message", "no space%3A caf%C3%A9 100%".parse().expect("a header"));
+        trailers.insert(
+            "grpc-message",
+            "no space%3A caf%C3%A9 100%".parse().expect("a header"),
+        );
         match status_of(&trailers).expect_err("NOT_FOUND") {
             CallError::Refused(failure) => {
                 assert_eq!(failure, Failure::new(Code::NotFound, "no space: café 100%"));

@@ -1,7 +1,9 @@
 //! One RecallStream call.
 
 use engram_proto::engram::v1::cue::CueType;
-use engram_proto::engram::v1::{Cue, EmbeddingCue, Memory, StreamingRecallRequest, StreamingRecallResponse};
+use engram_proto::engram::v1::{
+    Cue, EmbeddingCue, Memory, StreamingRecallRequest, StreamingRecallResponse,
+};
 
 use super::grpc::{CallError, Grpc};
 
@@ -32,7 +34,9 @@ pub async fn recall(grpc: &Grpc, cued: Cued<'_>) -> Result<Vec<Memory>, CallErro
         max_results: cued.count,
         ..StreamingRecallRequest::default()
     };
-    let mut pages = grpc.server_streaming::<_, StreamingRecallResponse>(PATH, &request).await?;
+    let mut pages = grpc
+        .server_streaming::<_, StreamingRecallResponse>(PATH, &request)
+        .await?;
     let mut found = Vec::with_capacity(cued.count as usize);
     while let Some(page) = pages.next().await? {
         found.extend(page.results);

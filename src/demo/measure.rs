@@ -56,7 +56,10 @@ impl Measured {
     /// Whether recall is what it should be.
     pub(super) fn check(&self) -> Result<(), DemoError> {
         if self.recall_at_10 < RECALL_AT_10_MIN {
-            let why = format!("recall@10 is {:.4}, below {RECALL_AT_10_MIN}", self.recall_at_10);
+            let why = format!(
+                "recall@10 is {:.4}, below {RECALL_AT_10_MIN}",
+                self.recall_at_10
+            );
             return Err(DemoError::Broken(why));
         }
         Ok(())
@@ -69,11 +72,27 @@ impl fmt::Display for Measured {
         let (acks, recalls) = (&self.acks, &self.recalls);
         let (rows, seconds) = (self.rows, self.elapsed.as_secs_f64());
         let rate = rows as f64 / seconds;
-        writeln!(f, "streamed {rows} memories in {seconds:.2} s: {rate:.0} observations/s, each on disk")?;
-        writeln!(f, "  ack        p50 {:.2} ms, p99 {:.2} ms", ms(acks, 0.5), ms(acks, 0.99))?;
+        writeln!(
+            f,
+            "streamed {rows} memories in {seconds:.2} s: {rate:.0} observations/s, each on disk"
+        )?;
+        writeln!(
+            f,
+            "  ack        p50 {:.2} ms, p99 {:.2} ms",
+            ms(acks, 0.5),
+            ms(acks, 0.99)
+        )?;
         let beside = recalls.len();
-        writeln!(f, "  recall     p99 {:.2} ms ({beside} recalls beside the stream)", ms(recalls, 0.99))?;
-        writeln!(f, "  recall@10  {:.4} against exact search, over {QUERY_ROWS} unseen texts", self.recall_at_10)?;
+        writeln!(
+            f,
+            "  recall     p99 {:.2} ms ({beside} recalls beside the stream)",
+            ms(recalls, 0.99)
+        )?;
+        writeln!(
+            f,
+            "  recall@10  {:.4} against exact search, over {QUERY_ROWS} unseen texts",
+            self.recall_at_10
+        )?;
         for shown in &self.shown {
             writeln!(f, "\n  cue        {}", shown.cue)?;
             for memory in shown.found.iter().take(SHOWN_MEMORIES) {
@@ -95,7 +114,11 @@ pub(super) async fn measure(data: Rc<Dataset>, address: SocketAddr) -> Result<Me
         .map(|offset| recall_beside(&data, &grpc, offset, recalls.clone(), failure.clone()))
         .collect();
     let bar = progress(rows);
-    let mut window = Window::new(Plan { count: rows as u64, window: WINDOW, schedule: None });
+    let mut window = Window::new(Plan {
+        count: rows as u64,
+        window: WINDOW,
+        schedule: None,
+    });
     let mut acks = latencies();
     let start = Instant::now();
     let episode = |sequence| episode_of(&data, sequence as usize - 1);
@@ -103,7 +126,9 @@ pub(super) async fn measure(data: Rc<Dataset>, address: SocketAddr) -> Result<Me
         record(&mut acks, latency);
         bar.inc(1);
     };
-    stream::run(&mut stream, &mut window, start, episode, on_ack).await.map_err(client_error)?;
+    stream::run(&mut stream, &mut window, start, episode, on_ack)
+        .await
+        .map_err(client_error)?;
     let elapsed = start.elapsed();
     bar.finish_and_clear();
     for task in beside {
@@ -113,19 +138,41 @@ pub(super) async fn measure(data: Rc<Dataset>, address: SocketAddr) -> Result<Me
         return Err(client_error(why));
     }
     stream.close().await.map_err(client_error)?;
-    let recall_at_10 = compare(data.clone(), &grpc, rows).await.map_err(client_error)?;
+    let recall_at_10 = compare(data.clone(), &grpc, rows)
+        .await
+        .map_err(client_error)?;
     let mut shown = Vec::with_capacity(SHOWN.len());
     for query in SHOWN {
-        let found = recall_query(&data, &grpc, query).await.map_err(client_error)?;
-        shown.push(Shown { cue: data.query_text(query), found });
+        let found = recall_query(&data, &grpc, query)
+            .await
+            .map_err(client_error)?;
+        shown.push(Shown {
+            cue: data.query_text(query),
+            found,
+        });
     }
     let recalls = recalls.borrow().clone();
-    Ok(Measured { rows, elapsed, acks, recalls, recall_at_10, shown })
+    Ok(Measured {
+        rows,
+        elapsed,
+        acks,
+        recalls,
+        recall_at_10,
+        shown,
+    })
 }
 
 pub(super) async fn open_stream(grpc: &Grpc) -> Result<ObserveStream, CallError> {
     let (space, session_id) = (SPACE.to_owned(), String::new());
-    ObserveStream::open(grpc, Opening { space, session_id, ack_mode: AckMode::Each }).await
+    ObserveStream::open(
+        grpc,
+        Opening {
+            space,
+            session_id,
+            ack_mode: AckMode::Each,
+        },
+    )
+    .await
 }
 
 pub(super) fn id_of(row: usize) -> String {
@@ -145,7 +192,8 @@ pub(super) fn episode_of(data: &Dataset, row: usize) -> Episode {
 
 /// Hidden where nobody watches.
 pub(super) fn progress(rows: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg}{bar:40} {pos}/{len}").expect("the template is a constant");
+    let style = ProgressStyle::with_template("{msg}{bar:40} {pos}/{len}")
+        .expect("the template is a constant");
     ProgressBar::new(rows as u64).with_style(style)
 }
 
@@ -172,7 +220,15 @@ fn recall_beside(
 async fn recall_query(data: &Dataset, grpc: &Grpc, query: usize) -> Result<Vec<Memory>, CallError> {
     let mut vector = [0.0; DIMENSION];
     data.query(query, &mut vector);
-    recall(grpc, Cued { space: SPACE, vector: &vector, count: RECALL_COUNT }).await
+    recall(
+        grpc,
+        Cued {
+            space: SPACE,
+            vector: &vector,
+            count: RECALL_COUNT,
+        },
+    )
+    .await
 }
 
 /// The share of the ten nearest base rows that recalls find.
@@ -188,7 +244,10 @@ async fn compare(data: Rc<Dataset>, grpc: &Grpc, rows: usize) -> Result<f64, Cal
                 for query in (offset..QUERY_ROWS).step_by(RECALLS_COMPARED) {
                     let found = recall_query(&data, &grpc, query).await?;
                     let is_found = |row| found.iter().any(|memory| memory.id == id_of(row));
-                    hits += exact[query].iter().filter(|nearest| is_found(nearest.row)).count();
+                    hits += exact[query]
+                        .iter()
+                        .filter(|nearest| is_found(nearest.row))
+                        .count();
                 }
                 Ok(hits)
             })

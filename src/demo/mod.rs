@@ -60,23 +60,42 @@ impl std::error::Error for DemoError {}
 /// Runs the demo and prints what it sees.
 pub fn run(settings: DemoSettings) -> Result<(), DemoError> {
     let host = server::Host::new()?;
-    println!("engram demo: real memories (WordNet, 768 numbers each), a server on --cores {}", settings.cores);
+    println!(
+        "engram demo: real memories (WordNet, 768 numbers each), a server on --cores {}",
+        settings.cores
+    );
     let data = Rc::new(Dataset::bundled());
     let mut server = host.start(&settings.cores)?;
-    println!("  serving on {}, data in {}\n", server.address(), host.data_dir().display());
+    println!(
+        "  serving on {}, data in {}\n",
+        server.address(),
+        host.data_dir().display()
+    );
     let address = server.address();
     let measured = executor::run(None, measure::measure(data.clone(), address));
     let measured = measured.map_err(DemoError::Client)??;
     print!("{measured}");
     measured.check()?;
 
-    let killed = executor::run(None, survive::stream_until_killed(data.clone(), &mut server));
+    let killed = executor::run(
+        None,
+        survive::stream_until_killed(data.clone(), &mut server),
+    );
     let killed = killed.map_err(DemoError::Client)??;
-    println!("\nkilled with SIGKILL in the middle of a stream: {} further memories were acked", killed.acked);
+    println!(
+        "\nkilled with SIGKILL in the middle of a stream: {} further memories were acked",
+        killed.acked
+    );
     let restarted = host.start(&settings.cores)?;
-    println!("  serving again, recovered, after {:.0} ms", restarted.start_time().as_secs_f64() * 1e3);
+    println!(
+        "  serving again, recovered, after {:.0} ms",
+        restarted.start_time().as_secs_f64() * 1e3
+    );
     let check = survive::check_survivors(data, restarted.address(), killed);
-    println!("  {}", executor::run(None, check).map_err(DemoError::Client)??);
+    println!(
+        "  {}",
+        executor::run(None, check).map_err(DemoError::Client)??
+    );
     println!("\nall of it held");
     Ok(())
 }

@@ -20,7 +20,7 @@ Exit codes: 0 all rows were acked, in order; 1 the server failed, refused for go
 /// Ends when every row is acked. Latencies count from when a row was due (with --rate) or first sent (without).
 #[derive(Clone, Debug, Parser)]
 #[command(name = "engram-load", version, after_help = EXAMPLES)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The server
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:50051")]
     addr: SocketAddr,
@@ -31,7 +31,12 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 4_000)]
     rows: usize,
     /// Space to stream into
-    #[arg(long, value_name = "NAME", default_value = "load", conflicts_with = "spaces")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "load",
+        conflicts_with = "spaces"
+    )]
     space: String,
     /// Spread the streams over so many spaces, load-0 to load-(K-1)
     #[arg(long, value_name = "K")]
@@ -73,7 +78,7 @@ pub struct Arguments {
 
 /// How the server acks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Acks {
+pub(crate) enum Acks {
     /// Every observation by itself.
     Each,
     /// Runs of them.
@@ -82,7 +87,7 @@ pub enum Acks {
 
 /// What to run, checked.
 #[derive(Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The server.
     pub address: SocketAddr,
     /// Where rows and cues come from.
@@ -115,7 +120,7 @@ pub struct Plan {
 
 /// What carries a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     /// gRPC's ObserveStream.
     Grpc,
     /// JSON over WebSocket.
@@ -124,22 +129,31 @@ pub enum Protocol {
 
 impl Arguments {
     /// Checks what clap cannot, and reads the data.
-    pub fn into_plan(self) -> Result<Plan, String> {
+    pub(crate) fn into_plan(self) -> Result<Plan, String> {
         let names: Vec<String> = match self.spaces {
             Some(spaces) => (0..spaces).map(|space| format!("load-{space}")).collect(),
             None => vec![self.space],
         };
         let streams = self.streams.unwrap_or(names.len());
         if names.is_empty() || streams < names.len() {
-            return Err(format!("{streams} streams cannot fill {} spaces", names.len()));
+            return Err(format!(
+                "{streams} streams cannot fill {} spaces",
+                names.len()
+            ));
         }
         if self.rows < streams {
-            return Err(format!("{} rows cannot keep {streams} streams busy", self.rows));
+            return Err(format!(
+                "{} rows cannot keep {streams} streams busy",
+                self.rows
+            ));
         }
         if self.window == 0 {
             return Err("--window 0 would send nothing".to_owned());
         }
-        if self.rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
+        if self
+            .rate
+            .is_some_and(|rate| !(rate > 0.0 && rate.is_finite()))
+        {
             return Err("--rate is not above 0".to_owned());
         }
         if !(self.recalls_per_s >= 0.0 && self.recalls_per_s.is_finite()) {
@@ -156,9 +170,15 @@ impl Arguments {
             address: self.addr,
             data,
             rows: self.rows,
-            spaces: (0..streams).map(|stream| names[stream % names.len()].clone()).collect(),
+            spaces: (0..streams)
+                .map(|stream| names[stream % names.len()].clone())
+                .collect(),
             rate: self.rate,
-            protocol: if self.websocket { Protocol::WebSocket } else { Protocol::Grpc },
+            protocol: if self.websocket {
+                Protocol::WebSocket
+            } else {
+                Protocol::Grpc
+            },
             recalls_per_s: self.recalls_per_s,
             server_pid: self.server_pid,
             window: self.window,
@@ -180,13 +200,18 @@ mod tests {
 
     fn plan(arguments: &[&str]) -> Result<Plan, String> {
         let line = [&["engram-load"], arguments].concat();
-        Arguments::try_parse_from(line).expect("it parses").into_plan()
+        Arguments::try_parse_from(line)
+            .expect("it parses")
+            .into_plan()
     }
 
     #[test]
     fn streams_are_spread_over_the_spaces() {
         let plan = plan(&["--spaces", "2", "--streams", "5"]).expect("valid");
-        assert_eq!(plan.spaces, ["load-0", "load-1", "load-0", "load-1", "load-0"]);
+        assert_eq!(
+            plan.spaces,
+            ["load-0", "load-1", "load-0", "load-1", "load-0"]
+        );
     }
 
     #[test]

@@ -11,39 +11,40 @@ const LATENCY_MICROS_MAX: u64 = 600_000_000;
 
 /// Latencies, in microseconds, to three digits.
 #[derive(Clone, Debug)]
-pub struct Latencies(Histogram<u64>);
+pub(crate) struct Latencies(Histogram<u64>);
 
 impl Latencies {
     /// None yet.
-    pub fn new() -> Latencies {
+    pub(crate) fn new() -> Latencies {
         let histogram = Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3);
         Latencies(histogram.expect("the bounds are constants"))
     }
 
     /// One more.
-    pub fn record(&mut self, latency: Duration) {
-        self.0.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(LATENCY_MICROS_MAX));
+    pub(crate) fn record(&mut self, latency: Duration) {
+        self.0
+            .saturating_record(u64::try_from(latency.as_micros()).unwrap_or(LATENCY_MICROS_MAX));
     }
 
     /// All of another's as well.
-    pub fn merge(&mut self, other: &Latencies) {
+    pub(crate) fn merge(&mut self, other: &Latencies) {
         self.0.add(&other.0).expect("the bounds are the same");
     }
 
     /// How many there are.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.0.len()
     }
 
     /// In milliseconds; none where there is no latency.
-    pub fn quantile_ms(&self, quantile: f64) -> Option<f64> {
+    pub(crate) fn quantile_ms(&self, quantile: f64) -> Option<f64> {
         (!self.0.is_empty()).then(|| self.0.value_at_quantile(quantile) as f64 / 1_000.0)
     }
 }
 
 /// What a run measured.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
     /// Rows, all of them acked.
     pub rows: usize,
     /// From the first send to the last ack.
@@ -66,16 +67,17 @@ pub struct Report {
 
 impl Report {
     /// Rows acked a second.
-    pub fn observations_per_s(&self) -> f64 {
+    pub(crate) fn observations_per_s(&self) -> f64 {
         self.rows as f64 / self.elapsed.as_secs_f64()
     }
 
     fn cpu_us_per_observation(&self) -> Option<f64> {
-        self.server_cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / self.rows as f64)
+        self.server_cpu
+            .map(|cpu| cpu.as_secs_f64() * 1e6 / self.rows as f64)
     }
 
     /// One object; what was not measured is null.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         json!({
             "observations_per_s": self.observations_per_s(),
             "ack_p50_ms": self.acks.quantile_ms(0.5),
@@ -98,18 +100,43 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |latencies: &Latencies, quantile| {
-            latencies.quantile_ms(quantile).map_or("–".to_owned(), |ms| format!("{ms:.2} ms"))
+            latencies
+                .quantile_ms(quantile)
+                .map_or("–".to_owned(), |ms| format!("{ms:.2} ms"))
         };
         let acks = |quantile| ms(&self.acks, quantile);
-        writeln!(f, "observations  {} acked in {:.2} s", self.rows, self.elapsed.as_secs_f64())?;
-        writeln!(f, "rate          {:.0} observations/s", self.observations_per_s())?;
-        writeln!(f, "ack           p50 {}, p99 {}, p99.9 {}", acks(0.5), acks(0.99), acks(0.999))?;
+        writeln!(
+            f,
+            "observations  {} acked in {:.2} s",
+            self.rows,
+            self.elapsed.as_secs_f64()
+        )?;
+        writeln!(
+            f,
+            "rate          {:.0} observations/s",
+            self.observations_per_s()
+        )?;
+        writeln!(
+            f,
+            "ack           p50 {}, p99 {}, p99.9 {}",
+            acks(0.5),
+            acks(0.99),
+            acks(0.999)
+        )?;
         if self.refusals > 0 {
-            writeln!(f, "overload      {} refusals, all sent again", self.refusals)?;
+            writeln!(
+                f,
+                "overload      {} refusals, all sent again",
+                self.refusals
+            )?;
         }
         if self.recalls.count() > 0 || self.recalls_failed > 0 {
             let (p50, p99) = (ms(&self.recalls, 0.5), ms(&self.recalls, 0.99));
-            writeln!(f, "recall        {} answered, p50 {p50}, p99 {p99}", self.recalls.count())?;
+            writeln!(
+                f,
+                "recall        {} answered, p50 {p50}, p99 {p99}",
+                self.recalls.count()
+            )?;
             if self.recalls_failed > 0 {
                 writeln!(f, "              {} refused", self.recalls_failed)?;
             }
@@ -119,7 +146,10 @@ impl fmt::Display for Report {
         }
         if let (Some(cpu), Some(rss)) = (self.cpu_us_per_observation(), self.server_rss_bytes) {
             let rss = rss as f64 / f64::from(1 << 20);
-            writeln!(f, "server        {cpu:.1} CPU-µs an observation, {rss:.0} MiB resident")?;
+            writeln!(
+                f,
+                "server        {cpu:.1} CPU-µs an observation, {rss:.0} MiB resident"
+            )?;
         }
         Ok(())
     }

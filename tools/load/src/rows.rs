@@ -5,7 +5,7 @@ use engram_proto::engram::v1::Episode;
 
 /// One stream's share of the rows: every n-th, so that all streams go through the contents alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
+pub(crate) struct Share {
     stream: usize,
     streams: usize,
     rows: usize,
@@ -13,30 +13,38 @@ pub struct Share {
 
 impl Share {
     /// The share of stream `stream` of `streams` in `rows` rows.
-    pub fn new(stream: usize, streams: usize, rows: usize) -> Share {
+    pub(crate) fn new(stream: usize, streams: usize, rows: usize) -> Share {
         assert!(stream < streams, "stream {stream} of {streams}");
-        Share { stream, streams, rows }
+        Share {
+            stream,
+            streams,
+            rows,
+        }
     }
 
     /// How many rows it has.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         (self.rows + self.streams - 1 - self.stream).div_euclid(self.streams) as u64
     }
 
     /// The row that goes with a sequence, from 1.
-    pub fn row_of(&self, sequence: u64) -> usize {
-        assert!((1..=self.count()).contains(&sequence), "sequence {sequence} of {}", self.count());
+    pub(crate) fn row_of(&self, sequence: u64) -> usize {
+        assert!(
+            (1..=self.count()).contains(&sequence),
+            "sequence {sequence} of {}",
+            self.count()
+        );
         self.stream + (sequence as usize - 1) * self.streams
     }
 }
 
 /// The memory id of a row.
-pub fn id_of(row: usize) -> String {
+pub(crate) fn id_of(row: usize) -> String {
     format!("row-{row}")
 }
 
 /// The observation that shows a row.
-pub fn episode_of(data: &Dataset, row: usize) -> Episode {
+pub(crate) fn episode_of(data: &Dataset, row: usize) -> Episode {
     let mut vector = [0.0; DIMENSION];
     data.base(row, &mut vector);
     Episode {
@@ -59,7 +67,11 @@ mod tests {
                 .flat_map(|share| (1..=share.count()).map(move |sequence| share.row_of(sequence)))
                 .collect();
             all.sort_unstable();
-            assert_eq!(all, (0..rows).collect::<Vec<_>>(), "{rows} rows on {streams} streams");
+            assert_eq!(
+                all,
+                (0..rows).collect::<Vec<_>>(),
+                "{rows} rows on {streams} streams"
+            );
         }
     }
 }

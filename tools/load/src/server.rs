@@ -5,7 +5,7 @@ use std::{fs, io};
 
 /// What a process has used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// CPU time of all its threads, user and system.
     pub cpu: Duration,
     /// Resident memory.
@@ -14,13 +14,17 @@ pub struct Usage {
 
 impl Usage {
     /// What a process has used up to now.
-    pub fn of(pid: u32) -> io::Result<Usage> {
+    pub(crate) fn of(pid: u32) -> io::Result<Usage> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        let malformed = || io::Error::new(io::ErrorKind::InvalidData, "/proc/PID/stat cannot be read");
+        let malformed =
+            || io::Error::new(io::ErrorKind::InvalidData, "/proc/PID/stat cannot be read");
         let (ticks, pages) = parse(&stat).ok_or_else(malformed)?;
         let ticks_per_s = rustix::param::clock_ticks_per_second();
         let cpu = Duration::from_secs_f64(ticks as f64 / ticks_per_s as f64);
-        Ok(Usage { cpu, rss_bytes: pages * rustix::param::page_size() as u64 })
+        Ok(Usage {
+            cpu,
+            rss_bytes: pages * rustix::param::page_size() as u64,
+        })
     }
 }
 
