@@ -7,8 +7,14 @@ use engram_shards::limits::RECORD_BODY_BYTES_MAX;
 
 /// Longest message on either transport by default: a batch of a thousand half-precision vectors fits.
 pub const MESSAGE_BYTES_MAX_DEFAULT: usize = 4 << 20;
+/// The least that it may be set to: one vector of the largest dimension with all its texts.
+pub const MESSAGE_BYTES_MAX_FLOOR: usize = 128 << 10;
+/// The most that it may be set to: a message is held in memory whole.
+pub const MESSAGE_BYTES_MAX_CEILING: usize = 256 << 20;
 /// How long a session keeps its memory while its client is silent, by default.
 pub const SESSION_SILENCE_DEFAULT: Duration = Duration::from_secs(300);
+/// The least that it may be set to; clients rely on it.
+pub const SESSION_SILENCE_MIN: Duration = Duration::from_secs(60);
 
 /// Dimension of a space that a first init or Remember makes.
 pub const SPACE_DIMENSION_DEFAULT: u16 = 768;
