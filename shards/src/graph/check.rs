@@ -14,28 +14,51 @@ macro_rules! ensure {
 }
 
 /// Checks all layers; see [`super::Index::check`].
-pub(super) fn check(rows: &Rows, bottom: &Bottom, upper: &[Upper], seed: u64) -> Result<(), String> {
+pub(super) fn check(
+    rows: &Rows,
+    bottom: &Bottom,
+    upper: &[Upper],
+    seed: u64,
+) -> Result<(), String> {
     let indexed = bottom.len();
-    ensure!(indexed <= rows.len(), "{indexed} rows are indexed, of {}", rows.len());
+    ensure!(
+        indexed <= rows.len(),
+        "{indexed} rows are indexed, of {}",
+        rows.len()
+    );
     check_links(rows, bottom, |node| node, 0)?;
     for (below, layer) in upper.iter().enumerate() {
         let height = below + 1;
         ensure!(layer.links.len() > 0, "layer {height} is empty");
-        let wanted: Vec<u32> = (0..indexed).filter(|row| level(seed, *row) >= height).collect();
-        let nodes: Vec<u32> = (0..layer.links.len()).map(|node| layer.rows[node]).collect();
-        ensure!(nodes == wanted, "layer {height} holds other rows than were drawn for it");
+        let wanted: Vec<u32> = (0..indexed)
+            .filter(|row| level(seed, *row) >= height)
+            .collect();
+        let nodes: Vec<u32> = (0..layer.links.len())
+            .map(|node| layer.rows[node])
+            .collect();
+        ensure!(
+            nodes == wanted,
+            "layer {height} holds other rows than were drawn for it"
+        );
         for node in 0..layer.links.len() {
             let (row, lower) = (layer.rows[node], layer.below[node]);
             let same = match below.checked_sub(1) {
                 None => lower == row,
                 Some(below) => lower < upper[below].links.len() && upper[below].rows[lower] == row,
             };
-            ensure!(same, "node {node} of layer {height} is not the same row as node {lower} below");
+            ensure!(
+                same,
+                "node {node} of layer {height} is not the same row as node {lower} below"
+            );
         }
         check_links(rows, &layer.links, |node| layer.rows[node], height)?;
     }
     let drawn = (0..indexed).map(|row| level(seed, row)).max().unwrap_or(0);
-    ensure!(drawn == upper.len(), "{} upper layers where {drawn} were drawn", upper.len());
+    ensure!(
+        drawn == upper.len(),
+        "{} upper layers where {drawn} were drawn",
+        upper.len()
+    );
     let entry = upper.last().map_or(0, |layer| layer.rows[0]);
     check_reachable(bottom, entry)
 }
@@ -49,15 +72,31 @@ fn check_links<const SLOTS: usize>(
 ) -> Result<(), String> {
     for node in 0..links.len() {
         let (targets, kept) = (links.of(node), links.kept_of(node));
-        ensure!(targets.len() <= SLOTS, "node {node} of layer {height} has {} links", targets.len());
+        ensure!(
+            targets.len() <= SLOTS,
+            "node {node} of layer {height} has {} links",
+            targets.len()
+        );
         ensure!(
             u64::from(kept) >> targets.len() == 0,
             "node {node} of layer {height} keeps links that it does not have"
         );
-        for (slot, (target, similarity)) in targets.iter().zip(links.similarities_of(node)).enumerate() {
-            ensure!(*target < links.len(), "node {node} of layer {height} links to {target}, of {}", links.len());
-            ensure!(*target != node, "node {node} of layer {height} links to itself");
-            ensure!(!targets[..slot].contains(target), "node {node} of layer {height} links twice to {target}");
+        for (slot, (target, similarity)) in
+            targets.iter().zip(links.similarities_of(node)).enumerate()
+        {
+            ensure!(
+                *target < links.len(),
+                "node {node} of layer {height} links to {target}, of {}",
+                links.len()
+            );
+            ensure!(
+                *target != node,
+                "node {node} of layer {height} links to itself"
+            );
+            ensure!(
+                !targets[..slot].contains(target),
+                "node {node} of layer {height} links twice to {target}"
+            );
             let exact = rows.similarity(rows.row(row_of(node)), row_of(*target));
             ensure!(
                 exact.to_bits() == similarity.to_bits(),
@@ -70,13 +109,23 @@ fn check_links<const SLOTS: usize>(
 }
 
 /// Checks that a node has one parent, which has it as a child, and not too many children.
-fn check_parent<const SLOTS: usize>(links: &Links<SLOTS>, node: u32, height: usize) -> Result<(), String> {
+fn check_parent<const SLOTS: usize>(
+    links: &Links<SLOTS>,
+    node: u32,
+    height: usize,
+) -> Result<(), String> {
     let kept = links.kept_of(node);
     let of = links.of(node).iter().enumerate();
-    let parents: Vec<u32> =
-        of.filter(|(slot, target)| kept >> slot & 1 != 0 && **target < node).map(|(_, target)| *target).collect();
+    let parents: Vec<u32> = of
+        .filter(|(slot, target)| kept >> slot & 1 != 0 && **target < node)
+        .map(|(_, target)| *target)
+        .collect();
     let wanted = usize::from(node > 0);
-    ensure!(parents.len() == wanted, "node {node} of layer {height} has {} parents", parents.len());
+    ensure!(
+        parents.len() == wanted,
+        "node {node} of layer {height} has {} parents",
+        parents.len()
+    );
     for parent in parents {
         ensure!(
             links.children(parent).any(|child| child == node),

@@ -44,8 +44,16 @@ impl Index {
 
     /// The same with another kernel than the fastest; results do not depend on it.
     pub fn with_kernel(dimension: u16, seed: u64, kernel: Kernel) -> Index {
-        assert!((DIMENSION_MIN..=DIMENSION_MAX).contains(&dimension), "dimension {dimension}");
-        Index { seed, rows: Rows::new(dimension, kernel), bottom: Bottom::new(), upper: Vec::new() }
+        assert!(
+            (DIMENSION_MIN..=DIMENSION_MAX).contains(&dimension),
+            "dimension {dimension}"
+        );
+        Index {
+            seed,
+            rows: Rows::new(dimension, kernel),
+            bottom: Bottom::new(),
+            upper: Vec::new(),
+        }
     }
 
     /// Rows held, in the graph or not.
@@ -70,7 +78,11 @@ impl Index {
 
     /// Drops all rows from `len` up; none of them may be in the graph.
     pub fn truncate(&mut self, len: u32) {
-        assert!(len >= self.indexed(), "truncated to {len} rows, with {} in the graph", self.indexed());
+        assert!(
+            len >= self.indexed(),
+            "truncated to {len} rows, with {} in the graph",
+            self.indexed()
+        );
         self.rows.truncate(len);
     }
 
@@ -84,9 +96,24 @@ impl Index {
             let query = self.rows.row(row);
             let mut at = self.enter(query, height, &mut distances);
             for layer in (1..=height.min(self.upper.len())).rev() {
-                at = insert_upper(&self.rows, &mut self.upper, layer, row, at, scratch, &mut distances);
+                at = insert_upper(
+                    &self.rows,
+                    &mut self.upper,
+                    layer,
+                    row,
+                    at,
+                    scratch,
+                    &mut distances,
+                );
             }
-            insert_bottom(&self.rows, &mut self.bottom, row, at, scratch, &mut distances);
+            insert_bottom(
+                &self.rows,
+                &mut self.bottom,
+                row,
+                at,
+                scratch,
+                &mut distances,
+            );
         } else {
             self.bottom.push();
         }
@@ -120,7 +147,15 @@ impl Index {
         let start = self.enter(query, 0, &mut distances);
         let traversal = &mut scratch.traversal;
         let visible = |row| visible(Row(row));
-        distances += search(&self.rows, &self.bottom, query, start, width.max(count), visible, traversal);
+        distances += search(
+            &self.rows,
+            &self.bottom,
+            query,
+            start,
+            width.max(count),
+            visible,
+            traversal,
+        );
         found.extend(traversal.beam.kept().map(Scored::from));
         found.sort_unstable_by_key(|scored| Reverse(Rank::from(*scored)));
         found.truncate(count as usize);
@@ -137,7 +172,12 @@ impl Index {
         visible: impl Fn(Row) -> bool,
         found: &mut Vec<Scored>,
     ) -> u32 {
-        assert!(range.end <= self.len(), "rows to {} are scanned, of {}", range.end, self.len());
+        assert!(
+            range.end <= self.len(),
+            "rows to {} are scanned, of {}",
+            range.end,
+            self.len()
+        );
         let blocks = QueryBlocks::new(query);
         let query = self.rows.query(query, &blocks);
         let distances = range.len() as u32;
@@ -174,14 +214,28 @@ fn insert_upper(
     distances: &mut u32,
 ) -> Rank {
     // The row is pushed to the layer below right after.
-    let below = if height > 1 { upper[height - 2].links.len() } else { row };
+    let below = if height > 1 {
+        upper[height - 2].links.len()
+    } else {
+        row
+    };
     let layer = &mut upper[height - 1];
     let query = rows.row(row);
     find_and_select(rows, layer, query, at, scratch, distances);
     let node = layer.push(row, below);
-    let Upper { links, rows: layer_rows, below } = layer;
+    let Upper {
+        links,
+        rows: layer_rows,
+        below,
+    } = layer;
     let similarity = |other| rows.similarity(query, layer_rows[other]);
-    *distances += link(links, node, &scratch.chosen, &scratch.traversal.visited, similarity);
+    *distances += link(
+        links,
+        node,
+        &scratch.chosen,
+        &scratch.traversal.visited,
+        similarity,
+    );
     let best = scratch.candidates[0];
     Rank::new(best.similarity(), below[best.node()])
 }
@@ -199,7 +253,13 @@ fn insert_bottom(
     find_and_select(rows, bottom, query, at, scratch, distances);
     let node = bottom.push();
     let similarity = |other| rows.similarity(query, other);
-    *distances += link(bottom, node, &scratch.chosen, &scratch.traversal.visited, similarity);
+    *distances += link(
+        bottom,
+        node,
+        &scratch.chosen,
+        &scratch.traversal.visited,
+        similarity,
+    );
 }
 
 /// Searches a layer for the neighbours of a new row and chooses among them.
@@ -208,10 +268,23 @@ fn find_and_select<L: Layer>(
     layer: &L,
     query: Query<'_>,
     start: Rank,
-    Scratch { traversal, candidates, chosen, chosen_rows }: &mut Scratch,
+    Scratch {
+        traversal,
+        candidates,
+        chosen,
+        chosen_rows,
+    }: &mut Scratch,
     distances: &mut u32,
 ) {
-    *distances += search(rows, layer, query, start, GRAPH_WIDTH_INSERT, |_| true, traversal);
+    *distances += search(
+        rows,
+        layer,
+        query,
+        start,
+        GRAPH_WIDTH_INSERT,
+        |_| true,
+        traversal,
+    );
     candidates.clear();
     candidates.extend(traversal.beam.kept());
     candidates.sort_unstable_by(|a, b| b.cmp(a));

@@ -15,18 +15,29 @@ pub(super) fn link<const SLOTS: usize>(
     similarity: impl Fn(u32) -> f32,
 ) -> u32 {
     assert!(!chosen.is_empty() && chosen.len() <= SLOTS);
-    let near = chosen.iter().position(|rank| links.takes_child(rank.node()));
+    let near = chosen
+        .iter()
+        .position(|rank| links.takes_child(rank.node()));
     let (parent, parent_slot, distances) = match near {
         Some(slot) => (chosen[slot], slot, 0),
         None => {
             let parent = descendant_with_room(links, chosen[0].node(), node);
-            (Rank::new(similarity(parent), parent), chosen.len().min(SLOTS - 1), 1)
+            (
+                Rank::new(similarity(parent), parent),
+                chosen.len().min(SLOTS - 1),
+                1,
+            )
         }
     };
     for (slot, rank) in chosen.iter().enumerate() {
         links.append(node, *rank);
         if slot != parent_slot {
-            link_back(links, rank.node(), Rank::new(rank.similarity(), node), visited);
+            link_back(
+                links,
+                rank.node(),
+                Rank::new(rank.similarity(), node),
+                visited,
+            );
         }
     }
     if near.is_none() {
@@ -38,7 +49,12 @@ pub(super) fn link<const SLOTS: usize>(
         }
     }
     links.keep(node, parent_slot);
-    adopt(links, parent.node(), Rank::new(parent.similarity(), node), visited);
+    adopt(
+        links,
+        parent.node(),
+        Rank::new(parent.similarity(), node),
+        visited,
+    );
     distances
 }
 
@@ -50,13 +66,21 @@ fn descendant_with_room<const SLOTS: usize>(links: &Links<SLOTS>, ancestor: u32,
         // Another child for each new node, so that the tree over thousands of equal rows stays flat.
         let turn = node.wrapping_mul(0x9e37_79b9) >> 16;
         let children = links.children(at).count() as u32;
-        at = links.children(at).nth((turn % children) as usize).expect("a node without room has children");
+        at = links
+            .children(at)
+            .nth((turn % children) as usize)
+            .expect("a node without room has children");
     }
     at
 }
 
 /// Links a parent to its new child, for ever.
-fn adopt<const SLOTS: usize>(links: &mut Links<SLOTS>, parent: u32, child: Rank, visited: &Visited) {
+fn adopt<const SLOTS: usize>(
+    links: &mut Links<SLOTS>,
+    parent: u32,
+    child: Rank,
+    visited: &Visited,
+) {
     let slot = if links.is_full(parent) {
         let slot = weigh(links, parent, child, visited).farthest_hidden_or_farthest();
         links.replace(parent, slot, child);
@@ -68,13 +92,19 @@ fn adopt<const SLOTS: usize>(links: &mut Links<SLOTS>, parent: u32, child: Rank,
 }
 
 /// Links `from` to a new node, if the new node is worth one of its slots.
-fn link_back<const SLOTS: usize>(links: &mut Links<SLOTS>, from: u32, new: Rank, visited: &Visited) {
+fn link_back<const SLOTS: usize>(
+    links: &mut Links<SLOTS>,
+    from: u32,
+    new: Rank,
+    visited: &Visited,
+) {
     if !links.is_full(from) {
         links.append(from, new);
         return;
     }
     let weighed = weigh(links, from, new, visited);
-    if !weighed.new_is_hidden && (weighed.hidden.is_some() || weighed.farthest.0 < new.similarity()) {
+    if !weighed.new_is_hidden && (weighed.hidden.is_some() || weighed.farthest.0 < new.similarity())
+    {
         links.replace(from, weighed.farthest_hidden_or_farthest(), new);
     }
 }
@@ -97,21 +127,43 @@ impl Weighed {
 
 /// The rule of [`super::select`], without a distance: links carry their similarities, and how similar their targets are
 /// to the new node is known of those that the search for it met. Others hide nothing and are not hidden.
-fn weigh<const SLOTS: usize>(links: &Links<SLOTS>, from: u32, new: Rank, visited: &Visited) -> Weighed {
+fn weigh<const SLOTS: usize>(
+    links: &Links<SLOTS>,
+    from: u32,
+    new: Rank,
+    visited: &Visited,
+) -> Weighed {
     let kept = links.kept_of(from);
-    let mut weighed = Weighed { farthest: (f32::INFINITY, 0), hidden: None, new_is_hidden: false };
-    for (slot, (target, similarity)) in links.of(from).iter().zip(links.similarities_of(from)).enumerate() {
+    let mut weighed = Weighed {
+        farthest: (f32::INFINITY, 0),
+        hidden: None,
+        new_is_hidden: false,
+    };
+    for (slot, (target, similarity)) in links
+        .of(from)
+        .iter()
+        .zip(links.similarities_of(from))
+        .enumerate()
+    {
         let may_go = kept >> slot & 1 == 0;
         if may_go && *similarity < weighed.farthest.0 {
             weighed.farthest = (*similarity, slot);
         }
-        let Some(to_new) = visited.similarity(*target) else { continue };
+        let Some(to_new) = visited.similarity(*target) else {
+            continue;
+        };
         if *similarity >= new.similarity() {
             weighed.new_is_hidden |= to_new >= new.similarity();
-        } else if may_go && to_new >= *similarity && weighed.hidden.is_none_or(|(least, _)| *similarity < least) {
+        } else if may_go
+            && to_new >= *similarity
+            && weighed.hidden.is_none_or(|(least, _)| *similarity < least)
+        {
             weighed.hidden = Some((*similarity, slot));
         }
     }
-    assert!(weighed.farthest.0 < f32::INFINITY, "at most half of the slots and one more are kept");
+    assert!(
+        weighed.farthest.0 < f32::INFINITY,
+        "at most half of the slots and one more are kept"
+    );
     weighed
 }

@@ -35,7 +35,10 @@ pub(super) fn scan(
         rows.similarities(query, some, &mut similarities);
         for (row, similarity) in some.iter().zip(similarities) {
             if Rank::new(similarity, *row) > bound && visible(Row(*row)) {
-                found.push(Scored { row: Row(*row), similarity });
+                found.push(Scored {
+                    row: Row(*row),
+                    similarity,
+                });
                 if found.len() >= 2 * count {
                     bound = bound_of(found, count);
                 }
@@ -51,7 +54,8 @@ fn bound_of(found: &mut Vec<Scored>, count: usize) -> Rank {
     if found.len() < count {
         return Rank::NONE;
     }
-    let (_, worst, _) = found.select_nth_unstable_by_key(count - 1, |scored| Reverse(Rank::from(*scored)));
+    let (_, worst, _) =
+        found.select_nth_unstable_by_key(count - 1, |scored| Reverse(Rank::from(*scored)));
     let bound = Rank::from(*worst);
     found.truncate(count);
     bound

@@ -37,7 +37,11 @@ pub(super) fn search<L: Layer>(
     let mut similarities = [0.0f32; COMPARED_MAX];
     visited.mark(&[start.node()], &mut fresh);
     visited.note(start.node(), start.similarity());
-    if visible(start.node()) { beam.push(start, kernel) } else { beam.pass(start, kernel) }
+    if visible(start.node()) {
+        beam.push(start, kernel)
+    } else {
+        beam.pass(start, kernel)
+    }
     let mut distances = 0;
     for _ in 0..EXPANSIONS_PER_WIDTH * width {
         let Some(next) = beam.pop(kernel) else { break };
@@ -51,7 +55,11 @@ pub(super) fn search<L: Layer>(
             visited.note(*node, similarity);
             let rank = Rank::new(similarity, *node);
             if beam.admits(rank) {
-                if visible(*node) { beam.push(rank, kernel) } else { beam.pass(rank, kernel) }
+                if visible(*node) {
+                    beam.push(rank, kernel)
+                } else {
+                    beam.pass(rank, kernel)
+                }
             }
         }
     }
@@ -59,7 +67,13 @@ pub(super) fn search<L: Layer>(
 }
 
 /// From `start` to whatever neighbour is nearer, until none is. Adds the distances that it took to `distances`.
-pub(super) fn descend(rows: &Rows, layer: &Upper, query: Query<'_>, start: Rank, distances: &mut u32) -> Rank {
+pub(super) fn descend(
+    rows: &Rows,
+    layer: &Upper,
+    query: Query<'_>,
+    start: Rank,
+    distances: &mut u32,
+) -> Rank {
     let mut best = start;
     loop {
         let neighbours = layer.neighbours(best.node());
@@ -71,7 +85,10 @@ pub(super) fn descend(rows: &Rows, layer: &Upper, query: Query<'_>, start: Rank,
         }
         rows.similarities(query, &compared[..count], &mut similarities);
         *distances += count as u32;
-        let ranks = neighbours.iter().zip(similarities).map(|(node, similarity)| Rank::new(similarity, *node));
+        let ranks = neighbours
+            .iter()
+            .zip(similarities)
+            .map(|(node, similarity)| Rank::new(similarity, *node));
         match ranks.max() {
             Some(rank) if rank > best => best = rank,
             _ => return best,

@@ -32,7 +32,9 @@ pub(super) fn select<L: Layer>(
             let mut similarities = [0.0; COMPARED_AT_ONCE];
             rows.similarities(codes, some, &mut similarities);
             distances += some.len() as u32;
-            similarities[..some.len()].iter().any(|similarity| *similarity >= candidate.similarity())
+            similarities[..some.len()]
+                .iter()
+                .any(|similarity| *similarity >= candidate.similarity())
         });
         if !hidden {
             chosen.push(*candidate);
