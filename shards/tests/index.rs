@@ -143,7 +143,7 @@ proptest! {
         let mut index = Index::new(dimension, seed);
         vectors.iter().for_each(|codes| { index.push(codes); });
         let query = &clustered(1, dimension, 1, 1.0, !seed)[0];
-        let visible = |row: Row| hidden == 0 || row.0 % hidden == 0;
+        let visible = |row: Row| hidden == 0 || row.0.is_multiple_of(hidden);
         let mut found = Vec::new();
         let cut = cut.min(count);
         index.scan(query, cut..count, asked, visible, &mut found);
