@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_recall_without_results_is_one_empty_page() {
-        let recollection = Recollection { found: Vec::new(), snapshot_sequence: 12, rows: 0 };
+        let recollection = Recollection { found: Vec::new(), snapshot_sequence: 12, rows: 0, dimension: 768 };
         let pages = recall_results(&recollection, "q", Some(4));
         assert_eq!(pages.len(), 1);
         let expected = json!({"type": "recall_result", "request_id": "q", "results": [],
