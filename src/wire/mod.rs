@@ -17,6 +17,7 @@
 //! | `websocket` | observations and recalls as JSON |
 //! | `http1` | HTTP/1.1, and the way from it into WebSocket |
 //! | `grpc` | gRPC on one HTTP/2 stream |
+//! | `http2` | one HTTP/2 connection: limits, windows, its streams' tasks |
 //! | `accept` | tells HTTP/2 from HTTP/1.1 by the first bytes |
 
 pub mod stream;
@@ -28,4 +29,5 @@ pub mod http;
 pub mod websocket;
 pub mod http1;
 mod grpc;
+mod http2;
 pub mod accept;

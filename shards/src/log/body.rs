@@ -4,6 +4,7 @@
 //! passes over tags that it does not know, so later versions may add some.
 
 use crate::limits;
+pub use crate::log::field::BodyFault;
 use crate::log::field::{Fields, crc32c, push_field, push_text, put_at, u16_at, u32_at};
 use crate::settings::{Metric, SpaceSettings};
 
@@ -91,10 +92,6 @@ pub struct Observation<'a> {
     /// As received.
     pub importance: f32,
 }
-
-/// A body that is not one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BodyFault;
 
 const FORM_AT: usize = 0;
 const MEMORY_TYPE_AT: usize = FORM_AT + 1;

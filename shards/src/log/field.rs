@@ -1,6 +1,8 @@
 //! Numbers at fixed offsets, tagged fields, and the checksum: what every format of the log is made of.
 
-use crate::log::body::BodyFault;
+/// A body that is not one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyFault;
 
 /// CRC-32C; the instructions for it are chosen when the process first asks.
 pub fn crc32c(bytes: &[u8]) -> u32 {

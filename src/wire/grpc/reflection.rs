@@ -6,8 +6,8 @@ use bytes::Bytes;
 use engram_proto::grpc::reflection::v1::server_reflection_request::MessageRequest;
 use engram_proto::grpc::reflection::v1::server_reflection_response::MessageResponse;
 use engram_proto::grpc::reflection::v1::{
-    ErrorResponse, FileDescriptorResponse, ListServiceResponse, ServerReflectionRequest, ServerReflectionResponse,
-    ServiceResponse,
+    ErrorResponse, FileDescriptorResponse, ListServiceResponse, ServerReflectionRequest,
+    ServerReflectionResponse, ServiceResponse,
 };
 use prost::Message;
 use prost_types::{DescriptorProto, FileDescriptorProto, FileDescriptorSet};
@@ -38,18 +38,24 @@ struct Files(Vec<FileDescriptorProto>);
 
 impl Files {
     fn of(descriptor_set: &[u8]) -> Files {
-        let set = FileDescriptorSet::decode(descriptor_set).expect("the descriptors are generated with the types");
+        let set = FileDescriptorSet::decode(descriptor_set)
+            .expect("the descriptors are generated with the types");
         Files(set.file)
     }
 
     fn answer(&self, request: Option<&MessageRequest>) -> MessageResponse {
         let file = match request {
             Some(MessageRequest::ListServices(_)) => return list(),
-            Some(MessageRequest::FileByFilename(name)) => self.0.iter().find(|file| file.name() == name),
+            Some(MessageRequest::FileByFilename(name)) => {
+                self.0.iter().find(|file| file.name() == name)
+            }
             Some(MessageRequest::FileContainingSymbol(symbol)) => {
                 self.0.iter().find(|file| declares(file, symbol))
             }
-            Some(MessageRequest::FileContainingExtension(_) | MessageRequest::AllExtensionNumbersOfType(_)) => None,
+            Some(
+                MessageRequest::FileContainingExtension(_)
+                | MessageRequest::AllExtensionNumbersOfType(_),
+            ) => None,
             None => return error(Code::InvalidArgument, "the question is empty"),
         };
         match file {
@@ -68,7 +74,11 @@ impl Files {
         while next < names.len() {
             if let Some(file) = self.0.iter().find(|file| file.name() == names[next]) {
                 encoded.push(file.encode_to_vec().into());
-                let new = file.dependency.iter().map(String::as_str).filter(|name| !names.contains(name));
+                let new = file
+                    .dependency
+                    .iter()
+                    .map(String::as_str)
+                    .filter(|name| !names.contains(name));
                 let new: Vec<&str> = new.collect();
                 names.extend(new);
             }
@@ -79,35 +89,65 @@ impl Files {
 }
 
 fn list() -> MessageResponse {
-    let service = SERVICES.map(|name| ServiceResponse { name: name.to_owned() }).into();
+    let service = SERVICES
+        .map(|name| ServiceResponse {
+            name: name.to_owned(),
+        })
+        .into();
     MessageResponse::ListServicesResponse(ListServiceResponse { service })
 }
 
 fn error(code: Code, message: &str) -> MessageResponse {
-    MessageResponse::ErrorResponse(ErrorResponse { error_code: code as i32, error_message: message.to_owned() })
+    MessageResponse::ErrorResponse(ErrorResponse {
+        error_code: code as i32,
+        error_message: message.to_owned(),
+    })
 }
 
 /// Whether the file declares the message, field, enum, service or method of this full name.
 fn declares(file: &FileDescriptorProto, symbol: &str) -> bool {
-    let Some(local) = symbol.strip_prefix(file.package()).and_then(|rest| rest.strip_prefix('.')) else {
+    let Some(local) = symbol
+        .strip_prefix(file.package())
+        .and_then(|rest| rest.strip_prefix('.'))
+    else {
         return false;
     };
-    let in_service = file.service.iter().any(|service| match strip(local, service.name()) {
-        Some("") => true,
-        Some(method) => service.method.iter().any(|candidate| candidate.name() == method),
-        None => false,
-    });
+    let in_service = file
+        .service
+        .iter()
+        .any(|service| match strip(local, service.name()) {
+            Some("") => true,
+            Some(method) => service
+                .method
+                .iter()
+                .any(|candidate| candidate.name() == method),
+            None => false,
+        });
     in_service
-        || file.enum_type.iter().any(|candidate| candidate.name() == local)
-        || file.message_type.iter().any(|message| message_declares(message, local))
+        || file
+            .enum_type
+            .iter()
+            .any(|candidate| candidate.name() == local)
+        || file
+            .message_type
+            .iter()
+            .any(|message| message_declares(message, local))
 }
 
 fn message_declares(message: &DescriptorProto, local: &str) -> bool {
-    let Some(inner) = strip(local, message.name()) else { return false };
+    let Some(inner) = strip(local, message.name()) else {
+        return false;
+    };
     inner.is_empty()
         || message.field.iter().any(|field| field.name() == inner)
-        || message.enum_type.iter().any(|candidate| candidate.name() == inner)
-        || message.nested_type.iter().any(|nested| message_declares(nested, inner))
+        || message
+            .enum_type
+            .iter()
+            .any(|candidate| candidate.name() == inner)
+        || message
+            .nested_type
+            .iter()
+            .any(|nested| message_declares(nested, inner))
 }
 
 /// What follows `name` and a dot in `path`; empty where nothing does.
@@ -127,11 +167,18 @@ mod tests {
             MessageResponse::FileDescriptorResponse(response) => response
                 .file_descriptor_proto
                 .iter()
-                .map(|bytes| FileDescriptorProto::decode(&bytes[..]).expect("a file").name().to_owned())
+                .map(|bytes| {
+                    FileDescriptorProto::decode(&bytes[..])
+                        .expect("a file")
+                        .name()
+                        .to_owned()
+                })
                 .collect(),
-            MessageResponse::ListServicesResponse(response) => {
-                response.service.into_iter().map(|service| service.name).collect()
-            }
+            MessageResponse::ListServicesResponse(response) => response
+                .service
+                .into_iter()
+                .map(|service| service.name)
+                .collect(),
             MessageResponse::ErrorResponse(error) => vec![format!("error {}", error.error_code)],
             other => panic!("{other:?}"),
         }
@@ -156,10 +203,22 @@ mod tests {
         ] {
             let files = names(MessageRequest::FileContainingSymbol(symbol.to_owned()));
             assert!(files[0].starts_with("engram/v1/"), "{symbol}: {files:?}");
-            assert!(files.contains(&"google/protobuf/timestamp.proto".to_owned()), "{symbol}: {files:?}");
+            assert!(
+                files.contains(&"google/protobuf/timestamp.proto".to_owned()),
+                "{symbol}: {files:?}"
+            );
         }
-        for absent in ["engram.v1.Nothing", "engram.v1.EngramService.Nothing", "engram.v1.Epi", ""] {
-            assert_eq!(names(MessageRequest::FileContainingSymbol(absent.to_owned())), ["error 5"], "{absent}");
+        for absent in [
+            "engram.v1.Nothing",
+            "engram.v1.EngramService.Nothing",
+            "engram.v1.Epi",
+            "",
+        ] {
+            assert_eq!(
+                names(MessageRequest::FileContainingSymbol(absent.to_owned())),
+                ["error 5"],
+                "{absent}"
+            );
         }
     }
 }
