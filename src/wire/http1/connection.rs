@@ -310,10 +310,8 @@ mod tests {
     }
 
     fn statuses(said: &str) -> Vec<&str> {
-        said.split("HTTP/1.1 ")
-            .skip(1)
-            .map(|answer| &answer[..3])
-            .collect()
+        let answers = said.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]);
+        answers.filter(|status| status.bytes().all(|byte| byte.is_ascii_digit())).collect()
     }
 
     #[test]
