@@ -2,9 +2,7 @@
 
 use engram_shards::ids::{SessionEpoch, SessionId, SpaceKey, StripeKey, Time};
 use engram_shards::log::record::{Embedding, Observation, encode_body};
-use engram_shards::message::{
-    Append, Drain, IfExists, Lane, OpenIntent, Refusal, Reply, Request,
-};
+use engram_shards::message::{Append, Drain, IfExists, Lane, OpenIntent, Refusal, Reply, Request};
 use engram_shards::settings::{Metric, SpaceSettings};
 use engram_shards::vector::codes::{encode, normalise};
 
@@ -26,7 +24,15 @@ impl Space {
     /// The space of that number.
     pub fn new(number: usize, dimension: u16) -> Space {
         let name = format!("space-{number}");
-        Space { number, settings: SpaceSettings { name, dimension, metric: Metric::Cosine, stripes: 1 } }
+        Space {
+            number,
+            settings: SpaceSettings {
+                name,
+                dimension,
+                metric: Metric::Cosine,
+                stripes: 1,
+            },
+        }
     }
 
     /// Its key.
@@ -36,7 +42,10 @@ impl Space {
 
     /// Its only stripe.
     pub fn stripe(&self) -> StripeKey {
-        StripeKey { space: self.key(), stripe: 0 }
+        StripeKey {
+            space: self.key(),
+            stripe: 0,
+        }
     }
 }
 
@@ -139,7 +148,9 @@ impl Client {
         match self.state {
             State::Away => self.connect(),
             State::Making | State::Opening | State::Closing => Vec::new(),
-            State::Sending if self.session != SessionId::NONE && random.chance(30) => self.turn_away(random),
+            State::Sending if self.session != SessionId::NONE && random.chance(30) => {
+                self.turn_away(random)
+            }
             State::Sending => self.send(ledger, weather, random, now),
         }
     }
@@ -148,13 +159,20 @@ impl Client {
         self.connections += 1;
         self.state = State::Making;
         let settings = self.space.settings.clone();
-        vec![Request::CreateSpace { settings, if_exists: IfExists::Take }]
+        vec![Request::CreateSpace {
+            settings,
+            if_exists: IfExists::Take,
+        }]
     }
 
     fn open(&mut self) -> Vec<Request> {
         self.state = State::Opening;
         let (stripe, session, intent) = (self.space.stripe(), self.session, self.intent);
-        vec![Request::OpenSession { stripe, session, intent }]
+        vec![Request::OpenSession {
+            stripe,
+            session,
+            intent,
+        }]
     }
 
     /// Ends the attachment in one of the ways there are.
@@ -162,17 +180,28 @@ impl Client {
         let (stripe, session, epoch) = (self.space.stripe(), self.session, self.epoch);
         let mut requests = Vec::new();
         if self.credits > 0 {
-            requests.push(Request::ReturnCredit { count: std::mem::take(&mut self.credits) });
+            requests.push(Request::ReturnCredit {
+                count: std::mem::take(&mut self.credits),
+            });
         }
         match random.index(3) {
             0 => {
                 let drain = [Drain::Durable, Drain::Indexed][random.index(2)];
                 self.state = State::Closing;
-                requests.push(Request::CloseSession { stripe, session, epoch, drain });
+                requests.push(Request::CloseSession {
+                    stripe,
+                    session,
+                    epoch,
+                    drain,
+                });
             }
             1 => {
                 self.leave();
-                requests.push(Request::DetachSession { stripe, session, epoch });
+                requests.push(Request::DetachSession {
+                    stripe,
+                    session,
+                    epoch,
+                });
             }
             // Another connection takes over while this one still has something under way.
             _ => {
@@ -211,7 +240,10 @@ impl Client {
         }
         if self.credits == 0 && !self.asked_for_credits {
             self.asked_for_credits = true;
-            requests.push(Request::Credit { lane: self.lane, wanted: random.within(1..20) as u32 });
+            requests.push(Request::Credit {
+                lane: self.lane,
+                wanted: random.within(1..20) as u32,
+            });
         }
         requests
     }
@@ -230,7 +262,11 @@ impl Client {
         };
         let dimension = self.space.settings.dimension;
         let vector: Vec<f32> = (0..dimension).map(|_| random.signed_unit()).collect();
-        let sequence = if self.session == SessionId::NONE { token.0 as u64 } else { self.next_sequence };
+        let sequence = if self.session == SessionId::NONE {
+            token.0 as u64
+        } else {
+            self.next_sequence
+        };
         self.next_sequence += 1;
         let body = encode_body(&observation(&id, &token.0.to_string(), &vector));
         let append = Append {
@@ -268,15 +304,23 @@ impl Client {
         let mut requests = Vec::new();
         let mut acked = Vec::new();
         match reply {
-            Reply::Durable { session, first, last, committed_at } => {
-                let fall = if bug == Some(Bug::CommitTimesFall) && last % 7 == 0 { 10_000_000 } else { 0 };
-                let committed_at = Time(committed_at.0.saturating_sub(fall));
-                acked = ledger.ack(connection, session, first..=last, committed_at)?;
+            Reply::Durable {
+                session,
+                first,
+                last,
+                ..
+            } => {
+                acked = ledger.ack(connection, session, first..=last)?;
                 if is_current {
                     self.in_flight = self.in_flight.saturating_sub(last - first + 1);
                 }
             }
-            Reply::Dropped { session, first, last, .. } => {
+            Reply::Dropped {
+                session,
+                first,
+                last,
+                ..
+            } => {
                 ledger.dropped(connection, session, first..=last)?;
                 if is_current && session == SessionId::NONE {
                     self.in_flight = self.in_flight.saturating_sub(last - first + 1);
@@ -285,7 +329,9 @@ impl Client {
                     self.leave();
                 }
             }
-            Reply::Credit { granted, pressure, .. } => {
+            Reply::Credit {
+                granted, pressure, ..
+            } => {
                 if granted > 0 && pressure.retry_after_micros > 0 {
                     wrong!("credits were granted and refused at once");
                 }
@@ -306,7 +352,11 @@ impl Client {
                 }
             }
             Reply::Session(Ok(opened)) => {
-                let fall = if bug == Some(Bug::MarkFallsBack) { 1 } else { 0 };
+                let fall = if bug == Some(Bug::MarkFallsBack) {
+                    1
+                } else {
+                    0
+                };
                 let mark = opened.durable_sequence.saturating_sub(fall);
                 ledger.marked(self.session, mark)?;
                 self.intent = OpenIntent::Resume;
@@ -328,7 +378,10 @@ impl Client {
             Reply::Closed(Ok(mark)) => {
                 ledger.marked(self.session, mark)?;
                 if mark + 1 != self.next_sequence {
-                    wrong!("a session closed at {mark}, and {} was sent next", self.next_sequence);
+                    wrong!(
+                        "a session closed at {mark}, and {} was sent next",
+                        self.next_sequence
+                    );
                 }
                 self.leave();
             }
@@ -344,7 +397,11 @@ impl Client {
 
     fn give_back(&mut self) -> Vec<Request> {
         let count = std::mem::take(&mut self.credits);
-        if count > 0 { vec![Request::ReturnCredit { count }] } else { Vec::new() }
+        if count > 0 {
+            vec![Request::ReturnCredit { count }]
+        } else {
+            Vec::new()
+        }
     }
 }
 

@@ -61,6 +61,8 @@ pub struct SpaceLedger {
     pub acked: u64,
     /// It was told that it is there.
     pub made: bool,
+    /// No one may be told any more that it was made just now.
+    made_for_good: bool,
 }
 
 /// All that was sent and told.
@@ -75,7 +77,10 @@ pub struct Ledger {
 impl Ledger {
     /// A ledger of so many spaces.
     pub fn new(spaces: usize) -> Ledger {
-        Ledger { spaces: vec![SpaceLedger::default(); spaces], ..Ledger::default() }
+        Ledger {
+            spaces: vec![SpaceLedger::default(); spaces],
+            ..Ledger::default()
+        }
     }
 
     /// The token of what is sent next.
@@ -89,7 +94,11 @@ impl Ledger {
         if attempt.session != SessionId::NONE {
             let session = self.sessions.entry(attempt.session).or_default();
             session.space = attempt.space;
-            session.attempts.entry(attempt.sequence).or_default().push(token);
+            session
+                .attempts
+                .entry(attempt.sequence)
+                .or_default()
+                .push(token);
         }
         self.attempts.push(attempt);
     }
@@ -101,13 +110,19 @@ impl Ledger {
 
     /// All that was sent.
     pub fn attempts(&self) -> impl Iterator<Item = (Token, &Attempt)> {
-        self.attempts.iter().enumerate().map(|(index, attempt)| (Token(index), attempt))
+        self.attempts
+            .iter()
+            .enumerate()
+            .map(|(index, attempt)| (Token(index), attempt))
     }
 
-    /// Whether an id was sent again after `token`.
-    pub fn is_replaced(&self, token: Token) -> bool {
-        let id = &self.attempts[token.0].id;
-        self.attempts[token.0 + 1..].iter().any(|later| later.id == *id)
+    /// Whether another observation of the same id may count instead: a later one, or one of another client, whose
+    /// messages may have been overtaken.
+    pub fn may_be_replaced(&self, token: Token) -> bool {
+        let sent = &self.attempts[token.0];
+        self.attempts().any(|(other, also)| {
+            also.id == sent.id && (other > token || also.connection >> 32 != sent.connection >> 32)
+        })
     }
 
     /// `connection` was told that these are durable.
@@ -116,11 +131,10 @@ impl Ledger {
         connection: u64,
         session: SessionId,
         sequences: RangeInclusive<u64>,
-        committed_at: Time,
     ) -> Result<Vec<Token>, Wrong> {
         let mut tokens = Vec::new();
         for sequence in sequences {
-            tokens.push(self.ack_one(connection, session, sequence, committed_at)?);
+            tokens.push(self.ack_one(connection, session, sequence)?);
         }
         Ok(tokens)
     }
@@ -130,7 +144,6 @@ impl Ledger {
         connection: u64,
         session: SessionId,
         sequence: u64,
-        committed_at: Time,
     ) -> Result<Token, Wrong> {
         let Some(token) = self.sent_by(connection, session, sequence) else {
             wrong!("connection {connection} was told of sequence {sequence}, which it never sent");
@@ -140,13 +153,7 @@ impl Ledger {
             wrong!("{token:?} (sequence {sequence}) was acked twice");
         }
         attempt.acked = true;
-        let space = &mut self.spaces[attempt.space];
-        space.acked += 1;
-        if committed_at < space.committed_at {
-            let earlier = space.committed_at;
-            wrong!("{token:?} was committed at {committed_at:?}, after one at {earlier:?}");
-        }
-        space.committed_at = committed_at;
+        self.spaces[attempt.space].acked += 1;
         if let Some(session) = self.sessions.get_mut(&session) {
             // What was taken over by another connection was told to that one first.
             if sequence > session.mark + 1 {
@@ -165,7 +172,22 @@ impl Ledger {
         if session == SessionId::NONE {
             return Some(Token(sequence as usize)).filter(by);
         }
-        self.sessions.get(&session)?.attempts.get(&sequence)?.iter().copied().find(by)
+        self.sessions
+            .get(&session)?
+            .attempts
+            .get(&sequence)?
+            .iter()
+            .copied()
+            .find(by)
+    }
+
+    /// A space has a commit of that time.
+    pub fn committed(&mut self, space: usize, committed_at: Time) -> Result<(), Wrong> {
+        let earlier = std::mem::replace(&mut self.spaces[space].committed_at, committed_at);
+        if committed_at < earlier {
+            wrong!("space {space} has a commit at {committed_at:?}, after one at {earlier:?}");
+        }
+        Ok(())
     }
 
     /// `connection` was told that these will never be durable.
@@ -191,9 +213,15 @@ impl Ledger {
         let known = self.sessions.entry(session).or_default();
         known.opened = true;
         if mark < known.mark {
-            wrong!("a session was acked up to {}, and is told {mark}", known.mark);
+            wrong!(
+                "a session was acked up to {}, and is told {mark}",
+                known.mark
+            );
         }
-        let last_sent = known.attempts.last_key_value().map_or(0, |(&sequence, _)| sequence);
+        let last_sent = known
+            .attempts
+            .last_key_value()
+            .map_or(0, |(&sequence, _)| sequence);
         if mark > last_sent {
             wrong!("a session is told {mark}, and sent no more than {last_sent}");
         }
@@ -203,7 +231,11 @@ impl Ledger {
 
     /// A session is not known.
     pub fn unknown(&self, session: SessionId) -> Result<(), Wrong> {
-        if self.sessions.get(&session).is_some_and(|session| session.opened) {
+        if self
+            .sessions
+            .get(&session)
+            .is_some_and(|session| session.opened)
+        {
             wrong!("a session that was opened is unknown");
         }
         Ok(())
@@ -212,11 +244,18 @@ impl Ledger {
     /// A space is there; `now` says that this request made it.
     pub fn space_made(&mut self, space: usize, made: Made) -> Result<(), Wrong> {
         let space_ledger = &mut self.spaces[space];
-        if space_ledger.made && made == Made::Now {
+        if made == Made::Now && std::mem::replace(&mut space_ledger.made_for_good, true) {
             wrong!("space {space} was made a second time");
         }
         space_ledger.made = true;
         Ok(())
+    }
+
+    /// A process ends: what was told before cannot be overtaken by what is told after.
+    pub fn end_run(&mut self) {
+        for space in &mut self.spaces {
+            space.made_for_good |= space.made;
+        }
     }
 
     /// What is promised of a snapshot that is asked for now.
@@ -229,7 +268,11 @@ impl Ledger {
         if snapshot < min {
             wrong!("the snapshot of space {space} is {snapshot}, and was to be {min} at least");
         }
-        let sent = self.attempts.iter().filter(|sent| sent.space == space).count() as u64;
+        let sent = self
+            .attempts
+            .iter()
+            .filter(|sent| sent.space == space)
+            .count() as u64;
         if snapshot > sent {
             wrong!("the snapshot of space {space} is {snapshot}, of {sent} sent");
         }
@@ -251,25 +294,44 @@ impl Ledger {
             if sent.session != SessionId::NONE {
                 let mark = marks.entry(sent.session).or_default();
                 if sent.sequence != *mark + 1 {
-                    wrong!("sequence {} was recovered after {mark} of its session", sent.sequence);
+                    wrong!(
+                        "sequence {} was recovered after {mark} of its session",
+                        sent.sequence
+                    );
                 }
                 *mark = sent.sequence;
             }
         }
-        for (token, sent) in self.attempts().filter(|(_, sent)| sent.space == space && sent.acked) {
+        for (token, sent) in self
+            .attempts()
+            .filter(|(_, sent)| sent.space == space && sent.acked)
+        {
             if !is_there[token.0] {
-                wrong!("{token:?} (sequence {}) was acked and is lost", sent.sequence);
+                wrong!(
+                    "{token:?} (sequence {}) was acked and is lost",
+                    sent.sequence
+                );
             }
         }
-        for (id, known) in self.sessions.iter().filter(|(_, known)| known.space == space) {
+        for (id, known) in self
+            .sessions
+            .iter()
+            .filter(|(_, known)| known.space == space)
+        {
             let recovered = marks.get(id).copied().unwrap_or(0);
             if recovered < known.mark {
-                wrong!("a session was told {}, and {recovered} were recovered", known.mark);
+                wrong!(
+                    "a session was told {}, and {recovered} were recovered",
+                    known.mark
+                );
             }
         }
         if (tokens.len() as u64) < self.snapshot_min(space) {
             let snapshot = self.snapshot_min(space);
-            wrong!("{} were recovered in space {space}, after a snapshot of {snapshot}", tokens.len());
+            wrong!(
+                "{} were recovered in space {space}, after a snapshot of {snapshot}",
+                tokens.len()
+            );
         }
         Ok(())
     }

@@ -1,23 +1,21 @@
 //! The loop of events: what a seed makes of shards, disk, clients and time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use engram_shards::ids::{SessionId, Time};
-use engram_shards::log::log::IoFault;
-use engram_shards::message::{
-    Append, Durability, Isolation, Origin, Recall, Recalled, Reply, Request, ShardStatus,
-};
-use engram_shards::shard::{Io, IoOutput, IoTicket, Output};
+use engram_shards::message::{Append, Isolation, Origin, Recall, Reply, Request};
+use engram_shards::shard::{IoTicket, Output};
 use engram_shards::vector::codes::encode;
 
-use crate::audit::{Recovered, audit, check_body, token_of};
+use crate::audit::{Recovered, audit};
 use crate::client::{Client, Space, unit};
-use crate::disk::{Disk, Reached};
+use crate::device::Device;
 use crate::fault::{Bug, Weather};
 use crate::ledger::{Ledger, Token, Wrong, wrong};
 use crate::process::Process;
 use crate::random::Random;
 use crate::trace::{Story, Trace};
+use crate::verify::{Asked, Expected, check_status};
 
 /// What a run came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +38,10 @@ pub struct Summary {
 pub fn run(seed: u64, bug: Option<Bug>, story: Story) -> Result<Summary, Wrong> {
     let mut world = World::new(seed, bug, story);
     world.live()?;
-    Ok(Summary { hash: world.trace.hash(), ..world.summary })
+    Ok(Summary {
+        hash: world.trace.hash(),
+        ..world.summary
+    })
 }
 
 /// Origins that belong to no client: recalls …
@@ -52,34 +53,31 @@ const SETTLED_MICROS: u64 = 5_000_000;
 
 #[derive(Debug)]
 enum Event {
-    Request { shard: usize, origin: u64, request: Request },
-    Reply { shard: usize, origin: u64, reply: Reply },
-    IoEnds { shard: usize, ticket: IoTicket },
-    Act { client: usize },
-    Work { shard: usize },
-    Ask { shard: usize },
+    Request {
+        shard: usize,
+        origin: u64,
+        request: Request,
+    },
+    Reply {
+        shard: usize,
+        origin: u64,
+        reply: Reply,
+    },
+    IoEnds {
+        shard: usize,
+        ticket: IoTicket,
+    },
+    Act {
+        client: usize,
+    },
+    Work {
+        shard: usize,
+    },
+    Ask {
+        shard: usize,
+    },
     Crash,
     Start,
-}
-
-/// A recall that was asked for.
-#[derive(Debug)]
-struct Asked {
-    space: usize,
-    vector: Vec<f32>,
-    isolation: Isolation,
-    snapshot_min: u64,
-    expected: Expected,
-}
-
-#[derive(Debug)]
-enum Expected {
-    /// Anything that is right in itself.
-    Any,
-    /// This one first, unless it was replaced meanwhile.
-    First(Token),
-    /// All of these and no other.
-    Exactly(BTreeSet<Token>),
 }
 
 struct World {
@@ -91,8 +89,7 @@ struct World {
     /// By time, and in the order they were planned.
     events: BTreeMap<(Time, u64), Event>,
     events_planned: u64,
-    disk: Disk,
-    full_until: Time,
+    device: Device,
     process: Option<Process>,
     /// Depth that a shard may have beyond its capacity: what it found at its start.
     recovered_rows: u32,
@@ -135,8 +132,7 @@ impl World {
             now: Time(1_000_000),
             events: BTreeMap::new(),
             events_planned: 0,
-            disk: Disk::default(),
-            full_until: Time(0),
+            device: Device::default(),
             process: None,
             recovered_rows: 0,
             shards: weather.shards,
@@ -174,15 +170,23 @@ impl World {
         for shard in &process.shards {
             shard.check().map_err(Wrong)?;
         }
-        audit(&self.disk, &self.keys(), &self.ledger)?;
+        audit(&self.device.disk, &self.keys(), &self.ledger)?;
         self.summary.sent = self.ledger.next_token().0;
-        self.summary.acked = self.ledger.attempts().filter(|(_, sent)| sent.acked).count();
+        self.summary.acked = self
+            .ledger
+            .attempts()
+            .filter(|(_, sent)| sent.acked)
+            .count();
         Ok(())
     }
 
     fn recall_all_acked(&mut self) -> Result<(), Wrong> {
-        let acked: Vec<Token> =
-            self.ledger.attempts().filter(|(_, sent)| sent.acked).map(|(token, _)| token).collect();
+        let acked: Vec<Token> = self
+            .ledger
+            .attempts()
+            .filter(|(_, sent)| sent.acked)
+            .map(|(token, _)| token)
+            .collect();
         for token in acked {
             self.recall_own(token);
             self.settle()?;
@@ -194,8 +198,14 @@ impl World {
     fn settle(&mut self) -> Result<(), Wrong> {
         loop {
             let planned = self.events.first_key_value().map(|(&(at, _), _)| at);
-            let deadline = self.process.as_ref().and_then(Process::deadline).map(|at| at.max(self.now));
-            let Some(next) = planned.into_iter().chain(deadline).min() else { return Ok(()) };
+            let deadline = self
+                .process
+                .as_ref()
+                .and_then(Process::deadline)
+                .map(|at| at.max(self.now));
+            let Some(next) = planned.into_iter().chain(deadline).min() else {
+                return Ok(());
+            };
             if next.micros_since(self.now) > SETTLED_MICROS {
                 return Ok(());
             }
@@ -207,7 +217,7 @@ impl World {
                 }
                 _ => self.tick(),
             }
-            self.drain_outputs();
+            self.drain_outputs()?;
         }
     }
 
@@ -225,8 +235,16 @@ impl World {
         match event {
             Event::Start => return self.start(),
             Event::Crash => self.crash(),
-            Event::Request { shard, origin, request } => self.deliver(shard, origin, request),
-            Event::Reply { shard, origin, reply } => return self.receive(shard, origin, reply),
+            Event::Request {
+                shard,
+                origin,
+                request,
+            } => self.deliver(shard, origin, request),
+            Event::Reply {
+                shard,
+                origin,
+                reply,
+            } => return self.receive(shard, origin, reply),
             Event::IoEnds { shard, ticket } => self.end_io(shard, ticket),
             Event::Act { client } => self.act(client),
             Event::Work { shard } => self.work(shard),
@@ -244,17 +262,34 @@ impl World {
     fn note(&mut self, event: &Event) {
         let now = self.now;
         match event {
-            Event::Request { shard, origin, request: Request::Append(append) } => self.trace.note(
+            Event::Request {
+                shard,
+                origin,
+                request: Request::Append(append),
+            } => self.trace.note(
                 now,
-                format_args!("{origin:x} → shard {shard}: append {} of {:?}", append.sequence, append.session),
+                format_args!(
+                    "{origin:x} → shard {shard}: append {} of {:?}",
+                    append.sequence, append.session
+                ),
             ),
-            Event::Request { request: Request::Recall(_), .. } => {
+            Event::Request {
+                request: Request::Recall(_),
+                ..
+            } => {
                 self.trace.note(now, format_args!("recall"));
             }
-            Event::Reply { reply: Reply::Recalled(Ok(recalled)), .. } => {
-                let similarities: Vec<u32> =
-                    recalled.hits.iter().map(|hit| hit.similarity.to_bits()).collect();
-                self.trace.note(now, format_args!("recalled {similarities:?}"));
+            Event::Reply {
+                reply: Reply::Recalled(Ok(recalled)),
+                ..
+            } => {
+                let similarities: Vec<u32> = recalled
+                    .hits
+                    .iter()
+                    .map(|hit| hit.similarity.to_bits())
+                    .collect();
+                self.trace
+                    .note(now, format_args!("recalled {similarities:?}"));
             }
             event => self.trace.note(now, format_args!("{event:?}")),
         }
@@ -262,14 +297,14 @@ impl World {
 
     fn start(&mut self) -> Result<(), Wrong> {
         if self.bug == Some(Bug::BitRots) {
-            self.disk.rot(&mut self.random);
+            self.device.disk.rot(&mut self.random);
         }
         if self.bug == Some(Bug::SegmentForgotten)
-            && let Some(last) = self.disk.segments().last()
+            && let Some(last) = self.device.disk.segments().last()
         {
-            self.disk.remove(last);
+            self.device.disk.remove(last);
         }
-        let recovered = audit(&self.disk, &self.keys(), &self.ledger)?;
+        let recovered = audit(&self.device.disk, &self.keys(), &self.ledger)?;
         let is_last = self.crashes_left == 0;
         if is_last {
             let weather = &mut self.weather;
@@ -281,17 +316,25 @@ impl World {
             ]
             .into_iter()
             .for_each(|chance| *chance = 0);
-            self.full_until = Time(0);
+            self.device.full_until = Time(0);
         }
         if self.random.chance(self.weather.reshard) {
             self.shards = self.random.within(1..4) as u16;
         }
         let capacity = self.weather.capacity;
-        let started = Process::start(&self.disk, self.shards, capacity, &mut self.random, self.now);
+        let started = Process::start(
+            &self.device.disk,
+            self.shards,
+            capacity,
+            &mut self.random,
+            self.now,
+        );
         let (process, empty) = started.map_err(|fault| Wrong(format!("no start: {fault:?}")))?;
         self.process = Some(process);
         if self.random.chance(500) {
-            empty.into_iter().for_each(|segment| self.disk.remove(segment));
+            empty
+                .into_iter()
+                .for_each(|segment| self.device.disk.remove(segment));
         }
         self.recovered_rows = recovered.iter().map(|tokens| tokens.len() as u32).sum();
         self.recall_recovered(&recovered);
@@ -315,10 +358,21 @@ impl World {
 
     /// Asks each space for all that it has: just that must be there which the disk held.
     fn recall_recovered(&mut self, recovered: &Recovered) {
-        for (space, tokens) in recovered.iter().enumerate().filter(|(_, tokens)| !tokens.is_empty()) {
+        for (space, tokens) in recovered
+            .iter()
+            .enumerate()
+            .filter(|(_, tokens)| !tokens.is_empty())
+        {
             let mut by_id = BTreeMap::new();
             for &token in tokens {
-                by_id.insert(self.ledger.attempt(token).expect("the audit knew it").id.clone(), token);
+                by_id.insert(
+                    self.ledger
+                        .attempt(token)
+                        .expect("the audit knew it")
+                        .id
+                        .clone(),
+                    token,
+                );
             }
             let expected = Expected::Exactly(by_id.into_values().collect());
             let vector = vec![1.0; usize::from(self.spaces[space].settings.dimension)];
@@ -328,13 +382,14 @@ impl World {
 
     fn crash(&mut self) {
         let process = self.process.take().expect("a process crashes once");
-        process.abandon(&mut self.disk, &mut self.random);
+        process.abandon(&mut self.device.disk, &mut self.random);
         if self.random.chance(self.weather.power_cut) {
-            self.disk.cut_power(&mut self.random);
+            self.device.disk.cut_power(&mut self.random);
             if self.bug == Some(Bug::SyncedBlocksTear) {
-                self.disk.tear_stored(&mut self.random);
+                self.device.disk.tear_stored(&mut self.random);
             }
         }
+        self.ledger.end_run();
         self.summary.crashes += 1;
         self.events.clear();
         self.arrivals.clear();
@@ -356,7 +411,9 @@ impl World {
     }
 
     fn work(&mut self, shard: usize) {
-        let Some(process) = &mut self.process else { return };
+        let Some(process) = &mut self.process else {
+            return;
+        };
         let granted = self.random.within(1..self.weather.work_max) as u32;
         let now = process.time(self.now);
         process.shards[shard].work(granted, now);
@@ -364,8 +421,10 @@ impl World {
     }
 
     /// Takes what the shards have to say, and plans their work.
-    fn drain_outputs(&mut self) {
-        let Some(process) = &mut self.process else { return };
+    fn drain_outputs(&mut self) -> Result<(), Wrong> {
+        let Some(process) = &mut self.process else {
+            return Ok(());
+        };
         let mut outputs = Vec::new();
         for (number, shard) in process.shards.iter_mut().enumerate() {
             while let Some(output) = shard.poll() {
@@ -384,74 +443,54 @@ impl World {
                     let takes = self.random.within(5..self.weather.io_micros_max);
                     self.plan(takes, Event::IoEnds { shard, ticket });
                 }
-                Output::Reply(Origin(origin), reply) => self.carry_reply(shard, origin, reply),
+                Output::Reply(Origin(origin), reply) => {
+                    self.check_commit_time(origin, &reply)?;
+                    self.carry_reply(shard, origin, reply);
+                }
             }
         }
         for shard in busy {
-            let is_planned = self.events.values().any(|event| matches!(event, Event::Work { shard: planned } if *planned == shard));
+            let is_planned = self
+                .events
+                .values()
+                .any(|event| matches!(event, Event::Work { shard: planned } if *planned == shard));
             if !is_planned {
                 let pause = self.random.within(1..300);
                 self.plan(pause, Event::Work { shard });
             }
         }
+        Ok(())
+    }
+
+    /// Where a shard says it, not where it arrives: replies to one overtake those to another.
+    fn check_commit_time(&mut self, origin: u64, reply: &Reply) -> Result<(), Wrong> {
+        let Reply::Durable { committed_at, .. } = reply else {
+            return Ok(());
+        };
+        let falls = self.bug == Some(Bug::CommitTimesFall) && self.random.chance(100);
+        let committed_at = Time(committed_at.0 - if falls { 1_000_000 } else { 0 });
+        let space = self.clients[Client::of_connection(origin)].space().number;
+        self.ledger.committed(space, committed_at)
     }
 
     fn end_io(&mut self, shard: usize, ticket: IoTicket) {
-        let process = self.process.as_mut().expect("its events end with a process");
-        let io = process.in_flight.remove(&(shard, ticket)).expect("an I/O ends once");
-        let result = self.perform(io);
+        let process = self
+            .process
+            .as_mut()
+            .expect("its events end with a process");
+        let io = process
+            .in_flight
+            .remove(&(shard, ticket))
+            .expect("an I/O ends once");
+        let result = self
+            .device
+            .perform(io, &self.weather, self.bug, &mut self.random, self.now);
         if result.is_err() {
             self.summary.failures += 1;
         }
         let process = self.process.as_mut().expect("it is there");
         let now = process.time(self.now);
         process.shards[shard].handle_io(ticket, result, now);
-    }
-
-    fn perform(&mut self, io: Io) -> Result<IoOutput, IoFault> {
-        let Self { disk, random, weather, .. } = self;
-        match io {
-            Io::CreateSegment { segment, head, .. } => {
-                if random.chance(weather.disk_fills) {
-                    self.full_until = self.now.after_micros(random.within(1..20_000));
-                }
-                if self.now < self.full_until {
-                    return Err(IoFault::Full);
-                }
-                if random.chance(weather.create_fails) {
-                    let reached = Reached::draw(random);
-                    disk.write_in_vain(segment, 0, &head, reached, random);
-                    if random.chance(700) {
-                        disk.remove(segment);
-                    }
-                    return Err(IoFault::Failed);
-                }
-                disk.create(segment, &head);
-                Ok(IoOutput::Done)
-            }
-            Io::Commit { segment, offset, bytes } => {
-                if random.chance(weather.commit_fails) {
-                    let reached = Reached::draw(random);
-                    disk.write_in_vain(segment, offset as usize, &bytes, reached, random);
-                    disk.sync_in_vain(segment, random);
-                    return Err([IoFault::Failed, IoFault::Full][random.index(2)]);
-                }
-                disk.write(segment, offset as usize, &bytes);
-                if self.bug != Some(Bug::SyncLies) {
-                    disk.sync(segment);
-                }
-                Ok(IoOutput::Done)
-            }
-            Io::Read { mut places } => {
-                if random.chance(weather.read_fails) {
-                    return Err(IoFault::Failed);
-                }
-                if self.bug == Some(Bug::ReadsElsewhere) {
-                    places.iter_mut().for_each(|place| place.offset = place.offset.saturating_sub(8));
-                }
-                Ok(IoOutput::Read(places.into_iter().map(|place| disk.read(place)).collect()))
-            }
-        }
     }
 
     fn act(&mut self, client: usize) {
@@ -490,30 +529,57 @@ impl World {
         let takes = self.random.within(1..self.weather.message_micros_max);
         // All connections of one client share a core's ring, so a takeover does not overtake what it takes over.
         let ring = (origin >> 32, shard);
-        let at = self.now.after_micros(takes).max(self.arrivals.get(&ring).copied().unwrap_or_default());
+        let at = self
+            .now
+            .after_micros(takes)
+            .max(self.arrivals.get(&ring).copied().unwrap_or_default());
         self.arrivals.insert(ring, at);
-        self.plan_at(at, Event::Request { shard, origin, request });
+        self.plan_at(
+            at,
+            Event::Request {
+                shard,
+                origin,
+                request,
+            },
+        );
     }
 
     fn deliver(&mut self, shard: usize, origin: u64, request: Request) {
-        let process = self.process.as_mut().expect("its events end with a process");
+        let process = self
+            .process
+            .as_mut()
+            .expect("its events end with a process");
         let now = process.time(self.now);
         if let (Some(bug), Request::Append(append)) = (self.bug, &request) {
-            let Append { session, sequence, .. } = *append;
+            let Append {
+                session, sequence, ..
+            } = *append;
             if bug == Bug::AckInVain && self.random.chance(50) {
                 let committed_at = now.after_micros(5_000_000);
-                let reply = Reply::Durable { session, first: sequence, last: sequence, committed_at };
+                let reply = Reply::Durable {
+                    session,
+                    first: sequence,
+                    last: sequence,
+                    committed_at,
+                };
                 let fetched = Request::ReturnCredit { count: 1 };
                 process.shards[shard].handle_request(Origin(origin), fetched, now);
                 return self.carry_reply(shard, origin, reply);
             }
             if bug == Bug::HandedOverTwice && self.random.chance(50) {
-                let credit = Request::Credit { lane: append.lane, wanted: 1 };
+                let credit = Request::Credit {
+                    lane: append.lane,
+                    wanted: 1,
+                };
                 process.shards[shard].handle_request(Origin(STATUS_ORIGIN), credit, now);
                 let mut again = append.clone();
                 again.sequence += 1;
                 process.shards[shard].handle_request(Origin(origin), request, now);
-                return process.shards[shard].handle_request(Origin(origin), Request::Append(again), now);
+                return process.shards[shard].handle_request(
+                    Origin(origin),
+                    Request::Append(again),
+                    now,
+                );
             }
         }
         process.shards[shard].handle_request(Origin(origin), request, now);
@@ -522,7 +588,10 @@ impl World {
     fn carry_reply(&mut self, shard: usize, origin: u64, reply: Reply) {
         let takes = self.random.within(1..self.weather.message_micros_max);
         let ring = (!(origin >> 32), shard);
-        let at = self.now.after_micros(takes).max(self.arrivals.get(&ring).copied().unwrap_or_default());
+        let at = self
+            .now
+            .after_micros(takes)
+            .max(self.arrivals.get(&ring).copied().unwrap_or_default());
         self.arrivals.insert(ring, at);
         if self.bug == Some(Bug::AcksOvertake) && matches!(reply, Reply::Durable { .. }) {
             match self.held_reply.take() {
@@ -531,27 +600,57 @@ impl World {
                     return;
                 }
                 Some((held_origin, held)) => {
-                    self.plan_at(at, Event::Reply { shard, origin, reply });
-                    return self.plan_at(at, Event::Reply { shard, origin: held_origin, reply: held });
+                    self.plan_at(
+                        at,
+                        Event::Reply {
+                            shard,
+                            origin,
+                            reply,
+                        },
+                    );
+                    return self.plan_at(
+                        at,
+                        Event::Reply {
+                            shard,
+                            origin: held_origin,
+                            reply: held,
+                        },
+                    );
                 }
                 None => {}
             }
         }
-        self.plan_at(at, Event::Reply { shard, origin, reply });
+        self.plan_at(
+            at,
+            Event::Reply {
+                shard,
+                origin,
+                reply,
+            },
+        );
     }
 
     fn receive(&mut self, shard: usize, origin: u64, reply: Reply) -> Result<(), Wrong> {
         if origin & RECALL_ORIGINS != 0 {
-            let asked = self.asked.remove(&origin).expect("a recall is answered once");
+            let asked = self
+                .asked
+                .remove(&origin)
+                .expect("a recall is answered once");
+            self.summary.recalls += 1;
+            let reads_fail = self.weather.read_fails > 0;
             return match reply {
-                Reply::Recalled(Ok(recalled)) => self.check_recalled(&asked, &recalled),
-                Reply::Recalled(Err(refusal)) => self.check_refused(&asked, &refusal),
+                Reply::Recalled(Ok(recalled)) => {
+                    asked.check(&recalled, &mut self.ledger, reads_fail)
+                }
+                Reply::Recalled(Err(refusal)) => asked.check_refused(&refusal, &self.ledger),
                 reply => wrong!("a recall was answered by {reply:?}"),
             };
         }
         if origin == STATUS_ORIGIN {
             return match reply {
-                Reply::Status(status) => self.check_status(shard, &status),
+                Reply::Status(status) => {
+                    check_status(shard, &status, self.weather.capacity, self.recovered_rows)
+                }
                 Reply::Credit { .. } => Ok(()),
                 reply => wrong!("a question about a shard was answered by {reply:?}"),
             };
@@ -572,7 +671,13 @@ impl World {
         let sent = self.ledger.attempt(token).expect("it was sent");
         let (space, vector) = (sent.space, sent.vector.clone());
         let count = self.random.within(1..12) as u32;
-        self.recall(space, vector, Isolation::Durable, count, Expected::First(token));
+        self.recall(
+            space,
+            vector,
+            Isolation::Durable,
+            count,
+            Expected::First(token),
+        );
     }
 
     fn recall_any(&mut self) {
@@ -606,95 +711,28 @@ impl World {
             isolation,
             similarity_min: -2.0,
         });
+        let process = self.process.as_ref().expect("it lives");
+        let shard = process.owner(stripe);
+        // What was acked before a restart is promised again once it is durable again.
+        let is_ready = !process.shards[shard].has_unproven();
+        let (expected, snapshot_min) = match (is_ready, expected) {
+            (false, Expected::First(_)) => (Expected::Any, 0),
+            (false, expected) => (expected, 0),
+            (true, expected) => (expected, self.ledger.snapshot_min(space)),
+        };
         self.recalls_asked += 1;
         let origin = RECALL_ORIGINS | self.recalls_asked << 32;
-        let snapshot_min = self.ledger.snapshot_min(space);
-        self.asked.insert(origin, Asked { space, vector, isolation, snapshot_min, expected });
-        let shard = self.process.as_ref().expect("it lives").owner(stripe);
+        self.asked.insert(
+            origin,
+            Asked {
+                space,
+                vector,
+                isolation,
+                snapshot_min,
+                expected,
+            },
+        );
         self.send(origin, shard, request);
-    }
-
-    fn check_refused(
-        &self,
-        asked: &Asked,
-        refusal: &engram_shards::message::Refusal,
-    ) -> Result<(), Wrong> {
-        // A space whose record is not proven may not be there yet; one that was told to be there is.
-        match self.ledger.spaces[asked.space].made {
-            true => wrong!("a recall in space {} was refused: {refusal:?}", asked.space),
-            false => Ok(()),
-        }
-    }
-
-    fn check_recalled(&mut self, asked: &Asked, recalled: &Recalled) -> Result<(), Wrong> {
-        self.summary.recalls += 1;
-        self.ledger.snapshot(asked.space, recalled.snapshot.0, asked.snapshot_min)?;
-        let cue = unit(&asked.vector);
-        let mut ids = BTreeSet::new();
-        let mut tokens = Vec::new();
-        let mut similarity_last = f32::INFINITY;
-        for hit in &recalled.hits {
-            let token = token_of(&hit.body)?;
-            let Some(sent) = self.ledger.attempt(token).filter(|sent| sent.space == asked.space) else {
-                wrong!("{token:?} was recalled in space {}, and never sent there", asked.space);
-            };
-            check_body(&hit.body, &sent.id, &sent.vector)?;
-            if !ids.insert(&sent.id) {
-                wrong!("{} was recalled twice at once", sent.id);
-            }
-            let similarity: f32 = cue.iter().zip(unit(&sent.vector)).map(|(a, b)| a * b).sum();
-            if (similarity - hit.similarity).abs() > 1e-4 {
-                wrong!("{token:?} is {similarity} like the cue, and was told to be {}", hit.similarity);
-            }
-            if hit.similarity > similarity_last {
-                wrong!("{token:?} was recalled behind one that is less like the cue");
-            }
-            similarity_last = hit.similarity;
-            let is_durable = hit.generation <= recalled.snapshot;
-            if is_durable != (hit.durability == Durability::Durable) {
-                wrong!("{token:?} of {:?} at {:?} is {:?}", hit.generation, recalled.snapshot, hit.durability);
-            }
-            if asked.isolation == Isolation::Durable && !is_durable {
-                wrong!("{token:?} was recalled before it was durable");
-            }
-            tokens.push(token);
-        }
-        // What cannot be read back cannot be recalled; only a disk that fails may do that.
-        if recalled.unreadable > 0 {
-            return match self.weather.read_fails {
-                0 => wrong!("{} records could not be read back", recalled.unreadable),
-                _ => Ok(()),
-            };
-        }
-        match &asked.expected {
-            Expected::Any => {}
-            Expected::First(token) => {
-                if tokens.first() != Some(token) && !self.ledger.is_replaced(*token) {
-                    wrong!("{token:?} is durable, and its own vector recalls {tokens:?}");
-                }
-            }
-            Expected::Exactly(expected) => {
-                let found: BTreeSet<Token> = tokens.into_iter().collect();
-                if found != *expected {
-                    let missing: Vec<_> = expected.difference(&found).collect();
-                    let other: Vec<_> = found.difference(expected).collect();
-                    wrong!("after a restart {missing:?} are not recalled, but {other:?} are");
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn check_status(&self, shard: usize, status: &ShardStatus) -> Result<(), Wrong> {
-        // What is found at a start may be more than what may be admitted.
-        let depth_max = status.capacity.max(self.recovered_rows);
-        if status.capacity != self.weather.capacity || status.depth > depth_max {
-            wrong!("shard {shard} has depth {} of {}", status.depth, status.capacity);
-        }
-        if self.recovered_rows <= status.capacity && status.depth + status.credits > status.capacity {
-            wrong!("shard {shard} gave {} credits at depth {}", status.credits, status.depth);
-        }
-        Ok(())
     }
 
     fn keys(&self) -> Vec<engram_shards::ids::SpaceKey> {

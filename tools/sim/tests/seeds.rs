@@ -14,10 +14,11 @@ const SEEDS: u64 = if cfg!(debug_assertions) { 120 } else { 500 };
 fn run(seed: u64, bug: Option<Bug>) -> Result<Summary, String> {
     match panic::catch_unwind(AssertUnwindSafe(|| world::run(seed, bug, Story::Hashed))) {
         Ok(result) => result.map_err(|wrong| wrong.0),
-        Err(panic) => Err(match panic.downcast_ref::<String>() {
-            Some(text) => text.clone(),
-            None => "panicked".to_owned(),
-        }),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or(panic.downcast_ref::<&str>().copied());
+            Err(format!("panicked: {}", text.unwrap_or("no text")))
+        }
     }
 }
 
@@ -37,8 +38,14 @@ fn fixed_seeds_hold_every_promise() {
     println!("{SEEDS} seeds: {all:?}");
     // A world in which little happens proves little.
     let seeds = SEEDS as usize;
-    assert!(all.acked > 30 * seeds && all.recalls > 30 * seeds, "{all:?}");
-    assert!(all.crashes as usize > 2 * seeds && all.failures > seeds, "{all:?}");
+    assert!(
+        all.acked > 30 * seeds && all.recalls > 30 * seeds,
+        "{all:?}"
+    );
+    assert!(
+        all.crashes as usize > 2 * seeds && all.failures > seeds,
+        "{all:?}"
+    );
 }
 
 #[test]
@@ -46,7 +53,10 @@ fn the_same_seed_tells_the_same_story() {
     for seed in 0..8 {
         assert_eq!(run(seed, None), run(seed, None), "seed {seed}");
     }
-    assert_ne!(run(1, None).map(|run| run.hash), run(2, None).map(|run| run.hash));
+    assert_ne!(
+        run(1, None).map(|run| run.hash),
+        run(2, None).map(|run| run.hash)
+    );
 }
 
 #[test]
