@@ -1,1 +1,184 @@
-//! (in work)
+//! What one core counts: plain numbers, no atomics. A scrape gathers a copy of each core's through the mesh.
+
+use std::collections::HashMap;
+
+use engram_shards::ids::SpaceKey;
+
+/// Upper bounds of latency buckets, in seconds: those of the contract, with finer ones below a millisecond.
+pub const LATENCY_SECONDS: &[f64] =
+    &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0];
+
+/// Counts of values in fixed buckets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Histogram {
+    /// Upper bounds of the buckets, rising; a last bucket without bound follows.
+    pub bounds: &'static [f64],
+    /// How many values lie in each bucket (not cumulative); one more than `bounds`.
+    pub counts: Vec<u64>,
+    /// Sum of all values.
+    pub sum: f64,
+}
+
+impl Histogram {
+    /// An empty one.
+    pub fn new(bounds: &'static [f64]) -> Histogram {
+        Histogram { bounds, counts: vec![0; bounds.len() + 1], sum: 0.0 }
+    }
+
+    /// Counts a value.
+    pub fn observe(&mut self, value: f64) {
+        let bucket = self.bounds.partition_point(|bound| *bound < value);
+        self.counts[bucket] += 1;
+        self.sum += value;
+    }
+
+    /// How many values were counted.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Adds what another core counted in the same buckets.
+    pub fn merge(&mut self, other: &Histogram) {
+        assert_eq!(self.bounds, other.bounds, "histograms of different buckets");
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count += more;
+        }
+        self.sum += other.sum;
+    }
+}
+
+/// Why an observation was refused, as the metrics tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// No credit.
+    OverCapacity,
+    /// A gap in the sequence.
+    InvalidSequence,
+    /// Sent again although it is durable.
+    Duplicate,
+    /// Bad content.
+    Invalid,
+}
+
+impl Rejection {
+    /// All of them, in the order of [`SpaceMetrics::rejected`].
+    pub const ALL: [Rejection; 4] = [
+        Rejection::OverCapacity,
+        Rejection::InvalidSequence,
+        Rejection::Duplicate,
+        Rejection::Invalid,
+    ];
+
+    /// The `reason` label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Rejection::OverCapacity => "over_capacity",
+            Rejection::InvalidSequence => "invalid_sequence",
+            Rejection::Duplicate => "duplicate",
+            Rejection::Invalid => "invalid",
+        }
+    }
+}
+
+/// What one core counts about one space.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpaceMetrics {
+    /// Observations refused, by [`Rejection::ALL`].
+    pub rejected: [u64; Rejection::ALL.len()],
+    /// Received to durable, in seconds; counted on the connection's core.
+    pub observation_latency: Histogram,
+    /// Recall received to answered, in seconds; counted on the connection's core.
+    pub recall_latency: Histogram,
+}
+
+impl Default for SpaceMetrics {
+    fn default() -> SpaceMetrics {
+        SpaceMetrics {
+            rejected: [0; Rejection::ALL.len()],
+            observation_latency: Histogram::new(LATENCY_SECONDS),
+            recall_latency: Histogram::new(LATENCY_SECONDS),
+        }
+    }
+}
+
+impl SpaceMetrics {
+    /// Counts a refused observation.
+    pub fn reject(&mut self, rejection: Rejection) {
+        self.rejected[rejection as usize] += 1;
+    }
+}
+
+/// How full a shard is, as the metrics and statuses tell it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PressureLevel {
+    /// Below 50 % of its capacity.
+    #[default]
+    Normal,
+    /// From 50 %.
+    Warning,
+    /// From 80 %.
+    Critical,
+    /// From 90 %.
+    Overloaded,
+}
+
+impl PressureLevel {
+    /// All of them, in rising order.
+    pub const ALL: [PressureLevel; 4] = [
+        PressureLevel::Normal,
+        PressureLevel::Warning,
+        PressureLevel::Critical,
+        PressureLevel::Overloaded,
+    ];
+
+    /// The level of `depth` out of `capacity`.
+    pub fn of(depth: u32, capacity: u32) -> PressureLevel {
+        let percent = u64::from(depth) * 100 / u64::from(capacity.max(1));
+        match percent {
+            0..50 => PressureLevel::Normal,
+            50..80 => PressureLevel::Warning,
+            80..90 => PressureLevel::Critical,
+            _ => PressureLevel::Overloaded,
+        }
+    }
+
+    /// The `level` label.
+    pub fn label(self) -> &'static str {
+        match self {
+            PressureLevel::Normal => "normal",
+            PressureLevel::Warning => "warning",
+            PressureLevel::Critical => "critical",
+            PressureLevel::Overloaded => "overloaded",
+        }
+    }
+}
+
+/// What one core counts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Metrics {
+    /// By space, as far as this core's connections or shard had to do with it.
+    pub spaces: HashMap<SpaceKey, SpaceMetrics>,
+    /// Microseconds that this core's pump spent on work, since the start.
+    pub busy_micros: u64,
+    /// Part of the last full second that this core's pump spent on work, in percent.
+    pub utilisation_percent: f64,
+    /// How often this core's shard changed to each level of [`PressureLevel::ALL`].
+    pub pressure_changes: [u64; PressureLevel::ALL.len()],
+    /// The level of this core's shard.
+    pub pressure_level: PressureLevel,
+    /// Connections open now.
+    pub connections: u64,
+    /// Connections accepted since the start.
+    pub connections_accepted: u64,
+    /// Panics contained on this core since the start, of connections and of the shard.
+    pub panics: u64,
+    /// Bytes between this core's sockets and the owners.
+    pub between_bytes: u64,
+}
+
+impl Metrics {
+    /// The counters of a space.
+    pub fn space(&mut self, space: SpaceKey) -> &mut SpaceMetrics {
+        self.spaces.entry(space).or_default()
+    }
+}

@@ -12,6 +12,7 @@ pub mod settings;
 pub mod vector;
 pub mod graph;
 pub mod log;
+pub mod histogram;
 pub mod message;
 pub mod admission;
 pub mod session;

@@ -55,6 +55,8 @@ pub const CAPACITY_DEFAULT: u32 = 100_000;
 /// Distances that one grant of background work covers, at most: about 500 µs of one core.
 pub const WORK_DISTANCES_MAX: u32 = 8_000;
 
+/// Sessions that one shard keeps; bounds their memory to some 200 MB.
+pub const SESSIONS_MAX: usize = 1 << 20;
 /// A session can be resumed until this long after its last record.
 pub const SESSION_RESUME_MICROS: u64 = 24 * 3_600 * 1_000_000;
 

@@ -3,6 +3,7 @@
 //! The connection's core has done all work that needs no ownership (validated, quantised, encoded, checksummed);
 //! the shard only appends, inserts and searches. Each variant says what its loss would mean.
 
+use crate::histogram::Histogram;
 use crate::ids::{Generation, SessionEpoch, SessionId, SpaceKey, StripeKey, Time};
 use crate::log::record::Body;
 use crate::settings::SpaceSettings;
@@ -39,6 +40,37 @@ pub enum Lane {
     Normal,
     /// Refused from 80 %.
     Low,
+}
+
+impl Lane {
+    /// All lanes, by [`Lane::index`].
+    pub const ALL: [Lane; 3] = [Lane::High, Lane::Normal, Lane::Low];
+
+    /// Where an array by lane holds this one's entry.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// How full a shard is. A state is entered at its threshold and left ten points below it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Below 50 % of the capacity.
+    #[default]
+    Normal,
+    /// From 50 %.
+    Warning,
+    /// From 80 %: clients are asked to slow down.
+    Critical,
+    /// From 90 %.
+    Overloaded,
+}
+
+impl Level {
+    /// Where an array by level holds this one's entry.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
 }
 
 /// One observation on its way into a stripe. Takes one credit of its lane.
@@ -113,7 +145,7 @@ pub enum Drain {
 /// What a shard can be asked.
 #[derive(Clone, Debug)]
 pub enum Request {
-    /// Makes a space, durably, or takes the one that is there. Reply: `Reply::Space`.
+    /// Makes those stripes of a space that this shard owns, durably, or takes what is there. Reply: `Reply::Space`.
     CreateSpace {
         /// What to make.
         settings: SpaceSettings,
@@ -271,6 +303,8 @@ pub struct Recalled {
     pub distances: u32,
     /// Rows of the stripe that the recall could see.
     pub rows: u32,
+    /// Candidates that were left out because their record could not be read back.
+    pub unreadable: u32,
 }
 
 /// One result.
@@ -299,40 +333,64 @@ pub enum Durability {
     InFlight,
 }
 
-/// What a shard has and does, for lists and metrics.
+/// What a shard has and does, for lists and metrics. Counts begin at zero with each run.
 #[derive(Clone, Debug, Default)]
 pub struct ShardStatus {
     /// Its stripes.
     pub stripes: Vec<StripeStatus>,
     /// Admitted and not yet in the graph, all stripes together.
     pub depth: u32,
+    /// The same by lane; rows replayed at the start belong to none.
+    pub depth_by_lane: [u32; 3],
     /// The most that may be.
     pub capacity: u32,
+    /// Credits that connection cores hold.
+    pub credits: u32,
+    /// How full it is.
+    pub level: Level,
+    /// How often each level was entered, by [`Level::index`].
+    pub level_changes: [u64; 4],
     /// Sessions attached to a connection.
     pub sessions_attached: u32,
+    /// Sessions known, attached or resumable.
+    pub sessions: u32,
+    /// Bytes of records that wait for the disk.
+    pub pending_bytes: u64,
     /// Commits that reached the disk.
     pub commits: u64,
-    /// Commits that failed.
-    pub commit_failures: u64,
+    /// Commits that were given up because the disk was full.
+    pub commit_failures_full: u64,
+    /// Commits that were given up for another fault.
+    pub commit_failures_other: u64,
+    /// Records that could not be read back.
+    pub unreadable: u64,
     /// Insertion batches.
     pub insert_batches: u64,
+    /// Rows in each insertion batch.
+    pub insert_batch_rows: Histogram,
+    /// Microseconds from received to in the graph, by lane.
+    pub queue_wait_micros: [Histogram; 3],
     /// Distances computed, for recalls and insertions.
     pub distances: u64,
 }
 
-/// One stripe, for lists and metrics.
+/// One stripe, for lists and metrics. Counts begin at zero with each run.
 #[derive(Clone, Debug)]
 pub struct StripeStatus {
     /// The space.
     pub space: SpaceDescription,
     /// Which stripe.
     pub stripe: u16,
+    /// Its durable generation: observations durable since the space was made.
+    pub generation: Generation,
     /// Rows that a recall can find.
     pub rows: u64,
-    /// Rows in the graph.
+    /// Rows in the graph, replaced ones included.
     pub indexed: u64,
-    /// Observations durable since the space was made.
+    /// Observations that became durable, by lane.
     pub durable_observations: [u64; 3],
+    /// Microseconds from received to durable.
+    pub durable_micros: Histogram,
     /// Recalls answered.
     pub recalls: u64,
 }
@@ -359,6 +417,10 @@ pub enum Refusal {
     },
     /// Nothing can be stored until the disk has room again.
     DiskFull,
+    /// So many recalls wait that a further one would have no chance soon.
+    TooManyRecalls,
+    /// So many sessions are kept that no further one can be.
+    TooManySessions,
     /// The shard failed; resume later.
     Unavailable,
 }

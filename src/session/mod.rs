@@ -1,145 +1,25 @@
 //! A client's stream of observations, whatever its transport: order, validation, window, acks.
+//!
+//! ```text
+//!  transport ── observe ─► order (may it come?) ─► content (check, quantise, encode) ─► credit ─► mesh ─► owner
+//!            ◄─ poll_event ─ order (what is told next?) ◄──────────── durable, dropped, fenced ◄───────────┘
+//! ```
+//! | file | responsibility |
+//! |---|---|
+//! | `event` | what goes in and what comes out |
+//! | `order` | the order rules, without I/O |
+//! | `content` | what an observation must be; scaling, quantising, encoding |
+//! | `open` | beginning and resuming |
+//! | `attachment` | the open session that a transport drives |
+//!
+//! **Invariants:** acks of new numbers rise; a refusal is told after the acks of all that came before it; an
+//! observation is handed on only with a credit of its owner and within the core's budget.
 
-use std::task::{Context, Poll};
+mod attachment;
+pub(crate) mod content;
+mod event;
+mod open;
+mod order;
 
-use engram_shards::ids::{SessionId, Time};
-use engram_shards::log::record::Observation;
-use engram_shards::message::{Drain, Lane, SpaceDescription};
-
-use crate::core::Core;
-use crate::failure::Failure;
-
-/// How acks are told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AckMode {
-    /// One for each observation.
-    #[default]
-    Each,
-    /// One for a run of them.
-    Cumulative,
-}
-
-/// What `init` asks for.
-#[derive(Clone, Debug)]
-pub struct Init {
-    /// The space; made if it is not there. May be empty with `resume`.
-    pub space: String,
-    /// The id of an earlier session, as text; empty for a new one.
-    pub resume: String,
-    /// The lane of its observations.
-    pub lane: Lane,
-    /// How acks are told.
-    pub ack_mode: AckMode,
-}
-
-/// What a session has to tell its client, in the order in which it must be told.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// `first..=last` are durable (`first == last` in `AckMode::Each`).
-    Accepted {
-        /// First sequence.
-        first: u64,
-        /// Last sequence.
-        last: u64,
-        /// Id of the last one's memory.
-        memory_id: String,
-        /// When they were committed.
-        committed_at: Time,
-    },
-    /// This observation is refused; its number is not consumed.
-    Refused {
-        /// Its sequence.
-        sequence: u64,
-        /// Its memory id, as the client gave it (perhaps empty).
-        memory_id: String,
-        /// Why: status and text.
-        why: Refused,
-    },
-    /// The session is over: taken over by another connection, or its shard failed. No further event comes.
-    Ended(Failure),
-    /// `close` is done: all is durable; the last sequence.
-    Closed {
-        /// The final sequence.
-        last_sequence: u64,
-    },
-}
-
-/// Why an observation was refused while its stream lives on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// Bad content: the text of wire.md 2.3 and the field.
-    Content {
-        /// What is wrong.
-        message: String,
-        /// Which field.
-        field: &'static str,
-    },
-    /// A gap.
-    Sequence {
-        /// What a client reads.
-        message: String,
-    },
-    /// The owner gives no credit now.
-    Overloaded {
-        /// What a client reads.
-        message: String,
-        /// When to come back.
-        retry_after_ms: u32,
-        /// The shard's load.
-        depth: u32,
-        /// Its capacity.
-        capacity: u32,
-    },
-}
-
-/// An open session.
-#[derive(Debug)]
-pub struct Session {}
-
-impl Session {
-    /// Begins or resumes one; returns once it is durable.
-    pub async fn open(core: &Core, init: Init) -> Result<Session, Failure> {
-        let _ = (core, init);
-        todo!()
-    }
-
-    /// Its id.
-    pub fn id(&self) -> SessionId {
-        todo!()
-    }
-
-    /// The last durable sequence when it was opened.
-    pub fn initial_sequence(&self) -> u64 {
-        todo!()
-    }
-
-    /// Its space.
-    pub fn space(&self) -> &SpaceDescription {
-        todo!()
-    }
-
-    /// Ready once another observation can be handed on or refused at once (budget free, credit answered). A transport
-    /// reads its next message only then.
-    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let _ = cx;
-        todo!()
-    }
-
-    /// Takes an observation, after `poll_ready`. What becomes of it comes as events.
-    pub fn observe(&mut self, sequence: u64, observation: &Observation<'_>) {
-        let _ = (sequence, observation);
-        todo!()
-    }
-
-    /// Asks for the drained end; `Event::Closed` follows when it is reached.
-    pub fn close(&mut self, drain: Drain) {
-        let _ = drain;
-        todo!()
-    }
-
-    /// The next event.
-    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        let _ = cx;
-        todo!()
-    }
-}
+pub use attachment::Session;
+pub use event::{AckMode, Event, Init, Refused};

@@ -1,0 +1,89 @@
+//! What goes into a session and what comes out of it.
+
+use engram_shards::ids::Time;
+use engram_shards::message::Lane;
+
+use crate::failure::Failure;
+
+/// How acks are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AckMode {
+    /// One for each observation.
+    #[default]
+    Each,
+    /// One for a run of them.
+    Cumulative,
+}
+
+/// What `init` asks for.
+#[derive(Clone, Debug)]
+pub struct Init {
+    /// The space; made if it is not there. May be empty with `resume`.
+    pub space: String,
+    /// The id of an earlier session, as text; empty for a new one.
+    pub resume: String,
+    /// The lane of its observations.
+    pub lane: Lane,
+    /// How acks are told.
+    pub ack_mode: AckMode,
+}
+
+/// What a session has to tell its client, in the order in which it must be told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// `first..=last` are durable (`first == last` in `AckMode::Each`).
+    Accepted {
+        /// First sequence.
+        first: u64,
+        /// Last sequence.
+        last: u64,
+        /// Id of the last one's memory.
+        memory_id: String,
+        /// When they were committed; for a repeat, a time by which it had been.
+        committed_at: Time,
+    },
+    /// This observation is refused; its number is not consumed.
+    Refused {
+        /// Its sequence.
+        sequence: u64,
+        /// Its memory id, as the client gave it (perhaps empty).
+        memory_id: String,
+        /// Why: status and text.
+        why: Refused,
+    },
+    /// The session is over: taken over by another connection, or its shard failed. No further event comes.
+    Ended(Failure),
+    /// `close` is done: all is durable; the last sequence. No further event comes.
+    Closed {
+        /// The final sequence.
+        last_sequence: u64,
+    },
+}
+
+/// Why an observation was refused while its stream lives on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Bad content: the text of wire.md 2.3 and the field.
+    Content {
+        /// What is wrong.
+        message: String,
+        /// Which field.
+        field: &'static str,
+    },
+    /// A gap.
+    Sequence {
+        /// What a client reads.
+        message: String,
+    },
+    /// The owner gives no credit now.
+    Overloaded {
+        /// What a client reads.
+        message: String,
+        /// When to come back.
+        retry_after_ms: u32,
+        /// The shard's load.
+        depth: u32,
+        /// Its capacity.
+        capacity: u32,
+    },
+}

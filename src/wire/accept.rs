@@ -1,0 +1,1 @@
+//! A fresh connection: which protocol it speaks, told by its first bytes.
