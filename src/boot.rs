@@ -27,3 +27,9 @@ pub fn serve(config: ServeConfig) -> Result<(), BootError> {
     let _ = config;
     todo!()
 }
+
+impl std::fmt::Display for BootError {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {}
+    }
+}

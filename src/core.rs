@@ -1,16 +1,19 @@
 //! What everything on one core shares: its end of the mesh, its settings, its knowledge of spaces.
 
-use std::cell::RefMut;
+use std::cell::{RefCell, RefMut};
+use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::Duration;
 
-use engram_shards::ids::{FolderSecret, Time};
+use engram_shards::ids::{FolderSecret, SpaceKey, StripeKey, Time};
 use engram_shards::limits::CAPACITY_DEFAULT;
-use engram_shards::message::{IfExists, Made, ShardStatus, SpaceDescription};
+use engram_shards::message::{IfExists, Made, Refusal, Reply, Request, ShardStatus, SpaceDescription};
 use engram_shards::settings::SpaceSettings;
 
-use crate::failure::Failure;
+use crate::clock::Clock;
+use crate::failure::{Code, Failure};
 use crate::limits;
-use crate::mesh::{CoreIndex, Mesh, Port, Unavailable};
+use crate::mesh::{CoreIndex, Mesh, Port, ShardState, Unavailable};
 use crate::metrics::Metrics;
 
 /// What the server was started with, as far as connections need to know.
@@ -58,12 +61,29 @@ pub enum Readiness {
 
 /// One core's context. Cheap to clone; stays on its core.
 #[derive(Clone, Debug)]
-pub struct Core {}
+pub struct Core {
+    inner: Rc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    mesh: Mesh,
+    clock: Clock,
+    secret: FolderSecret,
+    settings: ServeSettings,
+    /// Spaces that were asked for and are there; a space never changes.
+    spaces: RefCell<HashMap<SpaceKey, SpaceDescription>>,
+}
 
 impl Core {
+    /// A core's context.
+    pub fn new(mesh: Mesh, clock: Clock, secret: FolderSecret, settings: ServeSettings) -> Core {
+        Core { inner: Rc::new(Inner { mesh, clock, secret, settings, spaces: RefCell::default() }) }
+    }
+
     /// This core's end of the mesh.
     pub fn mesh(&self) -> &Mesh {
-        todo!()
+        &self.inner.mesh
     }
 
     /// A new port of it.
@@ -73,29 +93,40 @@ impl Core {
 
     /// The time now.
     pub fn now(&self) -> Time {
-        todo!()
+        self.inner.clock.now()
     }
 
     /// The folder's secret.
     pub fn secret(&self) -> FolderSecret {
-        todo!()
+        self.inner.secret
     }
 
     /// What the server was started with.
     pub fn settings(&self) -> &ServeSettings {
-        todo!()
+        &self.inner.settings
     }
 
     /// Whether the process serves.
     pub fn readiness(&self) -> Readiness {
-        todo!()
+        let shards = self.mesh().shards();
+        match shards.iter().all(|shard| *shard == ShardState::Ready) {
+            _ if shards.contains(&ShardState::Failed) => Readiness::Failed,
+            _ if self.is_stopping() => Readiness::Draining,
+            true => Readiness::Ready,
+            false => Readiness::Recovering,
+        }
     }
 
     /// The space called `name`. NOT_FOUND where there is none, UNAVAILABLE where its shard does not answer. What is
     /// once known is not asked again: settings never change.
     pub async fn space(&self, name: &str) -> Result<SpaceDescription, Failure> {
-        let _ = name;
-        todo!()
+        let key = self.secret().space_key(name);
+        if let Some(known) = self.inner.spaces.borrow().get(&key) {
+            return Ok(known.clone());
+        }
+        let owner = self.mesh().owner_of(StripeKey { space: key, stripe: 0 });
+        let (space, _) = space_of(self.mesh().call(owner, Request::DescribeSpace(key)).await, name)?;
+        Ok(self.note(space))
     }
 
     /// Makes a space, durably, on every stripe, or takes the one that is there. ALREADY_EXISTS where it is there with
@@ -105,32 +136,88 @@ impl Core {
         settings: SpaceSettings,
         if_exists: IfExists,
     ) -> Result<(SpaceDescription, Made), Failure> {
-        let _ = (settings, if_exists);
-        todo!()
+        let key = self.secret().space_key(&settings.name);
+        let stripes = (0..settings.stripes).map(|stripe| self.mesh().owner_of(StripeKey { space: key, stripe }));
+        let mut owners = Vec::new();
+        stripes.for_each(|owner| {
+            if !owners.contains(&owner) {
+                owners.push(owner);
+            }
+        });
+        let mut made = None;
+        for owner in owners {
+            // In the order of the stripes: whoever makes the first decides the settings.
+            let request = Request::CreateSpace { settings: settings.clone(), if_exists };
+            let (space, when) = space_of(self.mesh().call(owner, request).await, &settings.name)?;
+            made = match made {
+                Some((first, Made::Now)) => Some((first, Made::Now)),
+                _ => Some((space, when)),
+            };
+        }
+        let (space, made) = made.expect("a space has a stripe");
+        Ok((self.note(space), made))
     }
 
     /// What every shard has and does.
     pub async fn status(&self) -> Vec<(CoreIndex, Result<ShardStatus, Unavailable>)> {
-        todo!()
+        let mut statuses = Vec::new();
+        for core in (0..self.mesh().cores()).map(CoreIndex) {
+            let status = match self.mesh().call(core, Request::Status).await {
+                Ok(Reply::Status(status)) => Ok(status),
+                Ok(other) => unreachable!("a status is asked for: {other:?}"),
+                Err(unavailable) => Err(unavailable),
+            };
+            statuses.push((core, status));
+        }
+        statuses
     }
 
     /// This core's counters, to be updated. To be held for one statement, never across an await.
     pub fn metrics(&self) -> RefMut<'_, Metrics> {
-        todo!()
+        self.mesh().metrics()
     }
 
     /// A copy of every core's counters.
     pub async fn reports(&self) -> Vec<(CoreIndex, Metrics)> {
-        todo!()
+        self.mesh().reports().await
     }
 
     /// Whether the server was told to stop.
     pub fn is_stopping(&self) -> bool {
-        todo!()
+        self.mesh().stopping().is_given()
     }
 
     /// Ends when the server is told to stop; at once where it was. Each connection waits for it beside its work.
     pub async fn stopping(&self) {
-        todo!()
+        self.mesh().stopping().wait().await;
     }
+
+    fn note(&self, space: SpaceDescription) -> SpaceDescription {
+        self.inner.spaces.borrow_mut().insert(space.key, space.clone());
+        space
+    }
+}
+
+/// What an owner says of a space, in the words of the wire contract.
+fn space_of(
+    reply: Result<Reply, Unavailable>,
+    name: &str,
+) -> Result<(SpaceDescription, Made), Failure> {
+    let refusal = match reply {
+        Ok(Reply::Space(Ok(space))) => return Ok(space),
+        Ok(Reply::Space(Err(refusal))) => refusal,
+        Ok(other) => unreachable!("a space is asked for: {other:?}"),
+        Err(Unavailable) => Refusal::Unavailable,
+    };
+    Err(match refusal {
+        Refusal::UnknownSpace => Failure::new(Code::NotFound, format!("Memory space not found: {name}")),
+        Refusal::SpaceDiffers(_) => {
+            let message = format!("Memory space exists with other settings: {name}");
+            Failure::new(Code::AlreadyExists, message)
+        }
+        Refusal::KeyTaken => Failure::new(Code::AlreadyExists, format!("Memory space name is not free: {name}")),
+        Refusal::DiskFull => Failure::new(Code::ResourceExhausted, "The disk is full"),
+        Refusal::Unavailable => Failure::new(Code::Unavailable, "The shard does not answer; try again"),
+        other => Failure::new(Code::Internal, format!("A shard refused a space: {other:?}")),
+    })
 }

@@ -108,51 +108,6 @@ impl SpaceMetrics {
     }
 }
 
-/// How full a shard is, as the metrics and statuses tell it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PressureLevel {
-    /// Below 50 % of its capacity.
-    #[default]
-    Normal,
-    /// From 50 %.
-    Warning,
-    /// From 80 %.
-    Critical,
-    /// From 90 %.
-    Overloaded,
-}
-
-impl PressureLevel {
-    /// All of them, in rising order.
-    pub const ALL: [PressureLevel; 4] = [
-        PressureLevel::Normal,
-        PressureLevel::Warning,
-        PressureLevel::Critical,
-        PressureLevel::Overloaded,
-    ];
-
-    /// The level of `depth` out of `capacity`.
-    pub fn of(depth: u32, capacity: u32) -> PressureLevel {
-        let percent = u64::from(depth) * 100 / u64::from(capacity.max(1));
-        match percent {
-            0..50 => PressureLevel::Normal,
-            50..80 => PressureLevel::Warning,
-            80..90 => PressureLevel::Critical,
-            _ => PressureLevel::Overloaded,
-        }
-    }
-
-    /// The `level` label.
-    pub fn label(self) -> &'static str {
-        match self {
-            PressureLevel::Normal => "normal",
-            PressureLevel::Warning => "warning",
-            PressureLevel::Critical => "critical",
-            PressureLevel::Overloaded => "overloaded",
-        }
-    }
-}
-
 /// What one core counts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metrics {
@@ -162,18 +117,16 @@ pub struct Metrics {
     pub busy_micros: u64,
     /// Part of the last full second that this core's pump spent on work, in percent.
     pub utilisation_percent: f64,
-    /// How often this core's shard changed to each level of [`PressureLevel::ALL`].
-    pub pressure_changes: [u64; PressureLevel::ALL.len()],
-    /// The level of this core's shard.
-    pub pressure_level: PressureLevel,
     /// Connections open now.
     pub connections: u64,
     /// Connections accepted since the start.
     pub connections_accepted: u64,
     /// Panics contained on this core since the start, of connections and of the shard.
     pub panics: u64,
-    /// Bytes between this core's sockets and the owners.
+    /// Bytes between this core's sockets and the owners, now.
     pub between_bytes: u64,
+    /// Requests between this core's sockets and the owners, now.
+    pub between_requests: u64,
 }
 
 impl Metrics {

@@ -1,1 +1,267 @@
-//! (in work)
+//! The loop of one core: what arrived goes into the shard, what the shard wants goes out, work is granted between.
+//!
+//! ```text
+//!  mesh ──requests──►┐                     ┌──replies──► mesh
+//!  disk ──ended I/O─►│ shard: handle, poll │──I/O──────► disk (one task each)
+//!  clock ──tick─────►┘        work         └
+//! ```
+//!
+//! One turn takes in all there is, hands out all that follows, and then grants one slice of work; between turns the
+//! core's other tasks run. With nothing to do it sleeps until something arrives or the shard's deadline.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use engram_shards::ids::Time;
+use engram_shards::limits::{LOG_COMMIT_WAIT_MICROS, WORK_DISTANCES_MAX};
+use engram_shards::log::log::IoFault;
+use engram_shards::message::{Origin, Request};
+use engram_shards::shard::{Io, IoOutput, IoTicket, Output, Shard};
+use futures_lite::FutureExt;
+use glommio::timer::Timer;
+
+use crate::clock::Clock;
+use crate::contain::{Panic, contain, contain_call};
+use crate::disk::Disk;
+use crate::limits::EXECUTOR_TICK;
+use crate::mesh::{Mesh, ShardState};
+use crate::notice::Notice;
+
+/// Everything that happens to a shard.
+#[derive(Debug)]
+enum Event {
+    /// A request arrived.
+    Request(Origin, Request),
+    /// An I/O ended.
+    Io(IoTicket, Result<IoOutput, IoFault>),
+    /// The shard's deadline has come, or anything else that may have changed with the time.
+    Tick,
+}
+
+/// The I/Os of one shard that have ended and were not taken yet.
+#[derive(Debug, Default)]
+struct Completions {
+    ended: RefCell<VecDeque<(IoTicket, Result<IoOutput, IoFault>)>>,
+    in_flight: Cell<usize>,
+}
+
+/// Runs one core's shard, and its end of the mesh also before there is a shard and after it failed.
+#[derive(Debug)]
+pub struct Pump {
+    mesh: Mesh,
+    disk: Disk,
+    clock: Clock,
+    /// None before recovery has ended and after a panic.
+    shard: Rc<RefCell<Option<Shard>>>,
+    completions: Rc<Completions>,
+    requests: Vec<(Origin, Request)>,
+    busy: Busy,
+    /// Given when the server stops and the shard may end once all is durable.
+    finish: Notice,
+}
+
+/// How a shard is handed to a pump that already runs.
+#[derive(Clone, Debug)]
+pub struct PumpHandle {
+    mesh: Mesh,
+    shard: Rc<RefCell<Option<Shard>>>,
+    finish: Notice,
+}
+
+impl PumpHandle {
+    /// The shard has recovered: it serves from now on.
+    pub fn install(&self, shard: Shard) {
+        let before = self.shard.borrow_mut().replace(shard);
+        assert!(before.is_none(), "a core has one shard");
+        self.mesh.set_shard(ShardState::Ready);
+    }
+
+    /// Lets the pump end once the shard has nothing on its way to the disk.
+    pub fn finish(&self) {
+        self.finish.give();
+        self.mesh.nudge();
+    }
+}
+
+impl Pump {
+    /// A pump without a shard.
+    pub fn new(mesh: Mesh, disk: Disk, clock: Clock) -> (Pump, PumpHandle) {
+        let shard = Rc::new(RefCell::new(None));
+        let finish = Notice::default();
+        let handle = PumpHandle { mesh: mesh.clone(), shard: shard.clone(), finish: finish.clone() };
+        let busy = Busy::new();
+        let completions = Rc::default();
+        (Pump { mesh, disk, clock, shard, completions, requests: Vec::new(), busy, finish }, handle)
+    }
+
+    /// Runs until it may [`finish`](PumpHandle::finish).
+    pub async fn run(mut self) {
+        loop {
+            let begun = Instant::now();
+            let next = self.turn();
+            self.busy.add(begun, &self.mesh);
+            if self.finish.is_given() && self.is_durable() && self.mesh.flush() {
+                break;
+            }
+            match next {
+                Next::Again => futures_lite::future::yield_now().await,
+                Next::Sleep(deadline) => self.sleep(deadline).await,
+            }
+        }
+        self.mesh.silence();
+    }
+
+    /// Takes in what there is, hands out what follows, grants a slice of work.
+    fn turn(&mut self) -> Next {
+        let now = self.clock.now();
+        self.mesh.receive(&mut self.requests);
+        let events = self.take_events();
+        self.contained(|shard| events.into_iter().for_each(|event| handle(shard, event, now)));
+        let flushed = self.mesh.flush();
+        let working = self.contained(|shard| shard.has_work() && shard.work(WORK_DISTANCES_MAX, now) > 0);
+        let flushed = self.mesh.flush() && flushed;
+        if !flushed || working == Some(true) {
+            return Next::Again;
+        }
+        Next::Sleep(self.shard.borrow().as_ref().and_then(Shard::deadline))
+    }
+
+    fn take_events(&mut self) -> Vec<Event> {
+        let requests = self.requests.drain(..).map(|(origin, request)| Event::Request(origin, request));
+        let ended = std::mem::take(&mut *self.completions.ended.borrow_mut());
+        let ended = ended.into_iter().map(|(ticket, result)| Event::Io(ticket, result));
+        requests.chain(ended).chain([Event::Tick]).collect()
+    }
+
+    /// Lets the shard, if there is one, do `work`, and hands out what follows. `None` without a shard: then whoever
+    /// asked has been told, or will be, how this core's shard is.
+    fn contained<R>(&mut self, work: impl FnOnce(&mut Shard) -> R) -> Option<R> {
+        let mut slot = self.shard.borrow_mut();
+        let shard = slot.as_mut()?;
+        let done = contain_call(|| {
+            let result = work(shard);
+            (result, std::iter::from_fn(|| shard.poll()).collect::<Vec<_>>())
+        });
+        let broken = if done.is_err() { slot.take() } else { None };
+        drop(slot);
+        match done {
+            Ok((result, outputs)) => {
+                outputs.into_iter().for_each(|output| self.hand_out(output));
+                Some(result)
+            }
+            Err(panic) => {
+                self.fail(broken, &panic);
+                None
+            }
+        }
+    }
+
+    fn hand_out(&self, output: Output) {
+        match output {
+            Output::Reply(origin, reply) => self.mesh.reply(origin, reply),
+            Output::Io(ticket, io) => self.start(ticket, io),
+        }
+    }
+
+    /// Starts an I/O; its end wakes this pump.
+    fn start(&self, ticket: IoTicket, io: Io) {
+        let (disk, completions, mesh) = (self.disk.clone(), self.completions.clone(), self.mesh.clone());
+        completions.in_flight.set(completions.in_flight.get() + 1);
+        let task = glommio::spawn_local(async move {
+            let result = contain(async move { disk.run(io).await }).await.unwrap_or_else(|panic| {
+                tracing::error!(message = panic.message, "an I/O panicked");
+                Err(IoFault::Failed)
+            });
+            completions.in_flight.set(completions.in_flight.get() - 1);
+            completions.ended.borrow_mut().push_back((ticket, result));
+            mesh.nudge();
+        });
+        task.detach();
+    }
+
+    /// The shard is broken: it goes, and all who wait for it or will ask it are told.
+    fn fail(&mut self, broken: Option<Shard>, panic: &Panic) {
+        tracing::error!(core = self.mesh.core().0, message = panic.message, "a shard failed; restart the server");
+        let dropped = contain_call(|| drop(broken));
+        self.mesh.metrics().panics += 1 + u64::from(dropped.is_err());
+        self.mesh.set_shard(ShardState::Failed);
+    }
+
+    /// Whether nothing is on its way to the disk.
+    fn is_durable(&self) -> bool {
+        let idle = self.completions.in_flight.get() == 0 && self.completions.ended.borrow().is_empty();
+        // What the log gathers is due within its waiting time; a later deadline is of something else.
+        let soon = self.clock.now().after_micros(LOG_COMMIT_WAIT_MICROS);
+        let deadline = self.shard.borrow().as_ref().and_then(Shard::deadline);
+        idle && deadline.is_none_or(|deadline| deadline > soon)
+    }
+
+    async fn sleep(&self, deadline: Option<Time>) {
+        let arrival = poll_fn(|cx| self.mesh.poll_arrival(cx));
+        match deadline.map(|deadline| deadline.micros_since(self.clock.now())) {
+            Some(0) => futures_lite::future::yield_now().await,
+            Some(micros) => arrival.or(expire(Duration::from_micros(micros))).await,
+            None => arrival.await,
+        }
+    }
+}
+
+/// What follows a turn.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    /// Another turn, once the core's other tasks have run.
+    Again,
+    /// Nothing, until something arrives or the time has come.
+    Sleep(Option<Time>),
+}
+
+fn handle(shard: &mut Shard, event: Event, now: Time) {
+    match event {
+        Event::Request(origin, request) => shard.handle_request(origin, request, now),
+        Event::Io(ticket, result) => shard.handle_io(ticket, result, now),
+        Event::Tick => shard.handle_tick(now),
+    }
+}
+
+async fn expire(duration: Duration) {
+    Timer::new(duration).await;
+}
+
+/// How much of its time a core's pump works.
+#[derive(Debug)]
+struct Busy {
+    since: Instant,
+    /// Within the running second.
+    busy: Duration,
+}
+
+impl Busy {
+    fn new() -> Busy {
+        Busy { since: Instant::now(), busy: Duration::ZERO }
+    }
+
+    fn add(&mut self, begun: Instant, mesh: &Mesh) {
+        let now = Instant::now();
+        let worked = now - begun;
+        self.busy += worked;
+        let mut metrics = mesh.metrics();
+        metrics.busy_micros += u64::try_from(worked.as_micros()).expect("a turn is short");
+        let elapsed = now - self.since;
+        if elapsed >= Duration::from_secs(1) {
+            metrics.utilisation_percent = 100.0 * self.busy.as_secs_f64() / elapsed.as_secs_f64();
+            *self = Busy { since: now, busy: Duration::ZERO };
+        }
+    }
+}
+
+/// Keeps a core awake every [`EXECUTOR_TICK`]: an executor can park although a task is ready to run. Beside that it
+/// returns credits that no one uses.
+pub async fn tick(mesh: Mesh) {
+    loop {
+        expire(EXECUTOR_TICK).await;
+        mesh.return_idle_credits();
+    }
+}

@@ -1,1 +1,375 @@
-//! (in work)
+//! One recall, resumable between slices: search the graph, scan the tail, read the candidates' records, rank them
+//! exactly, keep the newest of each id.
+//!
+//! ```text
+//!  Search ──► Scan ──► (gather) ──► Reading ──► Ranking ──► Recalled
+//! ```
+//! **Invariant:** a recall sees the rows below its limit as they were when it began: what arrives, is replaced or is
+//! dropped meanwhile changes nothing but that dropped rows vanish.
+
+use crate::graph::{Scored, Scratch};
+use crate::ids::{Generation, Location, Row, Time};
+use crate::limits::{GRAPH_WIDTH_RECALL, RECALL_RESULTS_MAX};
+use crate::log::log::Ordinal;
+use crate::log::record::{BodyFault, decode_body, read_body, read_embedding};
+use crate::message::{Durability, Hit, Isolation, Recall, Recalled};
+use crate::space::{Place, Rows, Stripe};
+use crate::vector::codes::normalise;
+
+/// Rows of the tail that one step compares at most.
+const SCAN_ROWS_MAX: u32 = 2_048;
+/// Candidates that one step ranks at most.
+const RANK_ROWS_MAX: usize = 64;
+/// What ranking a candidate costs, in distances: its vector is decoded, scaled and compared in full.
+const RANK_DISTANCES: u32 = 16;
+/// Fewest candidates beyond the results asked for: exact ranking and replaced rows may push some out.
+const SPARE_CANDIDATES_MIN: u32 = 8;
+
+/// A recall that has begun.
+#[derive(Debug)]
+pub struct Job {
+    query: Recall,
+    stage: Stage,
+    /// Rows below it are seen.
+    limit: u32,
+    /// Rows below it were durable when the recall began.
+    durable: u32,
+    snapshot: Generation,
+    rows: u32,
+    found: Vec<Scored>,
+    candidates: Vec<Candidate>,
+    distances: u32,
+    unreadable: u32,
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Search,
+    /// The tail, from this row.
+    Scan(u32),
+    /// Waiting for so many records.
+    Reading(usize),
+    /// From this candidate.
+    Ranking(usize),
+}
+
+/// A row that may be among the results.
+#[derive(Debug)]
+struct Candidate {
+    row: Row,
+    memory_hash: u64,
+    generation: Generation,
+    durability: Durability,
+    received_at: Time,
+    committed_at: Time,
+    /// Its record's body; none until it was read, and none again where it could not be.
+    body: Option<Vec<u8>>,
+    similarity: f32,
+}
+
+/// What a step led to.
+#[derive(Debug)]
+pub enum Progress {
+    /// There is more to do.
+    More,
+    /// Nothing to do until these records are read: candidates by number, and where their records lie.
+    Read(Vec<(usize, Location)>),
+    /// Done.
+    Ranked(Recalled),
+}
+
+impl Job {
+    /// Begins `query`, with what the stripe holds now.
+    pub fn new(query: Recall, stripe: &Stripe) -> Job {
+        assert!(
+            query.count <= RECALL_RESULTS_MAX,
+            "the number of results is checked where a request is made"
+        );
+        let rows = stripe.rows();
+        let durable = rows.durable();
+        let limit = match query.isolation {
+            Isolation::Durable => durable,
+            Isolation::InFlight => rows.len(),
+        };
+        Job {
+            query,
+            stage: Stage::Search,
+            limit,
+            durable,
+            snapshot: stripe.generation(),
+            rows: limit - rows.replaced(),
+            found: Vec::new(),
+            candidates: Vec::new(),
+            distances: 0,
+            unreadable: 0,
+        }
+    }
+
+    /// One step. Returns the distances that it took, and where it led to. `pending` has the bodies of records that are
+    /// not yet on the disk.
+    pub fn step<'a>(
+        &mut self,
+        rows: &Rows,
+        scratch: &mut Scratch,
+        pending: impl Fn(Ordinal) -> &'a [u8],
+    ) -> (u32, Progress) {
+        let (distances, progress) = match self.stage {
+            Stage::Search => (self.search(rows, scratch), Progress::More),
+            Stage::Scan(from) if from < self.limit => (self.scan(rows, from), Progress::More),
+            Stage::Scan(_) => (1, self.gather(rows, pending)),
+            Stage::Ranking(from) => self.rank(from),
+            Stage::Reading(_) => unreachable!("a recall that waits for records is not stepped"),
+        };
+        self.distances = self.distances.saturating_add(distances);
+        (distances, progress)
+    }
+
+    /// A record that was asked for: as it was read, or none if it could not be. Returns whether it was the last.
+    pub fn handle_record(&mut self, candidate: usize, record: Option<&[u8]>) -> bool {
+        let Stage::Reading(left) = self.stage else {
+            panic!("a record came that was not waited for")
+        };
+        match record.map(read_body) {
+            Some(Ok(body)) => self.candidates[candidate].body = Some(body.to_vec()),
+            Some(Err(BodyFault)) | None => self.unreadable += 1,
+        }
+        self.stage = match left {
+            1 => Stage::Ranking(0),
+            _ => Stage::Reading(left - 1),
+        };
+        left == 1
+    }
+
+    /// The stripe's rows from `len` on were dropped; others may take their numbers.
+    pub fn truncate(&mut self, len: u32) {
+        self.limit = self.limit.min(len);
+        self.found.retain(|scored| scored.row.0 < len);
+        for candidate in self
+            .candidates
+            .iter_mut()
+            .filter(|candidate| candidate.row.0 >= len)
+        {
+            candidate.body = None;
+        }
+    }
+
+    /// How many candidates are ranked exactly.
+    fn candidates_wanted(&self) -> u32 {
+        self.query.count + (self.query.count / 4).max(SPARE_CANDIDATES_MIN)
+    }
+
+    fn search(&mut self, rows: &Rows, scratch: &mut Scratch) -> u32 {
+        let wanted = self.candidates_wanted();
+        let asked = match self.query.width {
+            0 => GRAPH_WIDTH_RECALL,
+            width => width,
+        };
+        let width = asked.max(self.query.count * 3 / 2).max(wanted);
+        let limit = self.limit;
+        self.stage = Stage::Scan(rows.indexed().min(limit));
+        let visible = |row| rows.is_visible(row, limit);
+        let index = rows.index();
+        index
+            .search(
+                &self.query.codes,
+                width,
+                wanted,
+                visible,
+                scratch,
+                &mut self.found,
+            )
+            .max(1)
+    }
+
+    fn scan(&mut self, rows: &Rows, from: u32) -> u32 {
+        let end = self.limit.min(from + SCAN_ROWS_MAX);
+        let limit = self.limit;
+        let visible = |row| rows.is_visible(row, limit);
+        let wanted = self.candidates_wanted();
+        self.stage = Stage::Scan(end);
+        rows.index()
+            .scan(
+                &self.query.codes,
+                from..end,
+                wanted,
+                visible,
+                &mut self.found,
+            )
+            .max(1)
+    }
+
+    /// Turns what was found into candidates, with the bodies that are at hand.
+    fn gather<'a>(&mut self, rows: &Rows, pending: impl Fn(Ordinal) -> &'a [u8]) -> Progress {
+        let found: Vec<Row> = self.found.iter().map(|scored| scored.row).collect();
+        // A replacement that is not verified yet may be too far from the cue to be found itself: it comes along, so that
+        // whatever it replaces cannot stand for the memory.
+        let twins = found
+            .iter()
+            .flat_map(|&row| rows.newer_twins(row, self.limit));
+        let mut twins: Vec<Row> = twins.filter(|twin| !found.contains(twin)).collect();
+        twins.sort_unstable();
+        twins.dedup();
+        let mut reads = Vec::new();
+        for row in found.into_iter().chain(twins) {
+            let body = match rows.place(row) {
+                Place::Pending(ordinal) => Some(pending(ordinal).to_vec()),
+                Place::Stored(location) => {
+                    reads.push((self.candidates.len(), location));
+                    None
+                }
+            };
+            self.candidates.push(self.candidate(rows, row, body));
+        }
+        if reads.is_empty() {
+            self.stage = Stage::Ranking(0);
+            return Progress::More;
+        }
+        self.stage = Stage::Reading(reads.len());
+        Progress::Read(reads)
+    }
+
+    fn candidate(&self, rows: &Rows, row: Row, body: Option<Vec<u8>>) -> Candidate {
+        let received_at = rows.received_at(row);
+        let (durability, committed_at) = match row.0 < self.durable {
+            true => (Durability::Durable, rows.committed_at(row)),
+            false => (Durability::InFlight, received_at),
+        };
+        Candidate {
+            row,
+            memory_hash: rows.memory_hash(row),
+            generation: rows.generation(row),
+            durability,
+            received_at,
+            committed_at,
+            body,
+            similarity: 0.0,
+        }
+    }
+
+    fn rank(&mut self, from: usize) -> (u32, Progress) {
+        let end = self.candidates.len().min(from + RANK_ROWS_MAX);
+        let mut vector = vec![0.0; self.query.vector.len()];
+        for candidate in &mut self.candidates[from..end] {
+            let Some(body) = &candidate.body else {
+                continue;
+            };
+            match exact_similarity(body, &self.query.vector, &mut vector) {
+                Ok(similarity) => candidate.similarity = similarity,
+                Err(BodyFault) => {
+                    candidate.body = None;
+                    self.unreadable += 1;
+                }
+            }
+        }
+        self.stage = Stage::Ranking(end);
+        let distances = (end - from) as u32 * RANK_DISTANCES + 1;
+        let progress = match end == self.candidates.len() {
+            true => Progress::Ranked(self.results()),
+            false => Progress::More,
+        };
+        (distances, progress)
+    }
+
+    fn results(&mut self) -> Recalled {
+        let mut candidates = std::mem::take(&mut self.candidates);
+        candidates.retain(|candidate| candidate.body.is_some());
+        keep_newest_of_each_id(&mut candidates);
+        candidates.retain(|candidate| candidate.similarity >= self.query.similarity_min);
+        candidates.sort_unstable_by(|one, other| {
+            other
+                .similarity
+                .total_cmp(&one.similarity)
+                .then(one.row.cmp(&other.row))
+        });
+        candidates.truncate(self.query.count as usize);
+        Recalled {
+            hits: candidates.into_iter().map(Candidate::into_hit).collect(),
+            snapshot: self.snapshot,
+            distances: self.distances,
+            rows: self.rows,
+            unreadable: self.unreadable,
+        }
+    }
+}
+
+impl Candidate {
+    fn id(&self) -> &str {
+        let body = self
+            .body
+            .as_ref()
+            .expect("only candidates with a body are compared");
+        decode_body(body)
+            .expect("it was decoded when it was ranked")
+            .id
+    }
+
+    fn into_hit(self) -> Hit {
+        Hit {
+            similarity: self.similarity,
+            durability: self.durability,
+            received_at: self.received_at,
+            committed_at: self.committed_at,
+            generation: self.generation,
+            body: self
+                .body
+                .expect("only candidates with a body become results"),
+        }
+    }
+}
+
+/// Leaves one candidate of each id: that of the highest generation. Equal ids have equal hashes, so only those that
+/// share one need be compared.
+fn keep_newest_of_each_id(candidates: &mut Vec<Candidate>) {
+    candidates.sort_unstable_by(|one, other| {
+        let hashes = one.memory_hash.cmp(&other.memory_hash);
+        hashes.then(other.generation.cmp(&one.generation))
+    });
+    let mut kept: Vec<Candidate> = Vec::with_capacity(candidates.len());
+    for candidate in candidates.drain(..) {
+        let same_hash = kept
+            .iter()
+            .rev()
+            .take_while(|other| other.memory_hash == candidate.memory_hash);
+        if !same_hash
+            .into_iter()
+            .any(|other| other.id() == candidate.id())
+        {
+            kept.push(candidate);
+        }
+    }
+    *candidates = kept;
+}
+
+/// The similarity of the vector stored in `body` to `cue`, which has unit length.
+fn exact_similarity(body: &[u8], cue: &[f32], vector: &mut [f32]) -> Result<f32, BodyFault> {
+    let observation = decode_body(body)?;
+    read_embedding(observation.embedding, vector)?;
+    normalise(vector).map_err(|_| BodyFault)?;
+    Ok(dot(cue, vector).clamp(-1.0, 1.0))
+}
+
+/// Sixteen sums side by side, added up in one fixed tree: the same bits on every machine.
+fn dot(one: &[f32], other: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    assert_eq!(one.len(), other.len(), "vectors of one space");
+    let mut sums = [0.0f32; LANES];
+    let (one, one_rest) = one.as_chunks::<LANES>();
+    let (other, other_rest) = other.as_chunks::<LANES>();
+    for (one, other) in one.iter().zip(other) {
+        for lane in 0..LANES {
+            sums[lane] += one[lane] * other[lane];
+        }
+    }
+    for (lane, (one, other)) in one_rest.iter().zip(other_rest).enumerate() {
+        sums[lane] += one * other;
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            sums[lane] += sums[lane + width];
+        }
+        width /= 2;
+    }
+    sums[0]
+}

@@ -19,4 +19,3 @@ pub struct SpaceSettings {
     /// On how many cores the space lies; stripes are numbered from 0.
     pub stripes: u16,
 }
-

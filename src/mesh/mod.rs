@@ -1,125 +1,42 @@
 //! The only code that crosses cores.
+//!
+//! ```text
+//!  session ─ Port ─┐                                              ┌─► shard (by the owner's pump)
+//!                  ├─► Outgoing ══ ring, one per ordered pair ══► │
+//!  call ──── Port ─┘   (backlog)                                  └─► ports (replies), state of shards, stop
+//! ```
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `sync` | the atomics that the ring is built from; exchanged by the model checker |
+//! | `ring` | one bounded ring, and the bell of a sleeping receiver |
+//! | `frame` | the closed set of what crosses, and the address of a reply |
+//! | `ports` | what has arrived for whom, and which budget is still out |
+//! | `budget`, `credit` | what a core may have under way, in all and towards one owner |
+//! | `outgoing` | a ring with the backlog before it |
+//! | `end` | one core's end: sending, receiving, the state of all shards |
+//! | `port` | what sessions and calls hold |
+//!
+//! **Invariant:** an append has a credit of its owner and room in its core's budget; both are given back exactly once,
+//! however its port, its owner or its connection ends. **Invariant:** no waker is called while the state is borrowed.
 
-use std::task::{Context, Poll};
+mod sync;
+pub mod ring;
+mod frame;
+mod ports;
+mod budget;
+mod credit;
+mod outgoing;
+mod end;
+mod port;
 
-use engram_shards::ids::StripeKey;
-use engram_shards::message::{Append, Lane, Pressure, Reply, Request};
+#[cfg(test)]
+mod ring_tests;
+#[cfg(test)]
+mod tests;
 
-/// One of the server's cores: its index, from 0, in the order of `--cores`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CoreIndex(pub u16);
-
-/// The shard that should answer has failed, is starting or is stopping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unavailable;
-
-/// One core's end of the mesh. Cheap to clone; stays on its core.
-#[derive(Clone, Debug)]
-pub struct Mesh {}
-
-impl Mesh {
-    /// This core.
-    pub fn core(&self) -> CoreIndex {
-        todo!()
-    }
-
-    /// How many cores there are.
-    pub fn cores(&self) -> u16 {
-        todo!()
-    }
-
-    /// The core that owns a stripe.
-    pub fn owner_of(&self, stripe: StripeKey) -> CoreIndex {
-        let _ = stripe;
-        todo!()
-    }
-
-    /// Asks a shard and waits for its one reply. Not for appends: they go through a [`Port`], with credit and budget.
-    pub async fn call(&self, owner: CoreIndex, request: Request) -> Result<Reply, Unavailable> {
-        let _ = (owner, request);
-        todo!()
-    }
-
-    /// A port for many replies: what a session holds, and what a unary append makes for itself.
-    pub fn port(&self) -> Port {
-        todo!()
-    }
-}
-
-/// Sends requests whose replies come back, in order per owner, to be polled. It has one waker for replies, credit and
-/// budget together: a task polls whichever it waits for, and is woken when any of them may have changed.
-#[derive(Debug)]
-pub struct Port {}
-
-impl Port {
-    /// Hands a request to a shard's core. Never blocks. Not for appends.
-    pub fn send(&self, owner: CoreIndex, request: Request) {
-        let _ = (owner, request);
-        todo!()
-    }
-
-    /// Takes room for one observation between socket and owner, of about `bytes`; pending while the core has none left.
-    pub fn poll_budget(&mut self, cx: &mut Context<'_>, bytes: usize) -> Poll<Budget> {
-        let _ = (cx, bytes);
-        todo!()
-    }
-
-    /// Takes one credit of a lane. Pending only while the owner is being asked.
-    pub fn poll_credit(&mut self, cx: &mut Context<'_>, owner: CoreIndex, lane: Lane) -> Poll<CreditAnswer> {
-        let _ = (cx, owner, lane);
-        todo!()
-    }
-
-    /// Hands an observation to the owner that gave `credit`. The credit is spent; the budget goes back when the
-    /// owner's `Durable` or `Dropped` arrives on this core, whether or not this port still lives.
-    pub fn append(&self, append: Append, credit: Credit, budget: Budget) {
-        let _ = (append, credit, budget);
-        todo!()
-    }
-
-    /// The next reply. `Unavailable` comes once from an owner that fails, after all that it still answered: every
-    /// request to it that is not answered by then never will be.
-    pub fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<(CoreIndex, Result<Reply, Unavailable>)> {
-        let _ = cx;
-        todo!()
-    }
-}
-
-/// Room for one observation between socket and owner; given back when it is dropped.
-#[derive(Debug)]
-pub struct Budget {}
-
-impl Budget {
-    /// Sets how many bytes it really takes. May overdraw the core's budget; then the next one waits longer.
-    pub fn resize(&mut self, bytes: usize) {
-        let _ = bytes;
-        todo!()
-    }
-}
-
-/// Leave to hand one observation to one owner; goes back to the core's pool when it is dropped unspent.
-#[derive(Debug)]
-pub struct Credit {}
-
-impl Credit {
-    /// The owner that gave it.
-    pub fn owner(&self) -> CoreIndex {
-        todo!()
-    }
-
-    /// Its lane.
-    pub fn lane(&self) -> Lane {
-        todo!()
-    }
-}
-
-/// What an owner answers to the wish for a credit.
-#[derive(Debug)]
-pub enum CreditAnswer {
-    /// Here it is.
-    Taken(Credit),
-    /// None now; the load, and when to come back.
-    Refused(Pressure),
-    /// The owner has failed, is starting or is stopping.
-    Unavailable,
-}
+pub use crate::cores::CoreIndex;
+pub use end::{Mesh, MeshSettings, Thread, weave};
+pub use frame::ShardState;
+pub use port::{Budget, Credit, CreditAnswer, Port};
+pub use ports::Unavailable;

@@ -15,11 +15,13 @@
 //! **Invariants:** acks of new numbers rise; a refusal is told after the acks of all that came before it; an
 //! observation is handed on only with a credit of its owner and within the core's budget.
 
-mod attachment;
 pub(crate) mod content;
 mod event;
-mod open;
 mod order;
+mod attachment;
+mod open;
 
 pub use attachment::Session;
 pub use event::{AckMode, Event, Init, Refused};
+pub use open::{check_space_name, default_settings};
+pub(crate) use attachment::over_capacity;

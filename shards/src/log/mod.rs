@@ -1,4 +1,33 @@
-//! The log is the store: segments, batches, records, group commit, replay.
+//! The log is the store: it is written once, acked from, recalled from and replayed from.
+//!
+//! ```text
+//!  connection's core          owner's core                                  disk
+//!  encode_body ─► Body ─► Log::append ─► pending ─► batch ─► LogIo::Commit ─► segment
+//!                               handle_done ─► Outcome::Durable                  │
+//!  decode_body ◄─ record::read ◄──────────────── a recall's read ◄───────────────┤
+//!                     recovery ◄─ Replay::handle_segment ◄───────────────────────┘
+//! ```
+//!
+//! | file | what it has |
+//! |---|---|
+//! | `field` | numbers at fixed offsets, tagged fields, the checksum |
+//! | `body` | what a record says: an observation, a space |
+//! | `record` | one entry: a fixed head before a body |
+//! | `segment` | a file's first block; positions in a log |
+//! | `batch` | what one commit writes |
+//! | `log` | the open end: group commit, sealing after a failure |
+//! | `replay` | reading back; torn, unproven and corrupt |
+//!
+//! The bytes are told in `docs/FORMATS.md`. What always holds:
+//! - No position of a segment is written twice, and no write shares a block with another.
+//! - A batch that is whole at some position says, by being there, that everything of its log before it was synced.
+//! - A failed write or sync ends its segment for ever at the position that was synced before.
+
+pub mod field;
+pub mod body;
 pub mod record;
+pub mod segment;
+pub mod batch;
+#[allow(clippy::module_inception)] // the log itself, among what it is made of
 pub mod log;
 pub mod replay;

@@ -1,84 +1,13 @@
 //! Records: what one entry of the log is, byte by byte. One reader, one writer.
 
-use crate::ids::{Generation, SessionId, StripeKey, Time};
-use crate::settings::SpaceSettings;
+pub use crate::log::body::{
+    Body, BodyFault, Embedding, Observation, decode_body, decode_space, encode_body, encode_space,
+    read_embedding,
+};
 
-/// An encoded observation: the body of its record, made by the connection's core.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Body {
-    /// The body's bytes, as they will lie in the log.
-    pub bytes: Vec<u8>,
-    /// CRC-32C of `bytes`.
-    pub crc: u32,
-}
-
-/// The embedding as it was received; stored so, little-endian.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Embedding<'a> {
-    /// 32-bit floats.
-    F32(&'a [f32]),
-    /// 32-bit floats as little-endian bytes, perhaps unaligned.
-    F32Bytes(&'a [u8]),
-    /// IEEE half floats as little-endian bytes.
-    F16Bytes(&'a [u8]),
-}
-
-/// An observation's content, borrowed: what is encoded, and what decoding gives back.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Observation<'a> {
-    /// The memory's id, 1–256 bytes.
-    pub id: &'a str,
-    /// The text.
-    pub what: &'a str,
-    /// Its vector.
-    pub embedding: Embedding<'a>,
-    /// When it happened: seconds and nanoseconds since the UNIX epoch.
-    pub when: Option<(i64, u32)>,
-    /// Where.
-    pub place: &'a str,
-    /// Who took part.
-    pub who: Vec<&'a str>,
-    /// Why.
-    pub why: &'a str,
-    /// How.
-    pub how: &'a str,
-    /// Tags (of a Memory).
-    pub tags: Vec<&'a str>,
-    /// Metadata (of a Memory).
-    pub metadata: Vec<(&'a str, &'a str)>,
-    /// `MemoryType` of the wire (0 unspecified … 4 working).
-    pub memory_type: u8,
-    /// How sure the observer was, 0…1.
-    pub confidence: Option<f32>,
-    /// As received; kept, not used.
-    pub decay_rate: f32,
-    /// As received; kept, not used.
-    pub emotional_valence: f32,
-    /// As received.
-    pub importance: f32,
-}
-
-/// Encodes the body of an observation. Lengths were checked against `limits` by whoever calls.
-pub fn encode_body(observation: &Observation<'_>) -> Body {
-    let _ = observation;
-    todo!()
-}
-
-/// Reads a body back.
-pub fn decode_body(bytes: &[u8]) -> Result<Observation<'_>, BodyFault> {
-    let _ = bytes;
-    todo!()
-}
-
-/// Writes the vector of an observation into `out` (as long as the dimension), as received (not scaled).
-pub fn read_embedding(embedding: Embedding<'_>, out: &mut [f32]) -> Result<(), BodyFault> {
-    let _ = (embedding, out);
-    todo!()
-}
-
-/// A body that is not one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BodyFault;
+use crate::ids::{Generation, SessionId, SpaceKey, StripeKey, Time};
+use crate::limits;
+use crate::log::field::{crc32c, is_zero, put_at, u16_at, u32_at, u64_at, u128_at};
 
 /// What a record is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,21 +39,170 @@ pub enum RecordKind {
     Session,
 }
 
-/// Encodes the body of a `Space` record.
-pub fn encode_space(settings: &SpaceSettings) -> Body {
-    let _ = settings;
-    todo!()
+impl RecordKind {
+    fn code(self) -> u8 {
+        match self {
+            RecordKind::Observation => 1,
+            RecordKind::Space => 2,
+            RecordKind::Session => 3,
+        }
+    }
+
+    fn of_code(code: u8) -> Option<RecordKind> {
+        match code {
+            1 => Some(RecordKind::Observation),
+            2 => Some(RecordKind::Space),
+            3 => Some(RecordKind::Session),
+            _ => None,
+        }
+    }
 }
 
-/// Reads the body of a `Space` record.
-pub fn decode_space(bytes: &[u8]) -> Result<SpaceSettings, BodyFault> {
-    let _ = bytes;
-    todo!()
+const HEAD_CRC_AT: usize = 0;
+const BODY_CRC_AT: usize = HEAD_CRC_AT + 4;
+const BODY_BYTES_AT: usize = BODY_CRC_AT + 4;
+const KIND_AT: usize = BODY_BYTES_AT + 4;
+const ZERO_AT: usize = KIND_AT + 1;
+const STRIPE_AT: usize = ZERO_AT + 1;
+const SPACE_AT: usize = STRIPE_AT + 2;
+const GENERATION_AT: usize = SPACE_AT + 8;
+const SESSION_AT: usize = GENERATION_AT + 8;
+const SEQUENCE_AT: usize = SESSION_AT + 16;
+const MEMORY_HASH_AT: usize = SEQUENCE_AT + 8;
+const RECEIVED_AT_AT: usize = MEMORY_HASH_AT + 8;
+/// Length of a record's head; its body follows.
+pub const RECORD_HEAD_BYTES: usize = RECEIVED_AT_AT + 8;
+/// Records start on this boundary, and are padded to it with zeros.
+pub const RECORD_ALIGN_BYTES: usize = 8;
+
+/// Length of the record of a body of `body_bytes`, padding included.
+pub const fn record_bytes(body_bytes: usize) -> usize {
+    (RECORD_HEAD_BYTES + body_bytes).next_multiple_of(RECORD_ALIGN_BYTES)
+}
+
+/// Why bytes are no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordFault(pub &'static str);
+
+/// A record as it was found, with checksums checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// What it is about.
+    pub head: RecordHead,
+    /// Its body.
+    pub body: &'a [u8],
+    /// CRC-32C of its body.
+    pub body_crc: u32,
+}
+
+/// Appends a record to a batch that goes to a segment of `incarnation`. Returns the checksum of its head.
+pub(crate) fn push(out: &mut Vec<u8>, head: &RecordHead, body: &Body, incarnation: u64) -> u32 {
+    let mut bytes = [0; RECORD_HEAD_BYTES];
+    let body_bytes = u32::try_from(body.bytes.len()).expect("bodies are bounded by limits");
+    put_at(&mut bytes, BODY_CRC_AT, body.crc.to_le_bytes());
+    put_at(&mut bytes, BODY_BYTES_AT, body_bytes.to_le_bytes());
+    bytes[KIND_AT] = head.kind.code();
+    put_at(&mut bytes, STRIPE_AT, head.stripe.stripe.to_le_bytes());
+    put_at(&mut bytes, SPACE_AT, head.stripe.space.0.to_le_bytes());
+    put_at(&mut bytes, GENERATION_AT, head.generation.0.to_le_bytes());
+    put_at(&mut bytes, SESSION_AT, head.session.0.to_le_bytes());
+    put_at(&mut bytes, SEQUENCE_AT, head.sequence.to_le_bytes());
+    put_at(&mut bytes, MEMORY_HASH_AT, head.memory_hash.to_le_bytes());
+    put_at(&mut bytes, RECEIVED_AT_AT, head.received_at.0.to_le_bytes());
+    let head_crc = head_crc(&bytes, incarnation);
+    put_at(&mut bytes, HEAD_CRC_AT, head_crc.to_le_bytes());
+    out.extend_from_slice(&bytes);
+    out.extend_from_slice(&body.bytes);
+    out.resize(
+        out.len() + record_bytes(body.bytes.len()) - RECORD_HEAD_BYTES - body.bytes.len(),
+        0,
+    );
+    head_crc
+}
+
+/// The checksum over all of a head behind it, mixed with the incarnation: a record of a file's earlier life has another.
+fn head_crc(head: &[u8], incarnation: u64) -> u32 {
+    let incarnation = incarnation.to_le_bytes();
+    crc32c(&head[BODY_CRC_AT..RECORD_HEAD_BYTES]) ^ crc32c(&incarnation)
+}
+
+/// Reads the record that `bytes` begin with, as a replay does: its head must be of this incarnation.
+/// Also returns its head's checksum and its length.
+pub(crate) fn read_first(
+    bytes: &[u8],
+    incarnation: u64,
+) -> Result<(Record<'_>, u32, usize), RecordFault> {
+    let (record, length) = parse(bytes)?;
+    let expected = u32_at(bytes, HEAD_CRC_AT);
+    if head_crc(bytes, incarnation) != expected {
+        return Err(RecordFault("record head checksum"));
+    }
+    check_body(&record)?;
+    Ok((record, expected, length))
+}
+
+/// Reads one whole record from where its location says. The caller, who knows what it looks for, compares the head.
+pub fn read(bytes: &[u8]) -> Result<Record<'_>, RecordFault> {
+    let (record, length) = parse(bytes)?;
+    if length != bytes.len() {
+        return Err(RecordFault("record length"));
+    }
+    check_body(&record)?;
+    Ok(record)
 }
 
 /// The body within the bytes of a whole record, as they lie at its location, once its checksum was found right. (The
 /// head's own checksum is the replay's affair: it is mixed with the segment's incarnation.)
-pub fn read_body(record: &[u8]) -> Result<&[u8], BodyFault> {
-    let _ = record;
-    todo!()
+pub fn read_body(bytes: &[u8]) -> Result<&[u8], BodyFault> {
+    read(bytes).map(|record| record.body).map_err(|_| BodyFault)
+}
+
+fn check_body(record: &Record<'_>) -> Result<(), RecordFault> {
+    if crc32c(record.body) == record.body_crc {
+        Ok(())
+    } else {
+        Err(RecordFault("record body checksum"))
+    }
+}
+
+/// Takes bytes apart; checks lengths and padding, and no checksum.
+fn parse(bytes: &[u8]) -> Result<(Record<'_>, usize), RecordFault> {
+    if bytes.len() < RECORD_HEAD_BYTES {
+        return Err(RecordFault("record head cut short"));
+    }
+    let body_bytes = u32_at(bytes, BODY_BYTES_AT);
+    if body_bytes > limits::RECORD_BODY_BYTES_MAX {
+        return Err(RecordFault("record body length"));
+    }
+    let body_end = RECORD_HEAD_BYTES + body_bytes as usize;
+    let end = record_bytes(body_bytes as usize);
+    if end > bytes.len() {
+        return Err(RecordFault("record body cut short"));
+    }
+    let kind = RecordKind::of_code(bytes[KIND_AT]).ok_or(RecordFault("record kind"))?;
+    if bytes[ZERO_AT] != 0 || !is_zero(&bytes[body_end..end]) {
+        return Err(RecordFault("record padding"));
+    }
+    let stripe = StripeKey {
+        space: SpaceKey(u64_at(bytes, SPACE_AT)),
+        stripe: u16_at(bytes, STRIPE_AT),
+    };
+    let head = RecordHead {
+        stripe,
+        generation: Generation(u64_at(bytes, GENERATION_AT)),
+        session: SessionId(u128_at(bytes, SESSION_AT)),
+        sequence: u64_at(bytes, SEQUENCE_AT),
+        memory_hash: u64_at(bytes, MEMORY_HASH_AT),
+        received_at: Time(u64_at(bytes, RECEIVED_AT_AT)),
+        kind,
+    };
+    let body = &bytes[RECORD_HEAD_BYTES..body_end];
+    Ok((
+        Record {
+            head,
+            body,
+            body_crc: u32_at(bytes, BODY_CRC_AT),
+        },
+        end,
+    ))
 }

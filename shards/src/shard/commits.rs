@@ -1,0 +1,362 @@
+//! What becomes of records when a commit ends: rows, marks and sessions move on together, and then the replies go out.
+
+use crate::ids::{Location, Row, SessionId, StripeKey, Time};
+use crate::log::log::{IoFault, Ordinal, Outcome};
+use crate::message::{Lane, Origin, Refusal, Reply};
+use crate::session::SessionKey;
+use crate::shard::engine::Shard;
+use crate::shard::turns::Slot;
+
+/// A record that the log was given and has not answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Pending {
+    /// An observation and who sent it.
+    Observation(Observed, Sender),
+    /// A stripe that is being made.
+    Space(StripeKey),
+    /// A session that is being begun.
+    Session(SessionKey),
+    /// A replayed record on its way to the log again.
+    Replayed(Replayed),
+}
+
+/// What a replayed record is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Replayed {
+    /// An observation; its sender is gone.
+    Observation(Observed),
+    /// A stripe.
+    Space(StripeKey),
+    /// A session.
+    Session(SessionKey),
+}
+
+/// An observation in its stripe and its session.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Observed {
+    pub(super) slot: Slot,
+    pub(super) row: Row,
+    pub(super) session: SessionId,
+    pub(super) sequence: u64,
+}
+
+/// Who sent an observation, and by which lane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sender {
+    pub(super) origin: Origin,
+    pub(super) lane: Lane,
+}
+
+/// Whom to tell of an observation. Sorted, those that can be told together lie side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Told {
+    origin: Origin,
+    session: SessionId,
+    sequence: u64,
+}
+
+/// Consecutive sequences of one session and origin.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    origin: Origin,
+    session: SessionId,
+    first: u64,
+    last: u64,
+}
+
+impl Shard {
+    pub(super) fn settle_commit(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Nothing => {}
+            Outcome::Durable {
+                first,
+                locations,
+                committed_at,
+            } => {
+                assert_eq!(
+                    first, self.pending_first,
+                    "commits end in the order of their records"
+                );
+                self.settle_durable(&locations, committed_at);
+            }
+            Outcome::Dropped { first, end, fault } => {
+                assert_eq!(
+                    first, self.pending_first,
+                    "commits end in the order of their records"
+                );
+                assert_eq!(
+                    (end.0 - first.0) as usize,
+                    self.pending.len(),
+                    "all of it is dropped"
+                );
+                self.settle_dropped(end, fault);
+            }
+        }
+    }
+
+    fn settle_durable(&mut self, locations: &[Location], committed_at: Time) {
+        self.tally.commits += 1;
+        let mut told = Vec::with_capacity(locations.len());
+        let mut sessions = Vec::new();
+        for &location in locations {
+            let pending = self
+                .pending
+                .pop_front()
+                .expect("only what is pending becomes durable");
+            self.pending_first.0 += 1;
+            match pending {
+                Pending::Observation(observed, sender) => {
+                    let Observed {
+                        slot,
+                        row,
+                        session,
+                        sequence,
+                    } = observed;
+                    sessions.extend(self.commit_row(observed, location, committed_at));
+                    let stripe = &mut self.stripes[slot.0];
+                    let received_at = stripe.rows().received_at(row);
+                    stripe.count_commit(sender.lane, received_at, self.now);
+                    told.push(Told {
+                        origin: sender.origin,
+                        session,
+                        sequence,
+                    });
+                }
+                Pending::Space(stripe) => self.settle_stripe_made(stripe),
+                Pending::Session(key) => {
+                    self.sessions.in_flight(key).durable(0, committed_at);
+                    sessions.push(key);
+                }
+                Pending::Replayed(replayed) => {
+                    self.unproven.commit();
+                    sessions.extend(self.commit_replayed(replayed, location, committed_at));
+                }
+            }
+        }
+        for Run {
+            origin,
+            session,
+            first,
+            last,
+        } in runs(told)
+        {
+            self.reply(
+                origin,
+                Reply::Durable {
+                    session,
+                    first,
+                    last,
+                    committed_at,
+                },
+            );
+        }
+        sessions.sort_unstable();
+        sessions.dedup();
+        sessions
+            .into_iter()
+            .for_each(|key| self.settle_session(key));
+        self.read_pairs();
+    }
+
+    fn commit_replayed(
+        &mut self,
+        replayed: Replayed,
+        location: Location,
+        committed_at: Time,
+    ) -> Option<SessionKey> {
+        match replayed {
+            Replayed::Observation(observed) => self.commit_row(observed, location, committed_at),
+            Replayed::Space(stripe) => {
+                self.settle_stripe_made(stripe);
+                None
+            }
+            Replayed::Session(key) => {
+                self.sessions.in_flight(key).durable(0, committed_at);
+                Some(key)
+            }
+        }
+    }
+
+    /// Raises the durable mark over a row. Gives back the session that it belongs to.
+    fn commit_row(
+        &mut self,
+        observed: Observed,
+        location: Location,
+        committed_at: Time,
+    ) -> Option<SessionKey> {
+        let Observed {
+            slot,
+            row,
+            session,
+            sequence,
+        } = observed;
+        let stripe = &mut self.stripes[slot.0];
+        let was_insertable = stripe.rows().is_insertable();
+        let pair = stripe.commit(row, location, committed_at);
+        if !was_insertable {
+            self.rotation.enter(slot);
+        }
+        if let Some(pair) = pair {
+            self.replacing.push(slot, pair);
+        }
+        let key = Shard::session_key(session, self.stripes[slot.0].key())?;
+        self.sessions.in_flight(key).durable(sequence, committed_at);
+        Some(key)
+    }
+
+    fn settle_dropped(&mut self, end: Ordinal, fault: IoFault) {
+        let refusal = self.count_failure(fault);
+        let mut told = Vec::new();
+        let mut slots = Vec::new();
+        let mut fenced = Vec::new();
+        let mut delayed = Vec::new();
+        self.pending_first = end;
+        for pending in std::mem::take(&mut self.pending) {
+            match pending {
+                Pending::Observation(
+                    Observed {
+                        slot,
+                        session,
+                        sequence,
+                        ..
+                    },
+                    sender,
+                ) => {
+                    slots.push(slot);
+                    fenced.extend(Shard::session_key(session, self.stripes[slot.0].key()));
+                    told.push(Told {
+                        origin: sender.origin,
+                        session,
+                        sequence,
+                    });
+                }
+                Pending::Space(stripe) => self.settle_stripe_dropped(stripe, &refusal),
+                Pending::Session(key) => fenced.push(key),
+                Pending::Replayed(Replayed::Space(stripe)) => {
+                    self.settle_stripe_delayed(stripe, &refusal)
+                }
+                Pending::Replayed(Replayed::Session(key)) => delayed.push(key),
+                Pending::Replayed(Replayed::Observation(Observed { slot, session, .. })) => {
+                    delayed.extend(Shard::session_key(session, self.stripes[slot.0].key()))
+                }
+            }
+        }
+        self.unproven.drop_appended(self.now);
+        slots.sort_unstable();
+        slots.dedup();
+        slots.into_iter().for_each(|slot| self.truncate(slot));
+        for Run {
+            origin,
+            session,
+            first,
+            last,
+        } in runs(told)
+        {
+            let refusal = refusal.clone();
+            self.reply(
+                origin,
+                Reply::Dropped {
+                    session,
+                    first,
+                    last,
+                    refusal,
+                },
+            );
+        }
+        fenced.sort_unstable();
+        for records in fenced.chunk_by(|one, other| one == other) {
+            self.fence_session(records[0], records.len() as u32, &refusal);
+        }
+        delayed.sort_unstable();
+        delayed.dedup();
+        delayed
+            .into_iter()
+            .for_each(|key| self.give_up_waiting(key, &refusal));
+    }
+
+    fn count_failure(&mut self, fault: IoFault) -> Refusal {
+        match fault {
+            IoFault::Full => {
+                self.tally.commit_failures_full += 1;
+                Refusal::DiskFull
+            }
+            IoFault::Failed => {
+                self.tally.commit_failures_other += 1;
+                Refusal::Unavailable
+            }
+        }
+    }
+
+    /// Takes the stripe's rows that will never be durable out of the tail, and out of the recalls that saw them.
+    fn truncate(&mut self, slot: Slot) {
+        let (len, lanes) = self.stripes[slot.0].truncate();
+        lanes.for_each(|lane| self.admission.forget(lane));
+        self.recalls.truncate(slot, len);
+    }
+
+    /// Gives the log the replayed records that it does not have.
+    pub(super) fn append_unproven(&mut self) {
+        while let Some(record) = self.unproven.append_next() {
+            let ordinal = self.log.append(record.head, record.body.clone(), self.now);
+            let replayed = record.replayed;
+            self.push_pending(ordinal, Pending::Replayed(replayed));
+        }
+    }
+}
+
+/// What can be told together. Commits hold some hundred records, mostly in order already.
+fn runs(mut told: Vec<Told>) -> Vec<Run> {
+    told.sort_unstable();
+    let mut runs: Vec<Run> = Vec::new();
+    for Told {
+        origin,
+        session,
+        sequence,
+    } in told
+    {
+        match runs.last_mut() {
+            Some(run)
+                if (run.origin, run.session) == (origin, session) && run.last + 1 == sequence =>
+            {
+                run.last = sequence
+            }
+            _ => runs.push(Run {
+                origin,
+                session,
+                first: sequence,
+                last: sequence,
+            }),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_consecutive_sequences_of_one_session_and_origin_are_told_together() {
+        let told = |origin, session, sequence| Told {
+            origin: Origin(origin),
+            session: SessionId(session),
+            sequence,
+        };
+        let mixed = vec![
+            told(1, 7, 1),
+            told(2, 8, 4),
+            told(1, 7, 2),
+            told(2, 8, 6),
+            told(1, 9, 3),
+            told(1, 7, 3),
+        ];
+        let told: Vec<_> = runs(mixed)
+            .into_iter()
+            .map(|run| (run.origin.0, run.session.0, run.first, run.last))
+            .collect();
+        assert_eq!(
+            told,
+            [(1, 7, 1, 3), (1, 9, 3, 3), (2, 8, 4, 4), (2, 8, 6, 6)]
+        );
+    }
+}

@@ -1,0 +1,378 @@
+//! The shard's parts, its inputs and its outputs.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+
+use crate::admission::Admission;
+use crate::graph::Scratch;
+use crate::histogram::{BATCH_ROWS, Histogram};
+use crate::ids::{SessionId, StripeKey, Time};
+use crate::log::log::{IoFault, Log, LogIo, Ordinal};
+use crate::log::record::{Body, RecordHead};
+use crate::message::{Origin, Reply, Request};
+use crate::recall::Progress;
+use crate::session::{SessionKey, Sessions};
+use crate::shard::commits::Pending;
+use crate::shard::io::{Io, IoOutput, IoTicket, Output, ShardConfig};
+use crate::shard::reads::{Replacing, Wanted};
+use crate::shard::requests::Making;
+use crate::shard::turns::{Recalls, Rotation, Slot};
+use crate::shard::unproven::Unproven;
+use crate::space::Stripe;
+
+/// How often sessions that can no longer be resumed are forgotten.
+const EXPIRE_MICROS: u64 = 600 * 1_000_000;
+
+/// Which stripes a shard owns.
+pub(super) type Owns = Box<dyn Fn(StripeKey) -> bool>;
+
+/// The engine of one core.
+pub struct Shard {
+    pub(super) config: ShardConfig,
+    pub(super) owns: Owns,
+    /// The latest time that was told; never falls.
+    pub(super) now: Time,
+    pub(super) log: Log,
+    /// The log's I/O in flight.
+    log_ticket: Option<IoTicket>,
+    /// What the log has not answered yet; the first is `pending_first`.
+    pub(super) pending: VecDeque<Pending>,
+    pub(super) pending_first: Ordinal,
+    pub(super) unproven: Unproven,
+    pub(super) stripes: Vec<Stripe>,
+    pub(super) slots: BTreeMap<StripeKey, Slot>,
+    pub(super) making: Vec<Making>,
+    pub(super) sessions: Sessions,
+    /// Sessions that are durable and wait until they are indexed too.
+    pub(super) waiting_for_index: Vec<SessionKey>,
+    expire_at: Time,
+    pub(super) admission: Admission,
+    pub(super) recalls: Recalls,
+    pub(super) rotation: Rotation,
+    pub(super) replacing: Replacing,
+    pub(super) reads: BTreeMap<IoTicket, Wanted>,
+    next_ticket: u64,
+    outputs: VecDeque<Output>,
+    scratch: Scratch,
+    pub(super) tally: Tally,
+}
+
+/// What the shard counts.
+#[derive(Debug)]
+pub(super) struct Tally {
+    pub(super) commits: u64,
+    pub(super) commit_failures_full: u64,
+    pub(super) commit_failures_other: u64,
+    pub(super) unreadable: u64,
+    pub(super) insert_batches: u64,
+    pub(super) insert_batch_rows: Histogram,
+    pub(super) queue_wait_micros: [Histogram; 3],
+    pub(super) distances: u64,
+}
+
+impl Tally {
+    fn new() -> Tally {
+        Tally {
+            commits: 0,
+            commit_failures_full: 0,
+            commit_failures_other: 0,
+            unreadable: 0,
+            insert_batches: 0,
+            insert_batch_rows: Histogram::new(BATCH_ROWS),
+            queue_wait_micros: [Histogram::default(); 3],
+            distances: 0,
+        }
+    }
+}
+
+impl Shard {
+    /// A shard without stripes, at the open end of its log.
+    pub(super) fn new(config: ShardConfig, owns: Owns, log: Log, now: Time) -> Shard {
+        Shard {
+            admission: Admission::new(config.capacity),
+            config,
+            owns,
+            now,
+            log,
+            log_ticket: None,
+            pending: VecDeque::new(),
+            pending_first: Ordinal(0),
+            unproven: Unproven::default(),
+            stripes: Vec::new(),
+            slots: BTreeMap::new(),
+            making: Vec::new(),
+            sessions: Sessions::default(),
+            waiting_for_index: Vec::new(),
+            expire_at: now.after_micros(EXPIRE_MICROS),
+            recalls: Recalls::default(),
+            rotation: Rotation::default(),
+            replacing: Replacing::default(),
+            reads: BTreeMap::new(),
+            next_ticket: 0,
+            outputs: VecDeque::new(),
+            scratch: Scratch::default(),
+            tally: Tally::new(),
+        }
+    }
+
+    /// A request arrived.
+    pub fn handle_request(&mut self, origin: Origin, request: Request, now: Time) {
+        self.advance(now);
+        match request {
+            Request::CreateSpace {
+                settings,
+                if_exists,
+            } => self.create_space(origin, settings, if_exists),
+            Request::DescribeSpace(space) => self.describe_space(origin, space),
+            Request::Status => self.reply(origin, Reply::Status(self.status())),
+            Request::OpenSession {
+                stripe,
+                session,
+                intent,
+            } => self.open_session(origin, SessionKey { session, stripe }, intent),
+            Request::FindSession(session) => self.find_session(origin, session),
+            Request::Append(append) => self.append(origin, append),
+            Request::CloseSession {
+                stripe,
+                session,
+                epoch,
+                drain,
+            } => self.close_session(origin, SessionKey { session, stripe }, epoch, drain),
+            Request::DetachSession {
+                stripe,
+                session,
+                epoch,
+            } => self.detach_session(SessionKey { session, stripe }, epoch),
+            Request::Recall(recall) => self.recall(origin, recall),
+            Request::Credit { lane, wanted } => {
+                let (granted, pressure) = self.admission.grant(lane, wanted);
+                self.reply(
+                    origin,
+                    Reply::Credit {
+                        lane,
+                        granted,
+                        pressure,
+                    },
+                );
+            }
+            Request::ReturnCredit { count } => self.admission.take_back(count),
+        }
+    }
+
+    /// An I/O ended.
+    pub fn handle_io(&mut self, ticket: IoTicket, result: Result<IoOutput, IoFault>, now: Time) {
+        self.advance(now);
+        if self.log_ticket == Some(ticket) {
+            self.log_ticket = None;
+            let outcome = self.log.handle_done(result.map(|_| ()));
+            return self.settle_commit(outcome);
+        }
+        let wanted = self.reads.remove(&ticket).expect("an I/O ends once");
+        let records = match result {
+            Ok(IoOutput::Read(records)) => Ok(records),
+            Ok(IoOutput::Done) => panic!("a read gives records"),
+            Err(fault) => Err(fault),
+        };
+        self.settle_read(wanted, records);
+    }
+
+    /// The time has come that [`Shard::deadline`] named (earlier or later calls do no harm).
+    pub fn handle_tick(&mut self, now: Time) {
+        self.advance(now);
+        if self.unproven.retry_at().is_some_and(|at| at <= self.now) {
+            self.append_unproven();
+        }
+        if self.expire_at <= self.now {
+            self.sessions.expire(self.now);
+            self.expire_at = self.now.after_micros(EXPIRE_MICROS);
+        }
+    }
+
+    /// Does about `distances` distances of waiting work: recalls and insertions in turn, so that neither starves the
+    /// other; a step of a recall is the larger one. Returns those spent; zero means that nothing is waiting.
+    pub fn work(&mut self, distances: u32, now: Time) -> u32 {
+        self.advance(now);
+        let mut spent: u32 = 0;
+        let mut inserted: u64 = 0;
+        while spent < distances && self.has_work() {
+            spent = spent.saturating_add(self.step_recall());
+            if let Some(cost) = self.insert_row() {
+                spent = spent.saturating_add(cost);
+                inserted += 1;
+            }
+        }
+        if inserted > 0 {
+            self.tally.insert_batches += 1;
+            self.tally.insert_batch_rows.record(inserted);
+            self.settle_indexed();
+        }
+        self.tally.distances += u64::from(spent);
+        spent
+    }
+
+    /// Whether `work` would find something to do. Changes with any input and with `work` itself.
+    pub fn has_work(&self) -> bool {
+        self.recalls.is_runnable() || !self.rotation.is_empty()
+    }
+
+    /// When `handle_tick` is to be called at the latest. Changes with any input and with `poll`.
+    pub fn deadline(&self) -> Option<Time> {
+        let log = match self.log_ticket {
+            Some(_) => None,
+            None => self.log.deadline(),
+        };
+        let expire = (!self.sessions.is_empty()).then_some(self.expire_at);
+        [log, self.unproven.retry_at(), expire]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// The next output, to be called until there is none.
+    pub fn poll(&mut self) -> Option<Output> {
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        if self.log_ticket.is_some() {
+            return None;
+        }
+        // Asked for last, so that a commit takes all that came in one go.
+        let io = match self.log.poll(self.now)? {
+            LogIo::Create {
+                segment,
+                bytes_total,
+                head,
+            } => Io::CreateSegment {
+                segment,
+                bytes_total,
+                head,
+            },
+            LogIo::Commit {
+                segment,
+                offset,
+                bytes,
+            } => Io::Commit {
+                segment,
+                offset,
+                bytes,
+            },
+        };
+        let ticket = self.ticket();
+        self.log_ticket = Some(ticket);
+        Some(Output::Io(ticket, io))
+    }
+
+    fn advance(&mut self, now: Time) {
+        self.now = self.now.max(now);
+    }
+
+    /// One step of the recall whose turn it is. Returns the distances that it took.
+    fn step_recall(&mut self) -> u32 {
+        let Some((number, asked)) = self.recalls.current() else {
+            return 0;
+        };
+        let stripe = &mut self.stripes[asked.slot.0];
+        let log = &self.log;
+        let (distances, progress) = asked.job.step(stripe.rows(), &mut self.scratch, |ordinal| {
+            log.pending_body(ordinal)
+                .expect("the log has what is not durable")
+        });
+        match progress {
+            Progress::More => {}
+            Progress::Read(records) => {
+                self.recalls.wait();
+                self.read_for_recall(number, records);
+            }
+            Progress::Ranked(recalled) => {
+                stripe.count_recall();
+                self.tally.unreadable += u64::from(recalled.unreadable);
+                let origin = self.recalls.end().origin;
+                self.reply(origin, Reply::Recalled(Ok(recalled)));
+            }
+        }
+        distances
+    }
+
+    /// Inserts a row of the stripe whose turn it is. Returns the distances that it took.
+    fn insert_row(&mut self) -> Option<u32> {
+        let slot = self.rotation.current()?;
+        let stripe = &mut self.stripes[slot.0];
+        let inserted = stripe.insert_next(&mut self.scratch);
+        let distances = inserted.distances.max(1);
+        match stripe.rows().is_insertable() {
+            true => self.rotation.spend(distances),
+            false => self.rotation.leave(),
+        }
+        self.admission.indexed(inserted.lane, self.now);
+        if let Some(lane) = inserted.lane {
+            let waited = self.now.micros_since(inserted.received_at);
+            self.tally.queue_wait_micros[lane.index()].record(waited);
+        }
+        Some(distances)
+    }
+
+    /// Hands a record to the log, behind all that was replayed and is not proven yet.
+    pub(super) fn log_append(&mut self, head: RecordHead, body: Body, pending: Pending) -> Ordinal {
+        self.append_unproven();
+        let ordinal = self.log.append(head, body, self.now);
+        self.push_pending(ordinal, pending);
+        ordinal
+    }
+
+    pub(super) fn push_pending(&mut self, ordinal: Ordinal, pending: Pending) {
+        if self.pending.is_empty() {
+            self.pending_first = ordinal;
+        }
+        let expected = self.pending_first.0 + self.pending.len() as u64;
+        assert_eq!(ordinal.0, expected, "the log counts its records one by one");
+        self.pending.push_back(pending);
+    }
+
+    pub(super) fn reply(&mut self, origin: Origin, reply: Reply) {
+        self.outputs.push_back(Output::Reply(origin, reply));
+    }
+
+    pub(super) fn read(&mut self, io: Io, wanted: Wanted) {
+        let ticket = self.ticket();
+        self.reads.insert(ticket, wanted);
+        self.outputs.push_back(Output::Io(ticket, io));
+    }
+
+    pub(super) fn stripe(&mut self, key: StripeKey) -> Option<(Slot, &mut Stripe)> {
+        let slot = *self.slots.get(&key)?;
+        Some((slot, &mut self.stripes[slot.0]))
+    }
+
+    /// Where the next stripe will be.
+    pub(super) fn next_slot(&self) -> Slot {
+        Slot(self.stripes.len())
+    }
+
+    pub(super) fn add_stripe(&mut self, stripe: Stripe) -> Slot {
+        let slot = self.next_slot();
+        let earlier = self.slots.insert(stripe.key(), slot);
+        assert!(earlier.is_none(), "a stripe is made once");
+        self.stripes.push(stripe);
+        slot
+    }
+
+    /// The session's key, unless the record belongs to none.
+    pub(super) fn session_key(session: SessionId, stripe: StripeKey) -> Option<SessionKey> {
+        (session != SessionId::NONE).then_some(SessionKey { session, stripe })
+    }
+
+    fn ticket(&mut self) -> IoTicket {
+        self.next_ticket += 1;
+        IoTicket(self.next_ticket)
+    }
+}
+
+impl fmt::Debug for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shard")
+            .field("log", &self.config.log)
+            .field("stripes", &self.stripes.len())
+            .field("pending", &self.pending.len())
+            .finish_non_exhaustive()
+    }
+}

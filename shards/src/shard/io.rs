@@ -1,0 +1,69 @@
+//! What a shard is made with, and what crosses between it and the runtime.
+
+use crate::ids::{FolderSecret, Location, LogId, SegmentId};
+use crate::message::{Origin, Reply};
+
+/// What a shard is made with.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    /// Its log.
+    pub log: LogId,
+    /// How many shards run beside it in this process, itself included.
+    pub shards: u16,
+    /// The folder's secret.
+    pub secret: FolderSecret,
+    /// Drawn anew at each start; segments' incarnations come from it.
+    pub incarnation_seed: u64,
+    /// Most observations admitted and not yet in the graph.
+    pub capacity: u32,
+}
+
+/// Names an I/O, so that its end finds what waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IoTicket(pub u64);
+
+/// What a shard wants of the disk. Every one is answered by [`Shard::handle_io`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Io {
+    /// Create the segment's file, reserve `bytes_total`, write `head` at 0, sync the file, then its folder.
+    CreateSegment {
+        /// The segment.
+        segment: SegmentId,
+        /// Size to reserve, in bytes.
+        bytes_total: u32,
+        /// Its first block.
+        head: Vec<u8>,
+    },
+    /// Write `bytes` at `offset`, all of them, then sync the data.
+    Commit {
+        /// The segment.
+        segment: SegmentId,
+        /// Offset, a multiple of the block.
+        offset: u32,
+        /// What to write.
+        bytes: Vec<u8>,
+    },
+    /// Read each of these ranges; `IoOutput::Read` has them in the same order.
+    Read {
+        /// What to read.
+        places: Vec<Location>,
+    },
+}
+
+/// What an I/O gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IoOutput {
+    /// Written and synced.
+    Done,
+    /// Read; each as long as was asked.
+    Read(Vec<Vec<u8>>),
+}
+
+/// What the shard hands out.
+#[derive(Debug)]
+pub enum Output {
+    /// For the disk.
+    Io(IoTicket, Io),
+    /// For a connection's core.
+    Reply(Origin, Reply),
+}

@@ -1,0 +1,36 @@
+//! The shard: inputs are handled, work is granted, outputs are polled.
+//!
+//! ```text
+//!  handle_request ─► requests ─► log ─► Io ─► handle_io ─► commits ─► replies
+//!                       │                         │           └─► pairs to verify, rows to insert
+//!                       └─► recalls ◄─► work ◄────┘ (records read)
+//! ```
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `io.rs` | what a shard is made with, and what crosses between it and the runtime |
+//! | `engine.rs` | the shard's parts, its inputs and outputs |
+//! | `requests.rs` | spaces, observations, credits, lists |
+//! | `opening.rs` | sessions: opened, closed, detached |
+//! | `commits.rs` | what becomes of records when a commit ends |
+//! | `unproven.rs` | replayed records that nobody vouches for: to the log again |
+//! | `reads.rs` | records read back: for recalls, and to verify replacements |
+//! | `turns.rs` | whose turn it is: recalls first, spaces in fair rotation |
+//! | `recovering.rs` | a shard from its logs |
+//!
+//! **Invariants:** what is pending is what the log was given and has not answered, in the same order; a stripe stands in
+//! the rotation exactly if it has a row to insert; nothing waits for a time but what `deadline` names.
+
+mod io;
+mod turns;
+mod unproven;
+mod engine;
+mod requests;
+mod opening;
+mod commits;
+mod reads;
+mod recovering;
+
+pub use engine::Shard;
+pub use io::{Io, IoOutput, IoTicket, Output, ShardConfig};
+pub use recovering::Recovering;

@@ -1,0 +1,143 @@
+//! Records read back: a recall's candidates, and pairs of rows that may be one memory.
+
+use std::collections::VecDeque;
+
+use crate::ids::Location;
+use crate::log::log::IoFault;
+use crate::log::record::{decode_body, read_body};
+use crate::shard::engine::Shard;
+use crate::shard::io::Io;
+use crate::shard::turns::{RecallNumber, Slot};
+use crate::space::{Pair, Place};
+
+/// Pairs that are read at once: bounds the memory for their records.
+const PAIRS_MAX: usize = 64;
+
+/// What a read was for, in the order of its places.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    /// Candidates of a recall, by number, and where their records lie.
+    Recall(RecallNumber, Vec<(usize, Location)>),
+    /// Pairs: the older one's record, then the newer one's.
+    Pairs(Vec<(Slot, Pair)>),
+}
+
+/// Pairs that wait to be verified.
+#[derive(Debug, Default)]
+pub(super) struct Replacing {
+    backlog: VecDeque<(Slot, Pair)>,
+    /// Reads in flight.
+    reading: usize,
+}
+
+impl Replacing {
+    /// The ids of this pair are to be compared.
+    pub(super) fn push(&mut self, slot: Slot, pair: Pair) {
+        self.backlog.push_back((slot, pair));
+    }
+}
+
+impl Shard {
+    pub(super) fn read_for_recall(
+        &mut self,
+        number: RecallNumber,
+        records: Vec<(usize, Location)>,
+    ) {
+        let places = records.iter().map(|&(_, location)| location).collect();
+        self.read(Io::Read { places }, Wanted::Recall(number, records));
+    }
+
+    /// Reads the next pairs that wait, unless some are being read.
+    pub(super) fn read_pairs(&mut self) {
+        if self.replacing.reading == 0 && !self.replacing.backlog.is_empty() {
+            let count = self.replacing.backlog.len().min(PAIRS_MAX);
+            let pairs = self.replacing.backlog.drain(..count).collect();
+            self.read_these_pairs(pairs);
+        }
+    }
+
+    fn read_these_pairs(&mut self, pairs: Vec<(Slot, Pair)>) {
+        let mut places = Vec::with_capacity(2 * pairs.len());
+        for &(slot, pair) in &pairs {
+            for row in [pair.older, pair.newer] {
+                let Place::Stored(location) = self.stripes[slot.0].rows().place(row) else {
+                    panic!("only durable rows are verified")
+                };
+                places.push(location);
+            }
+        }
+        self.replacing.reading += 1;
+        self.read(Io::Read { places }, Wanted::Pairs(pairs));
+    }
+
+    /// A read ended. One that failed is tried again record by record, so that one bad record costs no other.
+    pub(super) fn settle_read(&mut self, wanted: Wanted, records: Result<Vec<Vec<u8>>, IoFault>) {
+        match wanted {
+            Wanted::Recall(number, candidates) => match records {
+                Ok(records) => {
+                    assert_eq!(records.len(), candidates.len(), "one record a place");
+                    for ((candidate, _), record) in candidates.into_iter().zip(&records) {
+                        self.give_record(number, candidate, Some(record));
+                    }
+                }
+                Err(_) if candidates.len() > 1 => candidates
+                    .into_iter()
+                    .for_each(|one| self.read_for_recall(number, vec![one])),
+                Err(_) => self.give_record(number, candidates[0].0, None),
+            },
+            Wanted::Pairs(pairs) => {
+                self.replacing.reading -= 1;
+                self.settle_pairs(pairs, records);
+                self.read_pairs();
+            }
+        }
+    }
+
+    fn give_record(&mut self, number: RecallNumber, candidate: usize, record: Option<&Vec<u8>>) {
+        let asked = self.recalls.waiting(number);
+        if asked
+            .job
+            .handle_record(candidate, record.map(Vec::as_slice))
+        {
+            self.recalls.wake(number);
+        }
+    }
+
+    fn settle_pairs(&mut self, pairs: Vec<(Slot, Pair)>, records: Result<Vec<Vec<u8>>, IoFault>) {
+        match records {
+            Ok(records) => {
+                assert_eq!(records.len(), 2 * pairs.len(), "two records a pair");
+                for ((slot, pair), records) in pairs.into_iter().zip(records.chunks_exact(2)) {
+                    self.verify(slot, pair, &records[0], &records[1]);
+                }
+            }
+            Err(_) if pairs.len() > 1 => pairs
+                .into_iter()
+                .for_each(|one| self.read_these_pairs(vec![one])),
+            Err(_) => self.tally.unreadable += 1,
+        }
+    }
+
+    /// Replaces the older row if both are the same memory. If not, the one before it may be.
+    fn verify(&mut self, slot: Slot, pair: Pair, older: &[u8], newer: &[u8]) {
+        let stripe = &mut self.stripes[slot.0];
+        match memory_id(older).zip(memory_id(newer)) {
+            Some((older, newer)) if older == newer => {
+                if stripe.rows().is_alive(pair.older) {
+                    stripe.replace(pair);
+                }
+            }
+            Some(_) => {
+                if let Some(pair) = stripe.rows().older_twin(pair.newer, pair.older) {
+                    self.replacing.push(slot, pair);
+                }
+            }
+            None => self.tally.unreadable += 1,
+        }
+    }
+}
+
+/// The id of the memory in a whole record; none if it is damaged.
+fn memory_id(record: &[u8]) -> Option<&str> {
+    Some(decode_body(read_body(record).ok()?).ok()?.id)
+}

@@ -1,0 +1,444 @@
+//! A shard from its logs: what it owns of all of them, ordered by generation.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::BuildHasherDefault;
+
+use hashbrown::HashSet;
+use siphasher::sip::SipHasher13;
+
+use crate::ids::{Location, SegmentId, StripeKey, Time};
+use crate::log::log::Log;
+use crate::log::record::{Body, RecordHead, RecordKind, decode_body, decode_space, read_embedding};
+use crate::log::replay::{LogFault, Replay, Replayed};
+use crate::message::{Made, SpaceDescription};
+use crate::session::{SessionKey, Sessions};
+use crate::settings::SpaceSettings;
+use crate::shard::commits;
+use crate::shard::engine::{Owns, Shard};
+use crate::shard::io::ShardConfig;
+use crate::shard::requests::{Making, stripe_seed};
+use crate::shard::unproven::{Unproven, Unvouched};
+use crate::space::{Arrival, Place, Rows, Stripe};
+use crate::vector::codes::{Codes, encode, normalise};
+
+/// A shard that is being rebuilt from logs.
+pub struct Recovering {
+    config: ShardConfig,
+    owns: Owns,
+    replay: Replay,
+    found: Found,
+}
+
+/// What the logs held, as far as the shard owns it.
+#[derive(Default)]
+struct Found {
+    stripes: BTreeMap<StripeKey, Building>,
+    sessions: Sessions,
+    /// Session records that nobody vouches for.
+    sessions_unproven: BTreeMap<SessionKey, RecordHead>,
+    /// A vector, as it is read.
+    vector: Vec<f32>,
+}
+
+/// A stripe of which records were found.
+struct Building {
+    /// Where the first of them lies: what a fault names.
+    place: Location,
+    settings: Option<SpaceSettings>,
+    settings_unproven: Option<(RecordHead, SpaceSettings, Body)>,
+    rows: Option<Rows>,
+    /// Generations of the rows.
+    seen: HashSet<u64, BuildHasherDefault<SipHasher13>>,
+    generation_max: u64,
+    /// By generation.
+    unproven: BTreeMap<u64, Observed>,
+}
+
+/// An observation that nobody vouches for.
+struct Observed {
+    head: RecordHead,
+    body: Body,
+    codes: Codes,
+    location: Location,
+    committed_at: Time,
+}
+
+impl Recovering {
+    /// Begins. `heads` as [`Replay::new`] wants them; of all records in these logs it keeps those of stripes that
+    /// `owns` names.
+    pub fn new(
+        config: ShardConfig,
+        heads: &[(SegmentId, Vec<u8>)],
+        owns: Box<dyn Fn(StripeKey) -> bool>,
+    ) -> Result<Recovering, LogFault> {
+        let replay = Replay::new(heads)?;
+        Ok(Recovering {
+            config,
+            owns,
+            replay,
+            found: Found::default(),
+        })
+    }
+
+    /// The segment to be given next; changes with `handle_segment`.
+    pub fn next(&self) -> Option<SegmentId> {
+        self.replay.next()
+    }
+
+    /// Takes the whole segment `next()`. After a fault the recovery is over.
+    pub fn handle_segment(&mut self, bytes: &[u8]) -> Result<(), LogFault> {
+        let Recovering {
+            owns,
+            replay,
+            found,
+            ..
+        } = self;
+        let mut fault = None;
+        replay.handle_segment(bytes, &mut |record| {
+            if fault.is_none() && owns(record.head.stripe) {
+                fault = found
+                    .take(&record)
+                    .err()
+                    .map(|what| corrupt(record.location, what));
+            }
+        })?;
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        match self.replay.next() {
+            Some(_) => Ok(()),
+            None => self.found.check(),
+        }
+    }
+
+    /// The shard, once `next()` is `None`; its rows are in the tail, and unproven records are on their way to the log.
+    /// Also the segments that hold nothing and may be removed.
+    pub fn finish(self, now: Time) -> (Shard, Vec<SegmentId>) {
+        let Recovering {
+            config,
+            owns,
+            replay,
+            found,
+        } = self;
+        let end = replay.finish();
+        let start = end.start_of(config.log);
+        let log = Log::new(config.log, config.shards, config.incarnation_seed, start);
+        let mut shard = Shard::new(config, owns, log, now);
+        found.restore(&mut shard, now);
+        shard.append_unproven();
+        shard.read_pairs();
+        (shard, end.empty)
+    }
+}
+
+impl Found {
+    /// Takes a record in; the text says what is wrong with it.
+    fn take(&mut self, record: &Replayed<'_>) -> Result<(), &'static str> {
+        let stripe = record.head.stripe;
+        let building = self
+            .stripes
+            .entry(stripe)
+            .or_insert_with(|| Building::new(record.location));
+        let session = Shard::session_key(record.head.session, stripe);
+        match record.head.kind {
+            RecordKind::Space => building.take_space(record)?,
+            RecordKind::Session => {
+                let key = session.ok_or("a session record that names no session")?;
+                if !record.proven {
+                    self.sessions_unproven.insert(key, record.head);
+                }
+            }
+            RecordKind::Observation => building.take_observation(record, &mut self.vector)?,
+        }
+        if let Some(key) = session.filter(|_| record.proven) {
+            self.sessions
+                .replayed(key)
+                .replay(record.head.sequence, record.committed_at);
+        }
+        Ok(())
+    }
+
+    /// Whether what was found is whole: a hole between durable observations would be a loss that no one was told of.
+    fn check(&mut self) -> Result<(), LogFault> {
+        for building in self.stripes.values_mut() {
+            building.forget_doubles();
+            building
+                .check()
+                .map_err(|what| corrupt(building.place, what))?;
+        }
+        Ok(())
+    }
+
+    fn restore(mut self, shard: &mut Shard, now: Time) {
+        let (mut unproven, mut observations) = (Vec::new(), Vec::new());
+        for (key, building) in self.stripes {
+            building.restore(key, shard, &mut unproven, &mut observations);
+        }
+        for (key, head) in self.sessions_unproven {
+            if !self.sessions.replayed(key).is_recorded() {
+                self.sessions.replayed(key).rescue(0, None);
+                let replayed = commits::Replayed::Session(key);
+                unproven.push(Unvouched {
+                    head,
+                    body: Body::empty(),
+                    replayed,
+                });
+            }
+        }
+        for Unvouched { head, replayed, .. } in &observations {
+            if let commits::Replayed::Observation(observed) = replayed
+                && let Some(key) = Shard::session_key(head.session, head.stripe)
+            {
+                self.sessions
+                    .replayed(key)
+                    .rescue(head.sequence, Some(observed.row));
+            }
+        }
+        self.sessions.expire(now);
+        shard.sessions = self.sessions;
+        unproven.append(&mut observations);
+        shard.unproven = Unproven::new(unproven);
+    }
+}
+
+impl Building {
+    fn new(place: Location) -> Building {
+        Building {
+            place,
+            settings: None,
+            settings_unproven: None,
+            rows: None,
+            seen: HashSet::default(),
+            generation_max: 0,
+            unproven: BTreeMap::new(),
+        }
+    }
+
+    fn take_space(&mut self, record: &Replayed<'_>) -> Result<(), &'static str> {
+        let settings = decode_space(record.body).map_err(|_| "the body of a space's record")?;
+        match record.proven {
+            true => self.settings = Some(settings),
+            false => self.settings_unproven = Some((record.head, settings, body_of(record))),
+        }
+        Ok(())
+    }
+
+    fn take_observation(
+        &mut self,
+        record: &Replayed<'_>,
+        vector: &mut Vec<f32>,
+    ) -> Result<(), &'static str> {
+        let generation = record.head.generation.0;
+        if self.seen.contains(&generation) {
+            return Ok(());
+        }
+        let codes = codes_of(record.body, vector)?;
+        if !record.proven {
+            let observed = Observed {
+                head: record.head,
+                body: body_of(record),
+                codes,
+                location: record.location,
+                committed_at: record.committed_at,
+            };
+            // Of two that nobody vouches for, the later one counts: it is the former, or was stored in its stead.
+            let earlier = self.unproven.get(&generation);
+            if earlier.is_none_or(|earlier| earlier.committed_at < observed.committed_at) {
+                self.unproven.insert(generation, observed);
+            }
+            return Ok(());
+        }
+        self.seen.insert(generation);
+        self.generation_max = self.generation_max.max(generation);
+        let dimension = codes.codes8.len() as u16;
+        let rows = self
+            .rows
+            .get_or_insert_with(|| Rows::new(dimension, stripe_seed(record.head.stripe)));
+        if rows.dimension() != dimension {
+            return Err("a vector of another length than the others of its space");
+        }
+        let row = rows.push(
+            &arrival(&record.head, &codes),
+            Place::Stored(record.location),
+        );
+        rows.commit(row, record.location, record.committed_at);
+        Ok(())
+    }
+
+    /// Leaves out what is there without a doubt as well.
+    fn forget_doubles(&mut self) {
+        self.unproven
+            .retain(|generation, _| !self.seen.contains(generation));
+        if self.settings.is_some() {
+            self.settings_unproven = None;
+        }
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        let unproven = self
+            .settings_unproven
+            .as_ref()
+            .map(|(_, settings, _)| settings);
+        let settings = self.settings.as_ref().or(unproven);
+        let settings = settings.ok_or("a record of a space of which no record says what it is")?;
+        let of_rows = self.rows.iter().map(Rows::dimension);
+        let of_others = self
+            .unproven
+            .values()
+            .map(|observed| observed.codes.codes8.len() as u16);
+        if of_rows
+            .chain(of_others)
+            .any(|dimension| dimension != settings.dimension)
+        {
+            return Err("a vector of another length than its space says");
+        }
+        if self.generation_max != self.seen.len() as u64 {
+            return Err("generations of this stripe are missing");
+        }
+        let expected = self.generation_max + 1..;
+        match self
+            .unproven
+            .keys()
+            .zip(expected)
+            .all(|(&generation, expected)| generation == expected)
+        {
+            true => Ok(()),
+            false => Err("generations of this stripe are missing"),
+        }
+    }
+
+    /// Makes the stripe. What nobody vouches for goes to `unproven`, and observations to `observations`, to be appended
+    /// behind all of that.
+    fn restore(
+        self,
+        key: StripeKey,
+        shard: &mut Shard,
+        unproven: &mut Vec<Unvouched>,
+        observations: &mut Vec<Unvouched>,
+    ) {
+        let settings = match (self.settings, self.settings_unproven) {
+            (Some(settings), _) => settings,
+            (None, Some((head, settings, body))) => {
+                shard.expect_space(&SpaceDescription {
+                    key: key.space,
+                    settings: settings.clone(),
+                });
+                unproven.push(Unvouched {
+                    head,
+                    body,
+                    replayed: commits::Replayed::Space(key),
+                });
+                settings
+            }
+            (None, None) => unreachable!("checked when the last segment was read"),
+        };
+        let rows = self.rows;
+        let mut rows = rows.unwrap_or_else(|| Rows::new(settings.dimension, stripe_seed(key)));
+        let first = observations.len();
+        for Observed {
+            head,
+            body,
+            codes,
+            location,
+            ..
+        } in self.unproven.into_values()
+        {
+            let row = rows.push(&arrival(&head, &codes), Place::Stored(location));
+            let slot = shard.next_slot();
+            let observed = commits::Observed {
+                slot,
+                row,
+                session: head.session,
+                sequence: head.sequence,
+            };
+            let replayed = commits::Replayed::Observation(observed);
+            observations.push(Unvouched {
+                head,
+                body,
+                replayed,
+            });
+        }
+        assert_eq!(
+            rows.durable() as usize + observations.len() - first,
+            rows.len() as usize
+        );
+        shard.restore_stripe(Stripe::new(key, settings, rows));
+    }
+}
+
+impl Shard {
+    /// A stripe of this space was found in a record that is not durable yet.
+    fn expect_space(&mut self, space: &SpaceDescription) {
+        match self
+            .making
+            .iter_mut()
+            .find(|making| making.space.key == space.key)
+        {
+            Some(making) => making.records_left += 1,
+            None => self.making.push(Making {
+                space: space.clone(),
+                records_left: 1,
+                waiting: Vec::new(),
+                made: Made::Before,
+                fault: None,
+            }),
+        }
+    }
+
+    /// Takes a stripe in with the rows that were replayed.
+    fn restore_stripe(&mut self, mut stripe: Stripe) {
+        self.admission.recover(stripe.rows().len());
+        let pairs = stripe.enter_all();
+        let insertable = stripe.rows().is_insertable();
+        let slot = self.add_stripe(stripe);
+        pairs
+            .into_iter()
+            .for_each(|pair| self.replacing.push(slot, pair));
+        if insertable {
+            self.rotation.enter(slot);
+        }
+    }
+}
+
+fn arrival<'a>(head: &RecordHead, codes: &'a Codes) -> Arrival<'a> {
+    Arrival {
+        codes,
+        memory_hash: head.memory_hash,
+        generation: head.generation,
+        received_at: head.received_at,
+    }
+}
+
+fn body_of(record: &Replayed<'_>) -> Body {
+    Body {
+        bytes: record.body.to_vec(),
+        crc: record.body_crc,
+    }
+}
+
+/// The codes of the vector in a body; `vector` is scratch.
+fn codes_of(body: &[u8], vector: &mut Vec<f32>) -> Result<Codes, &'static str> {
+    let observation = decode_body(body).map_err(|_| "the body of an observation")?;
+    vector.resize(observation.embedding.dimension(), 0.0);
+    read_embedding(observation.embedding, vector).map_err(|_| "the vector of an observation")?;
+    normalise(vector).map_err(|_| "the vector of an observation")?;
+    Ok(encode(vector))
+}
+
+fn corrupt(place: Location, what: &'static str) -> LogFault {
+    LogFault::Corrupt {
+        segment: place.segment,
+        offset: place.offset,
+        what,
+    }
+}
+
+impl fmt::Debug for Recovering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recovering")
+            .field("log", &self.config.log)
+            .field("next", &self.next())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,316 @@
+//! Spaces, observations, recalls and lists: what a request leads to at once.
+
+use crate::ids::{Generation, Row, SessionId, SpaceKey, StripeKey};
+use crate::limits::{DIMENSION_MAX, DIMENSION_MIN, RECALLS_WAITING_MAX};
+use crate::log::record::{RecordHead, RecordKind, encode_space};
+use crate::message::{
+    Append, IfExists, Made, Origin, Recall, Refusal, Reply, ShardStatus, SpaceDescription,
+};
+use crate::recall::Job;
+use crate::settings::SpaceSettings;
+use crate::shard::commits::{Observed, Pending, Sender};
+use crate::shard::engine::Shard;
+use crate::shard::turns::Asked;
+use crate::space::{Arrival, Rows, Stripe};
+
+/// A space whose record is on its way to the log.
+#[derive(Debug)]
+pub(super) struct Making {
+    pub(super) space: SpaceDescription,
+    /// One for each stripe that is being made here.
+    pub(super) records_left: usize,
+    pub(super) waiting: Vec<Creation>,
+    /// What the next one of those who wait is told.
+    pub(super) made: Made,
+    pub(super) fault: Option<Refusal>,
+}
+
+/// A request to make a space.
+#[derive(Debug)]
+pub(super) struct Creation {
+    pub(super) origin: Origin,
+    pub(super) settings: SpaceSettings,
+    pub(super) if_exists: IfExists,
+}
+
+impl Creation {
+    /// Whether `existing` will do.
+    fn accept(&self, existing: &SpaceDescription) -> Result<(), Refusal> {
+        if self.settings.name != existing.settings.name {
+            return Err(Refusal::KeyTaken);
+        }
+        match self.if_exists {
+            IfExists::MustBeSame if self.settings != existing.settings => {
+                Err(Refusal::SpaceDiffers(existing.clone()))
+            }
+            IfExists::MustBeSame | IfExists::Take => Ok(()),
+        }
+    }
+}
+
+impl Shard {
+    pub(super) fn create_space(
+        &mut self,
+        origin: Origin,
+        settings: SpaceSettings,
+        if_exists: IfExists,
+    ) {
+        assert!((DIMENSION_MIN..=DIMENSION_MAX).contains(&settings.dimension));
+        let key = self.config.secret.space_key(&settings.name);
+        let creation = Creation {
+            origin,
+            settings,
+            if_exists,
+        };
+        if let Some(making) = self
+            .making
+            .iter_mut()
+            .find(|making| making.space.key == key)
+        {
+            return making.waiting.push(creation);
+        }
+        let space = match self.known_space(key).cloned() {
+            Some(space) => match creation.accept(&space) {
+                Ok(()) => space,
+                Err(refusal) => return self.reply(origin, Reply::Space(Err(refusal))),
+            },
+            None => SpaceDescription {
+                key,
+                settings: creation.settings.clone(),
+            },
+        };
+        self.make_stripes(space, creation);
+    }
+
+    /// Makes what this shard owns of the space and does not have.
+    fn make_stripes(&mut self, space: SpaceDescription, creation: Creation) {
+        let stripes = (0..space.settings.stripes).map(|stripe| StripeKey {
+            space: space.key,
+            stripe,
+        });
+        let owned: Vec<StripeKey> = stripes.filter(|&stripe| (self.owns)(stripe)).collect();
+        assert!(
+            !owned.is_empty(),
+            "a space is asked for where some of it lies"
+        );
+        let missing: Vec<StripeKey> = owned
+            .into_iter()
+            .filter(|stripe| !self.slots.contains_key(stripe))
+            .collect();
+        if missing.is_empty() {
+            return self.reply(creation.origin, Reply::Space(Ok((space, Made::Before))));
+        }
+        let body = encode_space(&space.settings);
+        self.making.push(Making {
+            space,
+            records_left: missing.len(),
+            waiting: vec![creation],
+            made: Made::Now,
+            fault: None,
+        });
+        for stripe in missing {
+            let head = RecordHead {
+                stripe,
+                generation: Generation(0),
+                session: SessionId::NONE,
+                sequence: 0,
+                memory_hash: 0,
+                received_at: self.now,
+                kind: RecordKind::Space,
+            };
+            self.log_append(head, body.clone(), Pending::Space(stripe));
+        }
+    }
+
+    /// The record of a stripe that is being made is durable.
+    pub(super) fn settle_stripe_made(&mut self, stripe: StripeKey) {
+        let making = self.making_of(stripe);
+        making.records_left -= 1;
+        if !self.slots.contains_key(&stripe) {
+            let settings = self.making_of(stripe).space.settings.clone();
+            let rows = Rows::new(settings.dimension, stripe_seed(stripe));
+            self.add_stripe(Stripe::new(stripe, settings, rows));
+        }
+        self.settle_making(stripe.space);
+    }
+
+    /// The record of a stripe that was being made is dropped.
+    pub(super) fn settle_stripe_dropped(&mut self, stripe: StripeKey, refusal: &Refusal) {
+        let making = self.making_of(stripe);
+        making.records_left -= 1;
+        making.fault = Some(refusal.clone());
+        self.settle_making(stripe.space);
+    }
+
+    /// A replayed record of a stripe has to go to the log once more: whoever waits for it need not wait for that.
+    pub(super) fn settle_stripe_delayed(&mut self, stripe: StripeKey, refusal: &Refusal) {
+        for creation in std::mem::take(&mut self.making_of(stripe).waiting) {
+            self.reply(creation.origin, Reply::Space(Err(refusal.clone())));
+        }
+    }
+
+    fn making_of(&mut self, stripe: StripeKey) -> &mut Making {
+        let mut making = self.making.iter_mut();
+        making
+            .find(|making| making.space.key == stripe.space)
+            .expect("it is being made")
+    }
+
+    fn settle_making(&mut self, space: SpaceKey) {
+        let done = |making: &mut Making| making.space.key == space && making.records_left == 0;
+        let Some(Making {
+            space,
+            waiting,
+            mut made,
+            fault,
+            ..
+        }) = self.making.extract_if(.., done).next()
+        else {
+            return;
+        };
+        for creation in waiting {
+            let answer = match &fault {
+                Some(refusal) => Err(refusal.clone()),
+                None => creation.accept(&space).map(|()| (space.clone(), made)),
+            };
+            made = Made::Before;
+            self.reply(creation.origin, Reply::Space(answer));
+        }
+    }
+
+    pub(super) fn describe_space(&mut self, origin: Origin, space: SpaceKey) {
+        let answer = match self.known_space(space) {
+            Some(space) => Ok((space.clone(), Made::Before)),
+            None => Err(Refusal::UnknownSpace),
+        };
+        self.reply(origin, Reply::Space(answer));
+    }
+
+    /// The space, if a stripe of it is here.
+    fn known_space(&self, space: SpaceKey) -> Option<&SpaceDescription> {
+        let from = StripeKey { space, stripe: 0 };
+        let (key, slot) = self.slots.range(from..).next()?;
+        (key.space == space).then(|| self.stripes[slot.0].space())
+    }
+
+    pub(super) fn append(&mut self, origin: Origin, append: Append) {
+        match self.take_over(&append) {
+            Ok(observed) => self.store(origin, append, observed),
+            Err(refusal) => {
+                self.admission.take_back(1);
+                let Append {
+                    session, sequence, ..
+                } = append;
+                let dropped = Reply::Dropped {
+                    session,
+                    first: sequence,
+                    last: sequence,
+                    refusal,
+                };
+                self.reply(origin, dropped);
+            }
+        }
+    }
+
+    /// Finds where the observation belongs, and takes it over from its session.
+    fn take_over(&mut self, append: &Append) -> Result<Observed, Refusal> {
+        let (slot, stripe) = self.stripe(append.stripe).ok_or(Refusal::UnknownSpace)?;
+        let expected = stripe.space().settings.dimension;
+        if append.codes.codes8.len() != usize::from(expected) {
+            return Err(Refusal::WrongDimension { expected });
+        }
+        let row = Row(stripe.rows().len());
+        if let Some(key) = Shard::session_key(append.session, append.stripe) {
+            let session = self
+                .sessions
+                .get(key, self.now)
+                .ok_or(Refusal::UnknownSession)?;
+            session.hand_over(append.epoch, append.sequence, row)?;
+        }
+        Ok(Observed {
+            slot,
+            row,
+            session: append.session,
+            sequence: append.sequence,
+        })
+    }
+
+    fn store(&mut self, origin: Origin, append: Append, observed: Observed) {
+        let head = RecordHead {
+            stripe: append.stripe,
+            generation: self.stripes[observed.slot.0].next_generation(),
+            session: append.session,
+            sequence: append.sequence,
+            memory_hash: append.memory_hash,
+            received_at: append.received_at,
+            kind: RecordKind::Observation,
+        };
+        let sender = Sender {
+            origin,
+            lane: append.lane,
+        };
+        let arrival = Arrival {
+            codes: &append.codes,
+            memory_hash: append.memory_hash,
+            generation: head.generation,
+            received_at: append.received_at,
+        };
+        let ordinal = self.log_append(head, append.body, Pending::Observation(observed, sender));
+        let row = self.stripes[observed.slot.0].push(&arrival, append.lane, ordinal);
+        assert_eq!(row, observed.row, "a row gets the number it was promised");
+        self.admission.admit(append.lane);
+    }
+
+    pub(super) fn recall(&mut self, origin: Origin, recall: Recall) {
+        match self.begin_recall(origin, recall) {
+            Ok(asked) => self.recalls.begin(asked),
+            Err(refusal) => self.reply(origin, Reply::Recalled(Err(refusal))),
+        }
+    }
+
+    fn begin_recall(&mut self, origin: Origin, recall: Recall) -> Result<Asked, Refusal> {
+        if self.recalls.len() >= RECALLS_WAITING_MAX {
+            return Err(Refusal::TooManyRecalls);
+        }
+        let (slot, stripe) = self.stripe(recall.stripe).ok_or(Refusal::UnknownSpace)?;
+        let expected = stripe.space().settings.dimension;
+        let lengths = [recall.vector.len(), recall.codes.codes8.len()];
+        if lengths != [usize::from(expected); 2] {
+            return Err(Refusal::WrongDimension { expected });
+        }
+        Ok(Asked {
+            origin,
+            slot,
+            job: Job::new(recall, stripe),
+        })
+    }
+
+    pub(super) fn status(&self) -> ShardStatus {
+        let tally = &self.tally;
+        ShardStatus {
+            stripes: self.stripes.iter().map(Stripe::status).collect(),
+            depth: self.admission.depth(),
+            depth_by_lane: self.admission.depth_by_lane(),
+            capacity: self.admission.capacity(),
+            credits: self.admission.credits(),
+            level: self.admission.level(),
+            level_changes: self.admission.level_changes(),
+            sessions_attached: self.sessions.attached() as u32,
+            sessions: self.sessions.len() as u32,
+            pending_bytes: self.log.pending_bytes(),
+            commits: tally.commits,
+            commit_failures_full: tally.commit_failures_full,
+            commit_failures_other: tally.commit_failures_other,
+            unreadable: tally.unreadable,
+            insert_batches: tally.insert_batches,
+            insert_batch_rows: tally.insert_batch_rows,
+            queue_wait_micros: tally.queue_wait_micros,
+            distances: tally.distances,
+        }
+    }
+}
+
+/// The seed of a stripe's graph: the same at every start, so that the same rows make the same graph.
+pub(super) fn stripe_seed(stripe: StripeKey) -> u64 {
+    stripe.space.0 ^ u64::from(stripe.stripe)
+}

@@ -1,0 +1,141 @@
+//! Whose turn it is: recalls in the order in which they can go on, stripes by deficit round robin.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::message::Origin;
+use crate::recall::Job;
+
+/// Distances that a stripe may spend on insertions before the next one's turn: a few rows' worth.
+const QUANTUM_DISTANCES: u32 = 8_000;
+
+/// Which of a shard's stripes; they are never removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Slot(pub(super) usize);
+
+/// Names a recall within the shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct RecallNumber(u64);
+
+/// A recall and whom it is for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) origin: Origin,
+    pub(super) slot: Slot,
+    pub(super) job: Job,
+}
+
+/// All recalls that have begun.
+#[derive(Debug, Default)]
+pub(super) struct Recalls {
+    jobs: BTreeMap<RecallNumber, Asked>,
+    runnable: VecDeque<RecallNumber>,
+    next: u64,
+}
+
+impl Recalls {
+    /// Takes one in.
+    pub(super) fn begin(&mut self, asked: Asked) {
+        let number = RecallNumber(self.next);
+        self.next += 1;
+        self.jobs.insert(number, asked);
+        self.runnable.push_back(number);
+    }
+
+    /// The one whose turn it is; it stays so until it waits or ends.
+    pub(super) fn current(&mut self) -> Option<(RecallNumber, &mut Asked)> {
+        let number = *self.runnable.front()?;
+        Some((
+            number,
+            self.jobs
+                .get_mut(&number)
+                .expect("a runnable recall exists"),
+        ))
+    }
+
+    /// The current one waits for records.
+    pub(super) fn wait(&mut self) {
+        self.runnable.pop_front().expect("the current recall");
+    }
+
+    /// The current one is done.
+    pub(super) fn end(&mut self) -> Asked {
+        let number = self.runnable.pop_front().expect("the current recall");
+        self.jobs.remove(&number).expect("a runnable recall exists")
+    }
+
+    /// One that waits for records.
+    pub(super) fn waiting(&mut self, number: RecallNumber) -> &mut Asked {
+        self.jobs
+            .get_mut(&number)
+            .expect("a recall stays while it waits for records")
+    }
+
+    /// It need not wait any longer.
+    pub(super) fn wake(&mut self, number: RecallNumber) {
+        self.runnable.push_back(number);
+    }
+
+    /// Rows of a stripe were dropped, from `len` on.
+    pub(super) fn truncate(&mut self, slot: Slot, len: u32) {
+        for asked in self.jobs.values_mut().filter(|asked| asked.slot == slot) {
+            asked.job.truncate(len);
+        }
+    }
+
+    /// How many have begun and are not done.
+    pub(super) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Whether one can go on.
+    pub(super) fn is_runnable(&self) -> bool {
+        !self.runnable.is_empty()
+    }
+}
+
+/// The stripes that have rows to insert.
+#[derive(Debug, Default)]
+pub(super) struct Rotation {
+    turns: VecDeque<Turn>,
+}
+
+#[derive(Debug)]
+struct Turn {
+    slot: Slot,
+    distances_left: u32,
+}
+
+impl Rotation {
+    /// The stripe has a row to insert, and had none before.
+    pub(super) fn enter(&mut self, slot: Slot) {
+        self.turns.push_back(Turn {
+            slot,
+            distances_left: QUANTUM_DISTANCES,
+        });
+    }
+
+    /// Whose turn it is.
+    pub(super) fn current(&self) -> Option<Slot> {
+        self.turns.front().map(|turn| turn.slot)
+    }
+
+    /// The current one has inserted a row and has more: its turn ends once it has spent its share.
+    pub(super) fn spend(&mut self, distances: u32) {
+        let turn = self.turns.front_mut().expect("the current stripe");
+        turn.distances_left = turn.distances_left.saturating_sub(distances);
+        if turn.distances_left == 0 {
+            turn.distances_left = QUANTUM_DISTANCES;
+            self.turns.rotate_left(1);
+        }
+    }
+
+    /// The current one has no row left.
+    pub(super) fn leave(&mut self) {
+        self.turns.pop_front().expect("the current stripe");
+    }
+
+    /// Whether no stripe has a row to insert.
+    pub(super) fn is_empty(&self) -> bool {
+        self.turns.is_empty()
+    }
+}

@@ -1,0 +1,65 @@
+//! Replayed records that nobody vouches for. They may have been acked, so they are not lost; they may not be on the disk
+//! for good, so nobody relies on them: they go to the log again, ahead of anything new.
+
+use std::collections::VecDeque;
+
+use crate::ids::Time;
+use crate::log::record::{Body, RecordHead};
+use crate::shard::commits::Replayed;
+
+/// How long after a failed attempt the next one is made, if nothing new is stored before.
+const RETRY_MICROS: u64 = 1_000_000;
+
+/// A record to be appended anew, as it was, and what it is about.
+#[derive(Debug)]
+pub(super) struct Unvouched {
+    pub(super) head: RecordHead,
+    pub(super) body: Body,
+    pub(super) replayed: Replayed,
+}
+
+/// The records that are not durable yet, in the order in which they are appended.
+#[derive(Debug, Default)]
+pub(super) struct Unproven {
+    records: VecDeque<Unvouched>,
+    /// So many of the first ones are with the log.
+    appended: usize,
+    retry_at: Option<Time>,
+}
+
+impl Unproven {
+    /// These records, none of them with the log yet.
+    pub(super) fn new(records: Vec<Unvouched>) -> Unproven {
+        Unproven {
+            records: records.into(),
+            appended: 0,
+            retry_at: None,
+        }
+    }
+
+    /// Hands out the next one that the log has not.
+    pub(super) fn append_next(&mut self) -> Option<&Unvouched> {
+        self.retry_at = None;
+        let record = self.records.get(self.appended)?;
+        self.appended += 1;
+        Some(record)
+    }
+
+    /// The first one is durable.
+    pub(super) fn commit(&mut self) {
+        assert!(self.appended > 0, "only what the log has becomes durable");
+        self.appended -= 1;
+        self.records.pop_front();
+    }
+
+    /// The log has dropped all that it had.
+    pub(super) fn drop_appended(&mut self, now: Time) {
+        self.appended = 0;
+        self.retry_at = (!self.records.is_empty()).then(|| now.after_micros(RETRY_MICROS));
+    }
+
+    /// When those that were dropped are to be tried again.
+    pub(super) fn retry_at(&self) -> Option<Time> {
+        self.retry_at
+    }
+}

@@ -1,0 +1,264 @@
+//! The rows of a stripe: the index and, beside it, one entry a row in each array.
+
+use std::collections::VecDeque;
+
+use crate::graph::{Index, Scratch};
+use crate::ids::{Generation, Location, Row, Time};
+use crate::log::log::Ordinal;
+use crate::space::ids::Ids;
+use crate::vector::codes::Codes;
+
+/// What stands for "replaced by none": no row has this number.
+const ALIVE: u32 = u32::MAX;
+
+/// Where a row's record is to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On its way to the disk; the log still has it.
+    Pending(Ordinal),
+    /// On the disk.
+    Stored(Location),
+}
+
+/// Two rows of one memory hash. If their ids are equal, the newer one replaces the older.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// The one of the lower generation.
+    pub older: Row,
+    /// The other.
+    pub newer: Row,
+}
+
+/// What arrives with a row.
+#[derive(Debug)]
+pub struct Arrival<'a> {
+    /// Its quantised vector.
+    pub codes: &'a Codes,
+    /// Hash of its memory's id.
+    pub memory_hash: u64,
+    /// Its generation.
+    pub generation: Generation,
+    /// When it was received.
+    pub received_at: Time,
+}
+
+/// The rows of a stripe.
+///
+/// Rows are numbered as they arrive. Those below the durable mark are on the disk; only they may be in the graph, have
+/// an entry in `ids`, be replaced or replace. Those above it have no more than an entry in `waiting`.
+#[derive(Debug)]
+pub struct Rows {
+    dimension: u16,
+    index: Index,
+    memory_hashes: Vec<u64>,
+    generations: Vec<Generation>,
+    received: Vec<Time>,
+    /// By which row each is replaced.
+    replaced_by: Vec<u32>,
+    replaced: u32,
+    /// Of durable rows only, so that its length is the durable mark.
+    locations: Vec<Location>,
+    committed: Vec<Time>,
+    /// Of the rows above the durable mark.
+    waiting: VecDeque<Place>,
+    /// Rows below this number are never truncated: they were replayed.
+    recovered: u32,
+    ids: Ids,
+}
+
+impl Rows {
+    /// No rows, of vectors of `dimension`; `seed` draws the graph's layers.
+    pub fn new(dimension: u16, seed: u64) -> Rows {
+        Rows {
+            dimension,
+            index: Index::new(dimension, seed),
+            memory_hashes: Vec::new(),
+            generations: Vec::new(),
+            received: Vec::new(),
+            replaced_by: Vec::new(),
+            replaced: 0,
+            locations: Vec::new(),
+            committed: Vec::new(),
+            waiting: VecDeque::new(),
+            recovered: 0,
+            ids: Ids::default(),
+        }
+    }
+
+    /// Adds a row above the durable mark.
+    pub fn push(&mut self, arrival: &Arrival<'_>, place: Place) -> Row {
+        assert!(self.index.len() < ALIVE - 1, "a stripe is full");
+        let row = self.index.push(arrival.codes);
+        self.memory_hashes.push(arrival.memory_hash);
+        self.generations.push(arrival.generation);
+        self.received.push(arrival.received_at);
+        self.replaced_by.push(ALIVE);
+        self.waiting.push_back(place);
+        assert_eq!(
+            self.durable() as usize + self.waiting.len(),
+            self.index.len() as usize
+        );
+        row
+    }
+
+    /// The first row above the durable mark, which must be `row`, is durable.
+    pub fn commit(&mut self, row: Row, location: Location, committed_at: Time) {
+        assert_eq!(row.0, self.durable(), "rows become durable in their order");
+        self.waiting.pop_front().expect("a row above the mark");
+        self.locations.push(location);
+        self.committed.push(committed_at);
+    }
+
+    /// Keeps all rows there are from ever being truncated.
+    pub fn keep_recovered(&mut self) {
+        self.recovered = self.len();
+    }
+
+    /// Drops the rows above the durable mark that were not replayed. Returns how many are left.
+    pub fn truncate(&mut self) -> u32 {
+        let len = self.durable().max(self.recovered);
+        self.index.truncate(len);
+        self.memory_hashes.truncate(len as usize);
+        self.generations.truncate(len as usize);
+        self.received.truncate(len as usize);
+        self.replaced_by.truncate(len as usize);
+        self.waiting.truncate((len - self.durable()) as usize);
+        len
+    }
+
+    /// Puts the next row into the graph. Returns it, and the distances that it took.
+    pub fn insert_next(&mut self, scratch: &mut Scratch) -> (Row, u32) {
+        let row = Row(self.index.indexed());
+        assert!(self.is_insertable(), "only durable rows go into the graph");
+        let distances = self.index.insert_next(scratch);
+        (row, distances)
+    }
+
+    /// Makes a durable row known by its hash. Gives back the pair to be verified, if it may replace another.
+    pub fn enter(&mut self, row: Row) -> Option<Pair> {
+        assert!(
+            row.0 < self.durable(),
+            "only durable rows are known by their id"
+        );
+        let pair = self.older_twin(row, row);
+        self.ids.insert(row.0, &self.memory_hashes);
+        pair
+    }
+
+    /// The pair of `newer` and the newest living row of its hash that is older than `than`.
+    pub fn older_twin(&self, newer: Row, than: Row) -> Option<Pair> {
+        let bound = self.generation(than);
+        let twins = self
+            .ids
+            .of(self.memory_hash(newer), &self.memory_hashes)
+            .map(Row);
+        let older = twins.filter(|&twin| self.generation(twin) < bound);
+        older
+            .max_by_key(|&twin| self.generation(twin))
+            .map(|older| Pair { older, newer })
+    }
+
+    /// Living durable rows of the same hash as `row` and a higher generation that a recall up to `limit` may see.
+    pub fn newer_twins(&self, row: Row, limit: u32) -> impl Iterator<Item = Row> + '_ {
+        let bound = self.generation(row);
+        let twins = self
+            .ids
+            .of(self.memory_hash(row), &self.memory_hashes)
+            .map(Row);
+        twins.filter(move |&twin| self.generation(twin) > bound && self.is_visible(twin, limit))
+    }
+
+    /// The older of the pair is replaced.
+    pub fn replace(&mut self, pair: Pair) {
+        assert!(
+            self.generation(pair.older) < self.generation(pair.newer),
+            "the newer one wins"
+        );
+        assert!(self.is_alive(pair.older), "a row is replaced once");
+        self.ids.remove(pair.older.0, &self.memory_hashes);
+        self.replaced_by[pair.older.0 as usize] = pair.newer.0;
+        self.replaced += 1;
+    }
+
+    /// Whether no other has replaced the row.
+    pub fn is_alive(&self, row: Row) -> bool {
+        self.replaced_by[row.0 as usize] == ALIVE
+    }
+
+    /// Whether a recall sees `row` that sees rows below `limit`: it does unless one that it sees too has replaced it.
+    pub fn is_visible(&self, row: Row, limit: u32) -> bool {
+        row.0 < limit && self.replaced_by[row.0 as usize] >= limit
+    }
+
+    /// Where the row's record is to be had.
+    pub fn place(&self, row: Row) -> Place {
+        match self.locations.get(row.0 as usize) {
+            Some(&location) => Place::Stored(location),
+            None => self.waiting[(row.0 - self.durable()) as usize],
+        }
+    }
+
+    /// When the row was committed, or received where it is not durable.
+    pub fn committed_at(&self, row: Row) -> Time {
+        self.committed
+            .get(row.0 as usize)
+            .copied()
+            .unwrap_or_else(|| self.received_at(row))
+    }
+
+    /// When the row was received.
+    pub fn received_at(&self, row: Row) -> Time {
+        self.received[row.0 as usize]
+    }
+
+    /// The row's generation.
+    pub fn generation(&self, row: Row) -> Generation {
+        self.generations[row.0 as usize]
+    }
+
+    /// The hash of its memory's id.
+    pub fn memory_hash(&self, row: Row) -> u64 {
+        self.memory_hashes[row.0 as usize]
+    }
+
+    /// The vectors and the graph over them.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Numbers a vector.
+    pub fn dimension(&self) -> u16 {
+        self.dimension
+    }
+
+    /// All rows, durable or not, replaced or not.
+    pub fn len(&self) -> u32 {
+        self.index.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The durable mark: all rows below it are on the disk.
+    pub fn durable(&self) -> u32 {
+        self.locations.len() as u32
+    }
+
+    /// Rows in the graph.
+    pub fn indexed(&self) -> u32 {
+        self.index.indexed()
+    }
+
+    /// Rows that were replaced.
+    pub fn replaced(&self) -> u32 {
+        self.replaced
+    }
+
+    /// Whether a row may go into the graph.
+    pub fn is_insertable(&self) -> bool {
+        assert!(self.indexed() <= self.durable() && self.durable() <= self.len());
+        self.indexed() < self.durable()
+    }
+}

@@ -1,0 +1,171 @@
+//! A stripe: the rows that a shard owns of a space, with the lanes they came by and what is counted about them.
+
+use std::collections::VecDeque;
+
+use crate::graph::Scratch;
+use crate::histogram::Histogram;
+use crate::ids::{Generation, Location, Row, StripeKey, Time};
+use crate::log::log::Ordinal;
+use crate::message::{Lane, SpaceDescription, StripeStatus};
+use crate::settings::SpaceSettings;
+use crate::space::rows::{Arrival, Pair, Place, Rows};
+
+/// One stripe.
+#[derive(Debug)]
+pub struct Stripe {
+    key: StripeKey,
+    space: SpaceDescription,
+    rows: Rows,
+    /// The lane of every row outside the graph; none for replayed ones.
+    lanes: VecDeque<Option<Lane>>,
+    generation: Generation,
+    durable_observations: [u64; 3],
+    durable_micros: Histogram,
+    recalls: u64,
+}
+
+/// A row that has reached the graph.
+#[derive(Clone, Copy, Debug)]
+pub struct Inserted {
+    /// The lane it came by; none if it was replayed.
+    pub lane: Option<Lane>,
+    /// When it was received.
+    pub received_at: Time,
+    /// Distances that it took.
+    pub distances: u32,
+}
+
+impl Stripe {
+    /// A stripe with these `rows`, which were replayed.
+    pub fn new(key: StripeKey, settings: SpaceSettings, mut rows: Rows) -> Stripe {
+        rows.keep_recovered();
+        let generation = (0..rows.durable())
+            .map(|row| rows.generation(Row(row)))
+            .max();
+        Stripe {
+            key,
+            space: SpaceDescription {
+                key: key.space,
+                settings,
+            },
+            lanes: (rows.indexed()..rows.len()).map(|_| None).collect(),
+            generation: generation.unwrap_or_default(),
+            rows,
+            durable_observations: [0; 3],
+            durable_micros: Histogram::default(),
+            recalls: 0,
+        }
+    }
+
+    /// The generation of the observation that arrives next: those of dropped rows are given out again, so that the
+    /// durable generation counts the durable observations.
+    pub fn next_generation(&self) -> Generation {
+        let in_flight = self.rows.len() - self.rows.durable();
+        Generation(self.generation.0 + u64::from(in_flight) + 1)
+    }
+
+    /// Takes an observation into the tail, where recalls see it.
+    pub fn push(&mut self, arrival: &Arrival<'_>, lane: Lane, ordinal: Ordinal) -> Row {
+        assert_eq!(
+            arrival.generation,
+            self.next_generation(),
+            "generations have no gap"
+        );
+        self.lanes.push_back(Some(lane));
+        self.rows.push(arrival, Place::Pending(ordinal))
+    }
+
+    /// The first row above the durable mark is durable. Gives back the pair to be verified, if it may replace another.
+    pub fn commit(&mut self, row: Row, location: Location, committed_at: Time) -> Option<Pair> {
+        self.rows.commit(row, location, committed_at);
+        let generation = self.rows.generation(row);
+        assert_eq!(
+            generation.0,
+            self.generation.0 + 1,
+            "generations become durable without a gap"
+        );
+        self.generation = generation;
+        self.rows.enter(row)
+    }
+
+    /// Counts a commit that took until `now`.
+    pub fn count_commit(&mut self, lane: Lane, received_at: Time, now: Time) {
+        self.durable_observations[lane.index()] += 1;
+        self.durable_micros.record(now.micros_since(received_at));
+    }
+
+    /// Drops what is not durable. Gives back how many rows are left, and the lanes of those that went.
+    pub fn truncate(&mut self) -> (u32, impl Iterator<Item = Option<Lane>> + '_) {
+        let len = self.rows.truncate();
+        let tail = (len - self.rows.indexed()) as usize;
+        (len, self.lanes.drain(tail..))
+    }
+
+    /// Puts the next durable row into the graph.
+    pub fn insert_next(&mut self, scratch: &mut Scratch) -> Inserted {
+        let (row, distances) = self.rows.insert_next(scratch);
+        let lane = self
+            .lanes
+            .pop_front()
+            .expect("every row outside the graph has a lane");
+        Inserted {
+            lane,
+            received_at: self.rows.received_at(row),
+            distances,
+        }
+    }
+
+    /// The older of the pair is replaced.
+    pub fn replace(&mut self, pair: Pair) {
+        self.rows.replace(pair);
+    }
+
+    /// Makes all replayed rows known by their hashes, in the order of their generations.
+    pub fn enter_all(&mut self) -> Vec<Pair> {
+        let mut order: Vec<Row> = (0..self.rows.durable()).map(Row).collect();
+        order.sort_by_key(|&row| self.rows.generation(row));
+        order
+            .into_iter()
+            .filter_map(|row| self.rows.enter(row))
+            .collect()
+    }
+
+    /// Counts a recall.
+    pub fn count_recall(&mut self) {
+        self.recalls += 1;
+    }
+
+    /// Its key.
+    pub fn key(&self) -> StripeKey {
+        self.key
+    }
+
+    /// The space it belongs to.
+    pub fn space(&self) -> &SpaceDescription {
+        &self.space
+    }
+
+    /// Its rows.
+    pub fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    /// The generation of its newest durable observation.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// What lists and metrics show.
+    pub fn status(&self) -> StripeStatus {
+        StripeStatus {
+            space: self.space.clone(),
+            stripe: self.key.stripe,
+            generation: self.generation,
+            rows: u64::from(self.rows.len() - self.rows.replaced()),
+            indexed: u64::from(self.rows.indexed()),
+            durable_observations: self.durable_observations,
+            durable_micros: self.durable_micros,
+            recalls: self.recalls,
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! The data folder: who may use it, what it is, and which logs lie in it.
+//!
+//! ```text
+//! LOCK      held by the one server that uses the folder; its process id, for people
+//! FOLDER    format version, id and secret of the folder; written once, whole
+//! logs/     LLLLL/SSSSSSSSSS.seg: segment number S of log L
+//! ```
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use engram_shards::ids::{FolderSecret, LogId, SegmentId};
+use rustix::fs::{FlockOperation, flock};
+use uuid::Uuid;
+
+/// The version of the folder's layout that this program reads and writes.
+pub const FOLDER_VERSION: u32 = 1;
+
+const TITLE: &str = "engram data folder";
+
+/// A data folder that is ours until this is dropped.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    identity: Identity,
+    /// The lock goes with the file.
+    _lock: File,
+}
+
+/// What a folder is, for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    id: Uuid,
+    secret: FolderSecret,
+}
+
+impl Folder {
+    /// Takes the folder at `path`, and makes it where there is none.
+    pub fn open(path: &Path) -> Result<Folder, FolderError> {
+        let fault = |doing| move |error| FolderError::Io { path: path.to_owned(), doing, error };
+        fs::create_dir_all(path).map_err(fault("make"))?;
+        let lock = lock(path)?;
+        let identity = match fs::read_to_string(path.join("FOLDER")) {
+            Ok(text) => Identity::read(&text).map_err(|what| what.of(path))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => create(path)?,
+            Err(error) => return Err(fault("read")(error)),
+        };
+        Ok(Folder { path: path.to_owned(), identity, _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its id.
+    pub fn id(&self) -> Uuid {
+        self.identity.id
+    }
+
+    /// The key of every hash in it.
+    pub fn secret(&self) -> FolderSecret {
+        self.identity.secret
+    }
+
+    /// Where the logs are.
+    pub fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
+    /// All segments there are, in order. What is named otherwise is none of ours and left alone.
+    pub fn segments(&self) -> Result<Vec<SegmentId>, FolderError> {
+        let fault = |error| FolderError::Io { path: self.logs(), doing: "list", error };
+        let mut segments = Vec::new();
+        for log in fs::read_dir(self.logs()).map_err(fault)? {
+            let log = log.map_err(fault)?;
+            let Some(id) = number_of(&log.file_name().to_string_lossy(), 5, "") else { continue };
+            for file in fs::read_dir(log.path()).map_err(fault)? {
+                let name = file.map_err(fault)?.file_name();
+                let Some(number) = number_of(&name.to_string_lossy(), 10, ".seg") else { continue };
+                segments.push(SegmentId { log: LogId(id), number });
+            }
+        }
+        segments.sort_unstable();
+        Ok(segments)
+    }
+}
+
+/// Where a segment lies below the folder of logs.
+pub fn segment_path(logs: &Path, segment: SegmentId) -> PathBuf {
+    log_path(logs, segment.log).join(format!("{:010}.seg", segment.number))
+}
+
+/// Where a log lies below the folder of logs.
+pub fn log_path(logs: &Path, log: LogId) -> PathBuf {
+    logs.join(format!("{:05}", log.0))
+}
+
+/// The first `bytes_max` bytes of a segment, fewer where it is shorter.
+pub fn read_segment_start(logs: &Path, segment: SegmentId, bytes_max: usize) -> Result<Vec<u8>, FolderError> {
+    let path = segment_path(logs, segment);
+    let read = || {
+        let mut bytes = Vec::with_capacity(bytes_max.min(1 << 20));
+        File::open(&path)?.take(bytes_max as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(|error| FolderError::Io { path: path.clone(), doing: "read", error })
+}
+
+/// Random bytes from the operating system.
+pub fn random_bytes<const COUNT: usize>() -> io::Result<[u8; COUNT]> {
+    let mut bytes = [0; COUNT];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn number_of<T: std::str::FromStr>(name: &str, digits: usize, ending: &str) -> Option<T> {
+    let number = name.strip_suffix(ending)?;
+    (number.len() == digits).then(|| number.parse().ok()).flatten()
+}
+
+fn lock(path: &Path) -> Result<File, FolderError> {
+    let lock_path = path.join("LOCK");
+    let fault = |error| FolderError::Io { path: lock_path.clone(), doing: "write", error };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&lock_path)
+        .map_err(fault)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut holder = String::new();
+            file.read_to_string(&mut holder).map_err(fault)?;
+            return Err(FolderError::Locked { path: path.to_owned(), pid: holder.trim().parse().ok() });
+        }
+        Err(error) => return Err(fault(error.into())),
+    }
+    file.set_len(0).map_err(fault)?;
+    writeln!(file, "{}", std::process::id()).map_err(fault)?;
+    Ok(file)
+}
+
+/// Makes what a folder needs. `FOLDER` comes last and whole, so a crash leaves either none (and this runs again) or all.
+fn create(path: &Path) -> Result<Identity, FolderError> {
+    let make = || -> io::Result<Option<Identity>> {
+        let logs = path.join("logs");
+        fs::create_dir_all(&logs)?;
+        if fs::read_dir(&logs)?.next().is_some() {
+            return Ok(None);
+        }
+        let identity = Identity { id: Uuid::new_v4(), secret: FolderSecret(random_bytes()?) };
+        let draft = path.join("FOLDER.new");
+        let mut file = File::create(&draft)?;
+        file.write_all(identity.write().as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&draft, path.join("FOLDER"))?;
+        sync_folder(path)?;
+        if let Some(parent) = path.canonicalize()?.parent() {
+            sync_folder(parent)?;
+        }
+        Ok(Some(identity))
+    };
+    match make() {
+        Ok(Some(identity)) => Ok(identity),
+        // Logs whose secret is lost cannot be used, and must not be mixed with those of another.
+        Ok(None) => Err(Unreadable::Text("there are logs, but no FOLDER file with their secret").of(path)),
+        Err(error) => Err(FolderError::Io { path: path.to_owned(), doing: "write", error }),
+    }
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+impl Identity {
+    fn write(&self) -> String {
+        let secret: String = self.secret.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{TITLE}\nversion {FOLDER_VERSION}\nid {}\nsecret {secret}\n", self.id)
+    }
+
+    fn read(text: &str) -> Result<Identity, Unreadable> {
+        let mut lines = text.lines();
+        if lines.next() != Some(TITLE) {
+            return Err(Unreadable::Text("FOLDER does not begin as such a file does"));
+        }
+        let version = value(lines.next(), "version").and_then(|text| text.parse().ok());
+        match version {
+            Some(FOLDER_VERSION) => {}
+            Some(version) => return Err(Unreadable::Version(version)),
+            None => return Err(Unreadable::Text("FOLDER names no version")),
+        }
+        let id = value(lines.next(), "id").and_then(|text| text.parse().ok());
+        let secret = value(lines.next(), "secret").and_then(secret_of);
+        match (id, secret) {
+            (Some(id), Some(secret)) => Ok(Identity { id, secret }),
+            (None, _) => Err(Unreadable::Text("FOLDER names no id")),
+            (_, None) => Err(Unreadable::Text("FOLDER names no secret of 32 hex digits")),
+        }
+    }
+}
+
+fn value<'a>(line: Option<&'a str>, key: &str) -> Option<&'a str> {
+    line?.strip_prefix(key)?.strip_prefix(' ')
+}
+
+fn secret_of(text: &str) -> Option<FolderSecret> {
+    if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    Some(FolderSecret(u128::from_str_radix(text, 16).ok()?.to_be_bytes()))
+}
+
+/// Why a `FOLDER` file cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unreadable {
+    Version(u32),
+    Text(&'static str),
+}
+
+impl Unreadable {
+    fn of(self, path: &Path) -> FolderError {
+        let path = path.to_owned();
+        match self {
+            Unreadable::Version(version) => FolderError::UnknownVersion { path, version },
+            Unreadable::Text(what) => FolderError::Damaged { path, what },
+        }
+    }
+}
+
+/// Why a folder cannot be used.
+#[derive(Debug)]
+pub enum FolderError {
+    /// Another server uses it.
+    Locked {
+        /// The folder.
+        path: PathBuf,
+        /// The other's process id, where it is known.
+        pid: Option<u32>,
+    },
+    /// Made by another version of this program.
+    UnknownVersion {
+        /// The folder.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// Its `FOLDER` file is not one.
+    Damaged {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The operating system refuses.
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried with it.
+        doing: &'static str,
+        /// The refusal.
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for FolderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FolderError::Locked { path, pid: Some(pid) } => {
+                write!(f, "the data folder {} is in use by process {pid}", path.display())
+            }
+            FolderError::Locked { path, pid: None } => {
+                write!(f, "the data folder {} is in use by another process", path.display())
+            }
+            FolderError::UnknownVersion { path, version } => write!(
+                f,
+                "the data folder {} has format version {version}; this program knows version {FOLDER_VERSION}",
+                path.display()
+            ),
+            FolderError::Damaged { path, what } => {
+                write!(f, "the data folder {} is damaged: {what}", path.display())
+            }
+            FolderError::Io { path, doing, error } => {
+                write!(f, "cannot {doing} {}: {error}", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for FolderError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn temporary() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a temporary folder")
+    }
+
+    #[test]
+    fn stays_what_it_is() {
+        let parent = temporary();
+        let path = parent.path().join("new").join("data");
+        let (id, secret) = {
+            let folder = Folder::open(&path).expect("it is made");
+            (folder.id(), folder.secret())
+        };
+        let again = Folder::open(&path).expect("it is there");
+        assert_eq!((again.id(), again.secret()), (id, secret));
+        assert_eq!(again.segments().expect("it can be listed"), []);
+    }
+
+    #[test]
+    fn serves_one_at_a_time() {
+        let parent = temporary();
+        let first = Folder::open(parent.path()).expect("it is free");
+        match Folder::open(parent.path()) {
+            Err(FolderError::Locked { pid, .. }) => assert_eq!(pid, Some(std::process::id())),
+            other => panic!("two have the folder: {other:?}"),
+        }
+        drop(first);
+        Folder::open(parent.path()).expect("it is free again");
+    }
+
+    #[test]
+    fn another_version_is_refused_by_its_number() {
+        let parent = temporary();
+        drop(Folder::open(parent.path()).expect("it is made"));
+        let file = parent.path().join("FOLDER");
+        let text = fs::read_to_string(&file).expect("it is text");
+        fs::write(&file, text.replace("version 1", "version 2")).expect("it can be written");
+        let refused = Folder::open(parent.path()).expect_err("the version is unknown");
+        assert!(matches!(refused, FolderError::UnknownVersion { version: 2, .. }), "{refused}");
+    }
+
+    #[test]
+    fn logs_without_their_secret_are_not_taken_over() {
+        let parent = temporary();
+        fs::create_dir_all(parent.path().join("logs/00000")).expect("it can be made");
+        let refused = Folder::open(parent.path()).expect_err("the secret is lost");
+        assert!(matches!(refused, FolderError::Damaged { .. }), "{refused}");
+    }
+
+    #[test]
+    fn segments_are_found_by_their_names() {
+        let parent = temporary();
+        let folder = Folder::open(parent.path()).expect("it is made");
+        let segments = [(0, 2), (0, 10), (3, 1)].map(|(log, number)| SegmentId { log: LogId(log), number });
+        for segment in segments.iter().rev() {
+            fs::create_dir_all(log_path(&folder.logs(), segment.log)).expect("it can be made");
+            fs::write(segment_path(&folder.logs(), *segment), "x").expect("it can be written");
+        }
+        fs::write(folder.logs().join("00000/notes.txt"), "x").expect("it can be written");
+        assert_eq!(folder.segments().expect("it can be listed"), segments);
+        assert_eq!(read_segment_start(&folder.logs(), segments[0], 8192).expect("it is read"), b"x");
+    }
+}

@@ -1,0 +1,60 @@
+//! Plain HTTP/1.1 and plain bytes, on std's sockets.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use super::PATIENCE;
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Its status.
+    pub(crate) status: u16,
+    /// Its body, as text.
+    pub(crate) body: String,
+}
+
+/// `GET path`, on a connection of its own.
+pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<Answer> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let answer = raw(address, request.as_bytes())?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let malformed = || {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("no HTTP answer: {answer:?}"),
+        )
+    };
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(malformed)?;
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|word| word.parse().ok())
+        .ok_or_else(malformed)?;
+    Ok(Answer {
+        status,
+        body: body.to_owned(),
+    })
+}
+
+/// Sends bytes and reads until the server closes. Fails where it does not close.
+pub(crate) fn raw(address: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut answer = Vec::new();
+    let sent = stream.write_all(bytes);
+    match (sent, stream.read_to_end(&mut answer)) {
+        (_, Err(why)) if ended(&why) => Ok(answer),
+        (Err(why), _) if !ended(&why) => Err(why),
+        (_, Err(why)) => Err(why),
+        (_, Ok(_)) => Ok(answer),
+    }
+}
+
+/// Closed by the other side in a hurry: with bytes of ours unread, a close is a reset.
+fn ended(why: &io::Error) -> bool {
+    matches!(
+        why.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
+}

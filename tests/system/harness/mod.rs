@@ -1,0 +1,38 @@
+//! ```text
+//! test ──► Server (a process of the real binary, its folder, its port)
+//!   └────► Client ──► Observing (one ObserveStream, driven message by message)
+//! ```
+//! | file | responsibility |
+//! |---|---|
+//! | `http` | the few requests of plain HTTP/1.1 that tests need |
+//! | `server` | start, ready, kill, stop; fails the test where the server panicked |
+//! | `memories` | episodes made of the bundled real data |
+//! | `observing` | a session's stream, and what is expected of its answers |
+//! | `client` | tonic calls with ProstCodec, written out since no generator runs here |
+//!
+//! A wait ends with what was waited for or fails after [`PATIENCE`], which is no part of any promise.
+
+mod http;
+mod server;
+mod memories;
+mod observing;
+mod client;
+
+use std::time::Duration;
+
+pub(crate) use client::{Client, first_of};
+pub(crate) use http::{get, raw};
+pub(crate) use memories::Memories;
+pub(crate) use observing::Observing;
+pub(crate) use server::{Server, run};
+
+/// How long anything may take before the test gives up on it: far beyond what a busy test machine needs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Waits for what the server owes; fails the test, naming it, where it does not come.
+pub(crate) async fn owed<F: Future>(what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("no {what} within {PATIENCE:?}"),
+    }
+}

@@ -1,0 +1,14 @@
+//! What the server promises, tried from outside on the real binary with a client that we did not write (tonic).
+//!
+//! One file a promise; `harness` starts servers and holds the client's calls. One program, so that tonic is linked
+//! once: `cargo test --release --test system durable` runs one promise.
+
+mod harness;
+
+mod command_line;
+mod durable;
+mod end_to_end;
+mod isolation;
+mod refusals;
+mod sessions;
+mod standard_services;
