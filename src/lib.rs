@@ -23,6 +23,7 @@ pub mod session;
 pub mod recall;
 pub mod wire;
 pub mod stop;
+pub mod listen;
 pub mod boot;
 pub mod client;
 pub mod demo;
