@@ -172,6 +172,7 @@ fn what_nobody_vouches_for_survives_a_full_disk() {
     world.end_all(|_| true);
     world.disk.fault = None;
     let due = world.shards[0].deadline().expect("they are tried again");
+    assert!(due <= world.now.after_micros(1_000_000), "and soon");
     world.pass(due.micros_since(world.now));
     world.observe(stripe, unary(9, "new", vector(9)));
     world.settle();
@@ -229,6 +230,48 @@ fn a_space_and_a_session_that_nobody_vouches_for_are_not_lost() {
     world.open(stripe, 6, OpenIntent::Resume);
     world.crash(Fate::Lost, 2);
     world.open(stripe, 6, OpenIntent::Resume);
+}
+
+#[test]
+fn what_nobody_vouches_for_goes_ahead_of_anything_new() {
+    let (mut world, stripe) = with_unproven();
+    world.disk.fault = Some(IoFault::Full);
+    world.commit();
+    world.disk.fault = None;
+    world.observe(stripe, unary(9, "new", vector(9)));
+    world.commit();
+    assert_eq!(durable_sequences(&world.take()), [9]);
+    let recalled = world.recall(stripe, &vector(9), 9, Isolation::Durable);
+    assert_eq!((recalled.snapshot.0, recalled.hits[0].generation.0), (5, 5));
+    assert_eq!(recalled.hits.len(), 5);
+}
+
+#[test]
+fn rows_that_are_gone_from_the_middle_are_missed() {
+    let mut world = World::new(1);
+    let names: Vec<String> = (0..4).map(|number| format!("space-{number}")).collect();
+    for name in &names {
+        world.space(name);
+    }
+    for (shards, from) in [(1, 1), (2, 9), (1, 17)] {
+        world.crash(Fate::Lost, shards);
+        fill(&mut world, &names, from..from + 8);
+        // Later commits vouch for these rows, so that no other shard writes them again.
+        for name in &names {
+            world.space(&format!("{name}-{from}"));
+        }
+    }
+    world
+        .disk
+        .files
+        .retain(|segment, _| segment.log != LogId(1));
+    let fault = world
+        .start(1)
+        .expect_err("rows 9 to 16 of some spaces are gone");
+    let LogFault::Corrupt { what, .. } = fault else {
+        panic!("{fault:?}")
+    };
+    assert_eq!(what, "generations of this stripe are missing");
 }
 
 #[test]
