@@ -28,6 +28,7 @@ use crate::contain::{Panic, contain, contain_call};
 use crate::disk::Disk;
 use crate::limits::EXECUTOR_TICK;
 use crate::mesh::{Mesh, ShardState};
+use crate::metrics::Stage;
 use crate::notice::Notice;
 
 /// Everything that happens to a shard.
@@ -117,12 +118,18 @@ impl Pump {
     /// Takes in what there is, hands out what follows, grants a slice of work.
     fn turn(&mut self) -> Next {
         let now = self.clock.now();
+        let begun = Instant::now();
         self.mesh.receive(&mut self.requests);
         let events = self.take_events();
+        let begun = self.mesh.metrics().spend(Stage::Ring, begun);
         self.contained(|shard| events.into_iter().for_each(|event| handle(shard, event, now)));
+        let begun = self.mesh.metrics().spend(Stage::Log, begun);
         let flushed = self.mesh.flush();
+        let begun = self.mesh.metrics().spend(Stage::Ring, begun);
         let working = self.contained(|shard| shard.has_work() && shard.work(WORK_DISTANCES_MAX, now) > 0);
+        let begun = self.mesh.metrics().spend(Stage::Index, begun);
         let flushed = self.mesh.flush() && flushed;
+        self.mesh.metrics().spend(Stage::Ring, begun);
         if !flushed || working == Some(true) {
             return Next::Again;
         }

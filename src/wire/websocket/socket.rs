@@ -63,6 +63,10 @@ pub(super) struct Socket<S> {
     heard: bool,
     /// Whether anything was sent since this was last asked.
     sent: bool,
+    /// Whether the client broke a rule; then the framing no longer knows where a frame begins.
+    broken: bool,
+    /// Whether the client was told that nothing more will be sent.
+    said_all: bool,
 }
 
 impl<S: Transport> Socket<S> {
@@ -73,9 +77,19 @@ impl<S: Transport> Socket<S> {
             .write_buffer_size(0)
             .max_message_size(Some(message_bytes_max))
             .max_frame_size(Some(message_bytes_max));
-        let buffers = Buffers { incoming: switched.read, outgoing: BytesMut::new() };
+        let buffers = Buffers {
+            incoming: switched.read,
+            outgoing: BytesMut::new(),
+        };
         let frames = WebSocket::from_raw_socket(buffers, Role::Server, Some(config));
-        Socket { transport: switched.transport, frames, heard: false, sent: false }
+        Socket {
+            transport: switched.transport,
+            frames,
+            heard: false,
+            sent: false,
+            broken: false,
+            said_all: false,
+        }
     }
 
     /// Bytes that the client has not taken yet.
@@ -106,7 +120,10 @@ impl<S: Transport> Socket<S> {
 
     /// Lines the close frame up to be sent.
     pub(super) fn close(&mut self, code: CloseCode, reason: &'static str) {
-        self.say(Message::Close(Some(CloseFrame { code, reason: reason.into() })));
+        self.say(Message::Close(Some(CloseFrame {
+            code,
+            reason: reason.into(),
+        })));
     }
 
     /// Sends what is lined up; ready once the client has taken all of it.
@@ -136,7 +153,11 @@ impl<S: Transport> Socket<S> {
                         Ok(0) | Err(_) => return Poll::Ready(Err(Fault::Gone)),
                     }
                 }
-                Err(error) => return Poll::Ready(Err(fault_of(&error))),
+                Err(error) => {
+                    let fault = fault_of(&error);
+                    self.broken |= matches!(fault, Fault::Broke(_));
+                    return Poll::Ready(Err(fault));
+                }
             }
         }
     }
@@ -146,9 +167,33 @@ impl<S: Transport> Socket<S> {
         if let Err(Fault::Gone) = ready!(self.poll_send(cx)) {
             return Poll::Ready(());
         }
-        while let Ok(_unread) = ready!(self.poll_message(cx)) {}
+        while !self.broken && ready!(self.poll_message(cx)).is_ok() {}
+        if self.broken {
+            return self.poll_drain(cx);
+        }
         // The answer to the client's own close frame may just have been written.
         self.poll_send(cx).map(|_| ())
+    }
+
+    /// Reads what a client that broke a rule still says, which is no frames any more: closed with bytes unread, the
+    /// connection would be reset, and the client might never see why.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if ready!(self.poll_send(cx)).is_err() {
+            return Poll::Ready(());
+        }
+        if !self.said_all {
+            if ready!(self.transport.poll_end(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            self.said_all = true;
+        }
+        let unread = &mut self.frames.get_mut().incoming;
+        loop {
+            unread.clear();
+            if !matches!(ready!(self.transport.poll_read_into(cx, unread)), Ok(1..)) {
+                return Poll::Ready(());
+            }
+        }
     }
 }
 
@@ -173,7 +218,10 @@ mod tests {
 
     fn pair(message_bytes_max: usize) -> (End, Socket<End>) {
         let (client, server) = duplex();
-        let switched = Switched { transport: server, read: BytesMut::new() };
+        let switched = Switched {
+            transport: server,
+            read: BytesMut::new(),
+        };
         (client, Socket::new(switched, message_bytes_max))
     }
 
@@ -192,8 +240,14 @@ mod tests {
         frame
     }
 
-    async fn received(client: &mut End, socket: &mut Socket<End>, mut frames: BytesMut) -> Result<Message, Fault> {
-        write_from(client, &mut frames).await.expect("memory does not fail");
+    async fn received(
+        client: &mut End,
+        socket: &mut Socket<End>,
+        mut frames: BytesMut,
+    ) -> Result<Message, Fault> {
+        write_from(client, &mut frames)
+            .await
+            .expect("memory does not fail");
         poll_fn(|cx| socket.poll_message(cx)).await
     }
 
@@ -202,7 +256,13 @@ mod tests {
         block_on(async {
             let (mut client, server) = duplex();
             let read = frame(0x01, b"hel");
-            let mut socket = Socket::new(Switched { transport: server, read }, 100);
+            let mut socket = Socket::new(
+                Switched {
+                    transport: server,
+                    read,
+                },
+                100,
+            );
             let message = received(&mut client, &mut socket, frame(0x80, b"lo")).await;
             assert_eq!(message, Ok(Message::text("hello")));
             assert!(socket.take_alive() && !socket.take_alive());
@@ -214,14 +274,25 @@ mod tests {
         block_on(async {
             let fault = async |message_bytes_max, frames| {
                 let (mut client, mut socket) = pair(message_bytes_max);
-                received(&mut client, &mut socket, frames).await.expect_err("a fault")
+                received(&mut client, &mut socket, frames)
+                    .await
+                    .expect_err("a fault")
             };
             let too_long = frame(0x81, &[b'x'; 200]);
             assert_eq!(fault(199, too_long).await, Fault::Broke(CloseCode::Size));
-            assert_eq!(fault(100, frame(0x81, &[0xff])).await, Fault::Broke(CloseCode::Invalid));
-            assert_eq!(fault(100, frame(0xc1, b"")).await, Fault::Broke(CloseCode::Protocol));
+            assert_eq!(
+                fault(100, frame(0x81, &[0xff])).await,
+                Fault::Broke(CloseCode::Invalid)
+            );
+            assert_eq!(
+                fault(100, frame(0xc1, b"")).await,
+                Fault::Broke(CloseCode::Protocol)
+            );
             let unmasked = BytesMut::from(&[0x81, 0x01, b'x'][..]);
-            assert_eq!(fault(100, unmasked).await, Fault::Broke(CloseCode::Protocol));
+            assert_eq!(
+                fault(100, unmasked).await,
+                Fault::Broke(CloseCode::Protocol)
+            );
         });
     }
 
@@ -243,7 +314,10 @@ mod tests {
             let (mut client, mut socket) = pair(100);
             let mut frames = frame(0x89, b"are you there");
             frames.extend_from_slice(&frame(0x81, b"text"));
-            assert_eq!(received(&mut client, &mut socket, frames).await, Ok(Message::text("text")));
+            assert_eq!(
+                received(&mut client, &mut socket, frames).await,
+                Ok(Message::text("text"))
+            );
             poll_fn(|cx| socket.poll_send(cx)).await.expect("sent");
             let mut said = BytesMut::new();
             read_into(&mut client, &mut said).await.expect("read");
@@ -265,13 +339,36 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_broke_a_rule_is_told_and_read_to_its_end() {
+        block_on(async {
+            let (mut client, mut socket) = pair(100);
+            let too_long = frame(0x81, &[b'x'; 200]);
+            let fault = received(&mut client, &mut socket, too_long).await;
+            assert_eq!(fault, Err(Fault::Broke(CloseCode::Size)));
+            socket.close(CloseCode::Size, "");
+            let mut ending = Box::pin(poll_fn(|cx| socket.poll_end(cx)));
+            assert!(poll_once(&mut ending).await.is_none());
+            let mut more = BytesMut::from(&[b'x'; 100_000][..]);
+            write_from(&mut client, &mut more).await.expect("written");
+            assert!(poll_once(&mut ending).await.is_none());
+            let mut said = BytesMut::new();
+            while read_into(&mut client, &mut said).await.expect("read") > 0 {}
+            assert_eq!(&said[..], b"\x88\x02\x03\xf1");
+            drop(client);
+            ending.await;
+        });
+    }
+
+    #[test]
     fn the_end_waits_for_the_clients_close_frame() {
         block_on(async {
             let (mut client, mut socket) = pair(100);
             socket.close(CloseCode::Normal, "");
             let mut ending = Box::pin(poll_fn(|cx| socket.poll_end(cx)));
             assert!(poll_once(&mut ending).await.is_none());
-            write_from(&mut client, &mut frame(0x88, &[0x03, 0xe8])).await.expect("written");
+            write_from(&mut client, &mut frame(0x88, &[0x03, 0xe8]))
+                .await
+                .expect("written");
             ending.await;
         });
     }
