@@ -53,6 +53,10 @@ fn builder() -> Builder {
 }
 
 /// What a connection is woken for.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, on the stack"
+)]
 enum Step {
     Request(Request<RecvStream>, SendResponse<Bytes>),
     /// So much has come that larger windows pay.
