@@ -133,6 +133,18 @@ fn replacements_in_a_row_leave_the_last_one() {
 }
 
 #[test]
+fn what_was_replaced_takes_no_place_among_the_results() {
+    let mut world = World::new(1);
+    let stripe = world.space("diary");
+    world.observe(stripe, unary(1, "b", vector(2)));
+    for number in 2..60 {
+        world.observe(stripe, unary(number, "a", vector(1)));
+    }
+    world.settle();
+    assert_eq!(world.recall_ids(stripe, &vector(1), 2), ["a", "b"]);
+}
+
+#[test]
 fn two_ids_of_one_hash_live_side_by_side() {
     let mut world = World::new(1);
     let stripe = world.space("diary");

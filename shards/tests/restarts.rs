@@ -232,6 +232,46 @@ fn a_space_and_a_session_that_nobody_vouches_for_are_not_lost() {
 }
 
 #[test]
+fn what_nobody_vouches_for_goes_ahead_of_anything_new() {
+    let (mut world, stripe) = with_unproven();
+    world.disk.fault = Some(IoFault::Full);
+    world.commit();
+    world.disk.fault = None;
+    world.observe(stripe, unary(9, "new", vector(9)));
+    world.commit();
+    assert_eq!(durable_sequences(&world.take()), [9]);
+    let recalled = world.recall(stripe, &vector(9), 9, Isolation::Durable);
+    assert_eq!((recalled.snapshot.0, recalled.hits[0].generation.0), (5, 5));
+    assert_eq!(recalled.hits.len(), 5);
+}
+
+#[test]
+fn rows_that_are_gone_from_the_middle_are_missed() {
+    let mut world = World::new(1);
+    let names: Vec<String> = (0..4).map(|number| format!("space-{number}")).collect();
+    for name in &names {
+        world.space(name);
+    }
+    for (shards, from) in [(1, 1), (2, 9), (1, 17)] {
+        world.crash(Fate::Lost, shards);
+        // The second commit vouches for the first, so that no other shard writes that again.
+        fill(&mut world, &names, from..from + 4);
+        fill(&mut world, &names, from + 4..from + 8);
+    }
+    world
+        .disk
+        .files
+        .retain(|segment, _| segment.log != LogId(1));
+    let fault = world
+        .start(1)
+        .expect_err("rows 9 to 12 of some spaces are gone");
+    let LogFault::Corrupt { what, .. } = fault else {
+        panic!("{fault:?}")
+    };
+    assert_eq!(what, "generations of this stripe are missing");
+}
+
+#[test]
 fn a_log_that_is_gone_is_missed() {
     let mut world = World::new(2);
     let names: Vec<String> = (0..4).map(|number| format!("space-{number}")).collect();
