@@ -262,6 +262,17 @@ impl Shard {
         Some(Output::Io(ticket, io))
     }
 
+    /// Whether replayed records are still on their way to the log again. Until they are durable, recalls and marks may
+    /// lack what was acked before the restart, so no one should be served yet. Changes with `handle_io`.
+    pub fn has_unproven(&self) -> bool {
+        !self.unproven.is_empty()
+    }
+
+    /// Checks what must hold of every stripe's graph; the text says what does not. Costs time: for tests and tools.
+    pub fn check(&self) -> Result<(), String> {
+        self.stripes.iter().try_for_each(Stripe::check)
+    }
+
     fn advance(&mut self, now: Time) {
         self.now = self.now.max(now);
     }
