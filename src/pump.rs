@@ -62,6 +62,8 @@ pub struct Pump {
     completions: Rc<Completions>,
     requests: Vec<(Origin, Request)>,
     busy: Busy,
+    /// Whether all were told that the shard is ready.
+    announced: bool,
     /// Given when the server stops and the shard may end once all is durable.
     finish: Notice,
 }
@@ -75,11 +77,11 @@ pub struct PumpHandle {
 }
 
 impl PumpHandle {
-    /// The shard has recovered: it serves from now on.
+    /// The shard has recovered: it serves once what it replayed has settled.
     pub fn install(&self, shard: Shard) {
         let before = self.shard.borrow_mut().replace(shard);
         assert!(before.is_none(), "a core has one shard");
-        self.mesh.set_shard(ShardState::Ready);
+        self.mesh.nudge();
     }
 
     /// Lets the pump end once the shard has nothing on its way to the disk.
@@ -101,6 +103,7 @@ impl Pump {
         };
         let busy = Busy::new();
         let completions = Rc::default();
+        let requests = Vec::new();
         (
             Pump {
                 mesh,
@@ -108,8 +111,9 @@ impl Pump {
                 clock,
                 shard,
                 completions,
-                requests: Vec::new(),
+                requests,
                 busy,
+                announced: false,
                 finish,
             },
             handle,
@@ -133,6 +137,14 @@ impl Pump {
         self.mesh.silence();
     }
 
+    /// Tells all that the shard serves, as soon as a recall finds no less than before the restart.
+    fn announce(&mut self) {
+        if !self.announced && self.contained(|shard| shard.is_settled()) == Some(true) {
+            self.announced = true;
+            self.mesh.set_shard(ShardState::Ready);
+        }
+    }
+
     /// Takes in what there is, hands out what follows, grants a slice of work.
     fn turn(&mut self) -> Next {
         let now = self.clock.now();
@@ -145,6 +157,7 @@ impl Pump {
                 .into_iter()
                 .for_each(|event| handle(shard, event, now))
         });
+        self.announce();
         let begun = self.mesh.metrics().spend(Stage::Log, begun);
         let flushed = self.mesh.flush();
         let begun = self.mesh.metrics().spend(Stage::Ring, begun);
@@ -399,6 +412,7 @@ mod tests {
                 Err(Unavailable)
             ));
             handle.install(shard());
+            mesh.ready().wait().await;
             assert!(matches!(
                 mesh.call(CORE, Request::Status).await,
                 Ok(Reply::Status(_))
@@ -410,6 +424,7 @@ mod tests {
     fn what_is_answered_is_on_the_disk() {
         on_a_core(|mesh, handle| async move {
             handle.install(shard());
+            mesh.ready().wait().await;
             let made = mesh.call(CORE, create_space()).await;
             assert!(matches!(made, Ok(Reply::Space(Ok(_)))), "{made:?}");
             let status = mesh.call(CORE, Request::Status).await;
@@ -425,6 +440,7 @@ mod tests {
     fn a_panic_of_the_shard_is_answered_for_and_ends_nothing_else() {
         on_a_core(|mesh, handle| async move {
             handle.install(shard());
+            mesh.ready().wait().await;
             let made = mesh.call(CORE, create_space()).await;
             assert!(matches!(made, Ok(Reply::Space(Ok(_)))), "{made:?}");
             let mut waiting = mesh.port();
