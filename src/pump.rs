@@ -60,8 +60,8 @@ pub struct Pump {
     completions: Rc<Completions>,
     requests: Vec<(Origin, Request)>,
     busy: Busy,
-    /// Whether all were told that the shard is ready.
-    announced: bool,
+    /// Whether all were told that the shard serves.
+    announced: Rc<Cell<bool>>,
     /// Given when the server stops and the shard may end once all is durable.
     finish: Notice,
 }
@@ -71,15 +71,22 @@ pub struct Pump {
 pub struct PumpHandle {
     mesh: Mesh,
     shard: Rc<RefCell<Option<Shard>>>,
+    /// Whether all were told that the shard serves.
+    announced: Rc<Cell<bool>>,
     finish: Notice,
 }
 
 impl PumpHandle {
     /// The shard has recovered: it serves once what it replayed has settled.
     pub fn install(&self, shard: Shard) {
+        let settled = shard.is_settled();
         let before = self.shard.borrow_mut().replace(shard);
         assert!(before.is_none(), "a core has one shard");
-        self.mesh.nudge();
+        self.announced.set(settled);
+        match settled {
+            true => self.mesh.set_shard(ShardState::Ready),
+            false => self.mesh.nudge(),
+        }
     }
 
     /// Lets the pump end once the shard has nothing on its way to the disk.
@@ -94,11 +101,17 @@ impl Pump {
     pub fn new(mesh: Mesh, disk: Disk, clock: Clock) -> (Pump, PumpHandle) {
         let shard = Rc::new(RefCell::new(None));
         let finish = Notice::default();
-        let handle = PumpHandle { mesh: mesh.clone(), shard: shard.clone(), finish: finish.clone() };
+        let announced = Rc::<Cell<bool>>::default();
+        let handle = PumpHandle {
+            mesh: mesh.clone(),
+            shard: shard.clone(),
+            announced: announced.clone(),
+            finish: finish.clone(),
+        };
         let busy = Busy::new();
         let completions = Rc::default();
         let requests = Vec::new();
-        (Pump { mesh, disk, clock, shard, completions, requests, busy, announced: false, finish }, handle)
+        (Pump { mesh, disk, clock, shard, completions, requests, busy, announced, finish }, handle)
     }
 
     /// Runs until it may [`finish`](PumpHandle::finish).
@@ -120,8 +133,8 @@ impl Pump {
 
     /// Tells all that the shard serves, as soon as a recall finds no less than before the restart.
     fn announce(&mut self) {
-        if !self.announced && self.contained(|shard| shard.is_settled()) == Some(true) {
-            self.announced = true;
+        if !self.announced.get() && self.contained(|shard| shard.is_settled()) == Some(true) {
+            self.announced.set(true);
             self.mesh.set_shard(ShardState::Ready);
         }
     }
