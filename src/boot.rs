@@ -1,9 +1,46 @@
 //! Starts the server: folder, sockets, executors, recovery; and ends it in order.
+//!
+//! ```text
+//!  folder locked ─► sockets ─► one executor a core ─┬─ accept (answers from the start: not ready)
+//!                                                   ├─ pump, tick
+//!                                                   └─ recover ─► ready
+//!  signal ─► listeners closed, connections told ─► connections gone ─► all cores quiet ─► logs durable ─► end
+//! ```
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::fmt;
+use std::future::Future;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{FromRawFd, IntoRawFd};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
-use crate::core::ServeSettings;
+use engram_shards::ids::{FolderSecret, LogId, SegmentId};
+use engram_shards::limits::{GRAPH_LINKS, GRAPH_WIDTH_INSERT, GRAPH_WIDTH_RECALL};
+use engram_shards::log::replay::{HEAD_BYTES, LogFault};
+use engram_shards::shard::{Recovering, ShardConfig};
+use futures_lite::FutureExt;
+use glommio::net::TcpStream;
+use glommio::timer::Timer;
+use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement, Task};
+
+use crate::clock::Clock;
+use crate::contain::contain;
+use crate::core::{Core, ServeSettings};
+use crate::cores;
+use crate::disk::Disk;
+use crate::folder::{Folder, FolderError, random_bytes, read_segment_start, segment_path};
+use crate::limits::{ACCEPT_REST, DRAIN_MAX, EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_PREEMPT};
+use crate::listen::{ListenError, listen};
+use crate::mesh::{CoreIndex, Mesh, MeshSettings, Thread, weave};
+use crate::notice::Notice;
+use crate::pump::{Pump, PumpHandle, tick};
+use crate::stop::Signals;
+use crate::wire::accept::serve_connection;
 
 /// What to serve, where.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,12 +55,420 @@ pub struct ServeConfig {
     pub settings: ServeSettings,
 }
 
-/// Why the server did not start, or did not stop in order.
-#[derive(Debug)]
-pub enum BootError {}
-
 /// Serves until SIGTERM or SIGINT.
 pub fn serve(config: ServeConfig) -> Result<(), BootError> {
-    let _ = config;
-    todo!()
+    assert!(!config.cores.is_empty(), "someone must serve");
+    let folder = Folder::open(&config.data_dir).map_err(BootError::Folder)?;
+    let segments = Segments::find(&folder)?;
+    let cores = u16::try_from(config.cores.len()).expect("a machine has fewer cores");
+    let (bound, sockets) = listen(&config.listeners, config.cores.len()).map_err(BootError::Listen)?;
+    let signals = Signals::take().map_err(BootError::Signals)?;
+    announce(&config, &folder, &bound).map_err(BootError::Stdout)?;
+
+    let (starting, starts) = mpsc::channel();
+    let clock = Clock::start();
+    let mut signals = Some(signals);
+    let mut executors = Vec::new();
+    for ((thread, sockets), cpu) in weave(cores).into_iter().zip(sockets).zip(&config.cores) {
+        let plan = Plan {
+            thread,
+            sockets,
+            signals: signals.take(),
+            started: starting.clone(),
+            clock,
+            cores,
+            secret: folder.secret(),
+            segments: segments.clone(),
+            settings: config.settings.clone(),
+        };
+        executors.push((*cpu, spawn(*cpu, plan)?));
+    }
+    drop(starting);
+    wait_for_starts(&starts, &mut executors)?;
+    announce(&config, &folder, &bound).map_err(BootError::Stdout)?;
+    // All are joined before the first error is told: none may write once the folder is another's.
+    let ends: Vec<_> = executors.into_iter().map(|(cpu, executor)| end_of(cpu, executor)).collect();
+    ends.into_iter().collect()
+}
+
+/// Waits until every executor runs. One that cannot be made ends its thread; then the others run in vain.
+fn wait_for_starts(
+    starts: &mpsc::Receiver<CoreIndex>,
+    executors: &mut Vec<(usize, Executor)>,
+) -> Result<(), BootError> {
+    let started: HashSet<CoreIndex> = starts.iter().take(executors.len()).collect();
+    let missing = (0..executors.len()).find(|core| !started.contains(&CoreIndex(*core as u16)));
+    match missing {
+        None => Ok(()),
+        Some(core) => {
+            let (cpu, executor) = executors.swap_remove(core);
+            end_of(cpu, executor)
+        }
+    }
+}
+
+fn end_of(cpu: usize, executor: Executor) -> Result<(), BootError> {
+    executor.join().unwrap_or_else(|error| Err(BootError::Executor { cpu, error }))
+}
+
+/// The first lines of output; programs wait for the `listening` ones.
+fn announce(config: &ServeConfig, folder: &Folder, bound: &[SocketAddr]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for address in bound {
+        writeln!(out, "listening {address}")?;
+    }
+    writeln!(out, "cores {} (CPUs {})", config.cores.len(), cores::list(&config.cores))?;
+    writeln!(out, "data {} (folder {})", folder.path().display(), folder.id())?;
+    writeln!(
+        out,
+        "index HNSW, M {GRAPH_LINKS}, width {GRAPH_WIDTH_INSERT} on insertion, {GRAPH_WIDTH_RECALL} on recall"
+    )?;
+    writeln!(out, "capacity {} observations a core", config.settings.capacity)?;
+    writeln!(out, "durability sync (an ack means fdatasync)")?;
+    out.flush()
+}
+
+/// The segments of a folder, and how each begins.
+#[derive(Clone, Debug)]
+struct Segments {
+    logs: PathBuf,
+    heads: Arc<Vec<(SegmentId, Vec<u8>)>>,
+}
+
+impl Segments {
+    fn find(folder: &Folder) -> Result<Segments, BootError> {
+        let logs = folder.logs();
+        let mut heads = Vec::new();
+        for segment in folder.segments().map_err(BootError::Folder)? {
+            heads.push((segment, read_segment_start(&logs, segment, HEAD_BYTES).map_err(BootError::Folder)?));
+        }
+        Ok(Segments { logs, heads: Arc::new(heads) })
+    }
+
+    fn read(&self, segment: SegmentId) -> Result<Vec<u8>, BootError> {
+        read_segment_start(&self.logs, segment, usize::MAX).map_err(BootError::Folder)
+    }
+
+    fn fault(&self, fault: LogFault) -> BootError {
+        BootError::Log { logs: self.logs.clone(), fault }
+    }
+}
+
+/// What one core's thread is given.
+struct Plan {
+    thread: Thread,
+    sockets: Vec<TcpListener>,
+    /// On the one core that listens to signals.
+    signals: Option<Signals>,
+    /// Told once the executor runs.
+    started: mpsc::Sender<CoreIndex>,
+    clock: Clock,
+    cores: u16,
+    secret: FolderSecret,
+    segments: Segments,
+    settings: ServeSettings,
+}
+
+type Executor = ExecutorJoinHandle<Result<(), BootError>>;
+
+fn spawn(cpu: usize, plan: Plan) -> Result<Executor, BootError> {
+    LocalExecutorBuilder::new(Placement::Fixed(cpu))
+        .name(&format!("engram-{cpu}"))
+        .io_memory(EXECUTOR_IO_MEMORY_BYTES)
+        .preempt_timer(EXECUTOR_PREEMPT)
+        .spawn(move || run_core(plan))
+        .map_err(|error| BootError::Executor { cpu, error })
+}
+
+/// One core's life.
+async fn run_core(plan: Plan) -> Result<(), BootError> {
+    let mesh_settings = MeshSettings {
+        requests_max: plan.settings.between_requests_max,
+        bytes_max: plan.settings.between_bytes_max,
+        capacity: plan.settings.capacity,
+        clock: plan.clock,
+    };
+    let mesh = Mesh::new(plan.thread, mesh_settings);
+    // Whoever waits for it is gone only if another executor failed to start.
+    let _ = plan.started.send(mesh.core());
+    let core = Core::new(mesh.clone(), plan.clock, plan.secret, plan.settings);
+    let disk = Disk::new(plan.segments.logs.clone());
+    let (pump, shard) = Pump::new(mesh.clone(), disk.clone(), plan.clock);
+    let pumping = glommio::spawn_local(pump.run());
+    let mut beside = vec![glommio::spawn_local(tick(mesh.clone()))];
+    if let Some(signals) = plan.signals {
+        beside.push(glommio::spawn_local(stop_at_signal(signals, mesh.clone())));
+    }
+    let connections = Connections::new(core.clone());
+    let accept = |socket| glommio::spawn_local(connections.clone().accept(socket));
+    let acceptors: Vec<_> = plan.sockets.into_iter().map(accept).collect();
+
+    let recovery = Recovery { core, cores: plan.cores, segments: plan.segments, clock: plan.clock };
+    let recovered = contain(recovery.run(shard.clone(), disk)).or(async {
+        mesh.stopping().wait().await;
+        Ok(Ok(()))
+    });
+    let recovered = recovered.await.unwrap_or_else(|panic| Err(BootError::RecoveryPanicked(panic.message)));
+    if recovered.is_err() {
+        mesh.stop();
+    }
+    mesh.stopping().wait().await;
+    for acceptor in acceptors {
+        acceptor.await;
+    }
+    drain(&mesh, &connections, &shard, pumping).await;
+    for task in beside {
+        task.cancel().await;
+    }
+    recovered
+}
+
+async fn stop_at_signal(signals: Signals, mesh: Mesh) {
+    signals.first().await;
+    tracing::info!("stopping; a second signal ends the process at once");
+    mesh.stop();
+}
+
+/// Ends a core in order: its connections, then what others still send it, then its log. Bounded by [`DRAIN_MAX`].
+async fn drain(mesh: &Mesh, connections: &Connections, shard: &PumpHandle, pumping: Task<()>) {
+    let log_last = DRAIN_MAX / 5;
+    let begun = Instant::now();
+    let left = || (DRAIN_MAX - log_last).saturating_sub(begun.elapsed());
+    if !within(left(), connections.gone()).await {
+        tracing::warn!(connections = connections.count(), "connections did not end in time and are cut");
+        connections.cut().await;
+    }
+    mesh.tell_quiet();
+    if !within(left() + log_last / 2, mesh.quiet().wait()).await {
+        tracing::warn!("other cores did not end in time");
+    }
+    shard.finish();
+    if !within(DRAIN_MAX.saturating_sub(begun.elapsed()), pumping).await {
+        tracing::warn!("what was not acked may not be durable");
+    }
+}
+
+/// Whether `work` ends within `time`.
+async fn within(time: Duration, work: impl Future<Output = ()>) -> bool {
+    let ended = async {
+        work.await;
+        true
+    };
+    let expired = async {
+        Timer::new(time).await;
+        false
+    };
+    ended.or(expired).await
+}
+
+/// Builds one core's shard from all logs of the folder.
+struct Recovery {
+    core: Core,
+    cores: u16,
+    segments: Segments,
+    clock: Clock,
+}
+
+impl Recovery {
+    async fn run(self, handle: PumpHandle, disk: Disk) -> Result<(), BootError> {
+        let core = self.core.mesh().core();
+        let config = ShardConfig {
+            log: LogId(core.0),
+            shards: self.cores,
+            secret: self.core.secret(),
+            incarnation_seed: u64::from_ne_bytes(random_bytes().map_err(BootError::Random)?),
+            capacity: self.core.settings().capacity,
+        };
+        let placement = self.core.mesh().placement();
+        let owns = Box::new(move |stripe| placement.owner_of(stripe) == core);
+        let fault = |fault| self.segments.fault(fault);
+        let mut recovering = Recovering::new(config, &self.segments.heads, owns).map_err(fault)?;
+        while let Some(segment) = recovering.next() {
+            let bytes = self.segments.read(segment)?;
+            recovering.handle_segment(&bytes).map_err(fault)?;
+            // Between segments the core answers that it is not ready.
+            futures_lite::future::yield_now().await;
+        }
+        let (shard, empty) = recovering.finish(self.clock.now());
+        handle.install(shard);
+        tracing::info!(core = core.0, segments = self.segments.heads.len(), "a shard is ready");
+        if core == CoreIndex(0) {
+            self.remove(empty, &disk).await;
+        }
+        Ok(())
+    }
+
+    /// Removes segments that hold nothing, once no core reads them any more.
+    async fn remove(&self, empty: Vec<SegmentId>, disk: &Disk) {
+        self.core.mesh().ready().wait().await;
+        for segment in empty {
+            if let Err(error) = disk.remove(segment).await {
+                let path = segment_path(&self.segments.logs, segment);
+                tracing::warn!(path = %path.display(), %error, "an empty segment cannot be removed");
+            }
+        }
+    }
+}
+
+/// The connections of one core.
+#[derive(Clone)]
+struct Connections {
+    core: Core,
+    open: Rc<Cell<u64>>,
+    /// Given once there is none and there will be none.
+    gone: Notice,
+    /// Ends those that are left.
+    cut: Notice,
+}
+
+impl Connections {
+    fn new(core: Core) -> Connections {
+        Connections { core, open: Rc::default(), gone: Notice::default(), cut: Notice::default() }
+    }
+
+    /// Accepts until the server stops.
+    async fn accept(self, socket: TcpListener) {
+        // SAFETY: the descriptor is a listening socket and given away here.
+        let listener = unsafe { glommio::net::TcpListener::from_raw_fd(socket.into_raw_fd()) };
+        loop {
+            let accepted = async { Some(listener.accept().await) };
+            let stopping = async {
+                self.core.stopping().await;
+                None
+            };
+            match stopping.or(accepted).await {
+                None => return,
+                Some(Ok(stream)) => self.serve(stream),
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    Timer::new(ACCEPT_REST).await;
+                }
+            }
+        }
+    }
+
+    /// Serves a connection in a task of its own; a panic ends it alone.
+    fn serve(&self, stream: TcpStream) {
+        let (core, cut) = (self.core.clone(), self.cut.clone());
+        let counted = Counted::new(self.clone());
+        let connection = glommio::spawn_local(async move {
+            let serving = contain(serve_connection(core.clone(), stream)).or(async {
+                cut.wait().await;
+                Ok(())
+            });
+            if let Err(panic) = serving.await {
+                tracing::error!(message = panic.message, "a connection panicked and was closed");
+                core.metrics().panics += 1;
+            }
+            drop(counted);
+        });
+        connection.detach();
+    }
+
+    fn count(&self) -> u64 {
+        self.open.get()
+    }
+
+    /// Ends once there is none; to be awaited once no more are accepted.
+    async fn gone(&self) {
+        if self.count() > 0 {
+            self.gone.wait().await;
+        }
+    }
+
+    async fn cut(&self) {
+        self.cut.give();
+        self.gone().await;
+    }
+}
+
+/// One connection, as long as it is open.
+struct Counted(Connections);
+
+impl Counted {
+    fn new(connections: Connections) -> Counted {
+        connections.open.set(connections.open.get() + 1);
+        let mut metrics = connections.core.metrics();
+        metrics.connections += 1;
+        metrics.connections_accepted += 1;
+        drop(metrics);
+        Counted(connections)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let connections = &self.0;
+        connections.open.set(connections.open.get() - 1);
+        connections.core.metrics().connections -= 1;
+        if connections.open.get() == 0 && connections.core.is_stopping() {
+            connections.gone.give();
+        }
+    }
+}
+
+/// Why the server did not start, or did not stop in order.
+#[derive(Debug)]
+pub enum BootError {
+    /// The data folder cannot be used.
+    Folder(FolderError),
+    /// A log cannot be read; it is left as it is.
+    Log {
+        /// The folder of logs.
+        logs: PathBuf,
+        /// What is wrong.
+        fault: LogFault,
+    },
+    /// An address cannot be listened at.
+    Listen(ListenError),
+    /// Signals cannot be taken over.
+    Signals(io::Error),
+    /// Nothing can be printed.
+    Stdout(io::Error),
+    /// The operating system gives no randomness.
+    Random(io::Error),
+    /// A core's executor did not start, or died.
+    Executor {
+        /// The CPU.
+        cpu: usize,
+        /// What is wrong.
+        error: GlommioError<()>,
+    },
+    /// Reading the logs ended in a panic.
+    RecoveryPanicked(String),
+}
+
+impl fmt::Display for BootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BootError::Folder(error) => error.fmt(f),
+            BootError::Log { logs, fault } => write_fault(f, logs, fault),
+            BootError::Listen(error) => error.fmt(f),
+            BootError::Signals(error) => write!(f, "signals cannot be taken over: {error}"),
+            BootError::Stdout(error) => write!(f, "stdout cannot be written: {error}"),
+            BootError::Random(error) => write!(f, "/dev/urandom cannot be read: {error}"),
+            BootError::Executor { cpu, error } => write!(f, "the executor of CPU {cpu} failed: {error}"),
+            BootError::RecoveryPanicked(message) => {
+                write!(f, "reading the logs failed by a fault of the program: {message}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for BootError {}
+
+fn write_fault(f: &mut fmt::Formatter<'_>, logs: &Path, fault: &LogFault) -> fmt::Result {
+    match fault {
+        LogFault::UnknownVersion { segment, version } => {
+            let path = segment_path(logs, *segment);
+            write!(f, "{} has format version {version}, which this program does not know", path.display())
+        }
+        LogFault::Corrupt { segment, offset, what } => {
+            let path = segment_path(logs, *segment);
+            write!(f, "{} is corrupt at offset {offset}: {what}", path.display())
+        }
+        LogFault::Missing(segment) => {
+            write!(f, "{} is missing between others of its log", segment_path(logs, *segment).display())
+        }
+    }
 }

@@ -1,1 +1,308 @@
-//! (in work)
+//! What the server is started with: flags before `ENGRAM_*` before the file before defaults.
+//!
+//! clap fills a [`Layer`] from flags and environment, [`Layer::read`] one from a file; laid over each other and over
+//! the defaults they make a [`Config`]. The keys of the file are the names of the flags.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fmt, fs, io};
+
+use clap::Args;
+use engram_shards::limits::CAPACITY_DEFAULT;
+use serde::{Deserialize, Deserializer};
+
+use crate::limits::{
+    MESSAGE_BYTES_MAX_CEILING, MESSAGE_BYTES_MAX_DEFAULT, MESSAGE_BYTES_MAX_FLOOR,
+    SESSION_SILENCE_DEFAULT, SESSION_SILENCE_MIN,
+};
+
+/// Where the server listens by default: gRPC clients look at the first port, WebSocket and HTTP clients at the second,
+/// and both serve all three.
+const PORTS_DEFAULT: [u16; 2] = [50_051, 7_432];
+/// The data folder by default.
+const DATA_DIR_DEFAULT: &str = "./engram-data";
+/// The most that one shard may admit: depths and capacities travel as u32 and rows are numbered with one.
+const CAPACITY_MAX: u32 = 100_000_000;
+
+/// What one source says; what it leaves out is for the next one.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Layer {
+    /// Folder of the memories; made where it is not there [default: ./engram-data]
+    #[arg(long, value_name = "DIR", env = "ENGRAM_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Address to serve gRPC, WebSocket and HTTP on; repeatable [default: 127.0.0.1:50051 127.0.0.1:7432]
+    ///
+    /// Every listener serves all three, told apart by the first bytes. Port 0 picks a free one; the first lines on
+    /// stdout say which. In ENGRAM_LISTEN several are separated by commas.
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        env = "ENGRAM_LISTEN",
+        value_delimiter = ','
+    )]
+    pub listen: Option<Vec<SocketAddr>>,
+    /// Cores to run on: how many (2) or which (0-3,6) [default: all this process may use]
+    ///
+    /// One thread is pinned to each; it owns its part of the memories.
+    #[arg(long, value_name = "N|LIST", env = "ENGRAM_CORES")]
+    #[serde(default, deserialize_with = "count_or_list")]
+    pub cores: Option<String>,
+    /// Observations that one core takes in before it has put them into its graph [default: 100000]
+    ///
+    /// At 80 % clients are asked to slow down, at 90 % further observations are refused for a while.
+    #[arg(long, value_name = "ROWS", env = "ENGRAM_CAPACITY")]
+    pub capacity: Option<u32>,
+    /// Longest message on either transport, in bytes [default: 4194304]
+    #[arg(long, value_name = "BYTES", env = "ENGRAM_MESSAGE_BYTES_MAX")]
+    pub message_bytes_max: Option<usize>,
+    /// How long a session waits for a silent client, such as 300s or 5m [default: 5m]
+    #[arg(long, value_name = "TIME", env = "ENGRAM_SESSION_SILENCE",
+          value_parser = humantime::parse_duration)]
+    #[serde(default, deserialize_with = "duration")]
+    pub session_silence: Option<Duration>,
+    /// Origin of web pages, beside the server's own, that may open a WebSocket; repeatable
+    #[arg(
+        long,
+        value_name = "ORIGIN",
+        env = "ENGRAM_ORIGIN",
+        value_delimiter = ','
+    )]
+    pub origin: Option<Vec<String>>,
+}
+
+/// What the server is started with, all sources taken together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The data folder.
+    pub data_dir: PathBuf,
+    /// Where to listen; at least one address.
+    pub listen: Vec<SocketAddr>,
+    /// A count or a list, to be read by [`crate::cores::choose`]; `None`: all.
+    pub cores: Option<String>,
+    /// Observations admitted and not yet in the graph, at most, of one shard.
+    pub capacity: u32,
+    /// Longest message, in bytes.
+    pub message_bytes_max: usize,
+    /// How long a session waits for a silent client.
+    pub session_silence: Duration,
+    /// Origins whose pages may open a WebSocket, beside the server's own.
+    pub origins: Vec<String>,
+}
+
+/// What is wrong with what the server should be started with.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    Read(PathBuf, io::Error),
+    /// The file is no TOML, or has a key or a value that is not known; the text names the line.
+    File(PathBuf, toml::de::Error),
+    /// A value is out of its range: its name, and what it may be.
+    Range(&'static str, String),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigError::Read(path, why) => write!(f, "cannot read {}: {why}", path.display()),
+            ConfigError::File(path, why) => write!(f, "{}: {why}", path.display()),
+            ConfigError::Range(name, why) => write!(f, "{name} {why}"),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Layer {
+    /// Reads a TOML file.
+    pub fn read(path: &Path) -> Result<Layer, ConfigError> {
+        let text =
+            fs::read_to_string(path).map_err(|why| ConfigError::Read(path.to_owned(), why))?;
+        toml::from_str(&text).map_err(|why| ConfigError::File(path.to_owned(), why))
+    }
+
+    /// This layer, and `below` where it says nothing.
+    pub fn over(self, below: Layer) -> Layer {
+        Layer {
+            data_dir: self.data_dir.or(below.data_dir),
+            listen: self.listen.or(below.listen),
+            cores: self.cores.or(below.cores),
+            capacity: self.capacity.or(below.capacity),
+            message_bytes_max: self.message_bytes_max.or(below.message_bytes_max),
+            session_silence: self.session_silence.or(below.session_silence),
+            origin: self.origin.or(below.origin),
+        }
+    }
+
+    /// This layer over the defaults, its values checked.
+    pub fn into_config(self) -> Result<Config, ConfigError> {
+        let listen_default = || {
+            PORTS_DEFAULT
+                .map(|port| (Ipv4Addr::LOCALHOST, port).into())
+                .to_vec()
+        };
+        let config = Config {
+            data_dir: self.data_dir.unwrap_or_else(|| DATA_DIR_DEFAULT.into()),
+            listen: self.listen.unwrap_or_else(listen_default),
+            cores: self.cores,
+            capacity: self.capacity.unwrap_or(CAPACITY_DEFAULT),
+            message_bytes_max: self.message_bytes_max.unwrap_or(MESSAGE_BYTES_MAX_DEFAULT),
+            session_silence: self.session_silence.unwrap_or(SESSION_SILENCE_DEFAULT),
+            origins: self.origin.unwrap_or_default(),
+        };
+        config.check()?;
+        Ok(config)
+    }
+}
+
+impl Config {
+    fn check(&self) -> Result<(), ConfigError> {
+        let range = |name, why: String| Err(ConfigError::Range(name, why));
+        if self.listen.is_empty() {
+            return range("listen", "names no address".to_owned());
+        }
+        if self.data_dir.as_os_str().is_empty() {
+            return range("data-dir", "is empty".to_owned());
+        }
+        if !(1..=CAPACITY_MAX).contains(&self.capacity) {
+            return range(
+                "capacity",
+                format!("is {}, not 1 to {CAPACITY_MAX}", self.capacity),
+            );
+        }
+        let (floor, ceiling) = (MESSAGE_BYTES_MAX_FLOOR, MESSAGE_BYTES_MAX_CEILING);
+        if !(floor..=ceiling).contains(&self.message_bytes_max) {
+            let why = format!("is {}, not {floor} to {ceiling}", self.message_bytes_max);
+            return range("message-bytes-max", why);
+        }
+        if self.session_silence < SESSION_SILENCE_MIN {
+            let (is, least) = (self.session_silence, SESSION_SILENCE_MIN);
+            return range(
+                "session-silence",
+                format!("is {is:?}, but at least {least:?} is promised"),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// `cores = 2` reads better in a file than `cores = "2"`; both are meant.
+fn count_or_list<'de, D: Deserializer<'de>>(source: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a number of cores, or a list such as \"0-3,6\"")]
+    enum Cores {
+        Count(u32),
+        List(String),
+    }
+    Ok(Some(match Cores::deserialize(source)? {
+        Cores::Count(count) => count.to_string(),
+        Cores::List(list) => list,
+    }))
+}
+
+fn duration<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(source)?;
+    humantime::parse_duration(&text)
+        .map(Some)
+        .map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Result<Layer, String> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("engram.toml");
+        fs::write(&path, text).expect("written");
+        Layer::read(&path).map_err(|why| why.to_string())
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_wire_contract() {
+        let config = Layer::default()
+            .into_config()
+            .expect("the defaults are valid");
+        assert_eq!(config.data_dir, Path::new("./engram-data"));
+        let listen: Vec<_> = config.listen.iter().map(ToString::to_string).collect();
+        assert_eq!(listen, ["127.0.0.1:50051", "127.0.0.1:7432"]);
+        assert_eq!(config.capacity, 100_000);
+        assert_eq!(config.message_bytes_max, 4 << 20);
+        assert_eq!(config.session_silence, Duration::from_secs(300));
+    }
+
+    #[test]
+    fn every_key_of_a_file_is_taken() {
+        let layer = file(
+            "data-dir = \"/d\"\nlisten = [\"[::1]:1\", \"127.0.0.1:0\"]\ncores = 2\ncapacity = 5\n\
+             message-bytes-max = 131072\nsession-silence = \"2m\"\norigin = [\"https://a.example\"]\n",
+        )
+        .expect("it is valid");
+        let config = layer.into_config().expect("it is in range");
+        assert_eq!(config.data_dir, Path::new("/d"));
+        assert_eq!(config.listen.len(), 2);
+        assert_eq!(config.cores.as_deref(), Some("2"));
+        assert_eq!((config.capacity, config.message_bytes_max), (5, 131_072));
+        assert_eq!(config.session_silence, Duration::from_secs(120));
+        assert_eq!(config.origins, ["https://a.example"]);
+        let list = file("cores = \"0-3,6\"").expect("a list is valid too");
+        assert_eq!(list.cores.as_deref(), Some("0-3,6"));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_by_name_and_line() {
+        let text = file("capacity = 5\n\ncapacty = 6\n").expect_err("there is no such key");
+        assert!(
+            text.contains("engram.toml") && text.contains("line 3"),
+            "{text}"
+        );
+        assert!(
+            text.contains("capacty") && text.contains("`capacity`"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn bad_values_are_refused_by_line() {
+        let text = file("\nsession-silence = \"soon\"").expect_err("no duration");
+        assert!(text.contains("line 2"), "{text}");
+        let text = file("cores = [1]").expect_err("no count");
+        assert!(
+            text.contains("line 1") && text.contains("a number of cores"),
+            "{text}"
+        );
+        let silence = Layer {
+            session_silence: Some(Duration::from_secs(1)),
+            ..Layer::default()
+        };
+        let text = silence.into_config().expect_err("too short").to_string();
+        assert!(text.starts_with("session-silence is 1s"), "{text}");
+        let capacity = Layer {
+            capacity: Some(0),
+            ..Layer::default()
+        };
+        assert!(
+            capacity
+                .into_config()
+                .expect_err("none")
+                .to_string()
+                .starts_with("capacity is 0")
+        );
+    }
+
+    #[test]
+    fn what_a_layer_says_hides_what_is_below() {
+        let above = Layer {
+            capacity: Some(1),
+            ..Layer::default()
+        };
+        let below = Layer {
+            capacity: Some(2),
+            cores: Some("3".into()),
+            ..Layer::default()
+        };
+        let both = above.over(below);
+        assert_eq!((both.capacity, both.cores.as_deref()), (Some(1), Some("3")));
+    }
+}

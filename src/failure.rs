@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use engram_shards::message::Refusal;
+
 /// gRPC's status codes; HTTP and WebSocket show the same in snake case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -42,6 +44,31 @@ pub enum Code {
     Unauthenticated = 16,
 }
 
+impl Code {
+    /// The code in snake case, as JSON has it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Code::Ok => "ok",
+            Code::Cancelled => "cancelled",
+            Code::Unknown => "unknown",
+            Code::InvalidArgument => "invalid_argument",
+            Code::DeadlineExceeded => "deadline_exceeded",
+            Code::NotFound => "not_found",
+            Code::AlreadyExists => "already_exists",
+            Code::PermissionDenied => "permission_denied",
+            Code::ResourceExhausted => "resource_exhausted",
+            Code::FailedPrecondition => "failed_precondition",
+            Code::Aborted => "aborted",
+            Code::OutOfRange => "out_of_range",
+            Code::Unimplemented => "unimplemented",
+            Code::Internal => "internal",
+            Code::Unavailable => "unavailable",
+            Code::DataLoss => "data_loss",
+            Code::Unauthenticated => "unauthenticated",
+        }
+    }
+}
+
 /// A refusal: code, text (the words of the wire contract), and when to come back where that helps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -58,4 +85,53 @@ impl Failure {
     pub fn new(code: Code, message: impl Into<String>) -> Failure {
         Failure { code, message: message.into(), retry_after: None }
     }
+
+    /// A shard does not answer.
+    pub fn unavailable() -> Failure {
+        Failure::new(Code::Unavailable, "the shard is starting, stopping or has failed; try again or resume")
+    }
+
+    /// The same refusal, with the time after which the request may succeed.
+    pub fn retry_after(self, after: Duration) -> Failure {
+        Failure { retry_after: Some(after), ..self }
+    }
 }
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Failure {
+        match refusal {
+            Refusal::UnknownSpace => Failure::new(Code::NotFound, "Memory space not found"),
+            Refusal::UnknownSession => Failure::new(Code::NotFound, "Session error: Session not found"),
+            Refusal::SpaceDiffers(_) => {
+                Failure::new(Code::AlreadyExists, "The memory space exists with other settings")
+            }
+            Refusal::KeyTaken => {
+                Failure::new(Code::AlreadyExists, "Invalid memory_space_id: choose another name, this one collides")
+            }
+            Refusal::WrongSpace => {
+                Failure::new(Code::InvalidArgument, "Invalid memory_space_id: the session is of another space")
+            }
+            Refusal::Fenced => Failure::new(Code::Aborted, "Session taken over by another connection"),
+            Refusal::WrongDimension { expected } => {
+                Failure::new(Code::InvalidArgument, format!("Embedding must be exactly {expected} dimensions"))
+            }
+            Refusal::DiskFull => {
+                Failure::new(Code::ResourceExhausted, "The disk is full; resume once it has room")
+                    .retry_after(DISK_FULL_RETRY)
+            }
+            Refusal::TooManyRecalls => {
+                Failure::new(Code::ResourceExhausted, "Too many recalls wait on this shard").retry_after(RECALLS_RETRY)
+            }
+            Refusal::TooManySessions => {
+                Failure::new(Code::ResourceExhausted, "Too many sessions are open on this shard")
+            }
+            Refusal::Unavailable => Failure::unavailable(),
+        }
+    }
+}
+
+/// A full disk is mended by people, not by the next millisecond.
+const DISK_FULL_RETRY: Duration = Duration::from_secs(10);
+
+/// Waiting recalls take milliseconds.
+const RECALLS_RETRY: Duration = Duration::from_millis(50);

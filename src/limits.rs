@@ -7,8 +7,55 @@ use engram_shards::limits::RECORD_BODY_BYTES_MAX;
 
 /// Longest message on either transport by default: a batch of a thousand half-precision vectors fits.
 pub const MESSAGE_BYTES_MAX_DEFAULT: usize = 4 << 20;
+/// The least that it may be set to: one vector of the largest dimension with all its texts.
+pub const MESSAGE_BYTES_MAX_FLOOR: usize = 128 << 10;
+/// The most that it may be set to: a message is held in memory whole.
+pub const MESSAGE_BYTES_MAX_CEILING: usize = 256 << 20;
 /// How long a session keeps its memory while its client is silent, by default.
 pub const SESSION_SILENCE_DEFAULT: Duration = Duration::from_secs(300);
+/// The least that it may be set to; clients rely on it.
+pub const SESSION_SILENCE_MIN: Duration = Duration::from_secs(60);
+
+/// Dimension of a space that a first init or Remember makes.
+pub const SPACE_DIMENSION_DEFAULT: u16 = 768;
+/// Answers of one session that wait for acks before them and that no credit bounds (refusals, repeats); with so many,
+/// it takes no further observation.
+pub const SESSION_ANSWERS_MAX: usize = 1_024;
+/// How long a connection may take to say what it speaks, to shake hands, and to make its first request (each).
+pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// How long an HTTP/2 connection without open streams is kept.
+pub const HTTP2_IDLE_MAX: Duration = Duration::from_secs(300);
+/// How often an HTTP/2 connection looks at its time.
+pub const HTTP2_TICK: Duration = Duration::from_secs(5);
+/// Streams open at once on one connection.
+pub const HTTP2_CONCURRENT_STREAMS_MAX: u32 = 128;
+/// Headers of one request, unpacked.
+pub const HTTP2_HEADER_BYTES_MAX: u32 = 16 << 10;
+/// One frame: several whole observations in each.
+pub const HTTP2_FRAME_BYTES_MAX: u32 = 64 << 10;
+/// Streams that a client may open and reset before they are looked at (rapid reset).
+pub const HTTP2_PENDING_RESETS_MAX: usize = 20;
+/// Streams that a client may make us reset by its errors.
+pub const HTTP2_LOCAL_RESETS_MAX: usize = 128;
+/// Windows of a fresh connection and of each of its streams: the protocol's own default.
+pub const HTTP2_WINDOW_BYTES_INITIAL: u32 = 65_535;
+/// Once so much has come, a connection is given larger windows: …
+pub const HTTP2_WINDOW_GROWTH_BYTES: u64 = 256 << 10;
+/// … so large for each stream …
+pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
+/// … and so large for the connection, …
+pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// … as long as all such of one core stay within this.
+pub const HTTP2_WINDOW_POOL_BYTES: usize = 256 << 20;
+
+/// Responses of one stream that wait for its client's windows; with so many bytes, nothing is added.
+pub const RESPONSE_BYTES_WAITING_MAX: usize = 64 << 10;
+/// Messages that one stream handles before it lets its core do something else: some hundred microseconds.
+pub const STREAM_MESSAGES_RUN: u32 = 32;
+/// Results in one page of a recall that names no size.
+pub const RECALL_PAGE_RESULTS_DEFAULT: usize = 100;
+/// Results of a recall that names no count.
+pub const RECALL_RESULTS_DEFAULT: u32 = 10;
 
 /// Requests of one core's sessions that may be between socket and owner: two full commits on each of eight owners.
 pub const BETWEEN_REQUESTS_MAX: u32 = 4_096;
@@ -49,6 +96,41 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(5);
 pub const EXECUTOR_IO_MEMORY_BYTES: usize = 1 << 20;
 /// Segment files that one core keeps open for reading.
 pub const OPEN_SEGMENTS_MAX: usize = 256;
+
+/// Longest request line of HTTP/1.1: a vector in a query fits.
+pub const HTTP_REQUEST_LINE_BYTES_MAX: usize = 128 << 10;
+/// All headers of a request together, and all trailers.
+pub const HTTP_HEADERS_BYTES_MAX: usize = 16 << 10;
+/// Headers of a request.
+pub const HTTP_HEADERS_MAX: usize = 100;
+/// How long a request's head may take from its first byte on; what is slower is an attack or a fault.
+pub const HTTP_HEAD_WAIT: Duration = Duration::from_secs(10);
+/// How long a request's body may take: the longest one over a slow line.
+pub const HTTP_BODY_WAIT: Duration = Duration::from_secs(60);
+/// How long a client may take to read an answer.
+pub const HTTP_WRITE_WAIT: Duration = Duration::from_secs(30);
+/// How long a connection may lie idle between requests.
+pub const HTTP_IDLE_WAIT: Duration = Duration::from_secs(300);
+/// How long, and for how many bytes, a closing connection still reads, so that the last answer arrives.
+pub const HTTP_LINGER_WAIT: Duration = Duration::from_secs(2);
+/// See [`HTTP_LINGER_WAIT`].
+pub const HTTP_LINGER_BYTES_MAX: usize = 256 << 10;
+
+/// How often a WebSocket's client hears that the server lives.
+pub const WEBSOCKET_HEARTBEAT: Duration = Duration::from_secs(30);
+/// Heartbeats after which a client that gave no sign of life is dropped.
+pub const WEBSOCKET_SILENT_HEARTBEATS_MAX: u32 = 3;
+/// Bytes waiting for a slow reader above which nothing more is read from it or told to it.
+pub const WEBSOCKET_UNSENT_BYTES_MAX: usize = 256 << 10;
+/// Recalls of one WebSocket under way at once; a further one waits on the socket.
+pub const WEBSOCKET_RECALLS_MAX: usize = 8;
+/// Messages taken from one WebSocket before other tasks of the core have their turn.
+pub const WEBSOCKET_TURN_MESSAGES: usize = 32;
+/// How long the closing handshake may take.
+pub const WEBSOCKET_CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+/// Spaces that metrics name; the rest, the less busy ones, are counted together.
+pub const METRICS_SPACES_MAX: usize = 200;
 
 /// Ports of one core: connections' sessions and unary calls under way. Bounded by the bits of an origin.
 pub const PORTS_MAX: usize = 1 << 24;

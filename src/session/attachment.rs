@@ -1,43 +1,97 @@
 //! The open session that a transport drives.
 
-use std::task::{Context, Poll};
+use std::borrow::Cow;
+use std::task::{Context, Poll, ready};
 
-use engram_shards::ids::SessionId;
+use engram_shards::ids::{SessionEpoch, SessionId, StripeKey, Time};
 use engram_shards::log::record::Observation;
-use engram_shards::message::{Drain, SpaceDescription};
+use engram_shards::message::{Append, Drain, Lane, Pressure, Refusal, Reply, Request, SpaceDescription};
+use uuid::Uuid;
 
-use super::event::{Event, Init};
+use super::content::{self, ContentFault};
+use super::event::{AckMode, Event, Init, Refused};
+use super::open;
+use super::order::{Arrival, Order, Told};
 use crate::core::Core;
 use crate::failure::Failure;
+use crate::limits::SESSION_ANSWERS_MAX;
+use crate::mesh::{CoreIndex, CreditAnswer, Port, Unavailable};
+use crate::metrics::Rejection;
+
+/// One stripe of the space, as this session is attached to it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attached {
+    pub(super) stripe: StripeKey,
+    pub(super) owner: CoreIndex,
+    pub(super) epoch: SessionEpoch,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Takes observations.
+    Live,
+    /// Asked to close; so many stripes have not answered yet.
+    Closing { stripes_waiting: usize },
+    /// Over, for this reason; told once the acks that came before it are.
+    Ending(Failure),
+    /// All is told.
+    Over,
+}
 
 /// An open session. Dropping it detaches it: it stays resumable.
 #[derive(Debug)]
-pub struct Session {}
+pub struct Session {
+    core: Core,
+    port: Port,
+    id: SessionId,
+    space: SpaceDescription,
+    lane: Lane,
+    ack_mode: AckMode,
+    initial_sequence: u64,
+    /// By number of the stripe.
+    stripes: Vec<Attached>,
+    order: Order,
+    state: State,
+    /// The vector being prepared.
+    scratch: Vec<f32>,
+}
 
 impl Session {
     /// Begins or resumes one; returns once it is durable.
     pub async fn open(core: &Core, init: Init) -> Result<Session, Failure> {
-        let _ = (core, init);
-        todo!()
+        let opened = open::open(core, &init).await?;
+        Ok(Session {
+            core: core.clone(),
+            port: opened.port,
+            id: opened.id,
+            space: opened.space,
+            lane: init.lane,
+            ack_mode: init.ack_mode,
+            initial_sequence: opened.durable_sequence,
+            stripes: opened.stripes,
+            order: Order::new(opened.durable_sequence, core.now()),
+            state: State::Live,
+            scratch: Vec::new(),
+        })
     }
 
     /// Its id.
     pub fn id(&self) -> SessionId {
-        todo!()
+        self.id
     }
 
     /// The last durable sequence when it was opened.
     pub fn initial_sequence(&self) -> u64 {
-        todo!()
+        self.initial_sequence
     }
 
     /// Its space.
     pub fn space(&self) -> &SpaceDescription {
-        todo!()
+        &self.space
     }
 
     /// Takes an observation, whole or not at all. Pending while the core has no budget left for it, its owner is being
-    /// asked for a credit, or too many answers wait to be polled: call again, with the same observation, after the
+    /// asked for a credit, or too many answers wait for the disk: call again, with the same observation, after the
     /// next wake-up and after polling the events. What becomes of it comes as events. An empty id stands for
     /// `mem_{session}_{sequence}`.
     pub fn poll_observe(
@@ -46,20 +100,215 @@ impl Session {
         sequence: u64,
         observation: &Observation<'_>,
     ) -> Poll<()> {
-        let _ = (cx, sequence, observation);
-        todo!()
+        match self.state {
+            State::Live => {}
+            State::Closing { .. } => panic!("an observation after close"),
+            // The event that is still to be polled says so.
+            State::Ending(_) | State::Over => return Poll::Ready(()),
+        }
+        if self.order.unbounded_len() >= SESSION_ANSWERS_MAX {
+            return Poll::Pending;
+        }
+        match self.order.arrival(sequence) {
+            Arrival::Next => ready!(self.poll_hand_over(cx, sequence, observation)),
+            Arrival::InFlight => {}
+            Arrival::Repeat => {
+                self.core.metrics().space(self.space.key).reject(Rejection::Duplicate);
+                self.order.repeat(sequence, own_id(observation));
+            }
+            Arrival::Gap { expected } => {
+                let session = Uuid::from_u128(self.id.0);
+                let message = format!(
+                    "Sequence validation failed: Sequence mismatch for session {session}: \
+                     expected {expected}, got {sequence}"
+                );
+                self.refuse(sequence, observation.id.to_owned(), Refused::Sequence { message });
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Refuses an observation for what the transport found: told in its place, after the acks of what came before.
+    pub fn refuse(&mut self, sequence: u64, memory_id: String, why: Refused) {
+        let rejection = match why {
+            Refused::Content { .. } => Rejection::Invalid,
+            Refused::Sequence { .. } => Rejection::InvalidSequence,
+            Refused::Overloaded { .. } => Rejection::OverCapacity,
+        };
+        self.core.metrics().space(self.space.key).reject(rejection);
+        self.order.refuse(sequence, memory_id, why);
     }
 
     /// Asks for the drained end; `Event::Closed` follows when it is reached. No observation may follow.
     pub fn close(&mut self, drain: Drain) {
-        let _ = drain;
-        todo!()
+        if !matches!(self.state, State::Live) {
+            return;
+        }
+        for &Attached { stripe, owner, epoch } in &self.stripes {
+            let session = self.id;
+            self.port.send(owner, Request::CloseSession { stripe, session, epoch, drain });
+        }
+        self.state = State::Closing { stripes_waiting: self.stripes.len() };
     }
 
-    /// The next event. To be polled before the next message is read. Events, `poll_observe` and its wake-ups belong to
-    /// one task.
+    /// The next event. To be polled before the next observation is handed in, by the same task.
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        let _ = cx;
-        todo!()
+        loop {
+            if matches!(self.state, State::Over) {
+                return Poll::Pending;
+            }
+            if let Some(told) = self.order.next(self.ack_mode) {
+                return Poll::Ready(self.event(told));
+            }
+            if let Some(event) = self.last_event() {
+                return Poll::Ready(event);
+            }
+            let (_, reply) = ready!(self.port.poll_reply(cx));
+            self.handle_reply(reply);
+        }
     }
+
+    /// Hands the expected observation to its owner, or refuses it.
+    fn poll_hand_over(
+        &mut self,
+        cx: &mut Context<'_>,
+        sequence: u64,
+        observation: &Observation<'_>,
+    ) -> Poll<()> {
+        let memory_id = self.memory_id(sequence, observation.id);
+        let memory_hash = self.core.secret().memory_hash(&memory_id);
+        let stripe = (memory_hash % self.stripes.len() as u64) as usize;
+        let Attached { stripe, owner, epoch } = self.stripes[stripe];
+        let credit = match ready!(self.port.poll_credit(cx, owner, self.lane)) {
+            CreditAnswer::Taken(credit) => credit,
+            CreditAnswer::Refused(pressure) => {
+                self.refuse(sequence, observation.id.to_owned(), overloaded(pressure));
+                return Poll::Ready(());
+            }
+            CreditAnswer::Unavailable => {
+                self.state = State::Ending(Failure::unavailable());
+                return Poll::Ready(());
+            }
+        };
+        let mut budget = ready!(self.port.poll_budget(cx, content::size_bytes(observation)));
+        let named = Observation { id: &memory_id, ..observation.clone() };
+        let dimension = self.space.settings.dimension;
+        let prepared = match content::prepare(&named, dimension, &mut self.scratch) {
+            Ok(prepared) => prepared,
+            Err(ContentFault { message, field }) => {
+                self.refuse(sequence, observation.id.to_owned(), Refused::Content { message, field });
+                return Poll::Ready(());
+            }
+        };
+        budget.resize(prepared.body.bytes.len() + prepared.codes.codes8.len());
+        let append = Append {
+            stripe,
+            session: self.id,
+            epoch,
+            sequence,
+            memory_hash,
+            received_at: self.core.now(),
+            lane: self.lane,
+            body: prepared.body,
+            codes: prepared.codes,
+        };
+        self.order.hand_over(own_id(observation), append.received_at);
+        self.port.append(append, credit, budget);
+        Poll::Ready(())
+    }
+
+    fn memory_id<'a>(&self, sequence: u64, own: &'a str) -> Cow<'a, str> {
+        if own.is_empty() {
+            Cow::Owned(format!("mem_{}_{sequence}", Uuid::from_u128(self.id.0)))
+        } else {
+            Cow::Borrowed(own)
+        }
+    }
+
+    fn event(&self, told: Told) -> Event {
+        match told {
+            Told::Accepted { first, last, memory_id, committed_at } => {
+                let memory_id = match memory_id {
+                    Some(own) => own.into_string(),
+                    None => self.memory_id(last, "").into_owned(),
+                };
+                Event::Accepted { first, last, memory_id, committed_at }
+            }
+            Told::Refused { sequence, memory_id, why } => Event::Refused { sequence, memory_id, why },
+        }
+    }
+
+    /// The event that ends the session, once nothing else is to be told before it.
+    fn last_event(&mut self) -> Option<Event> {
+        let event = match &mut self.state {
+            State::Ending(failure) => Event::Ended(failure.clone()),
+            State::Closing { stripes_waiting: 0 } if self.order.is_settled() => {
+                Event::Closed { last_sequence: self.order.told() }
+            }
+            _ => return None,
+        };
+        self.state = State::Over;
+        Some(event)
+    }
+
+    fn count_latency(&self, first: u64, last: u64, committed_at: Time) {
+        let mut metrics = self.core.metrics();
+        let latency = &mut metrics.space(self.space.key).observation_latency;
+        for sequence in first..=last {
+            let micros = committed_at.micros_since(self.order.received_at(sequence));
+            latency.observe(micros as f64 * 1e-6);
+        }
+    }
+
+    fn handle_reply(&mut self, reply: Result<Reply, Unavailable>) {
+        match reply {
+            Ok(Reply::Durable { session, first, last, committed_at }) => {
+                assert_eq!(session, self.id, "a reply to another session");
+                self.count_latency(first, last, committed_at);
+                self.order.handle_durable(first, last, committed_at);
+            }
+            Ok(Reply::Dropped { refusal, .. }) => self.state = State::Ending(refusal.into()),
+            Ok(Reply::Fenced { .. }) => self.state = State::Ending(Refusal::Fenced.into()),
+            Ok(Reply::Closed(Ok(_))) => {
+                let State::Closing { stripes_waiting } = &mut self.state else {
+                    panic!("closed without having been asked to");
+                };
+                *stripes_waiting -= 1;
+            }
+            Ok(Reply::Closed(Err(refusal))) => self.state = State::Ending(refusal.into()),
+            Err(Unavailable) => self.state = State::Ending(Failure::unavailable()),
+            Ok(other) => panic!("a session was told {other:?}"),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // A close that is under way detaches by itself.
+        if matches!(self.state, State::Live | State::Ending(_)) {
+            for &Attached { stripe, owner, epoch } in &self.stripes {
+                let session = self.id;
+                self.port.send(owner, Request::DetachSession { stripe, session, epoch });
+            }
+        }
+    }
+}
+
+fn own_id(observation: &Observation<'_>) -> Option<Box<str>> {
+    (!observation.id.is_empty()).then(|| observation.id.into())
+}
+
+fn overloaded(pressure: Pressure) -> Refused {
+    let Pressure { depth, capacity, retry_after_micros } = pressure;
+    Refused::Overloaded {
+        message: over_capacity(pressure),
+        retry_after_ms: retry_after_micros.div_ceil(1_000).min(u64::from(u32::MAX)) as u32,
+        depth,
+        capacity,
+    }
+}
+
+/// What a client reads where no credit was granted.
+pub(crate) fn over_capacity(pressure: Pressure) -> String {
+    format!("Queue error: Queue over capacity: {} of {}", pressure.depth, pressure.capacity)
 }

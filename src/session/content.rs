@@ -41,12 +41,12 @@ pub(crate) fn scale(
     dimension: u16,
     out: &mut Vec<f32>,
 ) -> Result<(), ContentFault> {
-    let (bytes, width) = match embedding {
-        Embedding::F32(numbers) => (size_of_val(numbers), 4),
-        Embedding::F32Bytes(bytes) => (bytes.len(), 4),
-        Embedding::F16Bytes(bytes) => (bytes.len(), 2),
+    let width_bytes = if matches!(embedding, Embedding::F16Bytes(_)) {
+        2
+    } else {
+        4
     };
-    if bytes != usize::from(dimension) * width {
+    if embedding_bytes(embedding) != usize::from(dimension) * width_bytes {
         return Err(embedding_fault(format!(
             "Embedding must be exactly {dimension} dimensions"
         )));
@@ -58,6 +58,18 @@ pub(crate) fn scale(
         VectorFault::NotFinite => embedding_fault("Embedding must be finite".to_owned()),
         VectorFault::Zero => embedding_fault("Embedding must not be zero".to_owned()),
     })
+}
+
+/// About what an observation takes on its way, before it is encoded.
+pub(crate) fn size_bytes(observation: &Observation<'_>) -> usize {
+    observation.what.len() + embedding_bytes(observation.embedding)
+}
+
+fn embedding_bytes(embedding: Embedding<'_>) -> usize {
+    match embedding {
+        Embedding::F32(numbers) => size_of_val(numbers),
+        Embedding::F32Bytes(bytes) | Embedding::F16Bytes(bytes) => bytes.len(),
+    }
 }
 
 fn embedding_fault(message: String) -> ContentFault {
@@ -109,5 +121,157 @@ fn fits(field: &'static str, holds: bool) -> Result<(), ContentFault> {
             message: format!("Field too large: {field}"),
             field,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn observation<'a>(embedding: Embedding<'a>) -> Observation<'a> {
+        Observation {
+            id: "id",
+            what: "what",
+            embedding,
+            when: None,
+            place: "",
+            who: Vec::new(),
+            why: "",
+            how: "",
+            tags: Vec::new(),
+            metadata: Vec::new(),
+            memory_type: 0,
+            confidence: None,
+            decay_rate: 0.0,
+            emotional_valence: 0.0,
+            importance: 0.0,
+        }
+    }
+
+    fn fault(observation: &Observation<'_>) -> (String, &'static str) {
+        let ContentFault { message, field } =
+            prepare(observation, 8, &mut Vec::new()).expect_err("it is not as it must be");
+        (message, field)
+    }
+
+    const GOOD: Embedding<'static> = Embedding::F32(&[1.0; 8]);
+
+    #[test]
+    fn a_good_observation_is_prepared_and_a_texts_limit_is_inclusive() {
+        let id = "i".repeat(ID_BYTES_MAX);
+        let who = "w".repeat(WHO_BYTES_MAX);
+        let good = Observation {
+            id: &id,
+            who: vec![&who; WHO_ENTRIES_MAX],
+            ..observation(GOOD)
+        };
+        let prepared = prepare(&good, 8, &mut Vec::new()).expect("it is as it must be");
+        assert_eq!(prepared.codes.codes8.len(), 8);
+    }
+
+    #[test]
+    fn vectors_are_checked() {
+        let wrong = (
+            "Embedding must be exactly 8 dimensions".to_owned(),
+            "embedding",
+        );
+        assert_eq!(fault(&observation(Embedding::F32(&[1.0; 7]))), wrong);
+        assert_eq!(fault(&observation(Embedding::F32(&[]))), wrong);
+        assert_eq!(fault(&observation(Embedding::F32Bytes(&[0; 33]))), wrong);
+        assert_eq!(fault(&observation(Embedding::F16Bytes(&[0; 32]))), wrong);
+        let not_finite = ("Embedding must be finite".to_owned(), "embedding");
+        assert_eq!(
+            fault(&observation(Embedding::F32(&[f32::NAN; 8]))),
+            not_finite
+        );
+        assert_eq!(
+            fault(&observation(Embedding::F32(&[f32::INFINITY; 8]))),
+            not_finite
+        );
+        let zero = ("Embedding must not be zero".to_owned(), "embedding");
+        assert_eq!(fault(&observation(Embedding::F32(&[0.0; 8]))), zero);
+    }
+
+    #[test]
+    fn long_fields_are_named() {
+        let long = |field: &'static str| (format!("Field too large: {field}"), field);
+        let text = |bytes: usize| "x".repeat(bytes);
+        let (id, what, note) = (
+            text(ID_BYTES_MAX + 1),
+            text(WHAT_BYTES_MAX + 1),
+            text(NOTE_BYTES_MAX + 1),
+        );
+        let who = text(WHO_BYTES_MAX + 1);
+        let good = observation(GOOD);
+        assert_eq!(
+            fault(&Observation {
+                id: &id,
+                ..good.clone()
+            }),
+            long("id")
+        );
+        assert_eq!(
+            fault(&Observation {
+                what: &what,
+                ..good.clone()
+            }),
+            long("what")
+        );
+        assert_eq!(
+            fault(&Observation {
+                place: &note,
+                ..good.clone()
+            }),
+            long("where_location")
+        );
+        assert_eq!(
+            fault(&Observation {
+                why: &note,
+                ..good.clone()
+            }),
+            long("why")
+        );
+        assert_eq!(
+            fault(&Observation {
+                how: &note,
+                ..good.clone()
+            }),
+            long("how")
+        );
+        assert_eq!(
+            fault(&Observation {
+                who: vec![&who],
+                ..good.clone()
+            }),
+            long("who")
+        );
+        assert_eq!(
+            fault(&Observation {
+                who: vec!["a"; WHO_ENTRIES_MAX + 1],
+                ..good.clone()
+            }),
+            long("who")
+        );
+        assert_eq!(
+            fault(&Observation {
+                tags: vec![&who],
+                ..good.clone()
+            }),
+            long("tags")
+        );
+        assert_eq!(
+            fault(&Observation {
+                metadata: vec![("key", &who)],
+                ..good.clone()
+            }),
+            long("metadata")
+        );
+        assert_eq!(
+            fault(&Observation {
+                when: Some((0, u32::MAX)),
+                ..good
+            }),
+            long("when")
+        );
     }
 }

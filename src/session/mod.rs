@@ -23,3 +23,5 @@ mod open;
 
 pub use attachment::Session;
 pub use event::{AckMode, Event, Init, Refused};
+pub use open::{check_space_name, default_settings};
+pub(crate) use attachment::over_capacity;

@@ -9,7 +9,25 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `stream` | a connection's bytes; the only file that names tokio's traits |
+//! | `transport` | bytes and timers as HTTP/1.1 and WebSocket see them |
+//! | `calendar` | dates as text |
+//! | `convert` | the wire's types and the engine's |
+//! | `exposition` | metrics as text |
+//! | `http` | the routes of plain HTTP |
+//! | `websocket` | observations and recalls as JSON |
+//! | `http1` | HTTP/1.1, and the way from it into WebSocket |
+//! | `grpc` | gRPC on one HTTP/2 stream |
+//! | `http2` | one HTTP/2 connection: limits, windows, its streams' tasks |
 //! | `accept` | tells HTTP/2 from HTTP/1.1 by the first bytes |
 
-pub mod accept;
 pub mod stream;
+pub mod transport;
+pub mod calendar;
+mod convert;
+pub mod exposition;
+pub mod http;
+pub mod websocket;
+pub mod http1;
+mod grpc;
+mod http2;
+pub mod accept;

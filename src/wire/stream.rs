@@ -1,7 +1,9 @@
 //! A connection's bytes: glommio's socket behind the traits that h2 wants, with the bytes that were read ahead.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
@@ -15,6 +17,18 @@ pub struct Stream {
     socket: TcpStream,
     /// Read already; comes before what the socket still has.
     prefix: Bytes,
+    meter: Meter,
+}
+
+/// Counts what was read from a connection, also once the connection itself is in a protocol's hands.
+#[derive(Clone, Debug, Default)]
+pub struct Meter(Rc<Cell<u64>>);
+
+impl Meter {
+    /// Bytes read so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.0.get()
+    }
 }
 
 impl Stream {
@@ -23,6 +37,7 @@ impl Stream {
         Stream {
             socket,
             prefix: Bytes::new(),
+            meter: Meter::default(),
         }
     }
 
@@ -30,6 +45,11 @@ impl Stream {
     pub fn with_prefix(self, prefix: Bytes) -> Stream {
         assert!(self.prefix.is_empty(), "a connection is sniffed once");
         Stream { prefix, ..self }
+    }
+
+    /// Its meter.
+    pub fn meter(&self) -> Meter {
+        self.meter.clone()
     }
 
     /// The socket, for its addresses and options.
@@ -51,7 +71,10 @@ impl AsyncRead for Stream {
             return Poll::Ready(Ok(()));
         }
         let read = Pin::new(&mut self.socket).poll_read(cx, buf.initialize_unfilled());
-        read.map_ok(|count| buf.advance(count))
+        read.map_ok(|count| {
+            self.meter.0.set(self.meter.0.get() + count as u64);
+            buf.advance(count);
+        })
     }
 }
 

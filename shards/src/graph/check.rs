@@ -1,0 +1,162 @@
+//! Every invariant of the graph, verified.
+
+use crate::vector::rows::Rows;
+
+use super::links::{Bottom, Links, Upper, level};
+
+/// Fails with a text unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($text:tt)+) => {
+        if !$condition {
+            return Err(format!($($text)+));
+        }
+    };
+}
+
+/// Checks all layers; see [`super::Index::check`].
+pub(super) fn check(
+    rows: &Rows,
+    bottom: &Bottom,
+    upper: &[Upper],
+    seed: u64,
+) -> Result<(), String> {
+    let indexed = bottom.len();
+    ensure!(
+        indexed <= rows.len(),
+        "{indexed} rows are indexed, of {}",
+        rows.len()
+    );
+    check_links(rows, bottom, |node| node, 0)?;
+    for (below, layer) in upper.iter().enumerate() {
+        let height = below + 1;
+        ensure!(layer.links.len() > 0, "layer {height} is empty");
+        let wanted: Vec<u32> = (0..indexed)
+            .filter(|row| level(seed, *row) >= height)
+            .collect();
+        let nodes: Vec<u32> = (0..layer.links.len())
+            .map(|node| layer.rows[node])
+            .collect();
+        ensure!(
+            nodes == wanted,
+            "layer {height} holds other rows than were drawn for it"
+        );
+        for node in 0..layer.links.len() {
+            let (row, lower) = (layer.rows[node], layer.below[node]);
+            let same = match below.checked_sub(1) {
+                None => lower == row,
+                Some(below) => lower < upper[below].links.len() && upper[below].rows[lower] == row,
+            };
+            ensure!(
+                same,
+                "node {node} of layer {height} is not the same row as node {lower} below"
+            );
+        }
+        check_links(rows, &layer.links, |node| layer.rows[node], height)?;
+    }
+    let drawn = (0..indexed).map(|row| level(seed, row)).max().unwrap_or(0);
+    ensure!(
+        drawn == upper.len(),
+        "{} upper layers where {drawn} were drawn",
+        upper.len()
+    );
+    let entry = upper.last().map_or(0, |layer| layer.rows[0]);
+    check_reachable(bottom, entry)
+}
+
+/// Checks the links of one layer.
+fn check_links<const SLOTS: usize>(
+    rows: &Rows,
+    links: &Links<SLOTS>,
+    row_of: impl Fn(u32) -> u32,
+    height: usize,
+) -> Result<(), String> {
+    for node in 0..links.len() {
+        let (targets, kept) = (links.of(node), links.kept_of(node));
+        ensure!(
+            targets.len() <= SLOTS,
+            "node {node} of layer {height} has {} links",
+            targets.len()
+        );
+        ensure!(
+            u64::from(kept) >> targets.len() == 0,
+            "node {node} of layer {height} keeps links that it does not have"
+        );
+        for (slot, (target, similarity)) in
+            targets.iter().zip(links.similarities_of(node)).enumerate()
+        {
+            ensure!(
+                *target < links.len(),
+                "node {node} of layer {height} links to {target}, of {}",
+                links.len()
+            );
+            ensure!(
+                *target != node,
+                "node {node} of layer {height} links to itself"
+            );
+            ensure!(
+                !targets[..slot].contains(target),
+                "node {node} of layer {height} links twice to {target}"
+            );
+            let exact = rows.similarity(rows.row(row_of(node)), row_of(*target));
+            ensure!(
+                exact.to_bits() == similarity.to_bits(),
+                "node {node} of layer {height} has {similarity} beside its link to {target}, which is {exact}"
+            );
+        }
+        check_parent(links, node, height)?;
+    }
+    Ok(())
+}
+
+/// Checks that a node has one parent, which has it as a child, and not too many children.
+fn check_parent<const SLOTS: usize>(
+    links: &Links<SLOTS>,
+    node: u32,
+    height: usize,
+) -> Result<(), String> {
+    let kept = links.kept_of(node);
+    let of = links.of(node).iter().enumerate();
+    let parents: Vec<u32> = of
+        .filter(|(slot, target)| kept >> slot & 1 != 0 && **target < node)
+        .map(|(_, target)| *target)
+        .collect();
+    let wanted = usize::from(node > 0);
+    ensure!(
+        parents.len() == wanted,
+        "node {node} of layer {height} has {} parents",
+        parents.len()
+    );
+    for parent in parents {
+        ensure!(
+            links.children(parent).any(|child| child == node),
+            "node {node} of layer {height} is no child of its parent {parent}"
+        );
+    }
+    let children = links.children(node).count();
+    ensure!(
+        children <= Links::<SLOTS>::CHILDREN_MAX as usize,
+        "node {node} of layer {height} has {children} children"
+    );
+    Ok(())
+}
+
+/// Checks that links lead from `entry` to every node.
+fn check_reachable(bottom: &Bottom, entry: u32) -> Result<(), String> {
+    if bottom.len() == 0 {
+        return Ok(());
+    }
+    let mut reached = vec![false; bottom.len() as usize];
+    let mut open = vec![entry];
+    reached[entry as usize] = true;
+    while let Some(node) = open.pop() {
+        for target in bottom.of(node) {
+            if !std::mem::replace(&mut reached[*target as usize], true) {
+                open.push(*target);
+            }
+        }
+    }
+    match reached.iter().position(|reached| !reached) {
+        Some(row) => Err(format!("row {row} cannot be reached from row {entry}")),
+        None => Ok(()),
+    }
+}

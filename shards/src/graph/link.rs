@@ -1,0 +1,169 @@
+//! The links of a new node, and those back to it.
+
+use super::links::Links;
+use super::rank::Rank;
+use super::visited::Visited;
+
+/// Links `node`, the last of its layer and without links, with `chosen`, best first, and makes one of them (or, where
+/// none takes a child, one of their descendants) its parent. `visited` is what the search for the node met;
+/// `similarity` compares it with another node. Returns the distances that it took.
+pub(super) fn link<const SLOTS: usize>(
+    links: &mut Links<SLOTS>,
+    node: u32,
+    chosen: &[Rank],
+    visited: &Visited,
+    similarity: impl Fn(u32) -> f32,
+) -> u32 {
+    assert!(!chosen.is_empty() && chosen.len() <= SLOTS);
+    let near = chosen
+        .iter()
+        .position(|rank| links.takes_child(rank.node()));
+    let (parent, parent_slot, distances) = match near {
+        Some(slot) => (chosen[slot], slot, 0),
+        None => {
+            let parent = descendant_with_room(links, chosen[0].node(), node);
+            (
+                Rank::new(similarity(parent), parent),
+                chosen.len().min(SLOTS - 1),
+                1,
+            )
+        }
+    };
+    for (slot, rank) in chosen.iter().enumerate() {
+        links.append(node, *rank);
+        if slot != parent_slot {
+            link_back(
+                links,
+                rank.node(),
+                Rank::new(rank.similarity(), node),
+                visited,
+            );
+        }
+    }
+    if near.is_none() {
+        // The parent takes a free slot of the new node, or that of its farthest link.
+        if links.is_full(node) {
+            links.replace(node, parent_slot, parent);
+        } else {
+            links.append(node, parent);
+        }
+    }
+    links.keep(node, parent_slot);
+    adopt(
+        links,
+        parent.node(),
+        Rank::new(parent.similarity(), node),
+        visited,
+    );
+    distances
+}
+
+/// A node below `ancestor` in the tree of parents that takes a child. Nodes have children of their own only once they
+/// exist, so the way down ends at a leaf at the latest.
+fn descendant_with_room<const SLOTS: usize>(links: &Links<SLOTS>, ancestor: u32, node: u32) -> u32 {
+    let mut at = ancestor;
+    while !links.takes_child(at) {
+        // Another child for each new node, so that the tree over thousands of equal rows stays flat.
+        let turn = node.wrapping_mul(0x9e37_79b9) >> 16;
+        let children = links.children(at).count() as u32;
+        at = links
+            .children(at)
+            .nth((turn % children) as usize)
+            .expect("a node without room has children");
+    }
+    at
+}
+
+/// Links a parent to its new child, for ever.
+fn adopt<const SLOTS: usize>(
+    links: &mut Links<SLOTS>,
+    parent: u32,
+    child: Rank,
+    visited: &Visited,
+) {
+    let slot = if links.is_full(parent) {
+        let slot = weigh(links, parent, child, visited).farthest_hidden_or_farthest();
+        links.replace(parent, slot, child);
+        slot
+    } else {
+        links.append(parent, child)
+    };
+    links.keep(parent, slot);
+}
+
+/// Links `from` to a new node, if the new node is worth one of its slots.
+fn link_back<const SLOTS: usize>(
+    links: &mut Links<SLOTS>,
+    from: u32,
+    new: Rank,
+    visited: &Visited,
+) {
+    if !links.is_full(from) {
+        links.append(from, new);
+        return;
+    }
+    let weighed = weigh(links, from, new, visited);
+    if !weighed.new_is_hidden && (weighed.hidden.is_some() || weighed.farthest.0 < new.similarity())
+    {
+        links.replace(from, weighed.farthest_hidden_or_farthest(), new);
+    }
+}
+
+/// What a new link means to the links that a full node has.
+struct Weighed {
+    /// The farthest link that may go: similarity and slot.
+    farthest: (f32, usize),
+    /// The farthest of those that may go and that the search would find through the new node.
+    hidden: Option<(f32, usize)>,
+    /// The search would find the new node through one of the links.
+    new_is_hidden: bool,
+}
+
+impl Weighed {
+    fn farthest_hidden_or_farthest(&self) -> usize {
+        self.hidden.unwrap_or(self.farthest).1
+    }
+}
+
+/// The rule of [`super::select`], without a distance: links carry their similarities, and how similar their targets are
+/// to the new node is known of those that the search for it met. Others hide nothing and are not hidden.
+fn weigh<const SLOTS: usize>(
+    links: &Links<SLOTS>,
+    from: u32,
+    new: Rank,
+    visited: &Visited,
+) -> Weighed {
+    let kept = links.kept_of(from);
+    let mut weighed = Weighed {
+        farthest: (f32::INFINITY, 0),
+        hidden: None,
+        new_is_hidden: false,
+    };
+    for (slot, (target, similarity)) in links
+        .of(from)
+        .iter()
+        .zip(links.similarities_of(from))
+        .enumerate()
+    {
+        let may_go = kept >> slot & 1 == 0;
+        if may_go && *similarity < weighed.farthest.0 {
+            weighed.farthest = (*similarity, slot);
+        }
+        let Some(to_new) = visited.similarity(*target) else {
+            continue;
+        };
+        if *similarity >= new.similarity() {
+            weighed.new_is_hidden |= to_new >= new.similarity();
+        } else if may_go
+            && to_new >= *similarity
+            && weighed.hidden.is_none_or(|(least, _)| *similarity < least)
+        {
+            weighed.hidden = Some((*similarity, slot));
+        }
+    }
+    assert!(
+        weighed.farthest.0 < f32::INFINITY,
+        "at most half of the slots and one more are kept"
+    );
+    weighed
+}

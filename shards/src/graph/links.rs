@@ -1,0 +1,205 @@
+//! The layers: fixed slots of links, with their similarities.
+
+use crate::limits::{GRAPH_LINKS, GRAPH_LINKS_BOTTOM};
+use crate::vector::arena::Arena;
+
+use super::rank::Rank;
+
+/// The topmost layer of `row`: each layer holds one in sixteen of the one below, drawn by a hash.
+pub(super) fn level(seed: u64, row: u32) -> usize {
+    const LINKS_LOG2: u32 = GRAPH_LINKS.ilog2();
+    const _: () = assert!(GRAPH_LINKS.is_power_of_two());
+    // The finaliser of SplitMix64 (Steele, Lea & Flood 2014).
+    let mut hash = seed.wrapping_add(
+        u64::from(row)
+            .wrapping_add(1)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15),
+    );
+    hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ hash >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^= hash >> 31;
+    (hash.leading_zeros() / LINKS_LOG2) as usize
+}
+
+/// The slots of one node. Two cache lines on the bottom layer.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Slots<T, const SLOTS: usize>([T; SLOTS]);
+
+impl<T: Copy + Default, const SLOTS: usize> Default for Slots<T, SLOTS> {
+    fn default() -> Self {
+        Slots([T::default(); SLOTS])
+    }
+}
+
+/// The links of one layer by node.
+#[derive(Debug)]
+pub(super) struct Links<const SLOTS: usize> {
+    /// Whom a node links to; all that a search reads.
+    targets: Arena<Slots<u32, SLOTS>>,
+    /// How similar each of them is, so that pruning compares no vectors again.
+    similarities: Arena<Slots<f32, SLOTS>>,
+    counts: Arena<u8>,
+    /// Bit i: slot i links a parent or a child and is never pruned.
+    kept: Arena<u32>,
+}
+
+impl<const SLOTS: usize> Links<SLOTS> {
+    /// Children of one node, at most: enough slots stay free for the nearest.
+    pub(super) const CHILDREN_MAX: u32 = SLOTS as u32 / 2;
+
+    /// A layer without nodes.
+    pub(super) fn new() -> Links<SLOTS> {
+        const { assert!(SLOTS <= u32::BITS as usize && SLOTS >= 4) };
+        Links {
+            targets: Arena::new(1),
+            similarities: Arena::new(1),
+            counts: Arena::new(1),
+            kept: Arena::new(1),
+        }
+    }
+
+    /// Nodes held.
+    pub(super) fn len(&self) -> u32 {
+        self.counts.len()
+    }
+
+    /// Adds a node without links.
+    pub(super) fn push(&mut self) -> u32 {
+        let node = self.len();
+        self.targets.push();
+        self.similarities.push();
+        self.counts.push()[0] = 0;
+        self.kept.push()[0] = 0;
+        node
+    }
+
+    /// Whom `node` links to.
+    #[inline]
+    pub(super) fn of(&self, node: u32) -> &[u32] {
+        &self.targets[node].0[..usize::from(self.counts[node])]
+    }
+
+    /// How similar each of [`Links::of`] is.
+    pub(super) fn similarities_of(&self, node: u32) -> &[f32] {
+        &self.similarities[node].0[..usize::from(self.counts[node])]
+    }
+
+    /// Bit i: link i of `node` is kept.
+    pub(super) fn kept_of(&self, node: u32) -> u32 {
+        self.kept[node]
+    }
+
+    /// Whether all slots of `node` are taken.
+    pub(super) fn is_full(&self, node: u32) -> bool {
+        usize::from(self.counts[node]) == SLOTS
+    }
+
+    /// Adds a link to a node that is not full; returns its slot.
+    pub(super) fn append(&mut self, node: u32, link: Rank) -> usize {
+        let slot = usize::from(self.counts[node]);
+        assert!(slot < SLOTS, "a full node's links are replaced");
+        self.counts[node] += 1;
+        self.replace(node, slot, link);
+        slot
+    }
+
+    /// Puts another link into a slot in use that is not kept.
+    pub(super) fn replace(&mut self, node: u32, slot: usize, link: Rank) {
+        debug_assert!(slot < usize::from(self.counts[node]) && self.kept[node] >> slot & 1 == 0);
+        debug_assert!(link.node() != node);
+        self.targets[node].0[slot] = link.node();
+        self.similarities[node].0[slot] = link.similarity();
+    }
+
+    /// Keeps a link from now on.
+    pub(super) fn keep(&mut self, node: u32, slot: usize) {
+        self.kept[node] |= 1 << slot;
+    }
+
+    /// The children of `node`: kept links to later nodes.
+    pub(super) fn children(&self, node: u32) -> impl Iterator<Item = u32> {
+        let kept = self.kept[node];
+        let of = self.of(node).iter().enumerate();
+        of.filter(move |(slot, target)| kept >> slot & 1 != 0 && **target > node)
+            .map(|(_, target)| *target)
+    }
+
+    /// Whether `node` may become a parent once more. (One kept link leads to its own parent.)
+    pub(super) fn takes_child(&self, node: u32) -> bool {
+        self.kept[node].count_ones() < Self::CHILDREN_MAX + u32::from(node > 0)
+    }
+}
+
+/// The layer of all rows: a node is a row.
+pub(super) type Bottom = Links<GRAPH_LINKS_BOTTOM>;
+
+/// A layer of every sixteenth node of the layer below, numbered anew.
+#[derive(Debug)]
+pub(super) struct Upper {
+    pub(super) links: Links<GRAPH_LINKS>,
+    /// The row of each node.
+    pub(super) rows: Arena<u32>,
+    /// Each node's number in the layer below.
+    pub(super) below: Arena<u32>,
+}
+
+impl Upper {
+    /// A layer without nodes.
+    pub(super) fn new() -> Upper {
+        Upper {
+            links: Links::new(),
+            rows: Arena::new(1),
+            below: Arena::new(1),
+        }
+    }
+
+    /// Adds a node without links.
+    pub(super) fn push(&mut self, row: u32, below: u32) -> u32 {
+        self.rows.push()[0] = row;
+        self.below.push()[0] = below;
+        self.links.push()
+    }
+}
+
+/// What a search sees of a layer.
+pub(super) trait Layer {
+    /// Nodes held.
+    fn len(&self) -> u32;
+    /// Whom `node` links to.
+    fn neighbours(&self, node: u32) -> &[u32];
+    /// The row of `node`.
+    fn row(&self, node: u32) -> u32;
+}
+
+impl Layer for Bottom {
+    fn len(&self) -> u32 {
+        self.len()
+    }
+
+    #[inline]
+    fn neighbours(&self, node: u32) -> &[u32] {
+        self.of(node)
+    }
+
+    #[inline]
+    fn row(&self, node: u32) -> u32 {
+        node
+    }
+}
+
+impl Layer for Upper {
+    fn len(&self) -> u32 {
+        self.links.len()
+    }
+
+    #[inline]
+    fn neighbours(&self, node: u32) -> &[u32] {
+        self.links.of(node)
+    }
+
+    #[inline]
+    fn row(&self, node: u32) -> u32 {
+        self.rows[node]
+    }
+}

@@ -1,0 +1,284 @@
+//! The promise: what a full comparison finds, the index finds, at any moment, whatever vectors come.
+//!
+//! Random stories are told by seeds through proptest; a failure prints its input. The invariants of the graph are those
+//! that `Index::check` verifies, after every insertion where the set is small.
+
+use std::path::Path;
+
+use engram_shards::graph::{Index, Scored, Scratch};
+use engram_shards::ids::Row;
+use engram_shards::vector::codes::{Codes, encode, normalise};
+use engram_shards::vector::kernel::{Kernel, dot_f32};
+use proptest::prelude::*;
+
+mod pairs;
+use pairs::{DIMENSION, Pairs};
+
+/// Numbers from a seed (SplitMix64).
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let hash = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (hash ^ hash >> 27).wrapping_mul(0x94d0_49bb_1331_11eb) >> 16
+    }
+
+    /// From -1 to 1.
+    fn float(&mut self) -> f32 {
+        (self.next() & 0xffff) as f32 / 32768.0 - 1.0
+    }
+
+    fn vector(&mut self, dimension: u16) -> Vec<f32> {
+        (0..dimension).map(|_| self.float()).collect()
+    }
+}
+
+/// Vectors around few centres: `spread` 0 makes them duplicates, small values near-duplicates, 1 and more noise.
+fn clustered(count: usize, dimension: u16, centres: usize, spread: f32, seed: u64) -> Vec<Codes> {
+    let mut numbers = Numbers(seed);
+    let centres: Vec<Vec<f32>> = (0..centres).map(|_| numbers.vector(dimension)).collect();
+    let mut vectors = Vec::new();
+    for _ in 0..count {
+        let mut vector = centres[numbers.next() as usize % centres.len()].clone();
+        vector
+            .iter_mut()
+            .for_each(|value| *value += spread * numbers.float());
+        vector[0] += 0.01;
+        normalise(&mut vector).expect("not zero");
+        vectors.push(encode(&vector));
+    }
+    vectors
+}
+
+fn built(dimension: u16, seed: u64, vectors: &[Codes]) -> Index {
+    let mut index = Index::new(dimension, seed);
+    let mut scratch = Scratch::default();
+    for codes in vectors {
+        index.push(codes);
+        index.insert_next(&mut scratch);
+    }
+    index
+}
+
+fn all(_: Row) -> bool {
+    true
+}
+
+/// The best of `rows` by the obvious way.
+fn obvious(
+    vectors: &[Codes],
+    rows: std::ops::Range<u32>,
+    query: &Codes,
+    count: usize,
+) -> Vec<Scored> {
+    let similarity = |row: u32| {
+        let codes = &vectors[row as usize];
+        let products = codes
+            .codes8
+            .iter()
+            .zip(&query.codes8)
+            .map(|(a, b)| i32::from(*a) * i32::from(*b));
+        products.sum::<i32>() as f32 * (query.scale * codes.scale)
+    };
+    let mut best: Vec<Scored> = rows
+        .map(|row| Scored {
+            row: Row(row),
+            similarity: similarity(row),
+        })
+        .collect();
+    best.sort_by(|a, b| {
+        b.similarity
+            .total_cmp(&a.similarity)
+            .then(a.row.cmp(&b.row))
+    });
+    best.truncate(count);
+    best
+}
+
+fn dimensions() -> impl Strategy<Value = u16> {
+    prop_oneof![8u16..=200, Just(64u16), Just(768), 4_000u16..=4_096]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn the_graph_is_sound_after_every_insertion(
+        dimension in 8u16..40, count in 1usize..150, centres in 1usize..5,
+        spread in prop_oneof![Just(0.0f32), Just(0.001), Just(0.1), Just(1.0)], seed in any::<u64>()
+    ) {
+        let vectors = clustered(count, dimension, centres, spread, seed);
+        let mut index = Index::new(dimension, seed);
+        let mut scratch = Scratch::default();
+        for (row, codes) in vectors.iter().enumerate() {
+            prop_assert_eq!(index.push(codes), Row(row as u32));
+        }
+        for row in 0..count {
+            index.insert_next(&mut scratch);
+            prop_assert_eq!(index.indexed(), row as u32 + 1);
+            prop_assert_eq!(index.check(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_beam_as_wide_as_the_graph_finds_exactly_the_best(
+        dimension in dimensions(), count in 1usize..80, asked in 1u32..20,
+        spread in prop_oneof![Just(0.0f32), Just(0.1), Just(1.0)], seed in any::<u64>()
+    ) {
+        let vectors = clustered(count, dimension, 3, spread, seed);
+        let index = built(dimension, seed, &vectors);
+        let query = &clustered(1, dimension, 1, 1.0, !seed)[0];
+        let (mut scratch, mut found) = (Scratch::default(), Vec::new());
+        index.search(query, count as u32, asked, all, &mut scratch, &mut found);
+        prop_assert_eq!(&found, &obvious(&vectors, 0..count as u32, query, asked as usize));
+    }
+
+    #[test]
+    fn a_scan_in_pieces_finds_exactly_the_best(
+        dimension in dimensions(), count in 1u32..300, asked in 0u32..20, cut in 0u32..300,
+        spread in prop_oneof![Just(0.0f32), Just(1.0)], hidden in 0u32..3, seed in any::<u64>()
+    ) {
+        let vectors = clustered(count as usize, dimension, 3, spread, seed);
+        let mut index = Index::new(dimension, seed);
+        vectors.iter().for_each(|codes| { index.push(codes); });
+        let query = &clustered(1, dimension, 1, 1.0, !seed)[0];
+        let visible = |row: Row| hidden == 0 || row.0 % hidden == 0;
+        let mut found = Vec::new();
+        let cut = cut.min(count);
+        index.scan(query, cut..count, asked, visible, &mut found);
+        index.scan(query, 0..cut, asked, visible, &mut found);
+        let mut wanted = obvious(&vectors, 0..count, query, count as usize);
+        wanted.retain(|scored| visible(scored.row));
+        wanted.truncate(asked as usize);
+        prop_assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn every_kernel_builds_the_same_graph(dimension in dimensions(), seed in any::<u64>()) {
+        let vectors = clustered(50, dimension, 4, 0.5, seed);
+        let mut stories = Vec::new();
+        for kernel in Kernel::all() {
+            let mut index = Index::with_kernel(dimension, seed, kernel);
+            let (mut scratch, mut found) = (Scratch::default(), Vec::new());
+            let mut story = Vec::new();
+            for codes in &vectors {
+                index.push(codes);
+                story.push((index.insert_next(&mut scratch), Vec::new()));
+                let distances = index.search(codes, 10, 5, all, &mut scratch, &mut found);
+                story.push((distances, found.clone()));
+            }
+            stories.push(story);
+        }
+        for story in &stories[1..] {
+            prop_assert_eq!(story, &stories[0]);
+        }
+    }
+
+    #[test]
+    fn rows_dropped_from_the_tail_leave_no_trace(
+        kept in 1u32..40, dropped in 1usize..100, seed in any::<u64>()
+    ) {
+        let dimension = 20;
+        let vectors = clustered(200, dimension, 3, 1.0, seed);
+        let mut index = Index::new(dimension, seed);
+        let mut scratch = Scratch::default();
+        for codes in &vectors[..kept as usize] {
+            index.push(codes);
+        }
+        index.insert_next(&mut scratch);
+        for codes in &vectors[100..100 + dropped] {
+            index.push(codes);
+        }
+        index.truncate(kept);
+        prop_assert_eq!(index.len(), kept);
+        let mut found = Vec::new();
+        index.scan(&vectors[0], 0..kept, 50, all, &mut found);
+        prop_assert_eq!(&found, &obvious(&vectors, 0..kept, &vectors[0], 50));
+        for codes in &vectors[kept as usize..100] {
+            index.push(codes);
+        }
+        while index.indexed() < index.len() {
+            index.insert_next(&mut scratch);
+        }
+        prop_assert_eq!(index.check(), Ok(()));
+        index.search(&vectors[7], 100, 100, all, &mut scratch, &mut found);
+        prop_assert_eq!(found, obvious(&vectors, 0..100, &vectors[7], 100));
+    }
+}
+
+/// The exact best ten of `queries` queries among `count` base rows, in f32, and what the index finds at `width`.
+fn recall_at_10(pairs: &Pairs, index: &Index, count: usize, queries: usize, width: u32) -> f64 {
+    let base: Vec<Vec<f32>> = (0..count).map(|row| pairs.base(row)).collect();
+    let (mut scratch, mut found, mut hits) = (Scratch::default(), Vec::new(), 0);
+    for query in (0..queries).map(|query| pairs.query(query)) {
+        let mut exact: Vec<(f32, u32)> = base
+            .iter()
+            .zip(0..)
+            .map(|(vector, row)| (dot_f32(vector, &query), row))
+            .collect();
+        exact.sort_by(|a, b| b.0.total_cmp(&a.0));
+        index.search(&encode(&query), width, 10, all, &mut scratch, &mut found);
+        hits += exact[..10]
+            .iter()
+            .filter(|(_, row)| found.iter().any(|scored| scored.row.0 == *row))
+            .count();
+    }
+    hits as f64 / (10 * queries) as f64
+}
+
+#[test]
+fn recall_on_real_data_is_high_and_insertion_is_cheap() {
+    let pairs = Pairs::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data"));
+    let count = 3_000;
+    let mut index = Index::new(DIMENSION, 1);
+    let mut scratch = Scratch::default();
+    let mut distances = 0;
+    for row in 0..count {
+        index.push(&encode(&pairs.base(row)));
+        distances += index.insert_next(&mut scratch);
+    }
+    assert_eq!(index.check(), Ok(()));
+    let recall = recall_at_10(&pairs, &index, count, 60, 128);
+    assert!(recall >= 0.98, "recall@10 is {recall} at width 128");
+    assert!(
+        distances / count as u32 <= 1_200,
+        "{} distances an insertion",
+        distances / count as u32
+    );
+}
+
+#[test]
+fn a_thousand_forgotten_versions_do_not_hide_the_living_one() {
+    // One memory replaced over and over: all its versions are nearer to the query than anything else.
+    let mut vectors = clustered(1_000, 32, 1, 0.01, 5);
+    let query = vectors[500].clone();
+    vectors.extend(clustered(1_000, 32, 200, 1.0, 6));
+    let index = built(32, 1, &vectors);
+    let (mut scratch, mut found) = (Scratch::default(), Vec::new());
+    for alive in [0, 333, 999] {
+        let visible = |row: Row| row.0 == alive || row.0 >= 1_000;
+        index.search(&query, 64, 3, visible, &mut scratch, &mut found);
+        assert_eq!(found.len(), 3);
+        assert_eq!(found[0].row, Row(alive));
+        assert!(found.iter().all(|scored| visible(scored.row)));
+    }
+    index.search(&query, 64, 3, |_| false, &mut scratch, &mut found);
+    assert!(found.is_empty());
+}
+
+#[test]
+fn an_empty_index_finds_nothing() {
+    let index = Index::new(8, 0);
+    let query = &clustered(1, 8, 1, 1.0, 1)[0];
+    let mut found = vec![Scored {
+        row: Row(3),
+        similarity: 1.0,
+    }];
+    assert_eq!(
+        index.search(query, 10, 10, all, &mut Scratch::default(), &mut found),
+        0
+    );
+    assert!(found.is_empty() && index.is_empty());
+    assert_eq!(index.check(), Ok(()));
+}

@@ -1,0 +1,30 @@
+//! Runs a client on an executor of its own.
+
+use std::future::Future;
+
+use glommio::{LocalExecutorBuilder, Placement};
+
+use crate::limits::{EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_TICK};
+
+/// Runs `client` on this thread until it ends, pinned to `core` where one is named.
+///
+/// # Errors
+/// When the executor cannot be made; [`crate::preflight`] tells the reasons apart.
+pub fn run<F: Future>(core: Option<usize>, client: F) -> Result<F::Output, String> {
+    let placement = core.map_or(Placement::Unbound, Placement::Fixed);
+    let executor = LocalExecutorBuilder::new(placement)
+        .name("client")
+        .io_memory(EXECUTOR_IO_MEMORY_BYTES)
+        .make()
+        .map_err(|why| why.to_string())?;
+    Ok(executor.run(async {
+        let tick = glommio::spawn_local(async {
+            loop {
+                glommio::timer::sleep(EXECUTOR_TICK).await;
+            }
+        });
+        let output = client.await;
+        tick.cancel().await;
+        output
+    }))
+}

@@ -1,0 +1,430 @@
+//! The routes of plain HTTP, the same over HTTP/1.1 and HTTP/2.
+
+use bytes::Bytes;
+use http::header::HeaderName;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use serde::{Deserialize, Serialize};
+
+use engram_shards::limits::{DIMENSION_MAX, DIMENSION_MIN};
+use engram_shards::message::{IfExists, Made, ShardStatus, SpaceDescription};
+use engram_shards::settings::{Metric, SpaceSettings};
+
+use crate::core::{Core, Readiness};
+use crate::failure::{Code, Failure};
+use crate::mesh::{CoreIndex, Unavailable};
+use crate::session::{check_space_name, default_settings};
+use crate::wire::calendar::Moment;
+use crate::wire::exposition::{self, Format};
+
+/// What the server calls itself.
+const SERVICE: &str = "engram";
+/// Acks wait for the disk; the only durability there is.
+const DURABILITY: &str = "commit";
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What a path stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    Health,
+    Live,
+    Ready,
+    Metrics,
+    Spaces,
+    System,
+    /// Of the contract, but not served.
+    Unserved,
+}
+
+impl Route {
+    fn of(path: &str) -> Option<Route> {
+        match path {
+            "/health" => Some(Route::Health),
+            "/health/live" => Some(Route::Live),
+            "/health/ready" => Some(Route::Ready),
+            "/metrics" | "/metrics/prometheus" => Some(Route::Metrics),
+            "/api/v1/spaces" => Some(Route::Spaces),
+            "/api/v1/system/health" => Some(Route::System),
+            "/api/v1/memories/remember" | "/api/v1/memories/recall" => Some(Route::Unserved),
+            _ => None,
+        }
+    }
+
+    /// The value of `Allow`.
+    fn methods(self) -> &'static str {
+        match self {
+            Route::Spaces => "GET, HEAD, POST",
+            Route::Unserved => "GET, HEAD, POST",
+            _ => "GET, HEAD",
+        }
+    }
+
+    fn allows(self, method: &Method) -> bool {
+        self.methods().split(", ").any(|allowed| allowed == method.as_str())
+    }
+}
+
+/// Answers one request.
+pub async fn respond(core: &Core, request: Request<Bytes>) -> Response<Bytes> {
+    let path = request.uri().path();
+    let Some(route) = Route::of(path) else {
+        let failure = Failure::new(Code::NotFound, format!("no such path: {path}"));
+        return failure_response(StatusCode::NOT_FOUND, &failure);
+    };
+    if !route.allows(request.method()) {
+        return method_not_allowed(route.methods());
+    }
+    let outcome = match (route, request.method()) {
+        (Route::Health, _) => Ok(health(core.readiness(), now(core))),
+        (Route::Live, _) => Ok(json_response(StatusCode::OK, &serde_json::json!({"status": "alive"}))),
+        (Route::Ready, _) => Ok(ready(core.readiness())),
+        (Route::Metrics, _) => Ok(metrics(core, request.headers()).await),
+        (Route::Spaces, &Method::POST) => create_space(core, request.body()).await,
+        (Route::Spaces, _) => list_spaces(&core.status().await),
+        (Route::System, _) => Ok(system_health(core.readiness(), &core.status().await)),
+        (Route::Unserved, _) => {
+            Err(Failure::new(Code::Unimplemented, format!("not served: {path}; use gRPC or WebSocket")))
+        }
+    };
+    outcome.unwrap_or_else(|failure| failure_response(status_of(failure.code), &failure))
+}
+
+/// The time now, as answers tell it.
+pub(crate) fn now(core: &Core) -> Moment {
+    Moment::from_micros(core.now().0)
+}
+
+/// An error: `{error: {code, message}}`, and `Retry-After` where that is known.
+pub(crate) fn failure_response(status: StatusCode, failure: &Failure) -> Response<Bytes> {
+    let error = serde_json::json!({"code": failure.code.label(), "message": failure.message});
+    let mut response = json_response(status, &serde_json::json!({"error": error}));
+    if let Some(after) = failure.retry_after {
+        let seconds = after.as_millis().div_ceil(1_000) as u64;
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// The answer to a method that a path does not have.
+pub(crate) fn method_not_allowed(methods: &'static str) -> Response<Bytes> {
+    let failure = Failure::new(Code::Unimplemented, format!("this path has only {methods}"));
+    let mut response = failure_response(StatusCode::METHOD_NOT_ALLOWED, &failure);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+    response
+}
+
+/// Whether a header's comma-separated list has `word`.
+pub(crate) fn names(headers: &HeaderMap, header: HeaderName, word: &str) -> bool {
+    let values = headers.get_all(header).into_iter();
+    values.filter_map(|value| value.to_str().ok()).any(|list| {
+        list.split(',').any(|item| item.trim().eq_ignore_ascii_case(word))
+    })
+}
+
+fn json_response(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {
+    let body = serde_json::to_vec(body).expect("these values are all JSON");
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    response
+}
+
+/// HTTP's nearest status, as google.rpc maps them.
+fn status_of(code: Code) -> StatusCode {
+    match code {
+        Code::Ok => StatusCode::OK,
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => StatusCode::BAD_REQUEST,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        Code::Cancelled | Code::Unknown | Code::Internal | Code::DataLoss => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    }
+}
+
+fn state_of(readiness: Readiness) -> (StatusCode, &'static str) {
+    match readiness {
+        Readiness::Ready => (StatusCode::OK, "healthy"),
+        Readiness::Recovering => (StatusCode::SERVICE_UNAVAILABLE, "recovering"),
+        Readiness::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        Readiness::Failed => (StatusCode::SERVICE_UNAVAILABLE, "failed"),
+    }
+}
+
+fn health(readiness: Readiness, now: Moment) -> Response<Bytes> {
+    let (code, state) = state_of(readiness);
+    let body = serde_json::json!({
+        "status": state,
+        "service": SERVICE,
+        "version": env!("CARGO_PKG_VERSION"),
+        "timestamp": now.to_string(),
+        "durability": DURABILITY,
+    });
+    json_response(code, &body)
+}
+
+fn ready(readiness: Readiness) -> Response<Bytes> {
+    let (code, state) = state_of(readiness);
+    let state = if readiness == Readiness::Ready { "ready" } else { state };
+    json_response(code, &serde_json::json!({"status": state}))
+}
+
+async fn metrics(core: &Core, headers: &HeaderMap) -> Response<Bytes> {
+    let format = Format::accepted(headers);
+    let text = exposition::render(&core.reports().await, &core.status().await, format);
+    let mut response = Response::new(Bytes::from(text));
+    let kind = HeaderValue::from_static(format.content_type());
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+#[derive(Deserialize)]
+struct SpaceRequest {
+    id: String,
+    dimension: Option<u64>,
+    metric: Option<String>,
+    cores: Option<u64>,
+    limits: Option<serde_json::Value>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct SpaceBody<'a> {
+    id: &'a str,
+    dimension: u16,
+    metric: &'static str,
+    cores: u16,
+}
+
+impl<'a> SpaceBody<'a> {
+    fn new(settings: &'a SpaceSettings) -> SpaceBody<'a> {
+        let metric = match settings.metric {
+            Metric::Cosine => "cosine",
+        };
+        SpaceBody {
+            id: &settings.name,
+            dimension: settings.dimension,
+            metric,
+            cores: settings.stripes,
+        }
+    }
+}
+
+async fn create_space(core: &Core, body: &[u8]) -> Result<Response<Bytes>, Failure> {
+    let settings = read_space(body)?;
+    let (space, made) = core.make_space(settings, IfExists::MustBeSame).await?;
+    let status = match made {
+        Made::Now => StatusCode::CREATED,
+        Made::Before => StatusCode::OK,
+    };
+    Ok(json_response(status, &SpaceBody::new(&space.settings)))
+}
+
+fn read_space(body: &[u8]) -> Result<SpaceSettings, Failure> {
+    let invalid = |message: String| Failure::new(Code::InvalidArgument, message);
+    let request: SpaceRequest =
+        serde_json::from_slice(body).map_err(|error| invalid(format!("Invalid JSON: {error}")))?;
+    check_space_name(&request.id)?;
+    let mut settings = default_settings(&request.id);
+    if let Some(dimension) = request.dimension {
+        settings.dimension = u16::try_from(dimension)
+            .ok()
+            .filter(|dimension| (DIMENSION_MIN..=DIMENSION_MAX).contains(dimension))
+            .ok_or_else(|| {
+                invalid(format!("dimension is {DIMENSION_MIN} to {DIMENSION_MAX}, not {dimension}"))
+            })?;
+    }
+    match request.metric.as_deref() {
+        None | Some("cosine") => {}
+        Some(other) => return Err(invalid(format!("metric is cosine, not {other}"))),
+    }
+    match request.cores {
+        None | Some(1) => {}
+        Some(other) => {
+            return Err(invalid(format!("a space lies on one core; cores {other} is not served")));
+        }
+    }
+    match request.limits {
+        None => Ok(settings),
+        Some(_) => Err(invalid(String::from("limits of a space are not served"))),
+    }
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct SpaceEntry<'a> {
+    #[serde(flatten)]
+    space: SpaceBody<'a>,
+    rows: u64,
+    indexed: u64,
+    observations: u64,
+}
+
+/// What every core was asked, or did not answer.
+type Statuses = [(CoreIndex, Result<ShardStatus, Unavailable>)];
+
+/// A list without the spaces of a core that does not answer would look as if they were gone, so there is none.
+fn list_spaces(statuses: &Statuses) -> Result<Response<Bytes>, Failure> {
+    let mut entries: Vec<(&SpaceDescription, SpaceEntry<'_>)> = Vec::new();
+    for (_, status) in statuses {
+        let status = status.as_ref().map_err(|_| Failure::unavailable())?;
+        for stripe in &status.stripes {
+            let known = entries.iter().position(|(space, _)| space.key == stripe.space.key);
+            let at = known.unwrap_or_else(|| {
+                let space = SpaceBody::new(&stripe.space.settings);
+                let entry = SpaceEntry { space, rows: 0, indexed: 0, observations: 0 };
+                entries.push((&stripe.space, entry));
+                entries.len() - 1
+            });
+            let entry = &mut entries[at].1;
+            entry.rows += stripe.rows;
+            entry.indexed += stripe.indexed;
+            entry.observations += stripe.generation.0;
+        }
+    }
+    let mut spaces: Vec<SpaceEntry<'_>> = entries.into_iter().map(|(_, entry)| entry).collect();
+    spaces.sort_by_key(|entry| entry.space.id);
+    Ok(json_response(StatusCode::OK, &serde_json::json!({"spaces": spaces})))
+}
+
+fn system_health(readiness: Readiness, statuses: &Statuses) -> Response<Bytes> {
+    let (code, state) = state_of(readiness);
+    let core = |(core, status): &(CoreIndex, Result<ShardStatus, Unavailable>)| match status {
+        Ok(status) => serde_json::json!({
+            "core": core.0,
+            "status": "healthy",
+            "queue_depth": status.depth,
+            "queue_capacity": status.capacity,
+            "sessions": status.sessions_attached,
+            "spaces": status.stripes.len(),
+        }),
+        Err(Unavailable) => serde_json::json!({"core": core.0, "status": "unavailable"}),
+    };
+    let cores: Vec<serde_json::Value> = statuses.iter().map(core).collect();
+    json_response(code, &serde_json::json!({"status": state, "cores": cores}))
+}
+
+#[cfg(test)]
+mod tests {
+    use engram_shards::ids::{Generation, SpaceKey};
+    use engram_shards::message::StripeStatus;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn body(response: &Response<Bytes>) -> Value {
+        serde_json::from_slice(response.body()).expect("JSON")
+    }
+
+    fn stripe(name: &str, number: u16, rows: u64) -> StripeStatus {
+        let settings = SpaceSettings { stripes: 2, ..default_settings(name) };
+        StripeStatus {
+            space: SpaceDescription { key: SpaceKey(name.len() as u64), settings },
+            stripe: number,
+            generation: Generation(rows + 1),
+            rows,
+            indexed: rows / 2,
+            durable_observations: [0; 3],
+            durable_micros: Default::default(),
+            recalls: 0,
+        }
+    }
+
+    fn answering(stripes: Vec<StripeStatus>) -> Result<ShardStatus, Unavailable> {
+        Ok(ShardStatus { stripes, ..ShardStatus::default() })
+    }
+
+    #[test]
+    fn health_tells_what_serves_and_how_well() {
+        let response = health(Readiness::Ready, Moment { seconds: 0, nanos: 0 });
+        assert_eq!(response.status(), StatusCode::OK);
+        let body = body(&response);
+        assert_eq!((&body["status"], &body["service"]), (&json!("healthy"), &json!("engram")));
+        assert_eq!(body["timestamp"], "1970-01-01T00:00:00Z");
+        assert_eq!(body["version"], env!("CARGO_PKG_VERSION"));
+        for readiness in [Readiness::Recovering, Readiness::Draining, Readiness::Failed] {
+            let now = Moment { seconds: 0, nanos: 0 };
+            assert_eq!(health(readiness, now).status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(ready(readiness).status(), StatusCode::SERVICE_UNAVAILABLE);
+        }
+        assert_eq!(ready(Readiness::Ready).status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn paths_have_their_methods() {
+        assert_eq!(Route::of("/metrics/prometheus"), Some(Route::Metrics));
+        assert_eq!(Route::of("/health/"), None);
+        assert!(Route::Health.allows(&Method::HEAD) && !Route::Health.allows(&Method::POST));
+        assert!(Route::Spaces.allows(&Method::POST) && !Route::Spaces.allows(&Method::DELETE));
+        let response = method_not_allowed(Route::Health.methods());
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(response.headers()[header::ALLOW], "GET, HEAD");
+    }
+
+    #[test]
+    fn a_space_is_read_with_its_defaults() {
+        let settings = read_space(br#"{"id":"robots","later":1}"#).expect("sound");
+        assert_eq!(settings, default_settings("robots"));
+        let settings = read_space(br#"{"id":"robots","dimension":8,"metric":"cosine","cores":1}"#);
+        assert_eq!(settings.expect("sound").dimension, 8);
+    }
+
+    #[test]
+    fn what_a_space_cannot_have_is_named() {
+        let refused = |body: &str| {
+            let failure = read_space(body.as_bytes()).expect_err("bad");
+            assert_eq!(failure.code, Code::InvalidArgument);
+            failure.message
+        };
+        assert!(refused("{").starts_with("Invalid JSON: "));
+        assert!(refused("{}").contains("id"));
+        assert!(refused(r#"{"id":"No"}"#).starts_with("Invalid memory_space_id: "));
+        assert!(refused(r#"{"id":"abc","dimension":7}"#).contains("8 to 4096"));
+        assert!(refused(r#"{"id":"abc","dimension":65544}"#).contains("65544"));
+        assert!(refused(r#"{"id":"abc","metric":"dot"}"#).contains("cosine"));
+        assert!(refused(r#"{"id":"abc","cores":2}"#).contains("one core"));
+        assert!(refused(r#"{"id":"abc","limits":{}}"#).contains("limits"));
+    }
+
+    #[test]
+    fn spaces_are_listed_whole_and_by_name() {
+        let statuses = [
+            (CoreIndex(0), answering(vec![stripe("zebra", 0, 10), stripe("ant", 0, 4)])),
+            (CoreIndex(1), answering(vec![stripe("zebra", 1, 20)])),
+        ];
+        let body = body(&list_spaces(&statuses).expect("all answer"));
+        let expected = json!({"spaces": [
+            {"id": "ant", "dimension": 768, "metric": "cosine", "cores": 2,
+             "rows": 4, "indexed": 2, "observations": 5},
+            {"id": "zebra", "dimension": 768, "metric": "cosine", "cores": 2,
+             "rows": 30, "indexed": 15, "observations": 32},
+        ]});
+        assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn a_core_that_does_not_answer_leaves_no_gap_in_the_list() {
+        let statuses =
+            [(CoreIndex(0), answering(vec![])), (CoreIndex(1), Err(Unavailable))];
+        assert_eq!(list_spaces(&statuses).expect_err("a gap").code, Code::Unavailable);
+        let health = body(&system_health(Readiness::Failed, &statuses));
+        assert_eq!(health["status"], "failed");
+        assert_eq!(health["cores"][1], json!({"core": 1, "status": "unavailable"}));
+    }
+
+    #[test]
+    fn a_failure_says_when_to_come_back() {
+        let failure = Failure {
+            retry_after: Some(std::time::Duration::from_millis(1_001)),
+            ..Failure::new(Code::ResourceExhausted, "full")
+        };
+        let response = failure_response(status_of(failure.code), &failure);
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "2");
+        assert_eq!(body(&response), json!({"error": {"code": "resource_exhausted", "message": "full"}}));
+    }
+}

@@ -1,0 +1,252 @@
+//! One HTTP/2 connection: its limits, its windows, and a task for each of its streams.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_lite::future::or;
+use glommio::timer::Timer;
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{Reason, RecvStream};
+use http::{Request, Response, StatusCode};
+
+use super::stream::{Meter, Stream};
+use super::{grpc, http as routes};
+use crate::contain::contain;
+use crate::core::Core;
+use crate::limits::{
+    HANDSHAKE_MAX, HTTP2_CONCURRENT_STREAMS_MAX, HTTP2_CONNECTION_WINDOW_BYTES,
+    HTTP2_FRAME_BYTES_MAX, HTTP2_HEADER_BYTES_MAX, HTTP2_IDLE_MAX, HTTP2_LOCAL_RESETS_MAX,
+    HTTP2_PENDING_RESETS_MAX, HTTP2_STREAM_WINDOW_BYTES, HTTP2_TICK, HTTP2_WINDOW_BYTES_INITIAL,
+    HTTP2_WINDOW_GROWTH_BYTES, HTTP2_WINDOW_POOL_BYTES, RESPONSE_BYTES_WAITING_MAX,
+};
+
+/// Serves the connection until it ends.
+pub(super) async fn serve(core: Core, stream: Stream) {
+    let meter = stream.meter();
+    let handshake = async { builder().handshake::<_, Bytes>(stream).await.ok() };
+    let timeout = async {
+        Timer::new(HANDSHAKE_MAX).await;
+        None
+    };
+    if let Some(connection) = or(handshake, timeout).await {
+        run(&core, connection, meter).await;
+    }
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .initial_window_size(HTTP2_WINDOW_BYTES_INITIAL)
+        .initial_connection_window_size(HTTP2_WINDOW_BYTES_INITIAL)
+        .max_frame_size(HTTP2_FRAME_BYTES_MAX)
+        .max_concurrent_streams(HTTP2_CONCURRENT_STREAMS_MAX)
+        .max_header_list_size(HTTP2_HEADER_BYTES_MAX)
+        .header_table_size(4_096)
+        .max_pending_accept_reset_streams(HTTP2_PENDING_RESETS_MAX)
+        .max_local_error_reset_streams(Some(HTTP2_LOCAL_RESETS_MAX))
+        .max_send_buffer_size(RESPONSE_BYTES_WAITING_MAX);
+    builder
+}
+
+/// What a connection is woken for.
+enum Step {
+    Request(Request<RecvStream>, SendResponse<Bytes>),
+    /// So much has come that larger windows pay.
+    Grow,
+    Tick,
+    Stop,
+    End,
+}
+
+async fn run(core: &Core, mut connection: Connection<Stream, Bytes>, meter: Meter) {
+    let mut windows = None;
+    let mut patience = Patience::new();
+    let mut stopping = pin!(core.stopping());
+    let mut is_stopping = false;
+    let mut tick = Timer::new(HTTP2_TICK);
+    loop {
+        let may_grow = windows.is_none();
+        let step = poll_fn(|cx| {
+            if !is_stopping && stopping.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Step::Stop);
+            }
+            match connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    return Poll::Ready(Step::Request(request, respond));
+                }
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Step::End),
+                Poll::Pending => {}
+            }
+            if may_grow && meter.bytes_read() >= HTTP2_WINDOW_GROWTH_BYTES {
+                return Poll::Ready(Step::Grow);
+            }
+            Pin::new(&mut tick).poll(cx).map(|_| Step::Tick)
+        })
+        .await;
+        match step {
+            Step::Request(request, respond) => {
+                patience.handle_request();
+                glommio::spawn_local(serve_stream(core.clone(), request, respond)).detach();
+            }
+            Step::Grow => windows = Some(WindowLoan::grow(&mut connection)),
+            Step::Tick => {
+                tick = Timer::new(HTTP2_TICK);
+                if patience.ends_at_tick(connection.has_streams()) {
+                    connection.abrupt_shutdown(Reason::NO_ERROR);
+                }
+            }
+            Step::Stop => {
+                is_stopping = true;
+                connection.graceful_shutdown();
+            }
+            Step::End => return,
+        }
+    }
+}
+
+/// How long a connection may do nothing: HTTP/2 itself knows no such bound.
+#[derive(Debug)]
+struct Patience {
+    idle: Duration,
+    allowed: Duration,
+}
+
+impl Patience {
+    /// A connection without any request yet; it has as long as a handshake.
+    fn new() -> Patience {
+        Patience {
+            idle: Duration::ZERO,
+            allowed: HANDSHAKE_MAX,
+        }
+    }
+
+    fn handle_request(&mut self) {
+        *self = Patience {
+            idle: Duration::ZERO,
+            allowed: HTTP2_IDLE_MAX,
+        };
+    }
+
+    /// Whether patience ends, another [`HTTP2_TICK`] later.
+    fn ends_at_tick(&mut self, has_streams: bool) -> bool {
+        self.idle = if has_streams {
+            Duration::ZERO
+        } else {
+            self.idle + HTTP2_TICK
+        };
+        self.idle >= self.allowed
+    }
+}
+
+thread_local! {
+    /// Bytes that connections of this core's executor have on loan for their windows.
+    static WINDOW_BYTES_LENT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The memory that a connection's windows stand for; goes back to the core's pool when it is dropped.
+#[derive(Debug)]
+struct WindowLoan {
+    bytes: usize,
+}
+
+impl WindowLoan {
+    /// Larger windows for a connection that uses them, as long as the pool lasts.
+    fn grow(connection: &mut Connection<Stream, Bytes>) -> WindowLoan {
+        let bytes = HTTP2_CONNECTION_WINDOW_BYTES as usize;
+        let lent = WINDOW_BYTES_LENT.get();
+        if lent + bytes > HTTP2_WINDOW_POOL_BYTES {
+            return WindowLoan { bytes: 0 };
+        }
+        WINDOW_BYTES_LENT.set(lent + bytes);
+        connection.set_target_window_size(HTTP2_CONNECTION_WINDOW_BYTES);
+        // Refused only while the first settings are not acknowledged; such a peer keeps small streams.
+        let _ = connection.set_initial_window_size(HTTP2_STREAM_WINDOW_BYTES);
+        WindowLoan { bytes }
+    }
+}
+
+impl Drop for WindowLoan {
+    fn drop(&mut self) {
+        WINDOW_BYTES_LENT.set(WINDOW_BYTES_LENT.get() - self.bytes);
+    }
+}
+
+async fn serve_stream(core: Core, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    let metrics = core.clone();
+    let work = async move {
+        if grpc::is_grpc(&request) {
+            grpc::serve(core, request, respond).await;
+        } else {
+            serve_plain(&core, request, respond).await;
+        }
+    };
+    if let Err(panic) = contain(work).await {
+        metrics.metrics().panics += 1;
+        tracing::error!(panic = panic.message, "a stream panicked and was ended");
+    }
+}
+
+/// A request that is not gRPC: the same routes as over HTTP/1.1.
+async fn serve_plain(core: &Core, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    let (head, body) = request.into_parts();
+    let response = match read_all(body, core.settings().message_bytes_max).await {
+        Ok(Some(body)) => routes::respond(core, Request::from_parts(head, body)).await,
+        Ok(None) => {
+            let mut response = Response::new(Bytes::new());
+            *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+            response
+        }
+        Err(_) => return,
+    };
+    let (head, body) = response.into_parts();
+    let sent = respond.send_response(Response::from_parts(head, ()), body.is_empty());
+    let Ok(mut stream) = sent else { return };
+    let mut rest = body;
+    while !rest.is_empty() {
+        stream.reserve_capacity(rest.len());
+        let Some(Ok(granted)) = poll_fn(|cx| stream.poll_capacity(cx)).await else {
+            return;
+        };
+        let piece = rest.split_to(granted.min(rest.len()));
+        if stream.send_data(piece, rest.is_empty()).is_err() {
+            return;
+        }
+    }
+}
+
+/// The whole body; `None` where it is longer than `bytes_max`.
+async fn read_all(mut body: RecvStream, bytes_max: usize) -> Result<Option<Bytes>, h2::Error> {
+    let mut whole = BytesMut::new();
+    while let Some(piece) = poll_fn(|cx| body.poll_data(cx)).await {
+        let piece = piece?;
+        if whole.len() + piece.len() > bytes_max {
+            return Ok(None);
+        }
+        body.flow_control().release_capacity(piece.len())?;
+        whole.extend_from_slice(&piece);
+    }
+    Ok(Some(whole.freeze()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_ends_soon_without_a_request_and_late_without_streams() {
+        let ticks_until_end = |patience: &mut Patience, has_streams| {
+            (1..10_000)
+                .find(|_| patience.ends_at_tick(has_streams))
+                .map(|ticks| HTTP2_TICK * ticks)
+        };
+        let mut patience = Patience::new();
+        assert_eq!(ticks_until_end(&mut patience, false), Some(HANDSHAKE_MAX));
+        patience.handle_request();
+        assert_eq!(ticks_until_end(&mut patience, true), None);
+        assert_eq!(ticks_until_end(&mut patience, false), Some(HTTP2_IDLE_MAX));
+    }
+}

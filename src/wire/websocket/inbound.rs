@@ -1,0 +1,290 @@
+//! What a client says in text frames: one JSON object each, whose `type` says which.
+//!
+//! Errors are the words of the wire contract, in its order: the JSON itself, its `type`, then the keys of that type.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+use serde_json::value::RawValue;
+
+use engram_shards::message::Lane;
+
+use crate::limits::RECALL_RESULTS_DEFAULT;
+use crate::session::AckMode;
+use crate::wire::websocket::observation::{ObservationMessage, Scratch, read_numbers};
+
+/// A message that was understood.
+#[derive(Debug)]
+pub(crate) enum Inbound<'a> {
+    /// Begins or resumes a session.
+    Init(InitMessage<'a>),
+    /// One observation; its embedding is in the scratch memory.
+    Observation(ObservationMessage<'a>),
+    /// Asks for another pace.
+    FlowControl(FlowControlMessage<'a>),
+    /// A similarity query; its embedding is in the scratch memory.
+    Recall(RecallMessage<'a>),
+    /// Ends the session.
+    Close(CloseMessage<'a>),
+}
+
+/// `init`.
+#[derive(Debug)]
+pub(crate) struct InitMessage<'a> {
+    pub(crate) space: Cow<'a, str>,
+    /// The session to resume; empty for a new one.
+    pub(crate) resume: Cow<'a, str>,
+    pub(crate) lane: Lane,
+    pub(crate) ack_mode: AckMode,
+    pub(crate) indexed_acks: bool,
+}
+
+/// `flow_control`.
+#[derive(Debug)]
+pub(crate) struct FlowControlMessage<'a> {
+    pub(crate) session_id: Cow<'a, str>,
+    pub(crate) action: Cow<'a, str>,
+}
+
+/// `recall`.
+#[derive(Debug)]
+pub(crate) struct RecallMessage<'a> {
+    pub(crate) request_id: Cow<'a, str>,
+    pub(crate) results_max: u32,
+    pub(crate) snapshot_isolation: bool,
+    pub(crate) page_size: Option<u32>,
+    /// Whether results are to be filtered.
+    pub(crate) filtered: bool,
+}
+
+/// `close`.
+#[derive(Debug)]
+pub(crate) struct CloseMessage<'a> {
+    pub(crate) session_id: Option<Cow<'a, str>>,
+    pub(crate) drain_queue: bool,
+}
+
+/// Reads a text frame. The error is what the client is told.
+///
+/// Observations, nearly all of what comes, are read in one pass; only what is not a sound observation is read again.
+pub(crate) fn read<'a>(text: &'a str, scratch: &mut Scratch) -> Result<Inbound<'a>, String> {
+    let observed = ObservationMessage::read(text, scratch);
+    if let Ok(Some(message)) = observed {
+        return Ok(Inbound::Observation(message));
+    }
+    let json: &RawValue =
+        serde_json::from_str(text).map_err(|error| format!("Invalid JSON: {error}"))?;
+    match kind_of(json)?.as_ref() {
+        "observation" => {
+            let fault = observed.err().unwrap_or_else(|| String::from("ambiguous type"));
+            Err(format!("Invalid observation request: {fault}"))
+        }
+        "init" => init(text).map_err(|fault| format!("Invalid init request: {fault}")),
+        "flow_control" => {
+            flow_control(text).map_err(|fault| format!("Invalid flow control request: {fault}"))
+        }
+        "recall" => {
+            recall(text, scratch).map_err(|fault| format!("Invalid recall request: {fault}"))
+        }
+        "close" => close(text).map_err(|fault| format!("Invalid close request: {fault}")),
+        other => Err(format!("Unknown message type: {other}")),
+    }
+}
+
+fn kind_of(json: &RawValue) -> Result<Cow<'_, str>, String> {
+    #[derive(Deserialize)]
+    struct Envelope<'a> {
+        #[serde(rename = "type", borrow)]
+        kind: Text<'a>,
+    }
+    // Sound JSON without a `type`, with one that is no string, and no object at all: for a client it is the same.
+    serde_json::from_str(json.get())
+        .map(|Envelope { kind }| kind.0)
+        .map_err(|_| String::from("Missing 'type' field"))
+}
+
+fn init(text: &str) -> Result<Inbound<'_>, String> {
+    #[derive(Deserialize)]
+    struct Keys<'a> {
+        #[serde(borrow)]
+        memory_space_id: Option<Text<'a>>,
+        #[serde(borrow)]
+        session_id: Option<Text<'a>>,
+        #[serde(borrow)]
+        ack_mode: Option<Text<'a>>,
+        #[serde(borrow)]
+        priority: Option<Text<'a>>,
+        indexed_acks: Option<bool>,
+    }
+    let keys: Keys<'_> = keys(text)?;
+    let resume = keys.session_id.map(|text| text.0).unwrap_or_default();
+    let space = match keys.memory_space_id {
+        Some(space) => space.0,
+        None if !resume.is_empty() => Cow::Borrowed(""),
+        None => return Err(missing("memory_space_id")),
+    };
+    let ack_mode = match keys.ack_mode.as_ref().map(|mode| mode.0.as_ref()) {
+        None | Some("each") => AckMode::Each,
+        Some("cumulative") => AckMode::Cumulative,
+        Some(other) => return Err(format!("ack_mode is each or cumulative, not {other}")),
+    };
+    let lane = match keys.priority.as_ref().map(|lane| lane.0.as_ref()) {
+        None | Some("normal") => Lane::Normal,
+        Some("high") => Lane::High,
+        Some("low") => Lane::Low,
+        Some(other) => return Err(format!("priority is high, normal or low, not {other}")),
+    };
+    let indexed_acks = keys.indexed_acks.unwrap_or(false);
+    Ok(Inbound::Init(InitMessage { space, resume, lane, ack_mode, indexed_acks }))
+}
+
+fn flow_control(text: &str) -> Result<Inbound<'_>, String> {
+    #[derive(Deserialize)]
+    struct Keys<'a> {
+        #[serde(borrow)]
+        session_id: Option<Text<'a>>,
+        #[serde(borrow)]
+        action: Option<Text<'a>>,
+    }
+    let keys: Keys<'_> = keys(text)?;
+    let session_id = keys.session_id.ok_or_else(|| missing("session_id"))?.0;
+    let action = keys.action.ok_or_else(|| missing("action"))?.0;
+    Ok(Inbound::FlowControl(FlowControlMessage { session_id, action }))
+}
+
+fn recall<'a>(text: &'a str, scratch: &mut Scratch) -> Result<Inbound<'a>, String> {
+    #[derive(Deserialize)]
+    struct Keys<'a> {
+        #[serde(borrow)]
+        request_id: Option<Text<'a>>,
+        #[serde(borrow)]
+        embedding: Option<&'a RawValue>,
+        max_results: Option<u32>,
+        snapshot_isolation: Option<bool>,
+        page_size: Option<u32>,
+        filter: Option<de::IgnoredAny>,
+    }
+    let keys: Keys<'_> = keys(text)?;
+    let request_id = keys.request_id.ok_or_else(|| missing("request_id"))?.0;
+    let embedding = keys.embedding.ok_or_else(|| missing("embedding"))?;
+    read_numbers(embedding, scratch).map_err(|error| error.to_string())?;
+    Ok(Inbound::Recall(RecallMessage {
+        request_id,
+        results_max: keys.max_results.unwrap_or(RECALL_RESULTS_DEFAULT),
+        snapshot_isolation: keys.snapshot_isolation.unwrap_or(false),
+        page_size: keys.page_size,
+        filtered: keys.filter.is_some(),
+    }))
+}
+
+fn close(text: &str) -> Result<Inbound<'_>, String> {
+    #[derive(Deserialize)]
+    struct Keys<'a> {
+        #[serde(borrow)]
+        session_id: Option<Text<'a>>,
+        drain_queue: Option<bool>,
+    }
+    let keys: Keys<'_> = keys(text)?;
+    let session_id = keys.session_id.map(|text| text.0);
+    Ok(Inbound::Close(CloseMessage { session_id, drain_queue: keys.drain_queue.unwrap_or(false) }))
+}
+
+fn keys<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+/// What a client reads where a key that must be there is not.
+pub(crate) fn missing(key: &str) -> String {
+    format!("missing field {key}")
+}
+
+/// A string, borrowed from the frame unless it had escapes. (Serde's own `Cow` borrows nothing inside containers.)
+#[derive(Debug, Default)]
+pub(crate) struct Text<'a>(pub(crate) Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        read(text, &mut Scratch::default()).expect_err("not a sound message")
+    }
+
+    #[test]
+    fn faults_are_told_in_the_contracts_words_and_order() {
+        assert!(refused("{").starts_with("Invalid JSON: "));
+        assert!(refused(r#"{"type":"close"} x"#).starts_with("Invalid JSON: "));
+        assert!(refused(r#"{"type":"observation","episode":NaN}"#).starts_with("Invalid JSON: "));
+        for text in ["[]", "5", "{}", r#"{"type":7}"#, r#"{"Type":"init"}"#] {
+            assert_eq!(refused(text), "Missing 'type' field", "{text}");
+        }
+        assert_eq!(refused(r#"{"type":"dream"}"#), "Unknown message type: dream");
+        assert_eq!(refused(r#"{"type":"init"}"#), "Invalid init request: missing field memory_space_id");
+        assert_eq!(
+            refused(r#"{"type":"flow_control","session_id":"a"}"#),
+            "Invalid flow control request: missing field action"
+        );
+        assert_eq!(
+            refused(r#"{"type":"recall","embedding":[1]}"#),
+            "Invalid recall request: missing field request_id"
+        );
+        assert!(refused(r#"{"type":"close","drain_queue":3}"#).starts_with("Invalid close request: "));
+    }
+
+    #[test]
+    fn init_reads_its_options_and_ignores_unknown_keys() {
+        let text = r#"{"memory_space_id":"sp\u0061ce","priority":"low","ack_mode":"cumulative",
+            "later":{"x":[1]},"client_buffer_size":3,"type":"init"}"#;
+        let Ok(Inbound::Init(init)) = read(text, &mut Scratch::default()) else {
+            panic!("an init");
+        };
+        assert_eq!((init.space.as_ref(), init.resume.as_ref()), ("space", ""));
+        assert_eq!((init.lane, init.ack_mode), (Lane::Low, AckMode::Cumulative));
+    }
+
+    #[test]
+    fn a_resuming_init_needs_no_space() {
+        let text = r#"{"type":"init","session_id":"s"}"#;
+        let Ok(Inbound::Init(init)) = read(text, &mut Scratch::default()) else {
+            panic!("an init");
+        };
+        assert_eq!((init.space.as_ref(), init.resume.as_ref()), ("", "s"));
+        assert!(refused(r#"{"type":"init","memory_space_id":"a","priority":"urgent"}"#).contains("urgent"));
+    }
+
+    #[test]
+    fn a_recall_fills_the_scratch_memory() {
+        let mut scratch = Scratch::default();
+        let text = r#"{"type":"recall","request_id":"q","embedding":[1, -2.5, 3e1],"max_results":2}"#;
+        let Ok(Inbound::Recall(recall)) = read(text, &mut scratch) else {
+            panic!("a recall");
+        };
+        assert_eq!((recall.request_id.as_ref(), recall.results_max), ("q", 2));
+        assert!(!recall.filtered && !recall.snapshot_isolation);
+        assert_eq!(scratch.numbers(), [1.0, -2.5, 30.0]);
+    }
+}

@@ -1,0 +1,278 @@
+//! WebSocket frames over a transport. The framing itself, which knows nothing of waiting, reads from one buffer and
+//! writes to another; this fills the one and empties the other.
+
+use std::io::{self, Read, Write};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tungstenite::error::Error;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tungstenite::{Message, WebSocket};
+
+use crate::limits;
+use crate::wire::transport::{Switched, Transport};
+
+/// The framing's own read buffer: a few messages.
+const FRAMING_BYTES: usize = 32 << 10;
+
+/// Two buffers that stand for a socket that never waits.
+#[derive(Debug, Default)]
+struct Buffers {
+    incoming: BytesMut,
+    outgoing: BytesMut,
+}
+
+impl Read for Buffers {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.incoming.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let count = self.incoming.len().min(out.len());
+        self.incoming.copy_to_slice(&mut out[..count]);
+        Ok(count)
+    }
+}
+
+impl Write for Buffers {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.outgoing.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Why no further message comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The client has gone, with or without a word.
+    Gone,
+    /// The client broke a rule; the close code says which.
+    Broke(CloseCode),
+}
+
+/// A WebSocket.
+#[derive(Debug)]
+pub(super) struct Socket<S> {
+    transport: S,
+    frames: WebSocket<Buffers>,
+    /// Whether anything was received since this was last asked.
+    heard: bool,
+    /// Whether anything was sent since this was last asked.
+    sent: bool,
+}
+
+impl<S: Transport> Socket<S> {
+    /// The server's end of a connection after its handshake.
+    pub(super) fn new(switched: Switched<S>, message_bytes_max: usize) -> Socket<S> {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(FRAMING_BYTES)
+            .write_buffer_size(0)
+            .max_message_size(Some(message_bytes_max))
+            .max_frame_size(Some(message_bytes_max));
+        let buffers = Buffers { incoming: switched.read, outgoing: BytesMut::new() };
+        let frames = WebSocket::from_raw_socket(buffers, Role::Server, Some(config));
+        Socket { transport: switched.transport, frames, heard: false, sent: false }
+    }
+
+    /// Bytes that the client has not taken yet.
+    pub(super) fn unsent_bytes(&self) -> usize {
+        self.frames.get_ref().outgoing.len()
+    }
+
+    /// Whether so much waits for the client that it should be told nothing more.
+    pub(super) fn is_congested(&self) -> bool {
+        self.unsent_bytes() > limits::WEBSOCKET_UNSENT_BYTES_MAX
+    }
+
+    /// Whether the client gave a sign of life since this was last asked: it said something, or it is slow to read but
+    /// does. (That the kernel took all there was to send is no such sign.)
+    pub(super) fn take_alive(&mut self) -> bool {
+        let heard = std::mem::take(&mut self.heard);
+        let sent = std::mem::take(&mut self.sent);
+        heard || (sent && self.unsent_bytes() > 0)
+    }
+
+    /// Lines a message up to be sent. After the close frame nothing more is said, so it is dropped.
+    pub(super) fn say(&mut self, message: Message) {
+        match self.frames.write(message) {
+            Ok(()) | Err(Error::Protocol(_) | Error::ConnectionClosed | Error::AlreadyClosed) => {}
+            Err(error) => panic!("memory takes every frame: {error}"),
+        }
+    }
+
+    /// Lines the close frame up to be sent.
+    pub(super) fn close(&mut self, code: CloseCode, reason: &'static str) {
+        self.say(Message::Close(Some(CloseFrame { code, reason: reason.into() })));
+    }
+
+    /// Sends what is lined up; ready once the client has taken all of it.
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        let outgoing = &mut self.frames.get_mut().outgoing;
+        let unsent = outgoing.len();
+        if unsent == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let sent = self.transport.poll_write_from(cx, outgoing);
+        self.sent |= outgoing.len() < unsent;
+        sent.map_err(|_| Fault::Gone)
+    }
+
+    /// The next text or binary message. Pings are answered, the newest one where several wait.
+    pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Fault>> {
+        loop {
+            match self.frames.read() {
+                Ok(message @ (Message::Text(_) | Message::Binary(_))) => {
+                    return Poll::Ready(Ok(message));
+                }
+                Ok(_) => {}
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let incoming = &mut self.frames.get_mut().incoming;
+                    match ready!(self.transport.poll_read_into(cx, incoming)) {
+                        Ok(1..) => self.heard = true,
+                        Ok(0) | Err(_) => return Poll::Ready(Err(Fault::Gone)),
+                    }
+                }
+                Err(error) => return Poll::Ready(Err(fault_of(&error))),
+            }
+        }
+    }
+
+    /// Sends the rest and waits until the client has gone too.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Err(Fault::Gone) = ready!(self.poll_send(cx)) {
+            return Poll::Ready(());
+        }
+        while let Ok(_unread) = ready!(self.poll_message(cx)) {}
+        // The answer to the client's own close frame may just have been written.
+        self.poll_send(cx).map(|_| ())
+    }
+}
+
+fn fault_of(error: &Error) -> Fault {
+    match error {
+        Error::Capacity(_) => Fault::Broke(CloseCode::Size),
+        Error::Utf8(_) => Fault::Broke(CloseCode::Invalid),
+        Error::Protocol(_) | Error::AttackAttempt => Fault::Broke(CloseCode::Protocol),
+        _ => Fault::Gone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use futures_lite::future::{block_on, poll_once};
+
+    use super::*;
+    use crate::wire::transport::fake::{End, duplex};
+    use crate::wire::transport::{read_into, write_from};
+
+    fn pair(message_bytes_max: usize) -> (End, Socket<End>) {
+        let (client, server) = duplex();
+        let switched = Switched { transport: server, read: BytesMut::new() };
+        (client, Socket::new(switched, message_bytes_max))
+    }
+
+    /// A client's frame, masked with zeros.
+    fn frame(first_byte: u8, payload: &[u8]) -> BytesMut {
+        let mut frame = BytesMut::from(&[first_byte][..]);
+        match payload.len() {
+            length @ ..126 => frame.extend_from_slice(&[0x80 | length as u8]),
+            length => {
+                frame.extend_from_slice(&[0x80 | 127]);
+                frame.extend_from_slice(&(length as u64).to_be_bytes());
+            }
+        }
+        frame.extend_from_slice(&[0; 4]);
+        frame.extend_from_slice(payload);
+        frame
+    }
+
+    async fn received(client: &mut End, socket: &mut Socket<End>, mut frames: BytesMut) -> Result<Message, Fault> {
+        write_from(client, &mut frames).await.expect("memory does not fail");
+        poll_fn(|cx| socket.poll_message(cx)).await
+    }
+
+    #[test]
+    fn messages_come_whole_from_fragments_and_from_what_was_read_ahead() {
+        block_on(async {
+            let (mut client, server) = duplex();
+            let read = frame(0x01, b"hel");
+            let mut socket = Socket::new(Switched { transport: server, read }, 100);
+            let message = received(&mut client, &mut socket, frame(0x80, b"lo")).await;
+            assert_eq!(message, Ok(Message::text("hello")));
+            assert!(socket.take_alive() && !socket.take_alive());
+        });
+    }
+
+    #[test]
+    fn broken_rules_have_their_close_codes() {
+        block_on(async {
+            let fault = async |message_bytes_max, frames| {
+                let (mut client, mut socket) = pair(message_bytes_max);
+                received(&mut client, &mut socket, frames).await.expect_err("a fault")
+            };
+            let too_long = frame(0x81, &[b'x'; 200]);
+            assert_eq!(fault(199, too_long).await, Fault::Broke(CloseCode::Size));
+            assert_eq!(fault(100, frame(0x81, &[0xff])).await, Fault::Broke(CloseCode::Invalid));
+            assert_eq!(fault(100, frame(0xc1, b"")).await, Fault::Broke(CloseCode::Protocol));
+            let unmasked = BytesMut::from(&[0x81, 0x01, b'x'][..]);
+            assert_eq!(fault(100, unmasked).await, Fault::Broke(CloseCode::Protocol));
+        });
+    }
+
+    #[test]
+    fn a_length_is_believed_only_up_to_the_limit() {
+        block_on(async {
+            let (mut client, mut socket) = pair(4 << 20);
+            let mut head = BytesMut::from(&[0x82, 0x80 | 127][..]);
+            head.extend_from_slice(&(100_u64 << 20).to_be_bytes());
+            head.extend_from_slice(&[0; 4]);
+            let fault = received(&mut client, &mut socket, head).await;
+            assert_eq!(fault, Err(Fault::Broke(CloseCode::Size)));
+        });
+    }
+
+    #[test]
+    fn pings_are_answered() {
+        block_on(async {
+            let (mut client, mut socket) = pair(100);
+            let mut frames = frame(0x89, b"are you there");
+            frames.extend_from_slice(&frame(0x81, b"text"));
+            assert_eq!(received(&mut client, &mut socket, frames).await, Ok(Message::text("text")));
+            poll_fn(|cx| socket.poll_send(cx)).await.expect("sent");
+            let mut said = BytesMut::new();
+            read_into(&mut client, &mut said).await.expect("read");
+            assert_eq!(&said[..], b"\x8a\x0dare you there");
+        });
+    }
+
+    #[test]
+    fn a_close_frame_is_answered_and_the_client_is_gone() {
+        block_on(async {
+            let (mut client, mut socket) = pair(100);
+            let fault = received(&mut client, &mut socket, frame(0x88, &[0x03, 0xe8])).await;
+            assert_eq!(fault, Err(Fault::Gone));
+            poll_fn(|cx| socket.poll_send(cx)).await.expect("sent");
+            let mut said = BytesMut::new();
+            read_into(&mut client, &mut said).await.expect("read");
+            assert_eq!(&said[..], b"\x88\x02\x03\xe8");
+        });
+    }
+
+    #[test]
+    fn the_end_waits_for_the_clients_close_frame() {
+        block_on(async {
+            let (mut client, mut socket) = pair(100);
+            socket.close(CloseCode::Normal, "");
+            let mut ending = Box::pin(poll_fn(|cx| socket.poll_end(cx)));
+            assert!(poll_once(&mut ending).await.is_none());
+            write_from(&mut client, &mut frame(0x88, &[0x03, 0xe8])).await.expect("written");
+            ending.await;
+        });
+    }
+}
