@@ -63,7 +63,6 @@ pub fn serve(config: ServeConfig) -> Result<(), BootError> {
     let cores = u16::try_from(config.cores.len()).expect("a machine has fewer cores");
     let (bound, sockets) = listen(&config.listeners, config.cores.len()).map_err(BootError::Listen)?;
     let signals = Signals::take().map_err(BootError::Signals)?;
-    announce(&config, &folder, &bound).map_err(BootError::Stdout)?;
 
     let (starting, starts) = mpsc::channel();
     let clock = Clock::start();

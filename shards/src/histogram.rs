@@ -12,20 +12,21 @@ const BOUNDS_MAX: usize = 15;
 const _: () = assert!(LATENCY_MICROS.len() <= BOUNDS_MAX && BATCH_ROWS.len() <= BOUNDS_MAX);
 
 /// Counts by bucket: a value lies in the first whose bound it does not exceed, or in the one behind them all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
     bounds: &'static [u64],
-    counts: [u64; BOUNDS_MAX + 1],
+    /// Apart, so that a status that crosses between cores stays small.
+    counts: Box<[u64; BOUNDS_MAX + 1]>,
     sum: u64,
 }
 
 impl Histogram {
     /// An empty one with these upper bounds, which rise.
-    pub const fn new(bounds: &'static [u64]) -> Histogram {
+    pub fn new(bounds: &'static [u64]) -> Histogram {
         assert!(bounds.len() <= BOUNDS_MAX);
         Histogram {
             bounds,
-            counts: [0; BOUNDS_MAX + 1],
+            counts: Box::new([0; BOUNDS_MAX + 1]),
             sum: 0,
         }
     }
@@ -60,7 +61,7 @@ impl Histogram {
     /// Adds what `other`, which has the same bounds, counted.
     pub fn merge(&mut self, other: &Histogram) {
         assert_eq!(self.bounds, other.bounds, "histograms of different things");
-        for (mine, theirs) in self.counts.iter_mut().zip(other.counts) {
+        for (mine, theirs) in self.counts.iter_mut().zip(*other.counts) {
             *mine += theirs;
         }
         self.sum = self.sum.saturating_add(other.sum);

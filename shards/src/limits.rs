@@ -60,7 +60,7 @@ pub const SESSIONS_MAX: usize = 1 << 20;
 /// A session can be resumed until this long after its last record.
 pub const SESSION_RESUME_MICROS: u64 = 24 * 3_600 * 1_000_000;
 
-const _: () = assert!(LOG_SEGMENT_BYTES % LOG_BLOCK_BYTES == 0);
+const _: () = assert!(LOG_SEGMENT_BYTES.is_multiple_of(LOG_BLOCK_BYTES));
 const _: () = assert!(LOG_COMMIT_BYTES_MAX + LOG_BLOCK_BYTES < LOG_SEGMENT_BYTES);
 const _: () = assert!(RECORD_BODY_BYTES_MAX < LOG_COMMIT_BYTES_MAX);
 const _: () = assert!(LOG_COMMIT_BYTES_MIN <= LOG_COMMIT_BYTES_MAX);

@@ -15,6 +15,7 @@ use crate::log::record::{BodyFault, decode_body, read_body, read_embedding};
 use crate::message::{Durability, Hit, Isolation, Recall, Recalled};
 use crate::space::{Place, Rows, Stripe};
 use crate::vector::codes::normalise;
+use crate::vector::kernel::dot_f32;
 
 /// Rows of the tail that one step compares at most.
 const SCAN_ROWS_MAX: u32 = 2_048;
@@ -346,30 +347,5 @@ fn exact_similarity(body: &[u8], cue: &[f32], vector: &mut [f32]) -> Result<f32,
     let observation = decode_body(body)?;
     read_embedding(observation.embedding, vector)?;
     normalise(vector).map_err(|_| BodyFault)?;
-    Ok(dot(cue, vector).clamp(-1.0, 1.0))
-}
-
-/// Sixteen sums side by side, added up in one fixed tree: the same bits on every machine.
-fn dot(one: &[f32], other: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    assert_eq!(one.len(), other.len(), "vectors of one space");
-    let mut sums = [0.0f32; LANES];
-    let (one, one_rest) = one.as_chunks::<LANES>();
-    let (other, other_rest) = other.as_chunks::<LANES>();
-    for (one, other) in one.iter().zip(other) {
-        for lane in 0..LANES {
-            sums[lane] += one[lane] * other[lane];
-        }
-    }
-    for (lane, (one, other)) in one_rest.iter().zip(other_rest).enumerate() {
-        sums[lane] += one * other;
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-        }
-        width /= 2;
-    }
-    sums[0]
+    Ok(dot_f32(cue, vector).clamp(-1.0, 1.0))
 }

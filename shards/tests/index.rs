@@ -143,7 +143,7 @@ proptest! {
         let mut index = Index::new(dimension, seed);
         vectors.iter().for_each(|codes| { index.push(codes); });
         let query = &clustered(1, dimension, 1, 1.0, !seed)[0];
-        let visible = |row: Row| hidden == 0 || row.0 % hidden == 0;
+        let visible = |row: Row| hidden == 0 || row.0.is_multiple_of(hidden);
         let mut found = Vec::new();
         let cut = cut.min(count);
         index.scan(query, cut..count, asked, visible, &mut found);
@@ -245,6 +245,41 @@ fn recall_on_real_data_is_high_and_insertion_is_cheap() {
         distances / count as u32 <= 1_200,
         "{} distances an insertion",
         distances / count as u32
+    );
+}
+
+#[test]
+fn thousands_of_duplicates_are_cheap_and_hide_no_one() {
+    let mut vectors = clustered(5_000, 32, 1, 0.0, 1);
+    let others = clustered(20, 32, 20, 1.0, 2);
+    for (at, other) in others.iter().enumerate() {
+        vectors.insert(at * 240, other.clone());
+    }
+    let mut index = Index::new(32, 3);
+    let mut scratch = Scratch::default();
+    let mut most = 0;
+    for codes in &vectors {
+        index.push(codes);
+        most = most.max(index.insert_next(&mut scratch));
+    }
+    assert_eq!(index.check(), Ok(()));
+    assert!(most <= 2_500, "an insertion took {most} distances");
+    let mut found = Vec::new();
+    for (at, other) in others.iter().enumerate() {
+        index.search(other, 64, 1, all, &mut scratch, &mut found);
+        assert_eq!(
+            found[0].row,
+            Row(at as u32 * 240),
+            "other {at} is found among the duplicates"
+        );
+    }
+    index.search(&vectors[1], 64, 64, all, &mut scratch, &mut found);
+    assert_eq!(found.len(), 64);
+    assert!(
+        found
+            .iter()
+            .all(|scored| vectors[scored.row.0 as usize] == vectors[1]),
+        "all are duplicates"
     );
 }
 

@@ -2,7 +2,7 @@
 
 use crate::vector::rows::Rows;
 
-use super::links::{Bottom, Links, Upper, level};
+use super::links::{Bottom, Kin, Links, Upper, level};
 
 /// Fails with a text unless the condition holds.
 macro_rules! ensure {
@@ -127,16 +127,20 @@ fn check_parent<const SLOTS: usize>(
         parents.len()
     );
     for parent in parents {
+        let children = [Kin::Twin, Kin::Other]
+            .map(|kin| links.children(parent, kin).filter(|child| *child == node));
         ensure!(
-            links.children(parent).any(|child| child == node),
+            children.into_iter().flatten().count() == 1,
             "node {node} of layer {height} is no child of its parent {parent}"
         );
     }
-    let children = links.children(node).count();
-    ensure!(
-        children <= Links::<SLOTS>::CHILDREN_MAX as usize,
-        "node {node} of layer {height} has {children} children"
-    );
+    for kin in [Kin::Twin, Kin::Other] {
+        let children = links.children(node, kin).count();
+        ensure!(
+            children <= Links::<SLOTS>::CHILDREN_MAX,
+            "node {node} of layer {height} has {children} children"
+        );
+    }
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use crate::vector::rows::{Query, QueryBlocks, Rows};
 
 use super::check;
 use super::link::link;
-use super::links::{Bottom, Layer, Upper, level};
+use super::links::{Bottom, Kin, Layer, Upper, level};
 use super::rank::{Rank, Scored};
 use super::scan;
 use super::search::{Traversal, descend, search};
@@ -221,7 +221,7 @@ fn insert_upper(
     };
     let layer = &mut upper[height - 1];
     let query = rows.row(row);
-    find_and_select(rows, layer, query, at, scratch, distances);
+    let kin = find_and_select(rows, layer, row, at, scratch, distances);
     let node = layer.push(row, below);
     let Upper {
         links,
@@ -232,6 +232,7 @@ fn insert_upper(
     *distances += link(
         links,
         node,
+        kin,
         &scratch.chosen,
         &scratch.traversal.visited,
         similarity,
@@ -250,32 +251,35 @@ fn insert_bottom(
     distances: &mut u32,
 ) {
     let query = rows.row(row);
-    find_and_select(rows, bottom, query, at, scratch, distances);
+    let kin = find_and_select(rows, bottom, row, at, scratch, distances);
     let node = bottom.push();
     let similarity = |other| rows.similarity(query, other);
     *distances += link(
         bottom,
         node,
+        kin,
         &scratch.chosen,
         &scratch.traversal.visited,
         similarity,
     );
 }
 
-/// Searches a layer for the neighbours of a new row and chooses among them.
+/// Searches a layer for the neighbours of a new row and chooses among them: a twin alone, if there is one. Tells which.
 fn find_and_select<L: Layer>(
     rows: &Rows,
     layer: &L,
-    query: Query<'_>,
+    row: u32,
     start: Rank,
-    Scratch {
+    scratch: &mut Scratch,
+    distances: &mut u32,
+) -> Kin {
+    let Scratch {
         traversal,
         candidates,
         chosen,
         chosen_rows,
-    }: &mut Scratch,
-    distances: &mut u32,
-) {
+    } = scratch;
+    let query = rows.row(row);
     *distances += search(
         rows,
         layer,
@@ -288,5 +292,16 @@ fn find_and_select<L: Layer>(
     candidates.clear();
     candidates.extend(traversal.beam.kept());
     candidates.sort_unstable_by(|a, b| b.cmp(a));
+    // Twins are as similar as a row is to itself; comparing that first spares comparing codes.
+    let own = rows.similarity(query, row);
+    *distances += 1;
+    let equal =
+        |rank: &&Rank| rank.similarity() == own && rows.row(layer.row(rank.node())) == query;
+    if let Some(twin) = candidates.iter().find(equal) {
+        chosen.clear();
+        chosen.push(*twin);
+        return Kin::Twin;
+    }
     *distances += select(rows, layer, candidates, GRAPH_LINKS, chosen, chosen_rows);
+    Kin::Other
 }

@@ -1,37 +1,31 @@
 //! The links of a new node, and those back to it.
 
-use super::links::Links;
+use super::links::{Kin, Links};
 use super::rank::Rank;
 use super::visited::Visited;
 
 /// Links `node`, the last of its layer and without links, with `chosen`, best first, and makes one of them (or, where
-/// none takes a child, one of their descendants) its parent. `visited` is what the search for the node met;
-/// `similarity` compares it with another node. Returns the distances that it took.
+/// none takes a child, a descendant of the best) its parent. A twin is linked with its parent and the twin that was
+/// found, which links back only if it is the parent. `visited` is what the search for the node met; `similarity` compares
+/// it with another node. Returns the distances that it took.
 pub(super) fn link<const SLOTS: usize>(
     links: &mut Links<SLOTS>,
     node: u32,
+    kin: Kin,
     chosen: &[Rank],
     visited: &Visited,
     similarity: impl Fn(u32) -> f32,
 ) -> u32 {
     assert!(!chosen.is_empty() && chosen.len() <= SLOTS);
-    let near = chosen
-        .iter()
-        .position(|rank| links.takes_child(rank.node()));
-    let (parent, parent_slot, distances) = match near {
-        Some(slot) => (chosen[slot], slot, 0),
-        None => {
-            let parent = descendant_with_room(links, chosen[0].node(), node);
-            (
-                Rank::new(similarity(parent), parent),
-                chosen.len().min(SLOTS - 1),
-                1,
-            )
-        }
-    };
-    for (slot, rank) in chosen.iter().enumerate() {
+    let takes = |rank: &Rank| links.takes_child(rank.node(), kin);
+    let near = chosen.iter().copied().find(takes);
+    let parent = near.unwrap_or_else(|| {
+        let parent = descendant_with_room(links, chosen[0].node(), node, kin);
+        Rank::new(similarity(parent), parent)
+    });
+    for rank in chosen {
         links.append(node, *rank);
-        if slot != parent_slot {
+        if *rank != parent && kin == Kin::Other {
             link_back(
                 links,
                 rank.node(),
@@ -40,36 +34,45 @@ pub(super) fn link<const SLOTS: usize>(
             );
         }
     }
-    if near.is_none() {
-        // The parent takes a free slot of the new node, or that of its farthest link.
+    let slot = links
+        .of(node)
+        .iter()
+        .position(|target| *target == parent.node());
+    let slot = slot.unwrap_or_else(|| {
+        // A free slot, or that of the farthest link.
         if links.is_full(node) {
-            links.replace(node, parent_slot, parent);
+            links.replace(node, SLOTS - 1, parent);
+            SLOTS - 1
         } else {
-            links.append(node, parent);
+            links.append(node, parent)
         }
-    }
-    links.keep(node, parent_slot);
+    });
+    links.keep_parent(node, slot);
     adopt(
         links,
         parent.node(),
         Rank::new(parent.similarity(), node),
+        kin,
         visited,
     );
-    distances
+    u32::from(near.is_none())
 }
 
-/// A node below `ancestor` in the tree of parents that takes a child. Nodes have children of their own only once they
-/// exist, so the way down ends at a leaf at the latest.
-fn descendant_with_room<const SLOTS: usize>(links: &Links<SLOTS>, ancestor: u32, node: u32) -> u32 {
+/// A node below `ancestor` in the tree of parents that takes a child; `ancestor` takes none. The way down ends at a leaf
+/// at the latest.
+fn descendant_with_room<const SLOTS: usize>(
+    links: &Links<SLOTS>,
+    ancestor: u32,
+    node: u32,
+    kin: Kin,
+) -> u32 {
     let mut at = ancestor;
-    while !links.takes_child(at) {
+    while !links.takes_child(at, kin) {
         // Another child for each new node, so that the tree over thousands of equal rows stays flat.
         let turn = node.wrapping_mul(0x9e37_79b9) >> 16;
-        let children = links.children(at).count() as u32;
-        at = links
-            .children(at)
-            .nth((turn % children) as usize)
-            .expect("a node without room has children");
+        let children = links.children(at, kin).count();
+        let next = links.children(at, kin).nth(turn as usize % children);
+        at = next.expect("a node without room has children");
     }
     at
 }
@@ -79,6 +82,7 @@ fn adopt<const SLOTS: usize>(
     links: &mut Links<SLOTS>,
     parent: u32,
     child: Rank,
+    kin: Kin,
     visited: &Visited,
 ) {
     let slot = if links.is_full(parent) {
@@ -88,7 +92,7 @@ fn adopt<const SLOTS: usize>(
     } else {
         links.append(parent, child)
     };
-    links.keep(parent, slot);
+    links.keep_child(parent, slot, kin);
 }
 
 /// Links `from` to a new node, if the new node is worth one of its slots.
@@ -126,7 +130,8 @@ impl Weighed {
 }
 
 /// The rule of [`super::select`], without a distance: links carry their similarities, and how similar their targets are
-/// to the new node is known of those that the search for it met. Others hide nothing and are not hidden.
+/// to the new node is known of those that the search for it met. Others hide nothing and are not hidden. Ties hide nothing here,
+/// so that a twin of `from` does not keep out all who are not.
 fn weigh<const SLOTS: usize>(
     links: &Links<SLOTS>,
     from: u32,
@@ -153,9 +158,9 @@ fn weigh<const SLOTS: usize>(
             continue;
         };
         if *similarity >= new.similarity() {
-            weighed.new_is_hidden |= to_new >= new.similarity();
+            weighed.new_is_hidden |= to_new > new.similarity();
         } else if may_go
-            && to_new >= *similarity
+            && to_new > *similarity
             && weighed.hidden.is_none_or(|(least, _)| *similarity < least)
         {
             weighed.hidden = Some((*similarity, slot));

@@ -40,13 +40,29 @@ pub(super) struct Links<const SLOTS: usize> {
     /// How similar each of them is, so that pruning compares no vectors again.
     similarities: Arena<Slots<f32, SLOTS>>,
     counts: Arena<u8>,
-    /// Bit i: slot i links a parent or a child and is never pruned.
-    kept: Arena<u32>,
+    kept: Arena<Kept>,
+}
+
+/// Which slots of a node are never pruned, as bits.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kept {
+    /// Its parent and its children.
+    all: u32,
+    /// The children that are its twins.
+    twins: u32,
+}
+
+/// What a child is to its parent. Twins (rows with the same codes) have a quota of their own, so that thousands of
+/// them leave room for others at each, and the first of them stays the way to all that lies around.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kin {
+    Twin,
+    Other,
 }
 
 impl<const SLOTS: usize> Links<SLOTS> {
-    /// Children of one node, at most: enough slots stay free for the nearest.
-    pub(super) const CHILDREN_MAX: u32 = SLOTS as u32 / 2;
+    /// Children of either kin of one node, at most: half of the slots stay free for the nearest.
+    pub(super) const CHILDREN_MAX: usize = SLOTS / 4;
 
     /// A layer without nodes.
     pub(super) fn new() -> Links<SLOTS> {
@@ -70,7 +86,7 @@ impl<const SLOTS: usize> Links<SLOTS> {
         self.targets.push();
         self.similarities.push();
         self.counts.push()[0] = 0;
-        self.kept.push()[0] = 0;
+        self.kept.push()[0] = Kept::default();
         node
     }
 
@@ -87,7 +103,7 @@ impl<const SLOTS: usize> Links<SLOTS> {
 
     /// Bit i: link i of `node` is kept.
     pub(super) fn kept_of(&self, node: u32) -> u32 {
-        self.kept[node]
+        self.kept[node].all
     }
 
     /// Whether all slots of `node` are taken.
@@ -106,28 +122,38 @@ impl<const SLOTS: usize> Links<SLOTS> {
 
     /// Puts another link into a slot in use that is not kept.
     pub(super) fn replace(&mut self, node: u32, slot: usize, link: Rank) {
-        debug_assert!(slot < usize::from(self.counts[node]) && self.kept[node] >> slot & 1 == 0);
+        debug_assert!(slot < usize::from(self.counts[node]) && self.kept_of(node) >> slot & 1 == 0);
         debug_assert!(link.node() != node);
         self.targets[node].0[slot] = link.node();
         self.similarities[node].0[slot] = link.similarity();
     }
 
-    /// Keeps a link from now on.
-    pub(super) fn keep(&mut self, node: u32, slot: usize) {
-        self.kept[node] |= 1 << slot;
+    /// Keeps the link to the parent of `node` from now on.
+    pub(super) fn keep_parent(&mut self, node: u32, slot: usize) {
+        self.kept[node].all |= 1 << slot;
     }
 
-    /// The children of `node`: kept links to later nodes.
-    pub(super) fn children(&self, node: u32) -> impl Iterator<Item = u32> {
-        let kept = self.kept[node];
+    /// Keeps the link to a child of `node` from now on.
+    pub(super) fn keep_child(&mut self, node: u32, slot: usize, kin: Kin) {
+        self.kept[node].all |= 1 << slot;
+        self.kept[node].twins |= u32::from(kin == Kin::Twin) << slot;
+    }
+
+    /// The children of one kin of `node`: kept links to later nodes.
+    pub(super) fn children(&self, node: u32, kin: Kin) -> impl Iterator<Item = u32> {
+        let Kept { all, twins } = self.kept[node];
+        let slots = match kin {
+            Kin::Twin => twins,
+            Kin::Other => all & !twins,
+        };
         let of = self.of(node).iter().enumerate();
-        of.filter(move |(slot, target)| kept >> slot & 1 != 0 && **target > node)
+        of.filter(move |(slot, target)| slots >> slot & 1 != 0 && **target > node)
             .map(|(_, target)| *target)
     }
 
-    /// Whether `node` may become a parent once more. (One kept link leads to its own parent.)
-    pub(super) fn takes_child(&self, node: u32) -> bool {
-        self.kept[node].count_ones() < Self::CHILDREN_MAX + u32::from(node > 0)
+    /// Whether `node` may become a parent once more.
+    pub(super) fn takes_child(&self, node: u32, kin: Kin) -> bool {
+        self.children(node, kin).count() < Self::CHILDREN_MAX
     }
 }
 

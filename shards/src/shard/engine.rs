@@ -79,7 +79,7 @@ impl Tally {
             unreadable: 0,
             insert_batches: 0,
             insert_batch_rows: Histogram::new(BATCH_ROWS),
-            queue_wait_micros: [Histogram::default(); 3],
+            queue_wait_micros: Default::default(),
             distances: 0,
         }
     }

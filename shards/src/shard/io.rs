@@ -61,6 +61,7 @@ pub enum IoOutput {
 
 /// What the shard hands out.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // nearly all are replies
 pub enum Output {
     /// For the disk.
     Io(IoTicket, Io),

@@ -303,8 +303,8 @@ impl Shard {
             commit_failures_other: tally.commit_failures_other,
             unreadable: tally.unreadable,
             insert_batches: tally.insert_batches,
-            insert_batch_rows: tally.insert_batch_rows,
-            queue_wait_micros: tally.queue_wait_micros,
+            insert_batch_rows: tally.insert_batch_rows.clone(),
+            queue_wait_micros: tally.queue_wait_micros.clone(),
             distances: tally.distances,
         }
     }

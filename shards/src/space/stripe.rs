@@ -164,7 +164,7 @@ impl Stripe {
             rows: u64::from(self.rows.len() - self.rows.replaced()),
             indexed: u64::from(self.rows.indexed()),
             durable_observations: self.durable_observations,
-            durable_micros: self.durable_micros,
+            durable_micros: self.durable_micros.clone(),
             recalls: self.recalls,
         }
     }

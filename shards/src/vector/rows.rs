@@ -9,7 +9,7 @@ use crate::limits::DIMENSION_MAX;
 pub(crate) const COMPARED_MAX: usize = 32;
 
 /// A vector to compare rows with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Query<'a> {
     blocks: &'a [Block],
     scale: f32,

@@ -44,7 +44,9 @@ pub(crate) fn write_answer(
         write!(writer, "content-length: {}\r\n", body.len()).expect("memory takes every byte");
     }
     if afterwards == Afterwards::Close {
-        writer.write_all(b"connection: close\r\n").expect("memory takes every byte");
+        writer
+            .write_all(b"connection: close\r\n")
+            .expect("memory takes every byte");
     }
     writer.write_all(b"\r\n").expect("memory takes every byte");
     if method != Method::HEAD {
@@ -79,7 +81,16 @@ mod tests {
         let (name, value) = allow("GET, HEAD");
         response.headers_mut().insert(name, value);
         let mut out = BytesMut::new();
-        write_answer(&response, method, Moment { seconds: 0, nanos: 0 }, afterwards, &mut out);
+        write_answer(
+            &response,
+            method,
+            Moment {
+                seconds: 0,
+                nanos: 0,
+            },
+            afterwards,
+            &mut out,
+        );
         String::from_utf8(out.to_vec()).expect("text")
     }
 
@@ -98,7 +109,10 @@ mod tests {
 
     #[test]
     fn refusals_are_json() {
-        let bad = BadRequest { status: StatusCode::PAYLOAD_TOO_LARGE, message: "long" };
+        let bad = BadRequest {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            message: "long",
+        };
         let response = refusal(bad);
         assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
         let json: serde_json::Value = serde_json::from_slice(response.body()).expect("JSON");

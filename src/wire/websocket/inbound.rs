@@ -78,7 +78,9 @@ pub(crate) fn read<'a>(text: &'a str, scratch: &mut Scratch) -> Result<Inbound<'
         serde_json::from_str(text).map_err(|error| format!("Invalid JSON: {error}"))?;
     match kind_of(json)?.as_ref() {
         "observation" => {
-            let fault = observed.err().unwrap_or_else(|| String::from("ambiguous type"));
+            let fault = observed
+                .err()
+                .unwrap_or_else(|| String::from("ambiguous type"));
             Err(format!("Invalid observation request: {fault}"))
         }
         "init" => init(text).map_err(|fault| format!("Invalid init request: {fault}")),
@@ -137,7 +139,13 @@ fn init(text: &str) -> Result<Inbound<'_>, String> {
         Some(other) => return Err(format!("priority is high, normal or low, not {other}")),
     };
     let indexed_acks = keys.indexed_acks.unwrap_or(false);
-    Ok(Inbound::Init(InitMessage { space, resume, lane, ack_mode, indexed_acks }))
+    Ok(Inbound::Init(InitMessage {
+        space,
+        resume,
+        lane,
+        ack_mode,
+        indexed_acks,
+    }))
 }
 
 fn flow_control(text: &str) -> Result<Inbound<'_>, String> {
@@ -151,7 +159,10 @@ fn flow_control(text: &str) -> Result<Inbound<'_>, String> {
     let keys: Keys<'_> = keys(text)?;
     let session_id = keys.session_id.ok_or_else(|| missing("session_id"))?.0;
     let action = keys.action.ok_or_else(|| missing("action"))?.0;
-    Ok(Inbound::FlowControl(FlowControlMessage { session_id, action }))
+    Ok(Inbound::FlowControl(FlowControlMessage {
+        session_id,
+        action,
+    }))
 }
 
 fn recall<'a>(text: &'a str, scratch: &mut Scratch) -> Result<Inbound<'a>, String> {
@@ -188,7 +199,10 @@ fn close(text: &str) -> Result<Inbound<'_>, String> {
     }
     let keys: Keys<'_> = keys(text)?;
     let session_id = keys.session_id.map(|text| text.0);
-    Ok(Inbound::Close(CloseMessage { session_id, drain_queue: keys.drain_queue.unwrap_or(false) }))
+    Ok(Inbound::Close(CloseMessage {
+        session_id,
+        drain_queue: keys.drain_queue.unwrap_or(false),
+    }))
 }
 
 fn keys<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
@@ -242,8 +256,14 @@ mod tests {
         for text in ["[]", "5", "{}", r#"{"type":7}"#, r#"{"Type":"init"}"#] {
             assert_eq!(refused(text), "Missing 'type' field", "{text}");
         }
-        assert_eq!(refused(r#"{"type":"dream"}"#), "Unknown message type: dream");
-        assert_eq!(refused(r#"{"type":"init"}"#), "Invalid init request: missing field memory_space_id");
+        assert_eq!(
+            refused(r#"{"type":"dream"}"#),
+            "Unknown message type: dream"
+        );
+        assert_eq!(
+            refused(r#"{"type":"init"}"#),
+            "Invalid init request: missing field memory_space_id"
+        );
         assert_eq!(
             refused(r#"{"type":"flow_control","session_id":"a"}"#),
             "Invalid flow control request: missing field action"
@@ -252,7 +272,9 @@ mod tests {
             refused(r#"{"type":"recall","embedding":[1]}"#),
             "Invalid recall request: missing field request_id"
         );
-        assert!(refused(r#"{"type":"close","drain_queue":3}"#).starts_with("Invalid close request: "));
+        assert!(
+            refused(r#"{"type":"close","drain_queue":3}"#).starts_with("Invalid close request: ")
+        );
     }
 
     #[test]
@@ -273,13 +295,17 @@ mod tests {
             panic!("an init");
         };
         assert_eq!((init.space.as_ref(), init.resume.as_ref()), ("", "s"));
-        assert!(refused(r#"{"type":"init","memory_space_id":"a","priority":"urgent"}"#).contains("urgent"));
+        assert!(
+            refused(r#"{"type":"init","memory_space_id":"a","priority":"urgent"}"#)
+                .contains("urgent")
+        );
     }
 
     #[test]
     fn a_recall_fills_the_scratch_memory() {
         let mut scratch = Scratch::default();
-        let text = r#"{"type":"recall","request_id":"q","embedding":[1, -2.5, 3e1],"max_results":2}"#;
+        let text =
+            r#"{"type":"recall","request_id":"q","embedding":[1, -2.5, 3e1],"max_results":2}"#;
         let Ok(Inbound::Recall(recall)) = read(text, &mut scratch) else {
             panic!("a recall");
         };

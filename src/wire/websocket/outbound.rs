@@ -35,9 +35,17 @@ pub(super) enum Outbound<'a> {
         committed_at: Moment,
     },
     /// The server lives.
-    Heartbeat { session_id: Option<&'a str>, timestamp: Moment },
+    Heartbeat {
+        session_id: Option<&'a str>,
+        timestamp: Moment,
+    },
     /// How the session stands.
-    Status { session_id: Option<&'a str>, state: &'static str, message: &'a str, sequence_number: u64 },
+    Status {
+        session_id: Option<&'a str>,
+        state: &'static str,
+        message: &'a str,
+        sequence_number: u64,
+    },
     /// Results of a recall, or a page of them.
     RecallResult {
         request_id: &'a str,
@@ -100,12 +108,24 @@ impl Outbound<'_> {
 pub(super) fn error(message: &str, code: Code, session_id: Option<&str>) -> Message {
     let code = code.label();
     let (sequence_number, request_id, field, retry_after_ms) = (None, None, None, None);
-    Outbound::Error { message, session_id, code, sequence_number, request_id, field, retry_after_ms }
-        .to_message()
+    Outbound::Error {
+        message,
+        session_id,
+        code,
+        sequence_number,
+        request_id,
+        field,
+        retry_after_ms,
+    }
+    .to_message()
 }
 
 /// Why a call, such as the recall `request_id`, failed.
-pub(super) fn failed(failure: &Failure, session_id: Option<&str>, request_id: Option<&str>) -> Message {
+pub(super) fn failed(
+    failure: &Failure,
+    session_id: Option<&str>,
+    request_id: Option<&str>,
+) -> Message {
     Outbound::Error {
         message: &failure.message,
         session_id,
@@ -123,9 +143,16 @@ pub(super) fn refused(why: &Refused, sequence: u64, session_id: &str) -> Message
     let (message, code, field, retry_after_ms) = match why {
         Refused::Content { message, field } => (message, Code::InvalidArgument, Some(*field), None),
         Refused::Sequence { message } => (message, Code::FailedPrecondition, None, None),
-        Refused::Overloaded { message, retry_after_ms, .. } => {
-            (message, Code::ResourceExhausted, None, Some(u64::from(*retry_after_ms)))
-        }
+        Refused::Overloaded {
+            message,
+            retry_after_ms,
+            ..
+        } => (
+            message,
+            Code::ResourceExhausted,
+            None,
+            Some(u64::from(*retry_after_ms)),
+        ),
     };
     Outbound::Error {
         message,
@@ -152,10 +179,15 @@ pub(super) fn recall_results(
     let found = &recollection.found;
     let pages = found.len().div_ceil(page_size).max(1);
     let page = |page: usize| {
-        let results = found.iter().skip(page.saturating_mul(page_size)).take(page_size);
+        let results = found
+            .iter()
+            .skip(page.saturating_mul(page_size))
+            .take(page_size);
         Outbound::RecallResult {
             request_id,
-            results: results.map(|found| entry(found, &found.observation())).collect(),
+            results: results
+                .map(|found| entry(found, &found.observation()))
+                .collect(),
             more_results: page + 1 < pages,
             snapshot_sequence: recollection.snapshot_sequence,
         }
@@ -174,7 +206,9 @@ fn entry<'a>(found: &Found, observation: &Observation<'a>) -> ResultEntry<'a> {
             Durability::Durable => "durable",
             Durability::InFlight => "in_flight",
         },
-        when: observation.when.map(|(seconds, nanos)| Moment { seconds, nanos }),
+        when: observation
+            .when
+            .map(|(seconds, nanos)| Moment { seconds, nanos }),
         metadata: convert::metadata(observation),
     }
 }
@@ -197,7 +231,10 @@ mod tests {
             first_sequence,
             status: "accepted",
             memory_id: "m\"",
-            committed_at: Moment { seconds: 0, nanos: 0 },
+            committed_at: Moment {
+                seconds: 0,
+                nanos: 0,
+            },
         };
         let expected = json!({"type": "ack", "session_id": "s", "sequence_number": 7,
             "status": "accepted", "memory_id": "m\"", "committed_at": "1970-01-01T00:00:00Z"});
@@ -213,14 +250,25 @@ mod tests {
             supports_backpressure: true,
             supports_snapshot_isolation: true,
         };
-        let ack = Outbound::InitAck { session_id: "s", initial_sequence: 0, capabilities };
+        let ack = Outbound::InitAck {
+            session_id: "s",
+            initial_sequence: 0,
+            capabilities,
+        };
         let expected = json!({"type": "init_ack", "session_id": "s", "initial_sequence": 0,
             "capabilities": {"max_observations_per_second": 0, "queue_capacity": 5,
                 "supports_backpressure": true, "supports_snapshot_isolation": true}});
         assert_eq!(read(&ack.to_message()), expected);
-        let timestamp = Moment { seconds: 0, nanos: 0 };
-        let heartbeat = Outbound::Heartbeat { session_id: None, timestamp };
-        let expected = json!({"type": "heartbeat", "session_id": null, "timestamp": "1970-01-01T00:00:00Z"});
+        let timestamp = Moment {
+            seconds: 0,
+            nanos: 0,
+        };
+        let heartbeat = Outbound::Heartbeat {
+            session_id: None,
+            timestamp,
+        };
+        let expected =
+            json!({"type": "heartbeat", "session_id": null, "timestamp": "1970-01-01T00:00:00Z"});
         assert_eq!(read(&heartbeat.to_message()), expected);
     }
 
@@ -236,16 +284,28 @@ mod tests {
             "message": "Queue error: Queue over capacity: 9/9", "code": "resource_exhausted",
             "retry_after_ms": 40});
         assert_eq!(read(&refused(&why, 3, "s")), expected);
-        let why = Refused::Content { message: String::from("Embedding must be finite"), field: "embedding" };
+        let why = Refused::Content {
+            message: String::from("Embedding must be finite"),
+            field: "embedding",
+        };
         let told = read(&refused(&why, 4, "s"));
-        assert_eq!((&told["code"], &told["field"]), (&json!("invalid_argument"), &json!("embedding")));
-        let expected = json!({"type": "error", "message": "m", "session_id": null, "code": "not_found"});
+        assert_eq!(
+            (&told["code"], &told["field"]),
+            (&json!("invalid_argument"), &json!("embedding"))
+        );
+        let expected =
+            json!({"type": "error", "message": "m", "session_id": null, "code": "not_found"});
         assert_eq!(read(&error("m", Code::NotFound, None)), expected);
     }
 
     #[test]
     fn a_recall_without_results_is_one_empty_page() {
-        let recollection = Recollection { found: Vec::new(), snapshot_sequence: 12, rows: 0, dimension: 768 };
+        let recollection = Recollection {
+            found: Vec::new(),
+            snapshot_sequence: 12,
+            rows: 0,
+            dimension: 768,
+        };
         let pages = recall_results(&recollection, "q", Some(4));
         assert_eq!(pages.len(), 1);
         let expected = json!({"type": "recall_result", "request_id": "q", "results": [],
