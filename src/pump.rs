@@ -59,6 +59,8 @@ pub struct Pump {
     completions: Rc<Completions>,
     requests: Vec<(Origin, Request)>,
     busy: Busy,
+    /// Until the cores were told that the shard serves.
+    recovering: bool,
     /// Given when the server stops and the shard may end once all is durable.
     finish: Notice,
 }
@@ -72,11 +74,11 @@ pub struct PumpHandle {
 }
 
 impl PumpHandle {
-    /// The shard has recovered: it serves from now on.
+    /// The shard has read its logs: it serves as soon as all that was acked is durable for sure.
     pub fn install(&self, shard: Shard) {
         let before = self.shard.borrow_mut().replace(shard);
         assert!(before.is_none(), "a core has one shard");
-        self.mesh.set_shard(ShardState::Ready);
+        self.mesh.nudge();
     }
 
     /// Lets the pump end once the shard has nothing on its way to the disk.
@@ -94,7 +96,7 @@ impl Pump {
         let handle = PumpHandle { mesh: mesh.clone(), shard: shard.clone(), finish: finish.clone() };
         let busy = Busy::new();
         let completions = Rc::default();
-        (Pump { mesh, disk, clock, shard, completions, requests: Vec::new(), busy, finish }, handle)
+        (Pump { mesh, disk, clock, shard, completions, requests: Vec::new(), busy, recovering: true, finish }, handle)
     }
 
     /// Runs until it may [`finish`](PumpHandle::finish).
@@ -120,6 +122,7 @@ impl Pump {
         self.mesh.receive(&mut self.requests);
         let events = self.take_events();
         self.contained(|shard| events.into_iter().for_each(|event| handle(shard, event, now)));
+        self.tell_recovered();
         let flushed = self.mesh.flush();
         let working = self.contained(|shard| shard.has_work() && shard.work(WORK_DISTANCES_MAX, now) > 0);
         let flushed = self.mesh.flush() && flushed;
@@ -127,6 +130,16 @@ impl Pump {
             return Next::Again;
         }
         Next::Sleep(self.shard.borrow().as_ref().and_then(Shard::deadline))
+    }
+
+    /// Tells the cores when the shard serves. What a crash left unproven may have been acked, and a snapshot would not
+    /// have it until it is durable again; so until then the server recovers.
+    fn tell_recovered(&mut self) {
+        let shard = self.shard.borrow();
+        if self.recovering && shard.as_ref().is_some_and(|shard| !shard.has_unproven()) {
+            self.recovering = false;
+            self.mesh.set_shard(ShardState::Ready);
+        }
     }
 
     fn take_events(&mut self) -> Vec<Event> {

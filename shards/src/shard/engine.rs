@@ -215,6 +215,12 @@ impl Shard {
         self.recalls.is_runnable() || !self.rotation.is_empty()
     }
 
+    /// Whether records that the replay found, and that may have been acked, are not durable for sure yet. Changes with
+    /// `handle_io` only, and once false stays so.
+    pub fn has_unproven(&self) -> bool {
+        !self.unproven.is_empty()
+    }
+
     /// When `handle_tick` is to be called at the latest. Changes with any input and with `poll`.
     pub fn deadline(&self) -> Option<Time> {
         let log = match self.log_ticket {

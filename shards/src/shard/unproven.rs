@@ -37,6 +37,11 @@ impl Unproven {
         }
     }
 
+    /// Whether all of them are durable.
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
     /// Hands out the next one that the log has not.
     pub(super) fn append_next(&mut self) -> Option<&Unvouched> {
         self.retry_at = None;
