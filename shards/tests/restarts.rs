@@ -172,6 +172,7 @@ fn what_nobody_vouches_for_survives_a_full_disk() {
     world.end_all(|_| true);
     world.disk.fault = None;
     let due = world.shards[0].deadline().expect("they are tried again");
+    assert!(due <= world.now.after_micros(1_000_000), "and soon");
     world.pass(due.micros_since(world.now));
     world.observe(stripe, unary(9, "new", vector(9)));
     world.settle();
@@ -254,9 +255,11 @@ fn rows_that_are_gone_from_the_middle_are_missed() {
     }
     for (shards, from) in [(1, 1), (2, 9), (1, 17)] {
         world.crash(Fate::Lost, shards);
-        // The second commit vouches for the first, so that no other shard writes that again.
-        fill(&mut world, &names, from..from + 4);
-        fill(&mut world, &names, from + 4..from + 8);
+        fill(&mut world, &names, from..from + 8);
+        // Later commits vouch for these rows, so that no other shard writes them again.
+        for name in &names {
+            world.space(&format!("{name}-{from}"));
+        }
     }
     world
         .disk
@@ -264,7 +267,7 @@ fn rows_that_are_gone_from_the_middle_are_missed() {
         .retain(|segment, _| segment.log != LogId(1));
     let fault = world
         .start(1)
-        .expect_err("rows 9 to 12 of some spaces are gone");
+        .expect_err("rows 9 to 16 of some spaces are gone");
     let LogFault::Corrupt { what, .. } = fault else {
         panic!("{fault:?}")
     };

@@ -1,6 +1,7 @@
 //! The open session that a transport drives.
 
 use std::borrow::Cow;
+use std::time::Instant;
 use std::task::{Context, Poll, ready};
 
 use engram_shards::ids::{SessionEpoch, SessionId, StripeKey, Time};
@@ -16,7 +17,7 @@ use crate::core::Core;
 use crate::failure::Failure;
 use crate::limits::SESSION_ANSWERS_MAX;
 use crate::mesh::{CoreIndex, CreditAnswer, Port, Unavailable};
-use crate::metrics::Rejection;
+use crate::metrics::{Rejection, Stage};
 
 /// One stripe of the space, as this session is attached to it.
 #[derive(Clone, Copy, Debug)]
@@ -191,6 +192,7 @@ impl Session {
             }
         };
         let mut budget = ready!(self.port.poll_budget(cx, content::size_bytes(observation)));
+        let begun = Instant::now();
         let named = Observation { id: &memory_id, ..observation.clone() };
         let dimension = self.space.settings.dimension;
         let prepared = match content::prepare(&named, dimension, &mut self.scratch) {
@@ -200,6 +202,7 @@ impl Session {
                 return Poll::Ready(());
             }
         };
+        let begun = self.core.metrics().spend(Stage::Encode, begun);
         budget.resize(prepared.body.bytes.len() + prepared.codes.codes8.len());
         let append = Append {
             stripe,
@@ -214,6 +217,7 @@ impl Session {
         };
         self.order.hand_over(own_id(observation), append.received_at);
         self.port.append(append, credit, budget);
+        self.core.metrics().spend(Stage::Ring, begun);
         Poll::Ready(())
     }
 

@@ -18,8 +18,8 @@ use crate::wire::exposition::{self, Format};
 
 /// What the server calls itself.
 const SERVICE: &str = "engram";
-/// Acks wait for the disk; the only durability there is.
-const DURABILITY: &str = "commit";
+/// An ack means a sync of the disk; the only durability there is.
+const DURABILITY: &str = "sync";
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 

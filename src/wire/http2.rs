@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures_lite::future::or;
@@ -17,6 +17,7 @@ use super::stream::{Meter, Stream};
 use super::{grpc, http as routes};
 use crate::contain::contain;
 use crate::core::Core;
+use crate::metrics::Stage;
 use crate::limits::{
     HANDSHAKE_MAX, HTTP2_CONCURRENT_STREAMS_MAX, HTTP2_CONNECTION_WINDOW_BYTES,
     HTTP2_FRAME_BYTES_MAX, HTTP2_HEADER_BYTES_MAX, HTTP2_IDLE_MAX, HTTP2_LOCAL_RESETS_MAX,
@@ -74,7 +75,10 @@ async fn run(core: &Core, mut connection: Connection<Stream, Bytes>, meter: Mete
             if !is_stopping && stopping.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Step::Stop);
             }
-            match connection.poll_accept(cx) {
+            let begun = Instant::now();
+            let accepted = connection.poll_accept(cx);
+            core.metrics().spend(Stage::Receive, begun);
+            match accepted {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     return Poll::Ready(Step::Request(request, respond));
                 }

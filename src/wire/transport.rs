@@ -45,6 +45,11 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin {
         }
         Pin::new(self).poll_flush(cx)
     }
+
+    /// Tells the peer that nothing more will be sent.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self).poll_shutdown(cx)
+    }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Transport for T {}
@@ -67,7 +72,7 @@ pub(crate) async fn write_from<T: Transport>(
 
 /// Tells the peer that nothing more will be sent.
 pub(crate) async fn shutdown<T: Transport>(transport: &mut T) -> io::Result<()> {
-    poll_fn(|cx| Pin::new(&mut *transport).poll_shutdown(cx)).await
+    poll_fn(|cx| transport.poll_end(cx)).await
 }
 
 /// A connection that has switched to another protocol, with what was read of it already.

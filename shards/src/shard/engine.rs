@@ -215,12 +215,6 @@ impl Shard {
         self.recalls.is_runnable() || !self.rotation.is_empty()
     }
 
-    /// Whether records that the replay found, and that may have been acked, are not durable for sure yet. Changes with
-    /// `handle_io` only, and once false stays so.
-    pub fn has_unproven(&self) -> bool {
-        !self.unproven.is_empty()
-    }
-
     /// When `handle_tick` is to be called at the latest. Changes with any input and with `poll`.
     pub fn deadline(&self) -> Option<Time> {
         let log = match self.log_ticket {
@@ -266,6 +260,17 @@ impl Shard {
         let ticket = self.ticket();
         self.log_ticket = Some(ticket);
         Some(Output::Io(ticket, io))
+    }
+
+    /// Whether replayed records are still on their way to the log again. Until they are durable, recalls and marks may
+    /// lack what was acked before the restart, so no one should be served yet. Changes with `handle_io`.
+    pub fn has_unproven(&self) -> bool {
+        !self.unproven.is_empty()
+    }
+
+    /// Checks what must hold of every stripe's graph; the text says what does not. Costs time: for tests and tools.
+    pub fn check(&self) -> Result<(), String> {
+        self.stripes.iter().try_for_each(Stripe::check)
     }
 
     fn advance(&mut self, now: Time) {

@@ -37,7 +37,7 @@ impl Unproven {
         }
     }
 
-    /// Whether all of them are durable.
+    /// Whether none is left.
     pub(super) fn is_empty(&self) -> bool {
         self.records.is_empty()
     }

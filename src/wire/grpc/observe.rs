@@ -6,7 +6,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use engram_proto::engram::v1::observation_request::Operation;
@@ -23,6 +23,7 @@ use super::{Call, decode};
 use crate::core::Core;
 use crate::failure::{Code, Failure};
 use crate::limits::STREAM_MESSAGES_RUN;
+use crate::metrics::Stage;
 use crate::session::{AckMode, Event, Refused, Session};
 use crate::wire::convert::{self, not_served};
 
@@ -177,7 +178,9 @@ impl ObserveStream<'_> {
             episode.clear();
             Operation::Observation(episode)
         });
+        let begun = Instant::now();
         let merged = self.request.merge(bytes);
+        self.core.metrics().spend(Stage::Decode, begun);
         merged.map_err(|error| Failure::new(Code::InvalidArgument, format!("not a message: {error}")))
     }
 

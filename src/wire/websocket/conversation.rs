@@ -190,7 +190,10 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
 
     /// Tells the client the session's next event or a recall's results.
     fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        // A closing session's last event ends the conversation, so recalls are answered before.
+        let recalling = !self.recalls.is_empty();
         if let Some(attached) = &mut self.attached
+            && !(attached.closing && recalling)
             && let Poll::Ready(event) = attached.session.poll_event(cx)
         {
             return Poll::Ready(self.tell(event));

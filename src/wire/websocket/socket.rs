@@ -63,6 +63,10 @@ pub(super) struct Socket<S> {
     heard: bool,
     /// Whether anything was sent since this was last asked.
     sent: bool,
+    /// Whether the client broke a rule; then the framing no longer knows where a frame begins.
+    broken: bool,
+    /// Whether the client was told that nothing more will be sent.
+    said_all: bool,
 }
 
 impl<S: Transport> Socket<S> {
@@ -83,6 +87,8 @@ impl<S: Transport> Socket<S> {
             frames,
             heard: false,
             sent: false,
+            broken: false,
+            said_all: false,
         }
     }
 
@@ -147,7 +153,11 @@ impl<S: Transport> Socket<S> {
                         Ok(0) | Err(_) => return Poll::Ready(Err(Fault::Gone)),
                     }
                 }
-                Err(error) => return Poll::Ready(Err(fault_of(&error))),
+                Err(error) => {
+                    let fault = fault_of(&error);
+                    self.broken |= matches!(fault, Fault::Broke(_));
+                    return Poll::Ready(Err(fault));
+                }
             }
         }
     }
@@ -157,9 +167,33 @@ impl<S: Transport> Socket<S> {
         if let Err(Fault::Gone) = ready!(self.poll_send(cx)) {
             return Poll::Ready(());
         }
-        while let Ok(_unread) = ready!(self.poll_message(cx)) {}
+        while !self.broken && ready!(self.poll_message(cx)).is_ok() {}
+        if self.broken {
+            return self.poll_drain(cx);
+        }
         // The answer to the client's own close frame may just have been written.
         self.poll_send(cx).map(|_| ())
+    }
+
+    /// Reads what a client that broke a rule still says, which is no frames any more: closed with bytes unread, the
+    /// connection would be reset, and the client might never see why.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if ready!(self.poll_send(cx)).is_err() {
+            return Poll::Ready(());
+        }
+        if !self.said_all {
+            if ready!(self.transport.poll_end(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            self.said_all = true;
+        }
+        let unread = &mut self.frames.get_mut().incoming;
+        loop {
+            unread.clear();
+            if !matches!(ready!(self.transport.poll_read_into(cx, unread)), Ok(1..)) {
+                return Poll::Ready(());
+            }
+        }
     }
 }
 
@@ -301,6 +335,27 @@ mod tests {
             let mut said = BytesMut::new();
             read_into(&mut client, &mut said).await.expect("read");
             assert_eq!(&said[..], b"\x88\x02\x03\xe8");
+        });
+    }
+
+    #[test]
+    fn a_client_that_broke_a_rule_is_told_and_read_to_its_end() {
+        block_on(async {
+            let (mut client, mut socket) = pair(100);
+            let too_long = frame(0x81, &[b'x'; 200]);
+            let fault = received(&mut client, &mut socket, too_long).await;
+            assert_eq!(fault, Err(Fault::Broke(CloseCode::Size)));
+            socket.close(CloseCode::Size, "");
+            let mut ending = Box::pin(poll_fn(|cx| socket.poll_end(cx)));
+            assert!(poll_once(&mut ending).await.is_none());
+            let mut more = BytesMut::from(&[b'x'; 100_000][..]);
+            write_from(&mut client, &mut more).await.expect("written");
+            assert!(poll_once(&mut ending).await.is_none());
+            let mut said = BytesMut::new();
+            while read_into(&mut client, &mut said).await.expect("read") > 0 {}
+            assert_eq!(&said[..], b"\x88\x02\x03\xf1");
+            drop(client);
+            ending.await;
         });
     }
 
