@@ -290,7 +290,7 @@ impl Recovery {
         }
         let (shard, empty) = recovering.finish(self.clock.now());
         handle.install(shard);
-        tracing::info!(core = core.0, segments = self.segments.heads.len(), "a shard has read its logs");
+        tracing::info!(core = core.0, segments = self.segments.heads.len(), "a shard is ready");
         if core == CoreIndex(0) {
             self.remove(empty, &disk).await;
         }

@@ -60,8 +60,8 @@ pub struct Pump {
     completions: Rc<Completions>,
     requests: Vec<(Origin, Request)>,
     busy: Busy,
-    /// Until the cores were told that the shard serves.
-    recovering: bool,
+    /// Whether all were told that the shard is ready.
+    announced: bool,
     /// Given when the server stops and the shard may end once all is durable.
     finish: Notice,
 }
@@ -75,7 +75,7 @@ pub struct PumpHandle {
 }
 
 impl PumpHandle {
-    /// The shard has read its logs: it serves as soon as all that was acked is durable for sure.
+    /// The shard has recovered: it serves once what it replayed has settled.
     pub fn install(&self, shard: Shard) {
         let before = self.shard.borrow_mut().replace(shard);
         assert!(before.is_none(), "a core has one shard");
@@ -97,7 +97,8 @@ impl Pump {
         let handle = PumpHandle { mesh: mesh.clone(), shard: shard.clone(), finish: finish.clone() };
         let busy = Busy::new();
         let completions = Rc::default();
-        (Pump { mesh, disk, clock, shard, completions, requests: Vec::new(), busy, recovering: true, finish }, handle)
+        let requests = Vec::new();
+        (Pump { mesh, disk, clock, shard, completions, requests, busy, announced: false, finish }, handle)
     }
 
     /// Runs until it may [`finish`](PumpHandle::finish).
@@ -117,6 +118,14 @@ impl Pump {
         self.mesh.silence();
     }
 
+    /// Tells all that the shard serves, as soon as a recall finds no less than before the restart.
+    fn announce(&mut self) {
+        if !self.announced && self.contained(|shard| shard.is_settled()) == Some(true) {
+            self.announced = true;
+            self.mesh.set_shard(ShardState::Ready);
+        }
+    }
+
     /// Takes in what there is, hands out what follows, grants a slice of work.
     fn turn(&mut self) -> Next {
         let now = self.clock.now();
@@ -125,8 +134,8 @@ impl Pump {
         let events = self.take_events();
         let begun = self.mesh.metrics().spend(Stage::Ring, begun);
         self.contained(|shard| events.into_iter().for_each(|event| handle(shard, event, now)));
+        self.announce();
         let begun = self.mesh.metrics().spend(Stage::Log, begun);
-        self.tell_recovered();
         let flushed = self.mesh.flush();
         let begun = self.mesh.metrics().spend(Stage::Ring, begun);
         let working = self.contained(|shard| shard.has_work() && shard.work(WORK_DISTANCES_MAX, now) > 0);
@@ -137,16 +146,6 @@ impl Pump {
             return Next::Again;
         }
         Next::Sleep(self.shard.borrow().as_ref().and_then(Shard::deadline))
-    }
-
-    /// Tells the cores when the shard serves. What a crash left unproven may have been acked, and a snapshot would not
-    /// have it until it is durable again; so until then the server recovers.
-    fn tell_recovered(&mut self) {
-        let shard = self.shard.borrow();
-        if self.recovering && shard.as_ref().is_some_and(|shard| !shard.has_unproven()) {
-            self.recovering = false;
-            self.mesh.set_shard(ShardState::Ready);
-        }
     }
 
     fn take_events(&mut self) -> Vec<Event> {
