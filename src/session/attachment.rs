@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use engram_shards::ids::{SessionEpoch, SessionId, StripeKey, Time};
+use engram_shards::ids::{SessionId, Time};
 use engram_shards::log::record::Observation;
 use engram_shards::message::{
     Append, Drain, Lane, Pressure, Refusal, Reply, Request, SpaceDescription,
@@ -18,7 +18,7 @@ use super::order::{Arrival, Order, Told};
 use crate::core::Core;
 use crate::failure::Failure;
 use crate::limits::SESSION_ANSWERS_MAX;
-use crate::mesh::{CoreIndex, CreditAnswer, Port, Unavailable};
+use crate::mesh::{CreditAnswer, Port, Unavailable};
 use crate::metrics::{Rejection, Stage};
 
 #[derive(Debug)]
