@@ -60,6 +60,8 @@ pub struct Pump {
     completions: Rc<Completions>,
     requests: Vec<(Origin, Request)>,
     busy: Busy,
+    /// Whether all were told that the shard is ready.
+    announced: bool,
     /// Given when the server stops and the shard may end once all is durable.
     finish: Notice,
 }
@@ -73,11 +75,11 @@ pub struct PumpHandle {
 }
 
 impl PumpHandle {
-    /// The shard has recovered: it serves from now on.
+    /// The shard has recovered: it serves once what it replayed has settled.
     pub fn install(&self, shard: Shard) {
         let before = self.shard.borrow_mut().replace(shard);
         assert!(before.is_none(), "a core has one shard");
-        self.mesh.set_shard(ShardState::Ready);
+        self.mesh.nudge();
     }
 
     /// Lets the pump end once the shard has nothing on its way to the disk.
@@ -95,7 +97,8 @@ impl Pump {
         let handle = PumpHandle { mesh: mesh.clone(), shard: shard.clone(), finish: finish.clone() };
         let busy = Busy::new();
         let completions = Rc::default();
-        (Pump { mesh, disk, clock, shard, completions, requests: Vec::new(), busy, finish }, handle)
+        let requests = Vec::new();
+        (Pump { mesh, disk, clock, shard, completions, requests, busy, announced: false, finish }, handle)
     }
 
     /// Runs until it may [`finish`](PumpHandle::finish).
@@ -115,6 +118,14 @@ impl Pump {
         self.mesh.silence();
     }
 
+    /// Tells all that the shard serves, as soon as a recall finds no less than before the restart.
+    fn announce(&mut self) {
+        if !self.announced && self.contained(|shard| shard.is_settled()) == Some(true) {
+            self.announced = true;
+            self.mesh.set_shard(ShardState::Ready);
+        }
+    }
+
     /// Takes in what there is, hands out what follows, grants a slice of work.
     fn turn(&mut self) -> Next {
         let now = self.clock.now();
@@ -123,6 +134,7 @@ impl Pump {
         let events = self.take_events();
         let begun = self.mesh.metrics().spend(Stage::Ring, begun);
         self.contained(|shard| events.into_iter().for_each(|event| handle(shard, event, now)));
+        self.announce();
         let begun = self.mesh.metrics().spend(Stage::Log, begun);
         let flushed = self.mesh.flush();
         let begun = self.mesh.metrics().spend(Stage::Ring, begun);

@@ -9,6 +9,7 @@ use engram_shards::log::replay::LogFault;
 use engram_shards::message::{
     Durability, IfExists, Isolation, OpenIntent, Refusal, Reply, Request, SpaceDescription,
 };
+use engram_shards::shard::Shard;
 use world::{CLIENT, Fate, Sent, World, durable_sequences, id_of, settings, stripe, unary, vector};
 
 fn fill(world: &mut World, names: &[String], numbers: std::ops::Range<u64>) {
@@ -112,6 +113,7 @@ fn what_nobody_vouches_for_is_in_flight_until_it_is_written_again() {
         assert_eq!(id_of(&recalled.hits[0]), "m4");
         recalled.hits[0].durability
     };
+    assert!(!world.shards.iter().all(Shard::is_settled), "a recall would miss what was acked");
     assert_eq!(durability(&mut world), Durability::InFlight);
     assert_eq!(
         world
@@ -122,6 +124,7 @@ fn what_nobody_vouches_for_is_in_flight_until_it_is_written_again() {
     );
     let resumed = world.open(stripe, 6, OpenIntent::Resume);
     assert_eq!(resumed.durable_sequence, 4, "the resume waits for them");
+    assert!(world.shards.iter().all(Shard::is_settled));
     assert_eq!(durability(&mut world), Durability::Durable);
     for shards in [1, 3, 1] {
         world.crash(Fate::Lost, shards);
@@ -145,6 +148,7 @@ fn what_nobody_vouches_for_survives_a_full_disk() {
     world.ask(stripe, CLIENT, resume);
     world.observe(stripe, unary(9, "new", vector(9)));
     world.commit();
+    assert!(world.shards.iter().all(Shard::is_settled), "what the disk does not take must not keep the rest from being served");
     let replies = world.take();
     assert!(
         matches!(

@@ -22,6 +22,6 @@ mod attachment;
 mod open;
 
 pub use attachment::Session;
+pub(crate) use attachment::over_capacity;
 pub use event::{AckMode, Event, Init, Refused};
 pub use open::{check_space_name, default_settings};
-pub(crate) use attachment::over_capacity;

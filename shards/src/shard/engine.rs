@@ -210,6 +210,12 @@ impl Shard {
         spent
     }
 
+    /// Whether what was replayed has become durable, or the disk would not take it yet (it is tried again, and the rest
+    /// is served meanwhile). Until then recalls may miss what was acked. Changes with `handle_io`.
+    pub fn is_settled(&self) -> bool {
+        self.unproven.is_settled()
+    }
+
     /// Whether `work` would find something to do. Changes with any input and with `work` itself.
     pub fn has_work(&self) -> bool {
         self.recalls.is_runnable() || !self.rotation.is_empty()

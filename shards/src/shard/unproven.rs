@@ -63,6 +63,11 @@ impl Unproven {
         self.retry_at = (!self.records.is_empty()).then(|| now.after_micros(RETRY_MICROS));
     }
 
+    /// Whether none waits for its first answer from the disk.
+    pub(super) fn is_settled(&self) -> bool {
+        self.records.is_empty() || self.retry_at.is_some()
+    }
+
     /// When those that were dropped are to be tried again.
     pub(super) fn retry_at(&self) -> Option<Time> {
         self.retry_at
