@@ -62,8 +62,8 @@ pub struct Pump {
     completions: Rc<Completions>,
     requests: Vec<(Origin, Request)>,
     busy: Busy,
-    /// Whether all were told that the shard is ready.
-    announced: bool,
+    /// Whether all were told that the shard serves.
+    announced: Rc<Cell<bool>>,
     /// Given when the server stops and the shard may end once all is durable.
     finish: Notice,
 }
@@ -73,15 +73,22 @@ pub struct Pump {
 pub struct PumpHandle {
     mesh: Mesh,
     shard: Rc<RefCell<Option<Shard>>>,
+    /// Whether all were told that the shard serves.
+    announced: Rc<Cell<bool>>,
     finish: Notice,
 }
 
 impl PumpHandle {
     /// The shard has recovered: it serves once what it replayed has settled.
     pub fn install(&self, shard: Shard) {
+        let settled = shard.is_settled();
         let before = self.shard.borrow_mut().replace(shard);
         assert!(before.is_none(), "a core has one shard");
-        self.mesh.nudge();
+        self.announced.set(settled);
+        match settled {
+            true => self.mesh.set_shard(ShardState::Ready),
+            false => self.mesh.nudge(),
+        }
     }
 
     /// Lets the pump end once the shard has nothing on its way to the disk.
@@ -96,9 +103,11 @@ impl Pump {
     pub fn new(mesh: Mesh, disk: Disk, clock: Clock) -> (Pump, PumpHandle) {
         let shard = Rc::new(RefCell::new(None));
         let finish = Notice::default();
+        let announced = Rc::<Cell<bool>>::default();
         let handle = PumpHandle {
             mesh: mesh.clone(),
             shard: shard.clone(),
+            announced: announced.clone(),
             finish: finish.clone(),
         };
         let busy = Busy::new();
@@ -113,7 +122,7 @@ impl Pump {
                 completions,
                 requests,
                 busy,
-                announced: false,
+                announced,
                 finish,
             },
             handle,
@@ -139,8 +148,8 @@ impl Pump {
 
     /// Tells all that the shard serves, as soon as a recall finds no less than before the restart.
     fn announce(&mut self) {
-        if !self.announced && self.contained(|shard| shard.is_settled()) == Some(true) {
-            self.announced = true;
+        if !self.announced.get() && self.contained(|shard| shard.is_settled()) == Some(true) {
+            self.announced.set(true);
             self.mesh.set_shard(ShardState::Ready);
         }
     }
@@ -412,7 +421,6 @@ mod tests {
                 Err(Unavailable)
             ));
             handle.install(shard());
-            mesh.ready().wait().await;
             assert!(matches!(
                 mesh.call(CORE, Request::Status).await,
                 Ok(Reply::Status(_))
@@ -424,7 +432,6 @@ mod tests {
     fn what_is_answered_is_on_the_disk() {
         on_a_core(|mesh, handle| async move {
             handle.install(shard());
-            mesh.ready().wait().await;
             let made = mesh.call(CORE, create_space()).await;
             assert!(matches!(made, Ok(Reply::Space(Ok(_)))), "{made:?}");
             let status = mesh.call(CORE, Request::Status).await;
@@ -440,7 +447,6 @@ mod tests {
     fn a_panic_of_the_shard_is_answered_for_and_ends_nothing_else() {
         on_a_core(|mesh, handle| async move {
             handle.install(shard());
-            mesh.ready().wait().await;
             let made = mesh.call(CORE, create_space()).await;
             assert!(matches!(made, Ok(Reply::Space(Ok(_)))), "{made:?}");
             let mut waiting = mesh.port();
