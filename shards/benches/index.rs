@@ -1,7 +1,7 @@
 //! The stages of the index on real vectors: `cargo bench -p engram-shards --bench index`.
 //!
-//! Vectors are those of `tests/data`; beyond 4,000 rows its contents come in other contexts. Recall beside speed, and
-//! larger sets, are the `recall` bench's.
+//! Vectors are those of `tests/data`; beyond 4,000 rows its contents come in other contexts. Recall
+//! beside speed, and larger sets, are the `recall` bench's.
 
 use std::path::Path;
 

@@ -1,7 +1,9 @@
 //! Inserts/s, recall@10 and queries/s on real vectors, by search width.
 //!
-//! `cargo bench -p engram-shards --bench recall -- --data DIR [--rows N]…` (without `--data`: the small set of
-//! `tests/data`). Times are those that the thread was on a CPU, so that neighbours disturb less. Truth is exact in f32; recall counts the rows of the true ten that are among the ten returned.
+//! `cargo bench -p engram-shards --bench recall -- --data DIR [--rows N]…` (without `--data`: the
+//! small set of `tests/data`). Times are those that the thread was on a CPU, so that neighbours
+//! disturb less. Truth is exact in f32; recall counts the rows of the true ten that are among the
+//! ten returned.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -11,7 +11,8 @@ const BLOCKS: usize = 12;
 /// Rows compared by one call, as one node's neighbours are.
 const ROWS: usize = 16;
 
-/// Rows that lie in the caches of the core (16), in its outer ones (10,000) and in memory (200,000).
+/// Rows that lie in the caches of the core (16), in its outer ones (10,000) and in memory
+/// (200,000).
 fn dots(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("dots of 768 codes");
     group.throughput(Throughput::Elements(ROWS as u64));
@@ -26,7 +27,8 @@ fn dots(criterion: &mut Criterion) {
                 let mut at = 0usize;
                 bencher.iter(|| {
                     let rows: [&[Block]; ROWS] = std::array::from_fn(|_| {
-                        // A step without a common divisor visits the rows in no order that a prefetcher knows.
+                        // A step without a common divisor visits the rows in no order that a
+                        // prefetcher knows.
                         at = (at + 7_919_993) % count;
                         all[at]
                     });

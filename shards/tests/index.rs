@@ -1,7 +1,8 @@
-//! The promise: what a full comparison finds, the index finds, at any moment, whatever vectors come.
+//! The promise: what a full comparison finds, the index finds, at any moment, whatever vectors
+//! come.
 //!
-//! Random stories are told by seeds through proptest; a failure prints its input. The invariants of the graph are those
-//! that `Index::check` verifies, after every insertion where the set is small.
+//! Random stories are told by seeds through proptest; a failure prints its input. The invariants of
+//! the graph are those that `Index::check` verifies, after every insertion where the set is small.
 
 use std::path::Path;
 
@@ -34,7 +35,8 @@ impl Numbers {
     }
 }
 
-/// Vectors around few centres: `spread` 0 makes them duplicates, small values near-duplicates, 1 and more noise.
+/// Vectors around few centres: `spread` 0 makes them duplicates, small values near-duplicates, 1
+/// and more noise.
 fn clustered(count: usize, dimension: u16, centres: usize, spread: f32, seed: u64) -> Vec<Codes> {
     let mut numbers = Numbers(seed);
     let centres: Vec<Vec<f32>> = (0..centres).map(|_| numbers.vector(dimension)).collect();
@@ -207,7 +209,8 @@ proptest! {
     }
 }
 
-/// The exact best ten of `queries` queries among `count` base rows, in f32, and what the index finds at `width`.
+/// The exact best ten of `queries` queries among `count` base rows, in f32, and what the index
+/// finds at `width`.
 fn recall_at_10(pairs: &Pairs, index: &Index, count: usize, queries: usize, width: u32) -> f64 {
     let base: Vec<Vec<f32>> = (0..count).map(|row| pairs.base(row)).collect();
     let (mut scratch, mut found, mut hits) = (Scratch::default(), Vec::new(), 0);
@@ -285,7 +288,8 @@ fn thousands_of_duplicates_are_cheap_and_hide_no_one() {
 
 #[test]
 fn a_thousand_forgotten_versions_do_not_hide_the_living_one() {
-    // One memory replaced over and over: all its versions are nearer to the query than anything else.
+    // One memory replaced over and over: all its versions are nearer to the query than anything
+    // else.
     let mut vectors = clustered(1_000, 32, 1, 0.01, 5);
     let query = vectors[500].clone();
     vectors.extend(clustered(1_000, 32, 200, 1.0, 6));

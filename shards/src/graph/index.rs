@@ -17,7 +17,8 @@ use super::scan;
 use super::search::{Traversal, descend, search};
 use super::select::select;
 
-/// Reusable memory of searches and insertions. One serves any number of indices; it carries nothing from call to call.
+/// Reusable memory of searches and insertions. One serves any number of indices; it carries nothing
+/// from call to call.
 #[derive(Debug, Default)]
 pub struct Scratch {
     traversal: Traversal,
@@ -26,7 +27,8 @@ pub struct Scratch {
     chosen_rows: Vec<u32>,
 }
 
-/// The rows of one stripe: all codes in order of arrival, and the graph over the first `indexed` of them.
+/// The rows of one stripe: all codes in order of arrival, and the graph over the first `indexed` of
+/// them.
 #[derive(Clone, Debug)]
 pub struct Index {
     seed: u64,
@@ -37,7 +39,8 @@ pub struct Index {
 }
 
 impl Index {
-    /// An empty index for vectors of `dimension`; `seed` draws the layers, so equal inputs build equal graphs.
+    /// An empty index for vectors of `dimension`; `seed` draws the layers, so equal inputs build
+    /// equal graphs.
     pub fn new(dimension: u16, seed: u64) -> Index {
         Index::with_kernel(dimension, seed, Kernel::fastest())
     }
@@ -86,7 +89,8 @@ impl Index {
         self.rows.truncate(len);
     }
 
-    /// Puts row `indexed()` into the graph; there must be such a row. Returns the distances that it took.
+    /// Puts row `indexed()` into the graph; there must be such a row. Returns the distances that it
+    /// took.
     pub fn insert_next(&mut self, scratch: &mut Scratch) -> u32 {
         let row = self.indexed();
         assert!(row < self.len(), "all {row} rows are in the graph");
@@ -126,8 +130,8 @@ impl Index {
         distances
     }
 
-    /// The nearest `count` rows of the graph for which `visible` holds, best first, ties by row number. Others are
-    /// passed through but not returned. Returns the distances that it took.
+    /// The nearest `count` rows of the graph for which `visible` holds, best first, ties by row
+    /// number. Others are passed through but not returned. Returns the distances that it took.
     pub fn search(
         &self,
         query: &Codes,
@@ -162,8 +166,8 @@ impl Index {
         distances
     }
 
-    /// Compares the rows `range` one by one and merges those that are `visible` into `found`, which keeps the best
-    /// `count`, best first. Returns the distances that it took.
+    /// Compares the rows `range` one by one and merges those that are `visible` into `found`, which
+    /// keeps the best `count`, best first. Returns the distances that it took.
     pub fn scan(
         &self,
         query: &Codes,
@@ -190,7 +194,8 @@ impl Index {
         check::check(&self.rows, &self.bottom, &self.upper, self.seed)
     }
 
-    /// From the entry down to the layer `height`, or to the topmost if it is lower: the node there to start from.
+    /// From the entry down to the layer `height`, or to the topmost if it is lower: the node there
+    /// to start from.
     fn enter(&self, query: Query<'_>, height: usize, distances: &mut u32) -> Rank {
         let row = self.upper.last().map_or(0, |layer| layer.rows[0]);
         let mut at = Rank::new(self.rows.similarity(query, row), 0);
@@ -264,7 +269,8 @@ fn insert_bottom(
     );
 }
 
-/// Searches a layer for the neighbours of a new row and chooses among them: a twin alone, if there is one. Tells which.
+/// Searches a layer for the neighbours of a new row and chooses among them: a twin alone, if there
+/// is one. Tells which.
 fn find_and_select<L: Layer>(
     rows: &Rows,
     layer: &L,

@@ -52,8 +52,9 @@ struct Kept {
     twins: u32,
 }
 
-/// What a child is to its parent. Twins (rows with the same codes) have a quota of their own, so that thousands of
-/// them leave room for others at each, and the first of them stays the way to all that lies around.
+/// What a child is to its parent. Twins (rows with the same codes) have a quota of their own, so
+/// that thousands of them leave room for others at each, and the first of them stays the way to all
+/// that lies around.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kin {
     Twin,

@@ -1,7 +1,8 @@
 //! Rows of equal length in chunks that never move, so that growing copies nothing.
 //!
-//! The first chunk holds 16 rows; each further one doubles the whole, until a chunk is as large as [`CHUNK_BYTES`]
-//! allows; from there on all are of that size. Where a row lies follows from its number by shifts alone.
+//! The first chunk holds 16 rows; each further one doubles the whole, until a chunk is as large as
+//! [`CHUNK_BYTES`] allows; from there on all are of that size. Where a row lies follows from its
+//! number by shifts alone.
 
 /// No chunk is larger, unless 16 rows are: a huge page's worth.
 const CHUNK_BYTES: usize = 2 << 20;
@@ -53,7 +54,8 @@ impl<T: Copy + Default> Arena<T> {
         &mut self.chunks[chunk][offset * self.stride..][..self.stride]
     }
 
-    /// Adds a row and returns it to be filled. What it holds is what a row truncated before left there, else defaults.
+    /// Adds a row and returns it to be filled. What it holds is what a row truncated before left
+    /// there, else defaults.
     pub(crate) fn push(&mut self) -> &mut [T] {
         let row = self.len;
         let (chunk, offset) = self.place(row);
@@ -72,8 +74,8 @@ impl<T: Copy + Default> Arena<T> {
         self.row_mut(row)
     }
 
-    /// Drops the rows from `len` up. One empty chunk is kept, so that a row pushed and dropped at its edge over and over
-    /// allocates nothing.
+    /// Drops the rows from `len` up. One empty chunk is kept, so that a row pushed and dropped at
+    /// its edge over and over allocates nothing.
     pub(crate) fn truncate(&mut self, len: u32) {
         assert!(len <= self.len, "truncated to {len} rows, of {}", self.len);
         self.len = len;

@@ -12,7 +12,8 @@ pub(super) fn dots(query: &[Block], rows: &[&[Block]], out: &mut [i32]) {
     }
 }
 
-/// `maddubs` wants one unsigned factor: |a| · (b with the sign of a). Two products of at most 127² fit an i16.
+/// `maddubs` wants one unsigned factor: |a| · (b with the sign of a). Two products of at most 127²
+/// fit an i16.
 #[target_feature(enable = "avx2")]
 fn dot(a: &[Block], b: &[Block]) -> i32 {
     let ones = _mm256_set1_epi16(1);

@@ -4,7 +4,8 @@ use std::arch::x86_64::*;
 
 use super::kernel::Block;
 
-/// Rows compared in one pass over the query: as many streams from memory at a time, with one reduction for all.
+/// Rows compared in one pass over the query: as many streams from memory at a time, with one
+/// reduction for all.
 const ROWS: usize = 4;
 
 /// See [`super::kernel::Kernel::dots`].

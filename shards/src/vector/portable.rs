@@ -1,4 +1,5 @@
-//! The hot loops in plain Rust: what every other kernel must equal, and what runs where none of them does.
+//! The hot loops in plain Rust: what every other kernel must equal, and what runs where none of
+//! them does.
 
 use super::kernel::Block;
 

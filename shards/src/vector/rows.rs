@@ -107,7 +107,8 @@ impl Rows {
         similarity[0]
     }
 
-    /// Similarity of `query` and each of at most [`COMPARED_MAX`] `rows`, into the first places of `similarities`.
+    /// Similarity of `query` and each of at most [`COMPARED_MAX`] `rows`, into the first places of
+    /// `similarities`.
     #[inline]
     pub(crate) fn similarities(&self, query: Query<'_>, rows: &[u32], similarities: &mut [f32]) {
         let mut codes: [&[Block]; COMPARED_MAX] = [&[]; COMPARED_MAX];
@@ -123,7 +124,8 @@ impl Rows {
     }
 }
 
-/// Lays codes out in blocks. What lies beyond the codes is zero and stays so, for all rows are of one length.
+/// Lays codes out in blocks. What lies beyond the codes is zero and stays so, for all rows are of
+/// one length.
 fn fill(blocks: &mut [Block], codes: &[i8]) {
     let (whole, rest) = codes.as_chunks::<BLOCK_CODES>();
     for (block, codes) in blocks.iter_mut().zip(whole) {

@@ -1,4 +1,5 @@
-//! Real vectors: a folder of `gloss.f16` and `words.f16`, paired to rows as `tests/data/README.md` tells.
+//! Real vectors: a folder of `gloss.f16` and `words.f16`, paired to rows as `tests/data/README.md`
+//! tells.
 
 use std::path::Path;
 
