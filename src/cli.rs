@@ -25,15 +25,16 @@ recall.";
 
 const EXAMPLES: &str = "\
 Start here:
-  engram demo                                  see it work in a minute, on real data; leaves nothing behind
-  engram serve                                 serve on 127.0.0.1:50051 and 127.0.0.1:7432, data in ./engram-data
-  curl http://127.0.0.1:7432/health/ready      does it serve?
+  engram demo                               see it work on real data; leaves nothing behind
+  engram serve                              serve on ports 50051 and 7432, data in ./engram-data
+  curl http://127.0.0.1:7432/health/ready   does it serve?
 
 Exit codes:
   0  done
   1  it failed; stderr says why
   2  usage: a flag, an ENGRAM_* variable or a key of the file is wrong
-  3  this host cannot run it (io_uring, lockable memory, cores, data folder); stderr names the command that mends it
+  3  this host cannot run it (io_uring, lockable memory, cores, data folder);
+     stderr names the command that mends it
   130  interrupted (demo)";
 
 const SERVE_EXAMPLES: &str = "\
@@ -80,7 +81,7 @@ enum Command {
     /// Show it at work on real data: stream, recall, kill -9, recover
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(Demo),
-    /// Print a shell's completion script, e.g. engram completions bash > /etc/bash_completion.d/engram
+    /// Print a shell's completion script
     Completions {
         /// Which shell
         shell: Shell,

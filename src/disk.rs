@@ -176,3 +176,111 @@ fn fault_of(doing: &str, segment: SegmentId, error: &io::Error) -> IoFault {
         _ => IoFault::Failed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engram_shards::ids::LogId;
+    use std::future::Future;
+    use engram_shards::limits::LOG_BLOCK_BYTES;
+
+    const SEGMENT: SegmentId = SegmentId { log: LogId(3), number: 7 };
+
+    fn place(offset: u32, bytes: u32) -> Location {
+        Location { segment: SEGMENT, offset, bytes }
+    }
+
+    fn create(head: u8) -> Io {
+        let head = vec![head; LOG_BLOCK_BYTES as usize];
+        Io::CreateSegment { segment: SEGMENT, bytes_total: 4 * LOG_BLOCK_BYTES, head }
+    }
+
+    /// Runs a test with a disk on an executor of its own.
+    fn with_disk<F: Future<Output = ()>>(test: impl FnOnce(Disk) -> F + Send + 'static) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let logs = folder.path().to_owned();
+        let executor = glommio::LocalExecutorBuilder::default()
+            .io_memory(1 << 20)
+            .spawn(move || async move { test(Disk::new(logs)).await })
+            .expect("an executor starts");
+        executor.join().expect("its promises held");
+    }
+
+    #[test]
+    fn what_was_committed_is_read_back() {
+        with_disk(|disk| async move {
+            assert_eq!(disk.run(create(1)).await, Ok(IoOutput::Done));
+            let file = std::fs::metadata(segment_path(&disk.logs, SEGMENT)).expect("it is there");
+            assert_eq!(file.len(), u64::from(4 * LOG_BLOCK_BYTES), "its place is reserved");
+            let bytes: Vec<u8> = (0..LOG_BLOCK_BYTES).map(|byte| byte as u8).collect();
+            let commit = Io::Commit { segment: SEGMENT, offset: LOG_BLOCK_BYTES, bytes: bytes.clone() };
+            assert_eq!(disk.run(commit).await, Ok(IoOutput::Done));
+            // Another core's disk has no file open yet.
+            let other = Disk::new(disk.logs.clone());
+            let places = vec![place(LOG_BLOCK_BYTES + 5, 300), place(0, 2), place(LOG_BLOCK_BYTES, 1)];
+            let read = other.run(Io::Read { places }).await;
+            assert_eq!(read, Ok(IoOutput::Read(vec![bytes[5..305].to_vec(), vec![1, 1], vec![0]])));
+        });
+    }
+
+    #[test]
+    fn what_is_not_in_the_page_cache_is_read_by_the_ring() {
+        with_disk(|disk| async move {
+            assert_eq!(disk.run(create(9)).await, Ok(IoOutput::Done));
+            let file = disk.file(SEGMENT).await.expect("it is open");
+            assert_eq!(read_whole(file, place(1, 3)).await.expect("it is read"), [9, 9, 9]);
+        });
+    }
+
+    #[test]
+    fn a_read_past_the_end_or_of_no_file_fails() {
+        with_disk(|disk| async move {
+            let nothing = Io::Read { places: vec![place(0, 1)] };
+            assert_eq!(disk.run(nothing).await, Err(IoFault::Failed));
+            assert_eq!(disk.run(create(1)).await, Ok(IoOutput::Done));
+            let past = Io::Read { places: vec![place(0, 1), place(4 * LOG_BLOCK_BYTES - 1, 2)] };
+            assert_eq!(disk.run(past).await, Err(IoFault::Failed));
+        });
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_a_broken_one() {
+        for (code, fault) in
+            [(libc::ENOSPC, IoFault::Full), (libc::EDQUOT, IoFault::Full), (libc::EIO, IoFault::Failed)]
+        {
+            // As it comes from the ring: the code is lost on the way, its kind is not.
+            let enhanced: GlommioError<()> = GlommioError::EnhancedIoError {
+                source: io::Error::from_raw_os_error(code),
+                op: "Writing",
+                path: None,
+                fd: None,
+            };
+            assert_eq!(fault_of("write", SEGMENT, &enhanced.into()), fault, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_removed_segment_is_gone_also_for_readers() {
+        with_disk(|disk| async move {
+            assert_eq!(disk.run(create(1)).await, Ok(IoOutput::Done));
+            disk.remove(SEGMENT).await.expect("it can be removed");
+            let read = disk.run(Io::Read { places: vec![place(0, 1)] }).await;
+            assert_eq!(read, Err(IoFault::Failed));
+        });
+    }
+
+    #[test]
+    fn few_files_stay_open() {
+        with_disk(|disk| async move {
+            for number in 1..=OPEN_SEGMENTS_MAX as u32 + 3 {
+                let segment = SegmentId { log: LogId(0), number };
+                let head = vec![number as u8; 8];
+                let made = disk.run(Io::CreateSegment { segment, bytes_total: 4096, head }).await;
+                assert_eq!(made, Ok(IoOutput::Done));
+            }
+            assert_eq!(disk.open.borrow().len(), OPEN_SEGMENTS_MAX);
+            let first = Location { segment: SegmentId { log: LogId(0), number: 1 }, offset: 0, bytes: 1 };
+            assert_eq!(disk.run(Io::Read { places: vec![first] }).await, Ok(IoOutput::Read(vec![vec![1]])));
+        });
+    }
+}

@@ -50,6 +50,8 @@ pub const HTTP2_WINDOW_POOL_BYTES: usize = 256 << 20;
 
 /// Responses of one stream that wait for its client's windows; with so many bytes, nothing is added.
 pub const RESPONSE_BYTES_WAITING_MAX: usize = 64 << 10;
+/// How long a client may let nothing of what it is told through: it holds memory that others could use.
+pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 /// Messages that one stream handles before it lets its core do something else: some hundred microseconds.
 pub const STREAM_MESSAGES_RUN: u32 = 32;
 /// Results in one page of a recall that names no size.

@@ -1,6 +1,7 @@
 //! What one core counts: plain numbers, no atomics. A scrape gathers a copy of each core's through the mesh.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use engram_shards::ids::SpaceKey;
 
@@ -108,6 +109,41 @@ impl SpaceMetrics {
     }
 }
 
+/// Where a core's time goes, for one observation after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Sockets and HTTP/2: reading, framing, writing.
+    Receive,
+    /// Bytes of a message into its fields.
+    Decode,
+    /// Checking, scaling, quantising, encoding the record.
+    Encode,
+    /// Handing over between cores, both ways.
+    Ring,
+    /// The owner's bookkeeping: admission, log, tail, sessions, replies.
+    Log,
+    /// Insertions into the graph, and recalls.
+    Index,
+}
+
+impl Stage {
+    /// All of them, in the order of [`Metrics::stage_nanos`].
+    pub const ALL: [Stage; 6] =
+        [Stage::Receive, Stage::Decode, Stage::Encode, Stage::Ring, Stage::Log, Stage::Index];
+
+    /// The `stage` label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Stage::Receive => "receive",
+            Stage::Decode => "decode",
+            Stage::Encode => "encode",
+            Stage::Ring => "ring",
+            Stage::Log => "log",
+            Stage::Index => "index",
+        }
+    }
+}
+
 /// What one core counts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metrics {
@@ -117,6 +153,8 @@ pub struct Metrics {
     pub busy_micros: u64,
     /// Part of the last full second that this core's pump spent on work, in percent.
     pub utilisation_percent: f64,
+    /// Nanoseconds spent in each stage, by [`Stage::ALL`], since the start.
+    pub stage_nanos: [u64; Stage::ALL.len()],
     /// Connections open now.
     pub connections: u64,
     /// Connections accepted since the start.
@@ -133,5 +171,13 @@ impl Metrics {
     /// The counters of a space.
     pub fn space(&mut self, space: SpaceKey) -> &mut SpaceMetrics {
         self.spaces.entry(space).or_default()
+    }
+
+    /// Counts the time from `begun` until now as spent in `stage`. Returns now, where the next stage begins.
+    pub fn spend(&mut self, stage: Stage, begun: Instant) -> Instant {
+        let now = Instant::now();
+        let nanos = u64::try_from((now - begun).as_nanos()).expect("a stage is short");
+        self.stage_nanos[stage as usize] += nanos;
+        now
     }
 }

@@ -72,7 +72,7 @@ impl fmt::Display for Unable {
                 f,
                 "io_uring is forbidden to this process by a seccomp filter\n  \
                  mend: docker run --security-opt seccomp=unconfined … (or a profile that allows io_uring_setup, \
-                 io_uring_enter and io_uring_register); under systemd: SystemCallFilter=@io-event io_uring_setup \
+                 io_uring_enter and io_uring_register); under systemd: SystemCallFilter=io_uring_setup \
                  io_uring_enter io_uring_register"
             ),
             Unable::IoUringFailed(why) => write!(
@@ -81,7 +81,8 @@ impl fmt::Display for Unable {
             ),
             Unable::Memlock { limit } => write!(
                 f,
-                "this process may lock {} KiB of memory, and each core needs {} KiB\n  \
+                "this process may lock {} KiB of memory, or others of its user have used that up, and each core needs \
+                 {} KiB\n  \
                  mend: ulimit -l 8192 (as root), or LimitMEMLOCK=8M in the systemd unit, \
                  or docker run --ulimit memlock=8388608",
                 limit >> 10,

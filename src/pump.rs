@@ -28,6 +28,7 @@ use crate::contain::{Panic, contain, contain_call};
 use crate::disk::Disk;
 use crate::limits::EXECUTOR_TICK;
 use crate::mesh::{Mesh, ShardState};
+use crate::metrics::Stage;
 use crate::notice::Notice;
 
 /// Everything that happens to a shard.
@@ -59,6 +60,8 @@ pub struct Pump {
     completions: Rc<Completions>,
     requests: Vec<(Origin, Request)>,
     busy: Busy,
+    /// Whether all were told that the shard serves.
+    announced: Rc<Cell<bool>>,
     /// Given when the server stops and the shard may end once all is durable.
     finish: Notice,
 }
@@ -68,15 +71,22 @@ pub struct Pump {
 pub struct PumpHandle {
     mesh: Mesh,
     shard: Rc<RefCell<Option<Shard>>>,
+    /// Whether all were told that the shard serves.
+    announced: Rc<Cell<bool>>,
     finish: Notice,
 }
 
 impl PumpHandle {
-    /// The shard has recovered: it serves from now on.
+    /// The shard has recovered: it serves once what it replayed has settled.
     pub fn install(&self, shard: Shard) {
+        let settled = shard.is_settled();
         let before = self.shard.borrow_mut().replace(shard);
         assert!(before.is_none(), "a core has one shard");
-        self.mesh.set_shard(ShardState::Ready);
+        self.announced.set(settled);
+        match settled {
+            true => self.mesh.set_shard(ShardState::Ready),
+            false => self.mesh.nudge(),
+        }
     }
 
     /// Lets the pump end once the shard has nothing on its way to the disk.
@@ -91,10 +101,17 @@ impl Pump {
     pub fn new(mesh: Mesh, disk: Disk, clock: Clock) -> (Pump, PumpHandle) {
         let shard = Rc::new(RefCell::new(None));
         let finish = Notice::default();
-        let handle = PumpHandle { mesh: mesh.clone(), shard: shard.clone(), finish: finish.clone() };
+        let announced = Rc::<Cell<bool>>::default();
+        let handle = PumpHandle {
+            mesh: mesh.clone(),
+            shard: shard.clone(),
+            announced: announced.clone(),
+            finish: finish.clone(),
+        };
         let busy = Busy::new();
         let completions = Rc::default();
-        (Pump { mesh, disk, clock, shard, completions, requests: Vec::new(), busy, finish }, handle)
+        let requests = Vec::new();
+        (Pump { mesh, disk, clock, shard, completions, requests, busy, announced, finish }, handle)
     }
 
     /// Runs until it may [`finish`](PumpHandle::finish).
@@ -114,15 +131,30 @@ impl Pump {
         self.mesh.silence();
     }
 
+    /// Tells all that the shard serves, as soon as a recall finds no less than before the restart.
+    fn announce(&mut self) {
+        if !self.announced.get() && self.contained(|shard| shard.is_settled()) == Some(true) {
+            self.announced.set(true);
+            self.mesh.set_shard(ShardState::Ready);
+        }
+    }
+
     /// Takes in what there is, hands out what follows, grants a slice of work.
     fn turn(&mut self) -> Next {
         let now = self.clock.now();
+        let begun = Instant::now();
         self.mesh.receive(&mut self.requests);
         let events = self.take_events();
+        let begun = self.mesh.metrics().spend(Stage::Ring, begun);
         self.contained(|shard| events.into_iter().for_each(|event| handle(shard, event, now)));
+        self.announce();
+        let begun = self.mesh.metrics().spend(Stage::Log, begun);
         let flushed = self.mesh.flush();
+        let begun = self.mesh.metrics().spend(Stage::Ring, begun);
         let working = self.contained(|shard| shard.has_work() && shard.work(WORK_DISTANCES_MAX, now) > 0);
+        let begun = self.mesh.metrics().spend(Stage::Index, begun);
         let flushed = self.mesh.flush() && flushed;
+        self.mesh.metrics().spend(Stage::Ring, begun);
         if !flushed || working == Some(true) {
             return Next::Again;
         }
@@ -263,5 +295,115 @@ pub async fn tick(mesh: Mesh) {
     loop {
         expire(EXECUTOR_TICK).await;
         mesh.return_idle_credits();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    use engram_shards::ids::{FolderSecret, LogId, SessionId, StripeKey};
+    use engram_shards::limits::CAPACITY_DEFAULT;
+    use engram_shards::message::{IfExists, Lane, Reply};
+    use engram_shards::settings::{Metric, SpaceSettings};
+    use engram_shards::shard::{Recovering, ShardConfig};
+    use futures_lite::Future;
+
+    use crate::mesh::{CoreIndex, CreditAnswer, MeshSettings, Unavailable, weave};
+
+    const SECRET: FolderSecret = FolderSecret([5; 16]);
+    const CORE: CoreIndex = CoreIndex(0);
+
+    /// A core with a pump and a new shard, which `run` gets to use.
+    fn on_a_core<F: Future<Output = ()>>(run: impl FnOnce(Mesh, PumpHandle) -> F + Send + 'static) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let logs: PathBuf = folder.path().to_owned();
+        let executor = glommio::LocalExecutorBuilder::default()
+            .io_memory(1 << 20)
+            .spawn(move || async move {
+                let clock = Clock::start();
+                let settings = MeshSettings {
+                    requests_max: 16,
+                    bytes_max: 1 << 20,
+                    capacity: CAPACITY_DEFAULT,
+                    clock,
+                };
+                let thread = weave(1).pop().expect("one was woven");
+                let mesh = Mesh::new(thread, settings);
+                let (pump, handle) = Pump::new(mesh.clone(), Disk::new(logs), clock);
+                let pumping = glommio::spawn_local(pump.run());
+                run(mesh, handle.clone()).await;
+                handle.finish();
+                pumping.await;
+            })
+            .expect("an executor starts");
+        executor.join().expect("its promises held");
+    }
+
+    fn shard() -> Shard {
+        let config = ShardConfig {
+            log: LogId(0),
+            shards: 1,
+            secret: SECRET,
+            incarnation_seed: 1,
+            capacity: CAPACITY_DEFAULT,
+        };
+        let recovering = Recovering::new(config, &[], Box::new(|_| true)).expect("there is nothing to read");
+        recovering.finish(Time(1)).0
+    }
+
+    fn create_space() -> Request {
+        let settings =
+            SpaceSettings { name: "things".to_owned(), dimension: 8, metric: Metric::Cosine, stripes: 1 };
+        Request::CreateSpace { settings, if_exists: IfExists::Take }
+    }
+
+    #[test]
+    fn a_request_before_recovery_has_ended_is_unavailable() {
+        on_a_core(|mesh, handle| async move {
+            assert!(matches!(mesh.call(CORE, Request::Status).await, Err(Unavailable)));
+            handle.install(shard());
+            assert!(matches!(mesh.call(CORE, Request::Status).await, Ok(Reply::Status(_))));
+        });
+    }
+
+    #[test]
+    fn what_is_answered_is_on_the_disk() {
+        on_a_core(|mesh, handle| async move {
+            handle.install(shard());
+            let made = mesh.call(CORE, create_space()).await;
+            assert!(matches!(made, Ok(Reply::Space(Ok(_)))), "{made:?}");
+            let status = mesh.call(CORE, Request::Status).await;
+            let Ok(Reply::Status(status)) = status else { panic!("{status:?}") };
+            assert_eq!((status.commits, status.stripes.len()), (1, 1));
+            assert!(mesh.metrics().busy_micros > 0);
+        });
+    }
+
+    #[test]
+    fn a_panic_of_the_shard_is_answered_for_and_ends_nothing_else() {
+        on_a_core(|mesh, handle| async move {
+            handle.install(shard());
+            let made = mesh.call(CORE, create_space()).await;
+            assert!(matches!(made, Ok(Reply::Space(Ok(_)))), "{made:?}");
+            let mut waiting = mesh.port();
+            let asked = poll_fn(|cx| waiting.poll_credit(cx, CORE, Lane::High)).await;
+            assert!(matches!(asked, CreditAnswer::Taken(_)), "{asked:?}");
+            // More than was ever given: the shard asserts that this cannot be.
+            waiting.send(CORE, Request::ReturnCredit { count: u32::MAX });
+            let reply = poll_fn(|cx| waiting.poll_reply(cx)).await;
+            assert!(matches!(reply, (CORE, Err(Unavailable))), "{reply:?}");
+            let stripe = StripeKey { space: SECRET.space_key("things"), stripe: 0 };
+            let session = SessionId(1);
+            let opening = Request::OpenSession {
+                stripe,
+                session,
+                intent: engram_shards::message::OpenIntent::Begin,
+            };
+            assert!(matches!(mesh.call(CORE, opening).await, Err(Unavailable)));
+            assert_eq!(mesh.shards(), [ShardState::Failed]);
+            assert_eq!(mesh.metrics().panics, 1);
+        });
     }
 }

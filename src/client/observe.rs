@@ -171,7 +171,13 @@ impl Transport for ObserveStream {
     async fn flush(&mut self) -> Result<Option<Answer>, CallError> {
         loop {
             let (requests, responses) = (&mut self.requests, &mut self.responses);
-            let flushed = async { requests.flush().await.map(|()| None) };
+            let flushed = async {
+                match requests.flush().await {
+                    Ok(()) => Ok(None),
+                    // Why the server takes no more stands behind the answers that still come.
+                    Err(_) => future::pending().await,
+                }
+            };
             let answered = async { next(responses).await.map(Some) };
             let Some(response) = future::or(flushed, answered).await? else {
                 return Ok(None);

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures_lite::future::or;
@@ -23,6 +23,7 @@ use crate::limits::{
     HTTP2_PENDING_RESETS_MAX, HTTP2_STREAM_WINDOW_BYTES, HTTP2_TICK, HTTP2_WINDOW_BYTES_INITIAL,
     HTTP2_WINDOW_GROWTH_BYTES, HTTP2_WINDOW_POOL_BYTES, RESPONSE_BYTES_WAITING_MAX,
 };
+use crate::metrics::Stage;
 
 /// Serves the connection until it ends.
 pub(super) async fn serve(core: Core, stream: Stream) {
@@ -53,6 +54,10 @@ fn builder() -> Builder {
 }
 
 /// What a connection is woken for.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, on the stack"
+)]
 enum Step {
     Request(Request<RecvStream>, SendResponse<Bytes>),
     /// So much has come that larger windows pay.
@@ -74,7 +79,10 @@ async fn run(core: &Core, mut connection: Connection<Stream, Bytes>, meter: Mete
             if !is_stopping && stopping.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Step::Stop);
             }
-            match connection.poll_accept(cx) {
+            let begun = Instant::now();
+            let accepted = connection.poll_accept(cx);
+            core.metrics().spend(Stage::Receive, begun);
+            match accepted {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     return Poll::Ready(Step::Request(request, respond));
                 }

@@ -164,3 +164,97 @@ fn check_reachable(bottom: &Bottom, entry: u32) -> Result<(), String> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::rank::Rank;
+    use crate::graph::{Index, Scratch};
+    use crate::vector::codes::{encode, normalise};
+
+    /// A sound graph of some hundred rows, with an upper layer.
+    fn sound() -> Index {
+        let mut index = Index::new(8, 1);
+        let mut scratch = Scratch::default();
+        for row in 0..300u32 {
+            let mut vector =
+                [0, 1, 2, 3, 4, 5, 6, 7].map(|at| (((row + 1) * (at + 3)) as f32).sin());
+            normalise(&mut vector).expect("not zero");
+            index.push(&encode(&vector));
+            index.insert_next(&mut scratch);
+        }
+        assert_eq!(index.check(), Ok(()));
+        assert!(!index.upper.is_empty());
+        index
+    }
+
+    /// Does damage to a sound graph and returns what the check says.
+    fn damaged(damage: impl FnOnce(&mut Index)) -> String {
+        let mut index = sound();
+        damage(&mut index);
+        index.check().expect_err("the damage is seen")
+    }
+
+    /// A slot of `node` that is not kept.
+    fn free_slot(index: &Index, node: u32) -> usize {
+        (!index.bottom.kept_of(node)).trailing_zeros() as usize
+    }
+
+    #[test]
+    fn damage_is_seen_and_named() {
+        let replaced = |target: u32, similarity: f32| {
+            damaged(|index| {
+                let slot = free_slot(index, 5);
+                index.bottom.replace(5, slot, Rank::new(similarity, target));
+            })
+        };
+        assert!(replaced(300, 0.5).contains("links to 300, of 300"));
+        assert!(replaced(7, 0.123).contains("has 0.123 beside its link"));
+        let twice = damaged(|index| {
+            let slot = free_slot(index, 5);
+            let (other, similarity) = (
+                index.bottom.of(5)[slot + 1],
+                index.bottom.similarities_of(5)[slot + 1],
+            );
+            index.bottom.replace(5, slot, Rank::new(similarity, other));
+        });
+        assert!(twice.contains("links twice"), "{twice}");
+        let parents = damaged(|index| {
+            let kept = index.bottom.kept_of(299);
+            let earlier = |slot: &usize| kept >> slot & 1 == 0 && index.bottom.of(299)[*slot] < 299;
+            let slot = (0..index.bottom.of(299).len())
+                .find(earlier)
+                .expect("two links");
+            index.bottom.keep_parent(299, slot);
+        });
+        assert!(parents.contains("has 2 parents"), "{parents}");
+        let drawn = damaged(|index| index.upper[0].rows[1] += 1);
+        assert!(
+            drawn.contains("holds other rows than were drawn"),
+            "{drawn}"
+        );
+        let nested = damaged(|index| index.upper[0].below[1] += 1);
+        assert!(nested.contains("is not the same row"), "{nested}");
+        let missing = damaged(|index| index.upper.clear());
+        assert!(missing.contains("0 upper layers where"), "{missing}");
+        let alone = damaged(|index| {
+            index.bottom.push();
+        });
+        assert!(alone.contains("301 rows are indexed, of 300"), "{alone}");
+    }
+
+    #[test]
+    fn a_row_that_no_link_leads_to_is_named() {
+        let mut bottom = Bottom::new();
+        for _ in 0..3 {
+            bottom.push();
+        }
+        bottom.append(0, Rank::new(0.5, 1));
+        bottom.append(2, Rank::new(0.5, 0));
+        assert_eq!(check_reachable(&bottom, 2), Ok(()));
+        assert_eq!(
+            check_reachable(&bottom, 0),
+            Err("row 2 cannot be reached from row 0".into())
+        );
+    }
+}

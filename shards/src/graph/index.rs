@@ -27,13 +27,13 @@ pub struct Scratch {
 }
 
 /// The rows of one stripe: all codes in order of arrival, and the graph over the first `indexed` of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Index {
     seed: u64,
     rows: Rows,
-    bottom: Bottom,
+    pub(super) bottom: Bottom,
     /// From the layer above the bottom to the topmost, whose node 0 is the entry.
-    upper: Vec<Upper>,
+    pub(super) upper: Vec<Upper>,
 }
 
 impl Index {

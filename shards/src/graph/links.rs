@@ -33,7 +33,7 @@ impl<T: Copy + Default, const SLOTS: usize> Default for Slots<T, SLOTS> {
 }
 
 /// The links of one layer by node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Links<const SLOTS: usize> {
     /// Whom a node links to; all that a search reads.
     targets: Arena<Slots<u32, SLOTS>>,
@@ -161,7 +161,7 @@ impl<const SLOTS: usize> Links<SLOTS> {
 pub(super) type Bottom = Links<GRAPH_LINKS_BOTTOM>;
 
 /// A layer of every sixteenth node of the layer below, numbered anew.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Upper {
     pub(super) links: Links<GRAPH_LINKS>,
     /// The row of each node.

@@ -9,7 +9,7 @@ const CHUNK_BYTES: usize = 2 << 20;
 const FIRST_CHUNK_ROWS_LOG2: u32 = 4;
 
 /// Rows of `stride` items each.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Arena<T> {
     stride: usize,
     /// Rows of the largest chunks, as a power of two.

@@ -29,7 +29,7 @@ impl QueryBlocks {
 }
 
 /// Codes and scales by row, and the kernel that compares them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rows {
     dimension: usize,
     kernel: Kernel,

@@ -4,7 +4,7 @@ use engram_shards::histogram::Histogram as MicrosHistogram;
 use engram_shards::message::ShardStatus;
 
 use crate::mesh::{CoreIndex, Unavailable};
-use crate::metrics::{Histogram, Metrics, Rejection};
+use crate::metrics::{Histogram, Metrics, Rejection, Stage};
 use crate::wire::exposition::page::{Buckets, Format, Kind, Page};
 use crate::wire::exposition::spaces::{SpaceTotals, totals};
 
@@ -124,6 +124,14 @@ fn workers(page: &mut Page, shards: &[(String, &ShardStatus)], cores: &[(String,
     let mut family = page.family("worker_utilization", Kind::Gauge, help);
     for (worker, metrics) in cores {
         family.value(&[("worker_id", worker)], metrics.utilisation_percent);
+    }
+    let help = "Time spent in each stage of an observation's way.";
+    let mut family = page.family("stage_seconds_total", Kind::Counter, help);
+    for (worker, metrics) in cores {
+        for (stage, nanos) in Stage::ALL.iter().zip(metrics.stage_nanos) {
+            let labels = [("worker_id", worker.as_str()), ("stage", stage.label())];
+            family.value(&labels, nanos as f64 / 1e9);
+        }
     }
     let help = "Panics that were contained in a connection or a shard.";
     let mut family = page.family("contained_panics_total", Kind::Counter, help);

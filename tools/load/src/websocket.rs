@@ -36,6 +36,8 @@ pub(crate) enum WebSocketError {
     Frames(tungstenite::Error),
     /// What the server said.
     Protocol(String),
+    /// The server sent a close frame.
+    Closed,
 }
 
 impl fmt::Display for WebSocketError {
@@ -44,6 +46,7 @@ impl fmt::Display for WebSocketError {
             WebSocketError::Socket(why) => write!(f, "the connection broke: {why}"),
             WebSocketError::Frames(why) => write!(f, "not WebSocket: {why}"),
             WebSocketError::Protocol(why) => write!(f, "the server said: {why}"),
+            WebSocketError::Closed => write!(f, "the server closed the connection"),
         }
     }
 }
@@ -170,13 +173,17 @@ impl WebSocketStream {
             drain_queue: false,
         });
         poll_fn(|cx| self.poll_write(cx)).await?;
+        let mut drained = false;
         loop {
             match poll_fn(|cx| self.poll_read(cx)).await {
                 Ok(Received::Error { message, .. }) => {
                     return Err(WebSocketError::Protocol(message));
                 }
+                Ok(Received::Status { state, .. }) => {
+                    drained |= state.eq_ignore_ascii_case("closed")
+                }
                 Ok(_) => {}
-                Err(WebSocketError::Frames(tungstenite::Error::ConnectionClosed)) => return Ok(()),
+                Err(WebSocketError::Closed) if drained => return Ok(()),
                 Err(why) => return Err(why),
             }
         }
@@ -207,6 +214,7 @@ impl WebSocketStream {
                         .map_err(|why| WebSocketError::Protocol(format!("{why}: {text}")));
                     return Poll::Ready(received);
                 }
+                Ok(Message::Close(_)) => return Poll::Ready(Err(WebSocketError::Closed)),
                 // Pings are answered into the pipe, which the next write empties.
                 Ok(_) => continue,
                 Err(tungstenite::Error::Io(why)) if why.kind() == io::ErrorKind::WouldBlock => {}

@@ -1,0 +1,77 @@
+//! `engram-bench`: what an observation costs, station by station, beside other programs in the same run.
+
+mod calibration;
+mod echo;
+mod process;
+mod stations;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(name = "engram-bench", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// CPU of the server's core for one observation, split by station, in turns with a tonic server that only decodes.
+    Stations(StationsArguments),
+    /// Run that tonic server (what `stations` starts beside).
+    #[command(hide = true)]
+    TonicEcho {
+        /// The core to run on.
+        #[arg(long, default_value_t = 0)]
+        core: usize,
+    },
+}
+
+/// What `stations` measures with.
+#[derive(clap::Args, Debug)]
+pub(crate) struct StationsArguments {
+    /// Data folder (gloss.f16, words.f16, text.jsonl).
+    #[arg(long, default_value = "tests/data")]
+    data: PathBuf,
+    /// Observations a run.
+    #[arg(long, default_value_t = 30_000)]
+    rows: u64,
+    /// Spaces they are spread over.
+    #[arg(long, default_value_t = 4)]
+    spaces: u32,
+    /// Streams that send them, on one connection each.
+    #[arg(long, default_value_t = 4)]
+    streams: u32,
+    /// Runs of each server; medians are told.
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// The server's core.
+    #[arg(long, default_value_t = 0)]
+    server_core: usize,
+    /// The client's core.
+    #[arg(long, default_value_t = 1)]
+    client_core: usize,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Stations(arguments) => stations::run(&arguments),
+        Command::TonicEcho { core } => echo::serve(core),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("engram-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The programs under measurement: started, watched through /proc, always ended.
+
+use std::io::{BufRead, BufReader, Error, Read, Result, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a server may take until it is ready.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// A server that runs until this is dropped.
+pub(crate) struct Server {
+    child: Child,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// Starts `command`, which prints `listening ADDR:PORT` first.
+    pub(crate) fn start(command: &mut Command) -> Result<Server> {
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let output = child.stdout.take().expect("stdout was asked for");
+        let mut lines = BufReader::new(output);
+        let mut line = String::new();
+        lines.read_line(&mut line)?;
+        let address = line.trim().strip_prefix("listening ").and_then(|text| text.parse().ok());
+        let Some(address) = address else {
+            child.kill()?;
+            child.wait()?;
+            return Err(Error::other(format!("no address in the server's first line: {line:?}")));
+        };
+        // What else it prints must be read, or a full pipe would stop it.
+        std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
+        Ok(Server { child, address })
+    }
+
+    /// Waits until `/health/ready` answers 200.
+    pub(crate) fn wait_ready(&self) -> Result<()> {
+        let start = Instant::now();
+        while start.elapsed() < READY_WITHIN {
+            if get(self.address, "/health/ready").is_ok_and(|text| text.starts_with("HTTP/1.1 200")) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err(Error::other("the server was not ready in time"))
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only where the process has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The whole answer to `GET path`.
+pub(crate) fn get(address: SocketAddr, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// A program that was built beside this one.
+pub(crate) fn beside(name: &str) -> Result<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name(name);
+    match Path::exists(&path) {
+        true => Ok(path),
+        false => Err(Error::other(format!(
+            "{} is missing: cargo build --release --workspace",
+            path.display()
+        ))),
+    }
+}
+
+/// CPU time that a process has used, as user and kernel seconds.
+pub(crate) fn cpu_seconds(pid: u32) -> Result<(f64, f64)> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name in parentheses may hold spaces: fields are counted behind it.
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
+    match (ticks(11), ticks(12)) {
+        (Some(user), Some(kernel)) => Ok((user / ticks_per_second(), kernel / ticks_per_second())),
+        _ => Err(Error::other("/proc/PID/stat is not as expected")),
+    }
+}
+
+fn ticks_per_second() -> f64 {
+    // SAFETY: sysconf reads a constant of the system and touches no memory of ours.
+    unsafe { libc::sysconf(libc::_SC_CLK_TCK) as f64 }
+}
