@@ -54,7 +54,8 @@ impl Folder {
             Err(error) => return Err(fault("read")(error)),
         };
         Ok(Folder {
-            path: path.to_owned(),
+            // The executor opens folders by absolute path only.
+            path: path.canonicalize().map_err(fault("find"))?,
             identity,
             _lock: lock,
         })
@@ -385,6 +386,16 @@ mod tests {
         let again = Folder::open(&path).expect("it is there");
         assert_eq!((again.id(), again.secret()), (id, secret));
         assert_eq!(again.segments().expect("it can be listed"), []);
+    }
+
+    #[test]
+    fn is_known_by_its_absolute_path() {
+        let folder = temporary();
+        let here = std::env::current_dir().expect("tests run somewhere");
+        let up: PathBuf = here.iter().skip(1).map(|_| "..").collect();
+        let relative = up.join(folder.path().strip_prefix("/").expect("absolute"));
+        let logs = Folder::open(&relative).expect("it is made").logs();
+        assert!(logs.is_absolute() && logs.is_dir(), "{logs:?}");
     }
 
     #[test]
