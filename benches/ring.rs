@@ -1,7 +1,8 @@
-//! What the ring between two cores costs: items a second, nanoseconds an item on each side, and how long a parked core
-//! takes to wake.
+//! What the ring between two cores costs: items a second, nanoseconds an item on each side, and how
+//! long a parked core takes to wake.
 //!
-//! `cargo bench --bench ring`. The two threads are pinned to the first two CPUs that this process may use.
+//! `cargo bench --bench ring`. The two threads are pinned to the first two CPUs that this process
+//! may use.
 
 use std::future::poll_fn;
 use std::hint::{black_box, spin_loop};
@@ -26,15 +27,27 @@ fn main() {
         println!("two CPUs are needed");
         return;
     };
-    println!("CPUs {here} and {there}, {SLOTS} slots, published by {BATCH}, best of {ROUNDS} rounds");
+    println!(
+        "CPUs {here} and {there}, {SLOTS} slots, published by {BATCH}, best of {ROUNDS} rounds"
+    );
     println!("{:<24} {:>12} {:>16}", "item", "items/s", "ns/item a side");
     report("u64", best(|| carry(here, there, |item| item as u64)));
-    report("box of 800 B", best(|| carry(here, there, |_| Box::new([0_u8; 800]))));
+    report(
+        "box of 800 B",
+        best(|| carry(here, there, |_| Box::new([0_u8; 800]))),
+    );
     report("u64, one thread", best(|| pass(here, |item| item as u64)));
     let mut wakes = wake_times(here, there);
     wakes.sort_unstable();
-    let at = |percent: usize| wakes[(wakes.len() * percent / 100).min(wakes.len() - 1)].as_secs_f64() * 1e6;
-    println!("wake-up of a parked core: p50 {:.1} µs, p90 {:.1} µs, p99 {:.1} µs", at(50), at(90), at(99));
+    let at = |percent: usize| {
+        wakes[(wakes.len() * percent / 100).min(wakes.len() - 1)].as_secs_f64() * 1e6
+    };
+    println!(
+        "wake-up of a parked core: p50 {:.1} µs, p90 {:.1} µs, p99 {:.1} µs",
+        at(50),
+        at(90),
+        at(99)
+    );
 }
 
 fn report(item: &str, elapsed: Duration) {
@@ -43,7 +56,10 @@ fn report(item: &str, elapsed: Duration) {
 }
 
 fn best(mut round: impl FnMut() -> Duration) -> Duration {
-    (0..ROUNDS).map(|_| round()).min().expect("there is a round")
+    (0..ROUNDS)
+        .map(|_| round())
+        .min()
+        .expect("there is a round")
 }
 
 fn pin(cpu: usize) {
@@ -51,7 +67,8 @@ fn pin(cpu: usize) {
     assert!(core_affinity::set_for_current(id), "CPU {cpu} may be used");
 }
 
-/// Two threads, both busy: one makes and pushes, the other pops and drops. Both take as long as the slower.
+/// Two threads, both busy: one makes and pushes, the other pops and drops. Both take as long as the
+/// slower.
 fn carry<T: Send + 'static>(here: usize, there: usize, make: impl Fn(usize) -> T) -> Duration {
     let (mut sender, mut receiver) = ring::<T>(SLOTS);
     let receiving = thread::spawn(move || {
@@ -84,14 +101,18 @@ fn carry<T: Send + 'static>(here: usize, there: usize, make: impl Fn(usize) -> T
     begun.elapsed()
 }
 
-/// One thread in both roles: what the instructions cost where no cache line crosses over. Half of it is a side's.
+/// One thread in both roles: what the instructions cost where no cache line crosses over. Half of
+/// it is a side's.
 fn pass<T>(here: usize, make: impl Fn(usize) -> T) -> Duration {
     let (mut sender, mut receiver) = ring::<T>(SLOTS);
     pin(here);
     let begun = Instant::now();
     for batch in 0..ITEMS / BATCH {
         for item in 0..BATCH {
-            assert!(sender.push(make(batch + item)).is_ok(), "it was emptied before");
+            assert!(
+                sender.push(make(batch + item)).is_ok(),
+                "it was emptied before"
+            );
         }
         sender.publish();
         for _ in 0..BATCH {
@@ -101,7 +122,8 @@ fn pass<T>(here: usize, make: impl Fn(usize) -> T) -> Duration {
     begun.elapsed() / 2
 }
 
-/// From the sender's publish to the receiver's next instruction, with the receiver's executor parked.
+/// From the sender's publish to the receiver's next instruction, with the receiver's executor
+/// parked.
 fn wake_times(here: usize, there: usize) -> Vec<Duration> {
     let (mut sender, mut receiver) = ring::<Instant>(SLOTS);
     let bell = Arc::new(Bell::new());

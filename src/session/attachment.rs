@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use engram_shards::ids::{SessionEpoch, SessionId, StripeKey, Time};
+use engram_shards::ids::{SessionId, Time};
 use engram_shards::log::record::Observation;
 use engram_shards::message::{
     Append, Drain, Lane, Pressure, Refusal, Reply, Request, SpaceDescription,
@@ -13,21 +13,13 @@ use uuid::Uuid;
 
 use super::content::{self, ContentFault};
 use super::event::{AckMode, Event, Init, Refused};
-use super::open;
+use super::open::{self, Attached};
 use super::order::{Arrival, Order, Told};
 use crate::core::Core;
 use crate::failure::Failure;
 use crate::limits::SESSION_ANSWERS_MAX;
-use crate::mesh::{CoreIndex, CreditAnswer, Port, Unavailable};
+use crate::mesh::{CreditAnswer, Port, Unavailable};
 use crate::metrics::{Rejection, Stage};
-
-/// One stripe of the space, as this session is attached to it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Attached {
-    pub(super) stripe: StripeKey,
-    pub(super) owner: CoreIndex,
-    pub(super) epoch: SessionEpoch,
-}
 
 #[derive(Debug)]
 enum State {

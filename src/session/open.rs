@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 
-use engram_shards::ids::{SessionId, StripeKey};
+use engram_shards::ids::{SessionEpoch, SessionId, StripeKey};
 use engram_shards::limits::{SPACE_NAME_BYTES_MAX, SPACE_NAME_BYTES_MIN};
 use engram_shards::message::{
     IfExists, OpenIntent, Refusal, Reply, Request, SessionOpened, SpaceDescription,
@@ -10,12 +10,19 @@ use engram_shards::message::{
 use engram_shards::settings::{Metric, SpaceSettings};
 use uuid::Uuid;
 
-use super::attachment::Attached;
 use super::event::Init;
 use crate::core::Core;
 use crate::failure::{Code, Failure};
 use crate::limits::SPACE_DIMENSION_DEFAULT;
 use crate::mesh::{CoreIndex, Port};
+
+/// One stripe of the space, as this session is attached to it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attached {
+    pub(super) stripe: StripeKey,
+    pub(super) owner: CoreIndex,
+    pub(super) epoch: SessionEpoch,
+}
 
 /// What opening gives.
 #[derive(Debug)]
