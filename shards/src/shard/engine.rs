@@ -268,8 +268,8 @@ impl Shard {
         Some(Output::Io(ticket, io))
     }
 
-    /// Whether replayed records are still on their way to the log again. Until they are durable, recalls and marks may
-    /// lack what was acked before the restart, so no one should be served yet. Changes with `handle_io`.
+    /// Whether replayed records are not durable again yet, even if the disk is to blame: the strict form of
+    /// [`Shard::is_settled`]. As long as it is so, recalls and marks may lack what was acked before the restart.
     pub fn has_unproven(&self) -> bool {
         !self.unproven.is_empty()
     }

@@ -9,7 +9,10 @@ use engram_sim::trace::Story;
 use engram_sim::world::{self, Summary};
 
 /// Fewer where the engine is built without optimisation.
-const SEEDS: u64 = if cfg!(debug_assertions) { 120 } else { 500 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 60 } else { 500 };
+
+/// Worlds in which the batch that vouched for another lived in a cache alone, and was lost.
+const RARE: [u64; 4] = [363, 453, 557, 570];
 
 fn run(seed: u64, bug: Option<Bug>) -> Result<Summary, String> {
     match panic::catch_unwind(AssertUnwindSafe(|| world::run(seed, bug, Story::Hashed))) {
@@ -25,7 +28,7 @@ fn run(seed: u64, bug: Option<Bug>) -> Result<Summary, String> {
 #[test]
 fn fixed_seeds_hold_every_promise() {
     let mut all = Summary::default();
-    for seed in 0..SEEDS {
+    for seed in (0..SEEDS).chain(RARE) {
         let summary = run(seed, None).unwrap_or_else(|wrong| {
             panic!("seed {seed}: {wrong}\ncargo run -p engram-sim -- --seed {seed}")
         });
