@@ -1,4 +1,5 @@
-//! Keeps a panic where it happened: in a connection, a stream or a shard, not in the core that runs them.
+//! Keeps a panic where it happened: in a connection, a stream or a shard, not in the core that runs
+//! them.
 
 use std::any::Any;
 use std::future::Future;
@@ -13,14 +14,19 @@ pub struct Panic {
     pub message: String,
 }
 
-/// Runs `work`. Whoever calls must not touch again, after a panic, what `work` may have left half done.
+/// Runs `work`. Whoever calls must not touch again, after a panic, what `work` may have left half
+/// done.
 pub fn contain_call<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| Panic { message: message_of(&*payload) })
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| Panic {
+        message: message_of(&*payload),
+    })
 }
 
 /// Wraps a future so that a panic in it, or in dropping it, ends it with `Err`.
 pub fn contain<F: Future>(future: F) -> Contained<F> {
-    Contained { future: Some(Box::pin(future)) }
+    Contained {
+        future: Some(Box::pin(future)),
+    }
 }
 
 /// See [`contain`].
@@ -38,7 +44,10 @@ impl<F: Future> Future for Contained<F> {
     type Output = Result<F::Output, Panic>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let future = self.future.as_mut().expect("a future is not polled after its end");
+        let future = self
+            .future
+            .as_mut()
+            .expect("a future is not polled after its end");
         let ended = match contain_call(|| future.as_mut().poll(cx)) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(output)) => Ok(output),
@@ -51,13 +60,17 @@ impl<F: Future> Future for Contained<F> {
 
 impl<F> Drop for Contained<F> {
     fn drop(&mut self) {
-        // Dropped before its end (a task that is cancelled): there is no one left to be told of a panic.
+        // Dropped before its end (a task that is cancelled): there is no one left to be told of a
+        // panic.
         let _ = contain_call(|| self.future = None);
     }
 }
 
 fn message_of(payload: &(dyn Any + Send)) -> String {
-    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+    match (
+        payload.downcast_ref::<&str>(),
+        payload.downcast_ref::<String>(),
+    ) {
         (Some(text), _) => (*text).to_owned(),
         (None, Some(text)) => text.clone(),
         (None, None) => "a panic without a message".to_owned(),
@@ -85,7 +98,12 @@ mod tests {
     #[test]
     fn a_panic_ends_only_the_future() {
         let panics = contain(async { panic!("in step {}", 2) });
-        assert_eq!(block_on(panics), Err::<(), _>(Panic { message: "in step 2".to_owned() }));
+        assert_eq!(
+            block_on(panics),
+            Err::<(), _>(Panic {
+                message: "in step 2".to_owned()
+            })
+        );
     }
 
     #[test]
@@ -100,6 +118,11 @@ mod tests {
         let ended = block_on(contain(async move {
             let _guard = guard;
         }));
-        assert_eq!(ended, Err(Panic { message: "in the drop".to_owned() }));
+        assert_eq!(
+            ended,
+            Err(Panic {
+                message: "in the drop".to_owned()
+            })
+        );
     }
 }

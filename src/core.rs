@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use engram_shards::ids::{FolderSecret, SpaceKey, StripeKey, Time};
 use engram_shards::limits::CAPACITY_DEFAULT;
-use engram_shards::message::{IfExists, Made, Refusal, Reply, Request, ShardStatus, SpaceDescription};
+use engram_shards::message::{
+    IfExists, Made, Refusal, Reply, Request, ShardStatus, SpaceDescription,
+};
 use engram_shards::settings::SpaceSettings;
 
 use crate::clock::Clock;
@@ -78,7 +80,15 @@ struct Inner {
 impl Core {
     /// A core's context.
     pub fn new(mesh: Mesh, clock: Clock, secret: FolderSecret, settings: ServeSettings) -> Core {
-        Core { inner: Rc::new(Inner { mesh, clock, secret, settings, spaces: RefCell::default() }) }
+        Core {
+            inner: Rc::new(Inner {
+                mesh,
+                clock,
+                secret,
+                settings,
+                spaces: RefCell::default(),
+            }),
+        }
     }
 
     /// This core's end of the mesh.
@@ -117,27 +127,34 @@ impl Core {
         }
     }
 
-    /// The space called `name`. NOT_FOUND where there is none, UNAVAILABLE where its shard does not answer. What is
-    /// once known is not asked again: settings never change.
+    /// The space called `name`. NOT_FOUND where there is none, UNAVAILABLE where its shard does not
+    /// answer. What is once known is not asked again: settings never change.
     pub async fn space(&self, name: &str) -> Result<SpaceDescription, Failure> {
         let key = self.secret().space_key(name);
         if let Some(known) = self.inner.spaces.borrow().get(&key) {
             return Ok(known.clone());
         }
-        let owner = self.mesh().owner_of(StripeKey { space: key, stripe: 0 });
-        let (space, _) = space_of(self.mesh().call(owner, Request::DescribeSpace(key)).await, name)?;
+        let owner = self.mesh().owner_of(StripeKey {
+            space: key,
+            stripe: 0,
+        });
+        let (space, _) = space_of(
+            self.mesh().call(owner, Request::DescribeSpace(key)).await,
+            name,
+        )?;
         Ok(self.note(space))
     }
 
-    /// Makes a space, durably, on every stripe, or takes the one that is there. ALREADY_EXISTS where it is there with
-    /// other settings and they must be the same.
+    /// Makes a space, durably, on every stripe, or takes the one that is there. ALREADY_EXISTS
+    /// where it is there with other settings and they must be the same.
     pub async fn make_space(
         &self,
         settings: SpaceSettings,
         if_exists: IfExists,
     ) -> Result<(SpaceDescription, Made), Failure> {
         let key = self.secret().space_key(&settings.name);
-        let stripes = (0..settings.stripes).map(|stripe| self.mesh().owner_of(StripeKey { space: key, stripe }));
+        let stripes = (0..settings.stripes)
+            .map(|stripe| self.mesh().owner_of(StripeKey { space: key, stripe }));
         let mut owners = Vec::new();
         stripes.for_each(|owner| {
             if !owners.contains(&owner) {
@@ -147,7 +164,10 @@ impl Core {
         let mut made = None;
         for owner in owners {
             // In the order of the stripes: whoever makes the first decides the settings.
-            let request = Request::CreateSpace { settings: settings.clone(), if_exists };
+            let request = Request::CreateSpace {
+                settings: settings.clone(),
+                if_exists,
+            };
             let (space, when) = space_of(self.mesh().call(owner, request).await, &settings.name)?;
             made = match made {
                 Some((first, Made::Now)) => Some((first, Made::Now)),
@@ -187,13 +207,17 @@ impl Core {
         self.mesh().stopping().is_given()
     }
 
-    /// Ends when the server is told to stop; at once where it was. Each connection waits for it beside its work.
+    /// Ends when the server is told to stop; at once where it was. Each connection waits for it
+    /// beside its work.
     pub async fn stopping(&self) {
         self.mesh().stopping().wait().await;
     }
 
     fn note(&self, space: SpaceDescription) -> SpaceDescription {
-        self.inner.spaces.borrow_mut().insert(space.key, space.clone());
+        self.inner
+            .spaces
+            .borrow_mut()
+            .insert(space.key, space.clone());
         space
     }
 }
@@ -210,14 +234,24 @@ fn space_of(
         Err(Unavailable) => Refusal::Unavailable,
     };
     Err(match refusal {
-        Refusal::UnknownSpace => Failure::new(Code::NotFound, format!("Memory space not found: {name}")),
+        Refusal::UnknownSpace => {
+            Failure::new(Code::NotFound, format!("Memory space not found: {name}"))
+        }
         Refusal::SpaceDiffers(_) => {
             let message = format!("Memory space exists with other settings: {name}");
             Failure::new(Code::AlreadyExists, message)
         }
-        Refusal::KeyTaken => Failure::new(Code::AlreadyExists, format!("Memory space name is not free: {name}")),
+        Refusal::KeyTaken => Failure::new(
+            Code::AlreadyExists,
+            format!("Memory space name is not free: {name}"),
+        ),
         Refusal::DiskFull => Failure::new(Code::ResourceExhausted, "The disk is full"),
-        Refusal::Unavailable => Failure::new(Code::Unavailable, "The shard does not answer; try again"),
-        other => Failure::new(Code::Internal, format!("A shard refused a space: {other:?}")),
+        Refusal::Unavailable => {
+            Failure::new(Code::Unavailable, "The shard does not answer; try again")
+        }
+        other => Failure::new(
+            Code::Internal,
+            format!("A shard refused a space: {other:?}"),
+        ),
     })
 }

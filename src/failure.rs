@@ -83,17 +83,27 @@ pub struct Failure {
 impl Failure {
     /// A refusal without a time to come back.
     pub fn new(code: Code, message: impl Into<String>) -> Failure {
-        Failure { code, message: message.into(), retry_after: None }
+        Failure {
+            code,
+            message: message.into(),
+            retry_after: None,
+        }
     }
 
     /// A shard does not answer.
     pub fn unavailable() -> Failure {
-        Failure::new(Code::Unavailable, "the shard is starting, stopping or has failed; try again or resume")
+        Failure::new(
+            Code::Unavailable,
+            "the shard is starting, stopping or has failed; try again or resume",
+        )
     }
 
     /// The same refusal, with the time after which the request may succeed.
     pub fn retry_after(self, after: Duration) -> Failure {
-        Failure { retry_after: Some(after), ..self }
+        Failure {
+            retry_after: Some(after),
+            ..self
+        }
     }
 }
 
@@ -101,30 +111,42 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Failure {
         match refusal {
             Refusal::UnknownSpace => Failure::new(Code::NotFound, "Memory space not found"),
-            Refusal::UnknownSession => Failure::new(Code::NotFound, "Session error: Session not found"),
-            Refusal::SpaceDiffers(_) => {
-                Failure::new(Code::AlreadyExists, "The memory space exists with other settings")
+            Refusal::UnknownSession => {
+                Failure::new(Code::NotFound, "Session error: Session not found")
             }
-            Refusal::KeyTaken => {
-                Failure::new(Code::AlreadyExists, "Invalid memory_space_id: choose another name, this one collides")
+            Refusal::SpaceDiffers(_) => Failure::new(
+                Code::AlreadyExists,
+                "The memory space exists with other settings",
+            ),
+            Refusal::KeyTaken => Failure::new(
+                Code::AlreadyExists,
+                "Invalid memory_space_id: choose another name, this one collides",
+            ),
+            Refusal::WrongSpace => Failure::new(
+                Code::InvalidArgument,
+                "Invalid memory_space_id: the session is of another space",
+            ),
+            Refusal::Fenced => {
+                Failure::new(Code::Aborted, "Session taken over by another connection")
             }
-            Refusal::WrongSpace => {
-                Failure::new(Code::InvalidArgument, "Invalid memory_space_id: the session is of another space")
-            }
-            Refusal::Fenced => Failure::new(Code::Aborted, "Session taken over by another connection"),
-            Refusal::WrongDimension { expected } => {
-                Failure::new(Code::InvalidArgument, format!("Embedding must be exactly {expected} dimensions"))
-            }
-            Refusal::DiskFull => {
-                Failure::new(Code::ResourceExhausted, "The disk is full; resume once it has room")
-                    .retry_after(DISK_FULL_RETRY)
-            }
-            Refusal::TooManyRecalls => {
-                Failure::new(Code::ResourceExhausted, "Too many recalls wait on this shard").retry_after(RECALLS_RETRY)
-            }
-            Refusal::TooManySessions => {
-                Failure::new(Code::ResourceExhausted, "Too many sessions are open on this shard")
-            }
+            Refusal::WrongDimension { expected } => Failure::new(
+                Code::InvalidArgument,
+                format!("Embedding must be exactly {expected} dimensions"),
+            ),
+            Refusal::DiskFull => Failure::new(
+                Code::ResourceExhausted,
+                "The disk is full; resume once it has room",
+            )
+            .retry_after(DISK_FULL_RETRY),
+            Refusal::TooManyRecalls => Failure::new(
+                Code::ResourceExhausted,
+                "Too many recalls wait on this shard",
+            )
+            .retry_after(RECALLS_RETRY),
+            Refusal::TooManySessions => Failure::new(
+                Code::ResourceExhausted,
+                "Too many sessions are open on this shard",
+            ),
             Refusal::Unavailable => Failure::unavailable(),
         }
     }

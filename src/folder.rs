@@ -39,7 +39,13 @@ struct Identity {
 impl Folder {
     /// Takes the folder at `path`, and makes it where there is none.
     pub fn open(path: &Path) -> Result<Folder, FolderError> {
-        let fault = |doing| move |error| FolderError::Io { path: path.to_owned(), doing, error };
+        let fault = |doing| {
+            move |error| FolderError::Io {
+                path: path.to_owned(),
+                doing,
+                error,
+            }
+        };
         fs::create_dir_all(path).map_err(fault("make"))?;
         let lock = lock(path)?;
         let identity = match fs::read_to_string(path.join("FOLDER")) {
@@ -47,7 +53,12 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => create(path)?,
             Err(error) => return Err(fault("read")(error)),
         };
-        Ok(Folder { path: path.to_owned(), identity, _lock: lock })
+        Ok(Folder {
+            // The executor opens folders by absolute path only.
+            path: path.canonicalize().map_err(fault("find"))?,
+            identity,
+            _lock: lock,
+        })
     }
 
     /// Where it is.
@@ -72,15 +83,26 @@ impl Folder {
 
     /// All segments there are, in order. What is named otherwise is none of ours and left alone.
     pub fn segments(&self) -> Result<Vec<SegmentId>, FolderError> {
-        let fault = |error| FolderError::Io { path: self.logs(), doing: "list", error };
+        let fault = |error| FolderError::Io {
+            path: self.logs(),
+            doing: "list",
+            error,
+        };
         let mut segments = Vec::new();
         for log in fs::read_dir(self.logs()).map_err(fault)? {
             let log = log.map_err(fault)?;
-            let Some(id) = number_of(&log.file_name().to_string_lossy(), 5, "") else { continue };
+            let Some(id) = number_of(&log.file_name().to_string_lossy(), 5, "") else {
+                continue;
+            };
             for file in fs::read_dir(log.path()).map_err(fault)? {
                 let name = file.map_err(fault)?.file_name();
-                let Some(number) = number_of(&name.to_string_lossy(), 10, ".seg") else { continue };
-                segments.push(SegmentId { log: LogId(id), number });
+                let Some(number) = number_of(&name.to_string_lossy(), 10, ".seg") else {
+                    continue;
+                };
+                segments.push(SegmentId {
+                    log: LogId(id),
+                    number,
+                });
             }
         }
         segments.sort_unstable();
@@ -99,14 +121,24 @@ pub fn log_path(logs: &Path, log: LogId) -> PathBuf {
 }
 
 /// The first `bytes_max` bytes of a segment, fewer where it is shorter.
-pub fn read_segment_start(logs: &Path, segment: SegmentId, bytes_max: usize) -> Result<Vec<u8>, FolderError> {
+pub fn read_segment_start(
+    logs: &Path,
+    segment: SegmentId,
+    bytes_max: usize,
+) -> Result<Vec<u8>, FolderError> {
     let path = segment_path(logs, segment);
     let read = || {
         let mut bytes = Vec::with_capacity(bytes_max.min(1 << 20));
-        File::open(&path)?.take(bytes_max as u64).read_to_end(&mut bytes)?;
+        File::open(&path)?
+            .take(bytes_max as u64)
+            .read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    read().map_err(|error| FolderError::Io { path: path.clone(), doing: "read", error })
+    read().map_err(|error| FolderError::Io {
+        path: path.clone(),
+        doing: "read",
+        error,
+    })
 }
 
 /// Random bytes from the operating system.
@@ -118,12 +150,18 @@ pub fn random_bytes<const COUNT: usize>() -> io::Result<[u8; COUNT]> {
 
 fn number_of<T: std::str::FromStr>(name: &str, digits: usize, ending: &str) -> Option<T> {
     let number = name.strip_suffix(ending)?;
-    (number.len() == digits).then(|| number.parse().ok()).flatten()
+    (number.len() == digits)
+        .then(|| number.parse().ok())
+        .flatten()
 }
 
 fn lock(path: &Path) -> Result<File, FolderError> {
     let lock_path = path.join("LOCK");
-    let fault = |error| FolderError::Io { path: lock_path.clone(), doing: "write", error };
+    let fault = |error| FolderError::Io {
+        path: lock_path.clone(),
+        doing: "write",
+        error,
+    };
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -136,7 +174,10 @@ fn lock(path: &Path) -> Result<File, FolderError> {
         Err(rustix::io::Errno::WOULDBLOCK) => {
             let mut holder = String::new();
             file.read_to_string(&mut holder).map_err(fault)?;
-            return Err(FolderError::Locked { path: path.to_owned(), pid: holder.trim().parse().ok() });
+            return Err(FolderError::Locked {
+                path: path.to_owned(),
+                pid: holder.trim().parse().ok(),
+            });
         }
         Err(error) => return Err(fault(error.into())),
     }
@@ -145,7 +186,8 @@ fn lock(path: &Path) -> Result<File, FolderError> {
     Ok(file)
 }
 
-/// Makes what a folder needs. `FOLDER` comes last and whole, so a crash leaves either none (and this runs again) or all.
+/// Makes what a folder needs. `FOLDER` comes last and whole, so a crash leaves either none (and
+/// this runs again) or all.
 fn create(path: &Path) -> Result<Identity, FolderError> {
     let make = || -> io::Result<Option<Identity>> {
         let logs = path.join("logs");
@@ -153,7 +195,10 @@ fn create(path: &Path) -> Result<Identity, FolderError> {
         if fs::read_dir(&logs)?.next().is_some() {
             return Ok(None);
         }
-        let identity = Identity { id: Uuid::new_v4(), secret: FolderSecret(random_bytes()?) };
+        let identity = Identity {
+            id: Uuid::new_v4(),
+            secret: FolderSecret(random_bytes()?),
+        };
         let draft = path.join("FOLDER.new");
         let mut file = File::create(&draft)?;
         file.write_all(identity.write().as_bytes())?;
@@ -168,8 +213,14 @@ fn create(path: &Path) -> Result<Identity, FolderError> {
     match make() {
         Ok(Some(identity)) => Ok(identity),
         // Logs whose secret is lost cannot be used, and must not be mixed with those of another.
-        Ok(None) => Err(Unreadable::Text("there are logs, but no FOLDER file with their secret").of(path)),
-        Err(error) => Err(FolderError::Io { path: path.to_owned(), doing: "write", error }),
+        Ok(None) => {
+            Err(Unreadable::Text("there are logs, but no FOLDER file with their secret").of(path))
+        }
+        Err(error) => Err(FolderError::Io {
+            path: path.to_owned(),
+            doing: "write",
+            error,
+        }),
     }
 }
 
@@ -179,14 +230,24 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 
 impl Identity {
     fn write(&self) -> String {
-        let secret: String = self.secret.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{TITLE}\nversion {FOLDER_VERSION}\nid {}\nsecret {secret}\n", self.id)
+        let secret: String = self
+            .secret
+            .0
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        format!(
+            "{TITLE}\nversion {FOLDER_VERSION}\nid {}\nsecret {secret}\n",
+            self.id
+        )
     }
 
     fn read(text: &str) -> Result<Identity, Unreadable> {
         let mut lines = text.lines();
         if lines.next() != Some(TITLE) {
-            return Err(Unreadable::Text("FOLDER does not begin as such a file does"));
+            return Err(Unreadable::Text(
+                "FOLDER does not begin as such a file does",
+            ));
         }
         let version = value(lines.next(), "version").and_then(|text| text.parse().ok());
         match version {
@@ -212,7 +273,9 @@ fn secret_of(text: &str) -> Option<FolderSecret> {
     if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
-    Some(FolderSecret(u128::from_str_radix(text, 16).ok()?.to_be_bytes()))
+    Some(FolderSecret(
+        u128::from_str_radix(text, 16).ok()?.to_be_bytes(),
+    ))
 }
 
 /// Why a `FOLDER` file cannot be used.
@@ -270,11 +333,22 @@ pub enum FolderError {
 impl fmt::Display for FolderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            FolderError::Locked { path, pid: Some(pid) } => {
-                write!(f, "the data folder {} is in use by process {pid}", path.display())
+            FolderError::Locked {
+                path,
+                pid: Some(pid),
+            } => {
+                write!(
+                    f,
+                    "the data folder {} is in use by process {pid}",
+                    path.display()
+                )
             }
             FolderError::Locked { path, pid: None } => {
-                write!(f, "the data folder {} is in use by another process", path.display())
+                write!(
+                    f,
+                    "the data folder {} is in use by another process",
+                    path.display()
+                )
             }
             FolderError::UnknownVersion { path, version } => write!(
                 f,
@@ -315,6 +389,16 @@ mod tests {
     }
 
     #[test]
+    fn is_known_by_its_absolute_path() {
+        let folder = temporary();
+        let here = std::env::current_dir().expect("tests run somewhere");
+        let up: PathBuf = here.iter().skip(1).map(|_| "..").collect();
+        let relative = up.join(folder.path().strip_prefix("/").expect("absolute"));
+        let logs = Folder::open(&relative).expect("it is made").logs();
+        assert!(logs.is_absolute() && logs.is_dir(), "{logs:?}");
+    }
+
+    #[test]
     fn serves_one_at_a_time() {
         let parent = temporary();
         let first = Folder::open(parent.path()).expect("it is free");
@@ -334,7 +418,10 @@ mod tests {
         let text = fs::read_to_string(&file).expect("it is text");
         fs::write(&file, text.replace("version 1", "version 2")).expect("it can be written");
         let refused = Folder::open(parent.path()).expect_err("the version is unknown");
-        assert!(matches!(refused, FolderError::UnknownVersion { version: 2, .. }), "{refused}");
+        assert!(
+            matches!(refused, FolderError::UnknownVersion { version: 2, .. }),
+            "{refused}"
+        );
     }
 
     #[test]
@@ -349,13 +436,19 @@ mod tests {
     fn segments_are_found_by_their_names() {
         let parent = temporary();
         let folder = Folder::open(parent.path()).expect("it is made");
-        let segments = [(0, 2), (0, 10), (3, 1)].map(|(log, number)| SegmentId { log: LogId(log), number });
+        let segments = [(0, 2), (0, 10), (3, 1)].map(|(log, number)| SegmentId {
+            log: LogId(log),
+            number,
+        });
         for segment in segments.iter().rev() {
             fs::create_dir_all(log_path(&folder.logs(), segment.log)).expect("it can be made");
             fs::write(segment_path(&folder.logs(), *segment), "x").expect("it can be written");
         }
         fs::write(folder.logs().join("00000/notes.txt"), "x").expect("it can be written");
         assert_eq!(folder.segments().expect("it can be listed"), segments);
-        assert_eq!(read_segment_start(&folder.logs(), segments[0], 8192).expect("it is read"), b"x");
+        assert_eq!(
+            read_segment_start(&folder.logs(), segments[0], 8192).expect("it is read"),
+            b"x"
+        );
     }
 }

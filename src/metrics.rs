@@ -1,13 +1,16 @@
-//! What one core counts: plain numbers, no atomics. A scrape gathers a copy of each core's through the mesh.
+//! What one core counts: plain numbers, no atomics. A scrape gathers a copy of each core's through
+//! the mesh.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
 use engram_shards::ids::SpaceKey;
 
-/// Upper bounds of latency buckets, in seconds: those of the contract, with finer ones below a millisecond.
-pub const LATENCY_SECONDS: &[f64] =
-    &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0];
+/// Upper bounds of latency buckets, in seconds: those of the contract, with finer ones below a
+/// millisecond.
+pub const LATENCY_SECONDS: &[f64] = &[
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0,
+];
 
 /// Counts of values in fixed buckets.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,7 +26,11 @@ pub struct Histogram {
 impl Histogram {
     /// An empty one.
     pub fn new(bounds: &'static [f64]) -> Histogram {
-        Histogram { bounds, counts: vec![0; bounds.len() + 1], sum: 0.0 }
+        Histogram {
+            bounds,
+            counts: vec![0; bounds.len() + 1],
+            sum: 0.0,
+        }
     }
 
     /// Counts a value.
@@ -128,8 +135,14 @@ pub enum Stage {
 
 impl Stage {
     /// All of them, in the order of [`Metrics::stage_nanos`].
-    pub const ALL: [Stage; 6] =
-        [Stage::Receive, Stage::Decode, Stage::Encode, Stage::Ring, Stage::Log, Stage::Index];
+    pub const ALL: [Stage; 6] = [
+        Stage::Receive,
+        Stage::Decode,
+        Stage::Encode,
+        Stage::Ring,
+        Stage::Log,
+        Stage::Index,
+    ];
 
     /// The `stage` label.
     pub fn label(self) -> &'static str {
@@ -173,7 +186,8 @@ impl Metrics {
         self.spaces.entry(space).or_default()
     }
 
-    /// Counts the time from `begun` until now as spent in `stage`. Returns now, where the next stage begins.
+    /// Counts the time from `begun` until now as spent in `stage`. Returns now, where the next
+    /// stage begins.
     pub fn spend(&mut self, stage: Stage, begun: Instant) -> Instant {
         let now = Instant::now();
         let nanos = u64::try_from((now - begun).as_nanos()).expect("a stage is short");

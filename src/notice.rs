@@ -35,7 +35,10 @@ impl Notice {
 
     /// Ends once it is given.
     pub fn wait(&self) -> Waiting {
-        Waiting { notice: self.clone(), waiter: None }
+        Waiting {
+            notice: self.clone(),
+            waiter: None,
+        }
     }
 }
 

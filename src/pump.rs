@@ -1,4 +1,5 @@
-//! The loop of one core: what arrived goes into the shard, what the shard wants goes out, work is granted between.
+//! The loop of one core: what arrived goes into the shard, what the shard wants goes out, work is
+//! granted between.
 //!
 //! ```text
 //!  mesh ──requests──►┐                     ┌──replies──► mesh
@@ -6,8 +7,9 @@
 //!  clock ──tick─────►┘        work         └
 //! ```
 //!
-//! One turn takes in all there is, hands out all that follows, and then grants one slice of work; between turns the
-//! core's other tasks run. With nothing to do it sleeps until something arrives or the shard's deadline.
+//! One turn takes in all there is, hands out all that follows, and then grants one slice of work;
+//! between turns the core's other tasks run. With nothing to do it sleeps until something arrives
+//! or the shard's deadline.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -60,6 +62,8 @@ pub struct Pump {
     completions: Rc<Completions>,
     requests: Vec<(Origin, Request)>,
     busy: Busy,
+    /// Whether all were told that the shard serves.
+    announced: Rc<Cell<bool>>,
     /// Given when the server stops and the shard may end once all is durable.
     finish: Notice,
 }
@@ -69,15 +73,22 @@ pub struct Pump {
 pub struct PumpHandle {
     mesh: Mesh,
     shard: Rc<RefCell<Option<Shard>>>,
+    /// Whether all were told that the shard serves.
+    announced: Rc<Cell<bool>>,
     finish: Notice,
 }
 
 impl PumpHandle {
-    /// The shard has recovered: it serves from now on.
+    /// The shard has recovered: it serves once what it replayed has settled.
     pub fn install(&self, shard: Shard) {
+        let settled = shard.is_settled();
         let before = self.shard.borrow_mut().replace(shard);
         assert!(before.is_none(), "a core has one shard");
-        self.mesh.set_shard(ShardState::Ready);
+        self.announced.set(settled);
+        match settled {
+            true => self.mesh.set_shard(ShardState::Ready),
+            false => self.mesh.nudge(),
+        }
     }
 
     /// Lets the pump end once the shard has nothing on its way to the disk.
@@ -92,10 +103,30 @@ impl Pump {
     pub fn new(mesh: Mesh, disk: Disk, clock: Clock) -> (Pump, PumpHandle) {
         let shard = Rc::new(RefCell::new(None));
         let finish = Notice::default();
-        let handle = PumpHandle { mesh: mesh.clone(), shard: shard.clone(), finish: finish.clone() };
+        let announced = Rc::<Cell<bool>>::default();
+        let handle = PumpHandle {
+            mesh: mesh.clone(),
+            shard: shard.clone(),
+            announced: announced.clone(),
+            finish: finish.clone(),
+        };
         let busy = Busy::new();
         let completions = Rc::default();
-        (Pump { mesh, disk, clock, shard, completions, requests: Vec::new(), busy, finish }, handle)
+        let requests = Vec::new();
+        (
+            Pump {
+                mesh,
+                disk,
+                clock,
+                shard,
+                completions,
+                requests,
+                busy,
+                announced,
+                finish,
+            },
+            handle,
+        )
     }
 
     /// Runs until it may [`finish`](PumpHandle::finish).
@@ -115,6 +146,14 @@ impl Pump {
         self.mesh.silence();
     }
 
+    /// Tells all that the shard serves, as soon as a recall finds no less than before the restart.
+    fn announce(&mut self) {
+        if !self.announced.get() && self.contained(|shard| shard.is_settled()) == Some(true) {
+            self.announced.set(true);
+            self.mesh.set_shard(ShardState::Ready);
+        }
+    }
+
     /// Takes in what there is, hands out what follows, grants a slice of work.
     fn turn(&mut self) -> Next {
         let now = self.clock.now();
@@ -122,11 +161,17 @@ impl Pump {
         self.mesh.receive(&mut self.requests);
         let events = self.take_events();
         let begun = self.mesh.metrics().spend(Stage::Ring, begun);
-        self.contained(|shard| events.into_iter().for_each(|event| handle(shard, event, now)));
+        self.contained(|shard| {
+            events
+                .into_iter()
+                .for_each(|event| handle(shard, event, now))
+        });
+        self.announce();
         let begun = self.mesh.metrics().spend(Stage::Log, begun);
         let flushed = self.mesh.flush();
         let begun = self.mesh.metrics().spend(Stage::Ring, begun);
-        let working = self.contained(|shard| shard.has_work() && shard.work(WORK_DISTANCES_MAX, now) > 0);
+        let working =
+            self.contained(|shard| shard.has_work() && shard.work(WORK_DISTANCES_MAX, now) > 0);
         let begun = self.mesh.metrics().spend(Stage::Index, begun);
         let flushed = self.mesh.flush() && flushed;
         self.mesh.metrics().spend(Stage::Ring, begun);
@@ -137,20 +182,28 @@ impl Pump {
     }
 
     fn take_events(&mut self) -> Vec<Event> {
-        let requests = self.requests.drain(..).map(|(origin, request)| Event::Request(origin, request));
+        let requests = self
+            .requests
+            .drain(..)
+            .map(|(origin, request)| Event::Request(origin, request));
         let ended = std::mem::take(&mut *self.completions.ended.borrow_mut());
-        let ended = ended.into_iter().map(|(ticket, result)| Event::Io(ticket, result));
+        let ended = ended
+            .into_iter()
+            .map(|(ticket, result)| Event::Io(ticket, result));
         requests.chain(ended).chain([Event::Tick]).collect()
     }
 
-    /// Lets the shard, if there is one, do `work`, and hands out what follows. `None` without a shard: then whoever
-    /// asked has been told, or will be, how this core's shard is.
+    /// Lets the shard, if there is one, do `work`, and hands out what follows. `None` without a
+    /// shard: then whoever asked has been told, or will be, how this core's shard is.
     fn contained<R>(&mut self, work: impl FnOnce(&mut Shard) -> R) -> Option<R> {
         let mut slot = self.shard.borrow_mut();
         let shard = slot.as_mut()?;
         let done = contain_call(|| {
             let result = work(shard);
-            (result, std::iter::from_fn(|| shard.poll()).collect::<Vec<_>>())
+            (
+                result,
+                std::iter::from_fn(|| shard.poll()).collect::<Vec<_>>(),
+            )
         });
         let broken = if done.is_err() { slot.take() } else { None };
         drop(slot);
@@ -175,13 +228,19 @@ impl Pump {
 
     /// Starts an I/O; its end wakes this pump.
     fn start(&self, ticket: IoTicket, io: Io) {
-        let (disk, completions, mesh) = (self.disk.clone(), self.completions.clone(), self.mesh.clone());
+        let (disk, completions, mesh) = (
+            self.disk.clone(),
+            self.completions.clone(),
+            self.mesh.clone(),
+        );
         completions.in_flight.set(completions.in_flight.get() + 1);
         let task = glommio::spawn_local(async move {
-            let result = contain(async move { disk.run(io).await }).await.unwrap_or_else(|panic| {
-                tracing::error!(message = panic.message, "an I/O panicked");
-                Err(IoFault::Failed)
-            });
+            let result = contain(async move { disk.run(io).await })
+                .await
+                .unwrap_or_else(|panic| {
+                    tracing::error!(message = panic.message, "an I/O panicked");
+                    Err(IoFault::Failed)
+                });
             completions.in_flight.set(completions.in_flight.get() - 1);
             completions.ended.borrow_mut().push_back((ticket, result));
             mesh.nudge();
@@ -191,7 +250,11 @@ impl Pump {
 
     /// The shard is broken: it goes, and all who wait for it or will ask it are told.
     fn fail(&mut self, broken: Option<Shard>, panic: &Panic) {
-        tracing::error!(core = self.mesh.core().0, message = panic.message, "a shard failed; restart the server");
+        tracing::error!(
+            core = self.mesh.core().0,
+            message = panic.message,
+            "a shard failed; restart the server"
+        );
         let dropped = contain_call(|| drop(broken));
         self.mesh.metrics().panics += 1 + u64::from(dropped.is_err());
         self.mesh.set_shard(ShardState::Failed);
@@ -199,8 +262,10 @@ impl Pump {
 
     /// Whether nothing is on its way to the disk.
     fn is_durable(&self) -> bool {
-        let idle = self.completions.in_flight.get() == 0 && self.completions.ended.borrow().is_empty();
-        // What the log gathers is due within its waiting time; a later deadline is of something else.
+        let idle =
+            self.completions.in_flight.get() == 0 && self.completions.ended.borrow().is_empty();
+        // What the log gathers is due within its waiting time; a later deadline is of something
+        // else.
         let soon = self.clock.now().after_micros(LOG_COMMIT_WAIT_MICROS);
         let deadline = self.shard.borrow().as_ref().and_then(Shard::deadline);
         idle && deadline.is_none_or(|deadline| deadline > soon)
@@ -247,7 +312,10 @@ struct Busy {
 
 impl Busy {
     fn new() -> Busy {
-        Busy { since: Instant::now(), busy: Duration::ZERO }
+        Busy {
+            since: Instant::now(),
+            busy: Duration::ZERO,
+        }
     }
 
     fn add(&mut self, begun: Instant, mesh: &Mesh) {
@@ -259,16 +327,148 @@ impl Busy {
         let elapsed = now - self.since;
         if elapsed >= Duration::from_secs(1) {
             metrics.utilisation_percent = 100.0 * self.busy.as_secs_f64() / elapsed.as_secs_f64();
-            *self = Busy { since: now, busy: Duration::ZERO };
+            *self = Busy {
+                since: now,
+                busy: Duration::ZERO,
+            };
         }
     }
 }
 
-/// Keeps a core awake every [`EXECUTOR_TICK`]: an executor can park although a task is ready to run. Beside that it
-/// returns credits that no one uses.
+/// Keeps a core awake every [`EXECUTOR_TICK`]: an executor can park although a task is ready to
+/// run. Beside that it returns credits that no one uses.
 pub async fn tick(mesh: Mesh) {
     loop {
         expire(EXECUTOR_TICK).await;
         mesh.return_idle_credits();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    use engram_shards::ids::{FolderSecret, LogId, SessionId, StripeKey};
+    use engram_shards::limits::CAPACITY_DEFAULT;
+    use engram_shards::message::{IfExists, Lane, Reply};
+    use engram_shards::settings::{Metric, SpaceSettings};
+    use engram_shards::shard::{Recovering, ShardConfig};
+    use futures_lite::Future;
+
+    use crate::mesh::{CoreIndex, CreditAnswer, MeshSettings, Unavailable, weave};
+
+    const SECRET: FolderSecret = FolderSecret([5; 16]);
+    const CORE: CoreIndex = CoreIndex(0);
+
+    /// A core with a pump and a new shard, which `run` gets to use.
+    fn on_a_core<F: Future<Output = ()>>(run: impl FnOnce(Mesh, PumpHandle) -> F + Send + 'static) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let logs: PathBuf = folder.path().to_owned();
+        let executor = glommio::LocalExecutorBuilder::default()
+            .io_memory(1 << 20)
+            .spawn(move || async move {
+                let clock = Clock::start();
+                let settings = MeshSettings {
+                    requests_max: 16,
+                    bytes_max: 1 << 20,
+                    capacity: CAPACITY_DEFAULT,
+                    clock,
+                };
+                let thread = weave(1).pop().expect("one was woven");
+                let mesh = Mesh::new(thread, settings);
+                let (pump, handle) = Pump::new(mesh.clone(), Disk::new(logs), clock);
+                let pumping = glommio::spawn_local(pump.run());
+                run(mesh, handle.clone()).await;
+                handle.finish();
+                pumping.await;
+            })
+            .expect("an executor starts");
+        executor.join().expect("its promises held");
+    }
+
+    fn shard() -> Shard {
+        let config = ShardConfig {
+            log: LogId(0),
+            shards: 1,
+            secret: SECRET,
+            incarnation_seed: 1,
+            capacity: CAPACITY_DEFAULT,
+        };
+        let recovering =
+            Recovering::new(config, &[], Box::new(|_| true)).expect("there is nothing to read");
+        recovering.finish(Time(1)).0
+    }
+
+    fn create_space() -> Request {
+        let settings = SpaceSettings {
+            name: "things".to_owned(),
+            dimension: 8,
+            metric: Metric::Cosine,
+            stripes: 1,
+        };
+        Request::CreateSpace {
+            settings,
+            if_exists: IfExists::Take,
+        }
+    }
+
+    #[test]
+    fn a_request_before_recovery_has_ended_is_unavailable() {
+        on_a_core(|mesh, handle| async move {
+            assert!(matches!(
+                mesh.call(CORE, Request::Status).await,
+                Err(Unavailable)
+            ));
+            handle.install(shard());
+            assert!(matches!(
+                mesh.call(CORE, Request::Status).await,
+                Ok(Reply::Status(_))
+            ));
+        });
+    }
+
+    #[test]
+    fn what_is_answered_is_on_the_disk() {
+        on_a_core(|mesh, handle| async move {
+            handle.install(shard());
+            let made = mesh.call(CORE, create_space()).await;
+            assert!(matches!(made, Ok(Reply::Space(Ok(_)))), "{made:?}");
+            let status = mesh.call(CORE, Request::Status).await;
+            let Ok(Reply::Status(status)) = status else {
+                panic!("{status:?}")
+            };
+            assert_eq!((status.commits, status.stripes.len()), (1, 1));
+            assert!(mesh.metrics().busy_micros > 0);
+        });
+    }
+
+    #[test]
+    fn a_panic_of_the_shard_is_answered_for_and_ends_nothing_else() {
+        on_a_core(|mesh, handle| async move {
+            handle.install(shard());
+            let made = mesh.call(CORE, create_space()).await;
+            assert!(matches!(made, Ok(Reply::Space(Ok(_)))), "{made:?}");
+            let mut waiting = mesh.port();
+            let asked = poll_fn(|cx| waiting.poll_credit(cx, CORE, Lane::High)).await;
+            assert!(matches!(asked, CreditAnswer::Taken(_)), "{asked:?}");
+            // More than was ever given: the shard asserts that this cannot be.
+            waiting.send(CORE, Request::ReturnCredit { count: u32::MAX });
+            let reply = poll_fn(|cx| waiting.poll_reply(cx)).await;
+            assert!(matches!(reply, (CORE, Err(Unavailable))), "{reply:?}");
+            let stripe = StripeKey {
+                space: SECRET.space_key("things"),
+                stripe: 0,
+            };
+            let session = SessionId(1);
+            let opening = Request::OpenSession {
+                stripe,
+                session,
+                intent: engram_shards::message::OpenIntent::Begin,
+            };
+            assert!(matches!(mesh.call(CORE, opening).await, Err(Unavailable)));
+            assert_eq!(mesh.shards(), [ShardState::Failed]);
+            assert_eq!(mesh.metrics().panics, 1);
+        });
     }
 }

@@ -7,7 +7,8 @@ use engram_shards::ids::{SessionEpoch, SessionId, StripeKey, Time};
 use engram_shards::limits::RECALL_RESULTS_MAX;
 use engram_shards::log::record::{Embedding, Observation, decode_body};
 use engram_shards::message::{
-    Append, Durability, Hit, IfExists, Isolation, Lane, Recall, Recalled, Reply, Request, SpaceDescription,
+    Append, Durability, Hit, IfExists, Isolation, Lane, Recall, Recalled, Reply, Request,
+    SpaceDescription,
 };
 use engram_shards::vector::codes::encode;
 use uuid::Uuid;
@@ -72,7 +73,11 @@ impl Found {
         let activation = hit.similarity.clamp(0.0, 1.0);
         Found {
             activation,
-            confidence: confidence(activation, hit.durability, now.micros_since(hit.received_at)),
+            confidence: confidence(
+                activation,
+                hit.durability,
+                now.micros_since(hit.received_at),
+            ),
             durability: hit.durability,
             received_at: hit.received_at,
             committed_at: hit.committed_at,
@@ -105,13 +110,20 @@ pub async fn recall(core: &Core, query: Query<'_>) -> Result<Recollection, Failu
     scatter(core, &mut port, &space, &query, vector.into_boxed_slice());
     let recollection = gather(core, &mut port, &space, &query).await?;
     let micros = core.now().micros_since(began_at);
-    core.metrics().space(space.key).recall_latency.observe(micros as f64 * 1e-6);
+    core.metrics()
+        .space(space.key)
+        .recall_latency
+        .observe(micros as f64 * 1e-6);
     Ok(recollection)
 }
 
 /// Stores one observation, durably, in the space called `space` (empty means `default`; made if it is not there). An
 /// empty id stands for `mem_{UUIDv7}`.
-pub async fn remember(core: &Core, space: &str, observation: &Observation<'_>) -> Result<Stored, Failure> {
+pub async fn remember(
+    core: &Core,
+    space: &str,
+    observation: &Observation<'_>,
+) -> Result<Stored, Failure> {
     let settings = default_settings(space_name(space)?);
     let (space, _) = core.make_space(settings, IfExists::Take).await?;
     let memory_id = match observation.id {
@@ -119,9 +131,21 @@ pub async fn remember(core: &Core, space: &str, observation: &Observation<'_>) -
         own => own.to_owned(),
     };
     let mut port = core.port();
-    append(core, &mut port, &space, &Observation { id: &memory_id, ..observation.clone() }).await?;
+    append(
+        core,
+        &mut port,
+        &space,
+        &Observation {
+            id: &memory_id,
+            ..observation.clone()
+        },
+    )
+    .await?;
     match poll_fn(|cx| port.poll_reply(cx)).await {
-        (_, Ok(Reply::Durable { committed_at, .. })) => Ok(Stored { memory_id, committed_at }),
+        (_, Ok(Reply::Durable { committed_at, .. })) => Ok(Stored {
+            memory_id,
+            committed_at,
+        }),
         (_, Ok(Reply::Dropped { refusal, .. })) => Err(refusal.into()),
         (_, Ok(other)) => panic!("about an append, a shard answered {other:?}"),
         (_, Err(_)) => Err(Failure::unavailable()),
@@ -135,17 +159,23 @@ async fn append(
     space: &SpaceDescription,
     observation: &Observation<'_>,
 ) -> Result<(), Failure> {
-    let prepared = content::prepare(observation, space.settings.dimension, &mut Vec::new()).map_err(invalid)?;
+    let prepared = content::prepare(observation, space.settings.dimension, &mut Vec::new())
+        .map_err(invalid)?;
     let memory_hash = core.secret().memory_hash(observation.id);
     let number = (memory_hash % u64::from(space.settings.stripes)) as u16;
-    let stripe = StripeKey { space: space.key, stripe: number };
+    let stripe = StripeKey {
+        space: space.key,
+        stripe: number,
+    };
     let owner = core.mesh().owner_of(stripe);
     let lane = Lane::Normal;
     let credit = match poll_fn(|cx| port.poll_credit(cx, owner, lane)).await {
         CreditAnswer::Taken(credit) => credit,
         CreditAnswer::Refused(pressure) => {
             let after = Duration::from_micros(pressure.retry_after_micros);
-            return Err(Failure::new(Code::ResourceExhausted, over_capacity(pressure)).retry_after(after));
+            return Err(
+                Failure::new(Code::ResourceExhausted, over_capacity(pressure)).retry_after(after),
+            );
         }
         CreditAnswer::Unavailable => return Err(Failure::unavailable()),
     };
@@ -167,10 +197,19 @@ async fn append(
 }
 
 /// Asks every stripe.
-fn scatter(core: &Core, port: &mut Port, space: &SpaceDescription, query: &Query<'_>, vector: Box<[f32]>) {
+fn scatter(
+    core: &Core,
+    port: &mut Port,
+    space: &SpaceDescription,
+    query: &Query<'_>,
+    vector: Box<[f32]>,
+) {
     let codes = encode(&vector);
     for number in 0..space.settings.stripes {
-        let stripe = StripeKey { space: space.key, stripe: number };
+        let stripe = StripeKey {
+            space: space.key,
+            stripe: number,
+        };
         let recall = Recall {
             stripe,
             vector: vector.clone(),
@@ -210,7 +249,12 @@ async fn gather(
     hits.truncate(query.count.min(RECALL_RESULTS_MAX) as usize);
     let now = core.now();
     let found = hits.into_iter().map(|hit| Found::new(hit, now)).collect();
-    Ok(Recollection { found, snapshot_sequence, rows, dimension: space.settings.dimension })
+    Ok(Recollection {
+        found,
+        snapshot_sequence,
+        rows,
+        dimension: space.settings.dimension,
+    })
 }
 
 /// How sure a result is: what is not durable counts for 0.9 of its similarity at first and for half after a second,
@@ -226,13 +270,20 @@ fn confidence(activation: f32, durability: Durability, age_micros: u64) -> f32 {
 }
 
 fn space_name(name: &str) -> Result<&str, Failure> {
-    let name = if name.is_empty() { SPACE_NAME_DEFAULT } else { name };
+    let name = if name.is_empty() {
+        SPACE_NAME_DEFAULT
+    } else {
+        name
+    };
     check_space_name(name)?;
     Ok(name)
 }
 
 fn invalid(fault: ContentFault) -> Failure {
-    Failure::new(Code::InvalidArgument, format!("{} (field: {})", fault.message, fault.field))
+    Failure::new(
+        Code::InvalidArgument,
+        format!("{} (field: {})", fault.message, fault.field),
+    )
 }
 
 #[cfg(test)]
@@ -252,7 +303,11 @@ mod tests {
         assert_eq!(space_name(""), Ok("default"));
         assert_eq!(space_name("robots-1"), Ok("robots-1"));
         for bad in ["ab", "Robots", "a b c", &"x".repeat(65)] {
-            assert_eq!(space_name(bad).unwrap_err().code, Code::InvalidArgument, "{bad}");
+            assert_eq!(
+                space_name(bad).unwrap_err().code,
+                Code::InvalidArgument,
+                "{bad}"
+            );
         }
     }
 }

@@ -9,6 +9,7 @@ use engram_shards::log::replay::LogFault;
 use engram_shards::message::{
     Durability, IfExists, Isolation, OpenIntent, Refusal, Reply, Request, SpaceDescription,
 };
+use engram_shards::shard::Shard;
 use world::{CLIENT, Fate, Sent, World, durable_sequences, id_of, settings, stripe, unary, vector};
 
 fn fill(world: &mut World, names: &[String], numbers: std::ops::Range<u64>) {
@@ -112,6 +113,7 @@ fn what_nobody_vouches_for_is_in_flight_until_it_is_written_again() {
         assert_eq!(id_of(&recalled.hits[0]), "m4");
         recalled.hits[0].durability
     };
+    assert!(!world.shards.iter().all(Shard::is_settled), "a recall would miss what was acked");
     assert_eq!(durability(&mut world), Durability::InFlight);
     assert_eq!(
         world
@@ -122,6 +124,7 @@ fn what_nobody_vouches_for_is_in_flight_until_it_is_written_again() {
     );
     let resumed = world.open(stripe, 6, OpenIntent::Resume);
     assert_eq!(resumed.durable_sequence, 4, "the resume waits for them");
+    assert!(world.shards.iter().all(Shard::is_settled));
     assert_eq!(durability(&mut world), Durability::Durable);
     for shards in [1, 3, 1] {
         world.crash(Fate::Lost, shards);
@@ -145,6 +148,7 @@ fn what_nobody_vouches_for_survives_a_full_disk() {
     world.ask(stripe, CLIENT, resume);
     world.observe(stripe, unary(9, "new", vector(9)));
     world.commit();
+    assert!(world.shards.iter().all(Shard::is_settled), "what the disk does not take must not keep the rest from being served");
     let replies = world.take();
     assert!(
         matches!(
@@ -172,6 +176,7 @@ fn what_nobody_vouches_for_survives_a_full_disk() {
     world.end_all(|_| true);
     world.disk.fault = None;
     let due = world.shards[0].deadline().expect("they are tried again");
+    assert!(due <= world.now.after_micros(1_000_000), "and soon");
     world.pass(due.micros_since(world.now));
     world.observe(stripe, unary(9, "new", vector(9)));
     world.settle();
@@ -254,9 +259,11 @@ fn rows_that_are_gone_from_the_middle_are_missed() {
     }
     for (shards, from) in [(1, 1), (2, 9), (1, 17)] {
         world.crash(Fate::Lost, shards);
-        // The second commit vouches for the first, so that no other shard writes that again.
-        fill(&mut world, &names, from..from + 4);
-        fill(&mut world, &names, from + 4..from + 8);
+        fill(&mut world, &names, from..from + 8);
+        // Later commits vouch for these rows, so that no other shard writes them again.
+        for name in &names {
+            world.space(&format!("{name}-{from}"));
+        }
     }
     world
         .disk
@@ -264,7 +271,7 @@ fn rows_that_are_gone_from_the_middle_are_missed() {
         .retain(|segment, _| segment.log != LogId(1));
     let fault = world
         .start(1)
-        .expect_err("rows 9 to 12 of some spaces are gone");
+        .expect_err("rows 9 to 16 of some spaces are gone");
     let LogFault::Corrupt { what, .. } = fault else {
         panic!("{fault:?}")
     };

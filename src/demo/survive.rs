@@ -45,9 +45,11 @@ impl fmt::Display for Survived {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "all {} acked memories are found by their own vectors, texts intact; the session resumes at {} (acked: {})",
+            "all {} acked memories are found by their own vectors, texts intact\n  \
+             the session resumes at {}: {} were durable, {} of them acked before the kill",
             self.memories,
             self.resumed_at + 1,
+            self.resumed_at,
             self.acked
         )
     }

@@ -8,7 +8,8 @@ use crate::limits::{
     CREDIT_CHUNK_MAX, CREDIT_IDLE_MICROS, CREDIT_POOL_SHARE, CREDIT_REFUSAL_MICROS_MAX,
 };
 
-/// Asks for `chunk` credits ahead, again when half of them are used, so that a steady stream never waits.
+/// Asks for `chunk` credits ahead, again when half of them are used, so that a steady stream never
+/// waits.
 #[derive(Debug)]
 pub(crate) struct CreditPool {
     chunk: u32,
@@ -33,7 +34,14 @@ pub(crate) enum Taken {
 impl CreditPool {
     pub(crate) fn new(capacity: u32, cores: u16) -> CreditPool {
         let chunk = (capacity / (CREDIT_POOL_SHARE * u32::from(cores))).clamp(1, CREDIT_CHUNK_MAX);
-        CreditPool { chunk, free: 0, asked: false, refused: None, waiting: Vec::new(), used_at: Time(0) }
+        CreditPool {
+            chunk,
+            free: 0,
+            asked: false,
+            refused: None,
+            waiting: Vec::new(),
+            used_at: Time(0),
+        }
     }
 
     /// Takes a credit for `port`.
@@ -63,12 +71,19 @@ impl CreditPool {
     }
 
     /// The owner has answered. Returns the ports that waited for it.
-    pub(crate) fn handle_answer(&mut self, granted: u32, pressure: Pressure, now: Time) -> Vec<Address> {
+    pub(crate) fn handle_answer(
+        &mut self,
+        granted: u32,
+        pressure: Pressure,
+        now: Time,
+    ) -> Vec<Address> {
         assert!(self.asked, "an owner answers what it was asked");
         self.asked = false;
         self.free += granted;
         if granted == 0 {
-            let micros = pressure.retry_after_micros.clamp(1, CREDIT_REFUSAL_MICROS_MAX);
+            let micros = pressure
+                .retry_after_micros
+                .clamp(1, CREDIT_REFUSAL_MICROS_MAX);
             self.refused = Some((pressure, now.after_micros(micros)));
         }
         std::mem::take(&mut self.waiting)
@@ -101,8 +116,16 @@ mod tests {
     use super::*;
     use crate::cores::CoreIndex;
 
-    const PORT: Address = Address { core: CoreIndex(0), slot: 3, generation: 0 };
-    const PRESSURE: Pressure = Pressure { depth: 9, capacity: 10, retry_after_micros: 5_000 };
+    const PORT: Address = Address {
+        core: CoreIndex(0),
+        slot: 3,
+        generation: 0,
+    };
+    const PRESSURE: Pressure = Pressure {
+        depth: 9,
+        capacity: 10,
+        retry_after_micros: 5_000,
+    };
 
     #[test]
     fn asks_ahead_and_again_below_half() {
@@ -125,9 +148,15 @@ mod tests {
         assert_eq!(pool.take(PORT, Time(0)), Taken::Wait);
         assert_eq!(pool.wish(), Some(1));
         pool.handle_answer(0, PRESSURE, Time(0));
-        assert_eq!(pool.take(PORT, Time(CREDIT_REFUSAL_MICROS_MAX - 1)), Taken::Refused(PRESSURE));
+        assert_eq!(
+            pool.take(PORT, Time(CREDIT_REFUSAL_MICROS_MAX - 1)),
+            Taken::Refused(PRESSURE)
+        );
         assert_eq!(pool.wish(), None);
-        assert_eq!(pool.take(PORT, Time(CREDIT_REFUSAL_MICROS_MAX)), Taken::Wait);
+        assert_eq!(
+            pool.take(PORT, Time(CREDIT_REFUSAL_MICROS_MAX)),
+            Taken::Wait
+        );
         assert_eq!(pool.wish(), Some(1));
     }
 

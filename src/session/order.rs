@@ -223,7 +223,7 @@ impl Order {
                 break;
             }
         }
-        (self.told >= first).then(|| Told::Accepted {
+        (self.told >= first).then_some(Told::Accepted {
             first,
             last: self.told,
             memory_id: last_memory_id,

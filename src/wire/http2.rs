@@ -17,13 +17,13 @@ use super::stream::{Meter, Stream};
 use super::{grpc, http as routes};
 use crate::contain::contain;
 use crate::core::Core;
-use crate::metrics::Stage;
 use crate::limits::{
     HANDSHAKE_MAX, HTTP2_CONCURRENT_STREAMS_MAX, HTTP2_CONNECTION_WINDOW_BYTES,
     HTTP2_FRAME_BYTES_MAX, HTTP2_HEADER_BYTES_MAX, HTTP2_IDLE_MAX, HTTP2_LOCAL_RESETS_MAX,
     HTTP2_PENDING_RESETS_MAX, HTTP2_STREAM_WINDOW_BYTES, HTTP2_TICK, HTTP2_WINDOW_BYTES_INITIAL,
     HTTP2_WINDOW_GROWTH_BYTES, HTTP2_WINDOW_POOL_BYTES, RESPONSE_BYTES_WAITING_MAX,
 };
+use crate::metrics::Stage;
 
 /// Serves the connection until it ends.
 pub(super) async fn serve(core: Core, stream: Stream) {
@@ -54,6 +54,10 @@ fn builder() -> Builder {
 }
 
 /// What a connection is woken for.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, on the stack"
+)]
 enum Step {
     Request(Request<RecvStream>, SendResponse<Bytes>),
     /// So much has come that larger windows pay.

@@ -8,6 +8,7 @@ mod harness;
 mod command_line;
 mod durable;
 mod end_to_end;
+mod extensions;
 mod isolation;
 mod refusals;
 mod sessions;

@@ -210,6 +210,12 @@ impl Shard {
         spent
     }
 
+    /// Whether what was replayed has become durable, or the disk would not take it yet (it is tried again, and the rest
+    /// is served meanwhile). Until then recalls may miss what was acked. Changes with `handle_io`.
+    pub fn is_settled(&self) -> bool {
+        self.unproven.is_settled()
+    }
+
     /// Whether `work` would find something to do. Changes with any input and with `work` itself.
     pub fn has_work(&self) -> bool {
         self.recalls.is_runnable() || !self.rotation.is_empty()
@@ -260,6 +266,17 @@ impl Shard {
         let ticket = self.ticket();
         self.log_ticket = Some(ticket);
         Some(Output::Io(ticket, io))
+    }
+
+    /// Whether replayed records are not durable again yet, even if the disk is to blame: the strict form of
+    /// [`Shard::is_settled`]. As long as it is so, recalls and marks may lack what was acked before the restart.
+    pub fn has_unproven(&self) -> bool {
+        !self.unproven.is_empty()
+    }
+
+    /// Checks what must hold of every stripe's graph; the text says what does not. Costs time: for tests and tools.
+    pub fn check(&self) -> Result<(), String> {
+        self.stripes.iter().try_for_each(Stripe::check)
     }
 
     fn advance(&mut self, now: Time) {

@@ -163,6 +163,21 @@ impl Found {
     fn check(&mut self) -> Result<(), LogFault> {
         for building in self.stripes.values_mut() {
             building.forget_doubles();
+            for observed in building.take_preceding() {
+                let head = observed.head;
+                building
+                    .push_durable(
+                        &head,
+                        &observed.codes,
+                        observed.location,
+                        observed.committed_at,
+                    )
+                    .map_err(|what| corrupt(observed.location, what))?;
+                if let Some(key) = Shard::session_key(head.session, head.stripe) {
+                    let session = self.sessions.replayed(key);
+                    session.replay(head.sequence, observed.committed_at);
+                }
+            }
             building
                 .check()
                 .map_err(|what| corrupt(building.place, what))?;
@@ -249,21 +264,36 @@ impl Building {
             }
             return Ok(());
         }
+        self.push_durable(&record.head, &codes, record.location, record.committed_at)
+    }
+
+    fn push_durable(
+        &mut self,
+        head: &RecordHead,
+        codes: &Codes,
+        location: Location,
+        committed_at: Time,
+    ) -> Result<(), &'static str> {
+        let generation = head.generation.0;
         self.seen.insert(generation);
         self.generation_max = self.generation_max.max(generation);
         let dimension = codes.codes8.len() as u16;
         let rows = self
             .rows
-            .get_or_insert_with(|| Rows::new(dimension, stripe_seed(record.head.stripe)));
+            .get_or_insert_with(|| Rows::new(dimension, stripe_seed(head.stripe)));
         if rows.dimension() != dimension {
             return Err("a vector of another length than the others of its space");
         }
-        let row = rows.push(
-            &arrival(&record.head, &codes),
-            Place::Stored(record.location),
-        );
-        rows.commit(row, record.location, record.committed_at);
+        let row = rows.push(&arrival(head, codes), Place::Stored(location));
+        rows.commit(row, location, committed_at);
         Ok(())
+    }
+
+    /// Takes out what no log vouches for and the stripe does: its generations become durable in order, so those before
+    /// a durable one are durable. (The batch that vouched for them may have lived in a cache alone, and be lost.)
+    fn take_preceding(&mut self) -> impl Iterator<Item = Observed> + use<> {
+        let later = self.unproven.split_off(&self.generation_max);
+        std::mem::replace(&mut self.unproven, later).into_values()
     }
 
     /// Leaves out what is there without a doubt as well.

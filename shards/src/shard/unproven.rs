@@ -37,6 +37,11 @@ impl Unproven {
         }
     }
 
+    /// Whether none is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
     /// Hands out the next one that the log has not.
     pub(super) fn append_next(&mut self) -> Option<&Unvouched> {
         self.retry_at = None;
@@ -56,6 +61,11 @@ impl Unproven {
     pub(super) fn drop_appended(&mut self, now: Time) {
         self.appended = 0;
         self.retry_at = (!self.records.is_empty()).then(|| now.after_micros(RETRY_MICROS));
+    }
+
+    /// Whether none waits for its first answer from the disk.
+    pub(super) fn is_settled(&self) -> bool {
+        self.records.is_empty() || self.retry_at.is_some()
     }
 
     /// When those that were dropped are to be tried again.

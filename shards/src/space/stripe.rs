@@ -75,6 +75,14 @@ impl Stripe {
         self.rows.push(arrival, Place::Pending(ordinal))
     }
 
+    /// Checks what must hold of the graph.
+    pub fn check(&self) -> Result<(), String> {
+        let Self { key, rows, .. } = self;
+        rows.index()
+            .check()
+            .map_err(|what| format!("{key:?}: {what}"))
+    }
+
     /// The first row above the durable mark is durable. Gives back the pair to be verified, if it may replace another.
     pub fn commit(&mut self, row: Row, location: Location, committed_at: Time) -> Option<Pair> {
         self.rows.commit(row, location, committed_at);

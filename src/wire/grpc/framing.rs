@@ -1,15 +1,18 @@
 //! gRPC messages on an HTTP/2 stream: a flag, four bytes of length, the message.
 
+use std::future::Future;
 use std::io::Read;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use flate2::read::GzDecoder;
+use glommio::timer::Timer;
 use h2::{RecvStream, SendStream};
 use prost::Message;
 
 use crate::failure::{Code, Failure};
-use crate::limits::RESPONSE_BYTES_WAITING_MAX;
+use crate::limits::{RESPONSE_BYTES_WAITING_MAX, WRITE_STALL_MAX};
 
 const PREFIX_BYTES: usize = 5;
 
@@ -34,7 +37,12 @@ pub(super) struct Deframer {
 
 impl Deframer {
     pub(super) fn new(encoding: Encoding, message_bytes_max: usize) -> Deframer {
-        Deframer { encoding, message_bytes_max, piece: Bytes::new(), partial: BytesMut::new() }
+        Deframer {
+            encoding,
+            message_bytes_max,
+            piece: Bytes::new(),
+            partial: BytesMut::new(),
+        }
     }
 
     /// Takes the next piece, once [`Deframer::next_message`] has nothing more of the last.
@@ -70,9 +78,13 @@ impl Deframer {
 
     /// Moves what belongs to the message that spans pieces out of the piece.
     fn gather(&mut self) -> Result<Option<Bytes>, Failure> {
-        let missing = PREFIX_BYTES.saturating_sub(self.partial.len()).min(self.piece.len());
+        let missing = PREFIX_BYTES
+            .saturating_sub(self.partial.len())
+            .min(self.piece.len());
         self.partial.put(self.piece.split_to(missing));
-        let Some(bytes) = self.frame_bytes(&self.partial)? else { return Ok(None) };
+        let Some(bytes) = self.frame_bytes(&self.partial)? else {
+            return Ok(None);
+        };
         let missing = (bytes - self.partial.len()).min(self.piece.len());
         self.partial.reserve(bytes - self.partial.len());
         self.partial.put(self.piece.split_to(missing));
@@ -81,7 +93,9 @@ impl Deframer {
 
     /// How long the frame is that `bytes` begin, prefix included; refused before any of it is gathered.
     fn frame_bytes(&self, bytes: &[u8]) -> Result<Option<usize>, Failure> {
-        let Some(prefix) = bytes.first_chunk::<PREFIX_BYTES>() else { return Ok(None) };
+        let Some(prefix) = bytes.first_chunk::<PREFIX_BYTES>() else {
+            return Ok(None);
+        };
         let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
         if length > self.message_bytes_max {
             return Err(self.too_long(length));
@@ -95,10 +109,14 @@ impl Deframer {
         match (flag, self.encoding) {
             (0, _) => Ok(frame),
             (1, Encoding::Gzip) => self.inflate(&frame),
-            (1, Encoding::Identity) => {
-                Err(Failure::new(Code::Internal, "a compressed message without grpc-encoding"))
-            }
-            (other, _) => Err(Failure::new(Code::Internal, format!("compressed flag {other} is not known"))),
+            (1, Encoding::Identity) => Err(Failure::new(
+                Code::Internal,
+                "a compressed message without grpc-encoding",
+            )),
+            (other, _) => Err(Failure::new(
+                Code::Internal,
+                format!("compressed flag {other} is not known"),
+            )),
         }
     }
 
@@ -136,7 +154,10 @@ impl Requests {
     }
 
     /// The next message; `None` once the client has said all. Flow control follows: what is not polled is not let in.
-    pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
+    pub(super) fn poll_message(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, Failure>> {
         loop {
             if let Some(message) = self.deframer.next_message()? {
                 return Poll::Ready(Ok(Some(message)));
@@ -150,7 +171,10 @@ impl Requests {
                 Some(Err(error)) => return Poll::Ready(Err(gone(&error))),
                 None if self.deframer.is_at_boundary() => return Poll::Ready(Ok(None)),
                 None => {
-                    return Poll::Ready(Err(Failure::new(Code::Internal, "the last message is cut off")));
+                    return Poll::Ready(Err(Failure::new(
+                        Code::Internal,
+                        "the last message is cut off",
+                    )));
                 }
             }
         }
@@ -162,11 +186,17 @@ impl Requests {
 pub(super) struct Responses {
     stream: SendStream<Bytes>,
     waiting: BytesMut,
+    /// Runs while the client's windows let nothing through.
+    stalled: Option<Timer>,
 }
 
 impl Responses {
     pub(super) fn new(stream: SendStream<Bytes>) -> Responses {
-        Responses { stream, waiting: BytesMut::new() }
+        Responses {
+            stream,
+            waiting: BytesMut::new(),
+            stalled: None,
+        }
     }
 
     /// Puts a message behind those that wait.
@@ -174,8 +204,11 @@ impl Responses {
         let length = message.encoded_len();
         self.waiting.reserve(PREFIX_BYTES + length);
         self.waiting.put_u8(0);
-        self.waiting.put_u32(u32::try_from(length).expect("no response comes near 4 GiB"));
-        message.encode(&mut self.waiting).expect("a BytesMut grows as needed");
+        self.waiting
+            .put_u32(u32::try_from(length).expect("no response comes near 4 GiB"));
+        message
+            .encode(&mut self.waiting)
+            .expect("a BytesMut grows as needed");
     }
 
     /// Whether so much waits that nothing should be added: the client reads slowly.
@@ -183,26 +216,58 @@ impl Responses {
         self.waiting.len() >= RESPONSE_BYTES_WAITING_MAX
     }
 
-    /// Hands on all that waits, as the client's windows let it.
+    /// Hands on all that waits, as the client's windows let it. A client that lets nothing through for
+    /// [`WRITE_STALL_MAX`] is given up.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         while !self.waiting.is_empty() {
-            self.stream.reserve_capacity(self.waiting.len());
-            let granted = match self.stream.capacity() {
-                0 => match ready!(self.stream.poll_capacity(cx)) {
-                    Some(granted) => granted.map_err(|error| gone(&error))?,
-                    None => return Poll::Ready(Err(Failure::new(Code::Cancelled, "the client went away"))),
-                },
-                granted => granted,
+            let granted = match self.poll_window(cx) {
+                Poll::Ready(granted) => granted?,
+                Poll::Pending => return self.poll_stall(cx).map(Err),
             };
+            self.stalled = None;
             let piece = self.waiting.split_to(granted.min(self.waiting.len()));
-            self.stream.send_data(piece.freeze(), false).map_err(|error| gone(&error))?;
+            self.stream
+                .send_data(piece.freeze(), false)
+                .map_err(|error| gone(&error))?;
         }
         Poll::Ready(Ok(()))
     }
 
+    /// How many bytes may be sent now, at least one.
+    fn poll_window(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Failure>> {
+        self.stream.reserve_capacity(self.waiting.len());
+        loop {
+            let granted = self.stream.capacity();
+            if granted > 0 {
+                return Poll::Ready(Ok(granted));
+            }
+            match ready!(self.stream.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(gone(&error))),
+                None => {
+                    let failure = Failure::new(Code::Cancelled, "the client went away");
+                    return Poll::Ready(Err(failure));
+                }
+            }
+        }
+    }
+
+    fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
+        let timer = self
+            .stalled
+            .get_or_insert_with(|| Timer::new(WRITE_STALL_MAX));
+        ready!(Pin::new(timer).poll(cx));
+        Poll::Ready(Failure::new(
+            Code::ResourceExhausted,
+            "the client does not read",
+        ))
+    }
+
     /// Ready once the client has given up on the call.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
-        self.stream.poll_reset(cx).map(|_| Failure::new(Code::Cancelled, "the client went away"))
+        self.stream
+            .poll_reset(cx)
+            .map(|_| Failure::new(Code::Cancelled, "the client went away"))
     }
 
     /// Ends the call.
@@ -274,7 +339,10 @@ mod tests {
     #[test]
     fn a_long_message_is_refused_by_its_prefix() {
         let mut deframer = Deframer::new(Encoding::Identity, 100);
-        assert_eq!(cut(&mut deframer, &[&frame(0, &[7; 100])]), Ok(vec![vec![7; 100]]));
+        assert_eq!(
+            cut(&mut deframer, &[&frame(0, &[7; 100])]),
+            Ok(vec![vec![7; 100]])
+        );
         let refusal = cut(&mut deframer, &[&frame(0, &[7; 101])[..5]]).unwrap_err();
         assert_eq!(refusal.code, Code::ResourceExhausted);
     }
@@ -285,7 +353,10 @@ mod tests {
         let fits = frame(1, &gzip(&[0; 1_000]));
         assert_eq!(cut(&mut deframer, &[&fits]), Ok(vec![vec![0; 1_000]]));
         let bomb = frame(1, &gzip(&[0; 1_001]));
-        assert_eq!(cut(&mut deframer, &[&bomb]).unwrap_err().code, Code::ResourceExhausted);
+        assert_eq!(
+            cut(&mut deframer, &[&bomb]).unwrap_err().code,
+            Code::ResourceExhausted
+        );
     }
 
     #[test]

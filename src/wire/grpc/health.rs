@@ -18,7 +18,10 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 pub(super) async fn check(call: &mut Call) -> Result<(), Failure> {
     let request: HealthCheckRequest = call.request().await?;
     if !is_known(&request.service) {
-        return Err(Failure::new(Code::NotFound, format!("unknown service {}", request.service)));
+        return Err(Failure::new(
+            Code::NotFound,
+            format!("unknown service {}", request.service),
+        ));
     }
     let response = response(status(&call.core));
     call.respond(&response).await
@@ -30,7 +33,11 @@ pub(super) async fn watch(call: &mut Call) -> Result<(), Failure> {
     let known = is_known(&request.service);
     let mut told = None;
     loop {
-        let status = if known { status(&call.core) } else { ServingStatus::ServiceUnknown };
+        let status = if known {
+            status(&call.core)
+        } else {
+            ServingStatus::ServiceUnknown
+        };
         if told != Some(status) {
             told = Some(status);
             call.respond(&response(status)).await?;
@@ -54,10 +61,14 @@ fn is_known(service: &str) -> bool {
 fn status(core: &Core) -> ServingStatus {
     match core.readiness() {
         Readiness::Ready => ServingStatus::Serving,
-        Readiness::Recovering | Readiness::Draining | Readiness::Failed => ServingStatus::NotServing,
+        Readiness::Recovering | Readiness::Draining | Readiness::Failed => {
+            ServingStatus::NotServing
+        }
     }
 }
 
 fn response(status: ServingStatus) -> HealthCheckResponse {
-    HealthCheckResponse { status: status.into() }
+    HealthCheckResponse {
+        status: status.into(),
+    }
 }

@@ -85,16 +85,13 @@ pub(super) async fn serve(
                 responses: Responses::new(stream),
             };
             let mut outcome = contained(&core, within(deadline, dispatch(method, &mut call))).await;
-            if let Err(failure) = within(Some(FLUSH_MAX), flush(&mut call.responses)).await {
+            if let Err(failure) = flush(&mut call.responses).await {
                 outcome = outcome.and(Err(failure));
             }
             call.responses.finish(status::trailers(&outcome));
         }
     }
 }
-
-/// How long what was said last may wait for a client that reads slowly.
-const FLUSH_MAX: Duration = Duration::from_secs(30);
 
 /// A panic ends its call with INTERNAL, and nothing else.
 async fn contained(

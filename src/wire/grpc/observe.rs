@@ -30,7 +30,9 @@ use crate::wire::convert::{self, not_served};
 /// Serves the stream until it ends.
 pub(super) async fn serve(call: &mut Call) -> Result<(), Failure> {
     let core = call.core.clone();
-    let Some(bytes) = poll_fn(|cx| call.requests.poll_message(cx)).await? else { return Ok(()) };
+    let Some(bytes) = poll_fn(|cx| call.requests.poll_message(cx)).await? else {
+        return Ok(());
+    };
     let request: ObservationRequest = decode(bytes)?;
     let sequence = request.sequence_number;
     let (init, space, session_id) = init_of(request)?;
@@ -42,10 +44,17 @@ pub(super) async fn serve(call: &mut Call) -> Result<(), Failure> {
         core: &core,
         requests: &mut call.requests,
         responses: &mut call.responses,
-        response: ObservationResponse { session_id: init_ack.session_id.clone(), ..Default::default() },
+        response: ObservationResponse {
+            session_id: init_ack.session_id.clone(),
+            ..Default::default()
+        },
         session,
         ack_mode,
-        overload: if init.enable_backpressure { Overload::IsRefused } else { Overload::EndsStream },
+        overload: if init.enable_backpressure {
+            Overload::IsRefused
+        } else {
+            Overload::EndsStream
+        },
         phase: Phase::Open,
         request: ObservationRequest::default(),
         held: None,
@@ -61,7 +70,9 @@ fn init_of(request: ObservationRequest) -> Result<(StreamInit, String, String), 
     let early = |message: &str| Err(Failure::new(Code::FailedPrecondition, message));
     match request.operation {
         Some(Operation::Init(init)) => Ok((init, request.memory_space_id, request.session_id)),
-        Some(Operation::Observation(_) | Operation::Batch(_)) => early("Must send 'init' before observations"),
+        Some(Operation::Observation(_) | Operation::Batch(_)) => {
+            early("Must send 'init' before observations")
+        }
         Some(Operation::Flow(_)) => early("Must send 'init' before flow control"),
         Some(Operation::Recall(_)) => early("Must send 'init' before recall"),
         Some(Operation::Close(_)) => early("Must send 'init' before close"),
@@ -181,7 +192,8 @@ impl ObserveStream<'_> {
         let begun = Instant::now();
         let merged = self.request.merge(bytes);
         self.core.metrics().spend(Stage::Decode, begun);
-        merged.map_err(|error| Failure::new(Code::InvalidArgument, format!("not a message: {error}")))
+        merged
+            .map_err(|error| Failure::new(Code::InvalidArgument, format!("not a message: {error}")))
     }
 
     /// Does what the held message asks; pending while the session cannot take it.
@@ -196,7 +208,13 @@ impl ObserveStream<'_> {
                 if let Some(episode) = batch.observations.get(taken) {
                     let fault = foreign(&self.request, &self.session);
                     let sequence = first.saturating_add(taken as u64);
-                    ready!(poll_observe(&mut self.session, cx, sequence, episode, fault));
+                    ready!(poll_observe(
+                        &mut self.session,
+                        cx,
+                        sequence,
+                        episode,
+                        fault
+                    ));
                     if taken + 1 < batch.observations.len() {
                         self.held = Some(taken + 1);
                         return Poll::Ready(());
@@ -209,7 +227,9 @@ impl ObserveStream<'_> {
             }
             Some(Operation::Init(_)) => self.refuse_operation(first, "'init' was already sent"),
             Some(Operation::Flow(_)) => self.refuse_operation(first, &not_served("flow").message),
-            Some(Operation::Recall(_)) => self.refuse_operation(first, &not_served("recall").message),
+            Some(Operation::Recall(_)) => {
+                self.refuse_operation(first, &not_served("recall").message)
+            }
             None => self.end = Some(Err(empty_operation())),
         }
         self.held = None;
@@ -217,7 +237,10 @@ impl ObserveStream<'_> {
     }
 
     fn refuse_operation(&mut self, sequence: u64, message: &str) {
-        self.say(sequence, Answer::Status(convert::status(State::Error, message)));
+        self.say(
+            sequence,
+            Answer::Status(convert::status(State::Error, message)),
+        );
     }
 
     /// Says what the session has to tell, as far as the client reads.
@@ -232,11 +255,20 @@ impl ObserveStream<'_> {
 
     fn tell(&mut self, event: Event) {
         match event {
-            Event::Accepted { first, last, memory_id, committed_at } => {
+            Event::Accepted {
+                first,
+                last,
+                memory_id,
+                committed_at,
+            } => {
                 let ack = convert::accepted(self.ack_mode, first, memory_id, committed_at);
                 self.say(last, Answer::Ack(ack));
             }
-            Event::Refused { sequence, memory_id, why } => self.tell_refusal(sequence, memory_id, why),
+            Event::Refused {
+                sequence,
+                memory_id,
+                why,
+            } => self.tell_refusal(sequence, memory_id, why),
             Event::Ended(failure) => {
                 if failure.code == Code::Aborted {
                     let status = convert::status(State::Closed, failure.message.clone());
@@ -246,10 +278,16 @@ impl ObserveStream<'_> {
             }
             Event::Closed { last_sequence } => {
                 if self.phase == Phase::Closing {
-                    self.say(last_sequence, Answer::Status(convert::status(State::Closed, "closed")));
+                    self.say(
+                        last_sequence,
+                        Answer::Status(convert::status(State::Closed, "closed")),
+                    );
                 }
                 self.end = Some(match self.phase {
-                    Phase::Stopping => Err(Failure::new(Code::Unavailable, "the server stops; resume later")),
+                    Phase::Stopping => Err(Failure::new(
+                        Code::Unavailable,
+                        "the server stops; resume later",
+                    )),
                     Phase::Open | Phase::Closing | Phase::HalfClosed => Ok(()),
                 });
             }
@@ -257,9 +295,19 @@ impl ObserveStream<'_> {
     }
 
     fn tell_refusal(&mut self, sequence: u64, memory_id: String, why: Refused) {
-        if let (Refused::Overloaded { message, retry_after_ms, .. }, Overload::EndsStream) = (&why, self.overload) {
+        if let (
+            Refused::Overloaded {
+                message,
+                retry_after_ms,
+                ..
+            },
+            Overload::EndsStream,
+        ) = (&why, self.overload)
+        {
             let after = Duration::from_millis((*retry_after_ms).into());
-            self.end = Some(Err(Failure::new(Code::ResourceExhausted, message.clone()).retry_after(after)));
+            self.end = Some(Err(
+                Failure::new(Code::ResourceExhausted, message.clone()).retry_after(after)
+            ));
             return;
         }
         self.say(sequence, Answer::Status(convert::status_of(&why)));
@@ -296,7 +344,10 @@ fn foreign(request: &ObservationRequest, session: &Session) -> Option<Refused> {
     let space = &session.space().settings.name;
     if !request.memory_space_id.is_empty() && request.memory_space_id != *space {
         let message = format!("Invalid memory_space_id: the session is of {space}");
-        return Some(Refused::Content { message, field: "memory_space_id" });
+        return Some(Refused::Content {
+            message,
+            field: "memory_space_id",
+        });
     }
     if request.session_id.is_empty() {
         return None;
@@ -306,8 +357,14 @@ fn foreign(request: &ObservationRequest, session: &Session) -> Option<Refused> {
         return None;
     }
     let own = Uuid::from_u128(session.id().0);
-    let message = format!("Session ID mismatch: expected {own}, got {}", request.session_id);
-    Some(Refused::Content { message, field: "session_id" })
+    let message = format!(
+        "Session ID mismatch: expected {own}, got {}",
+        request.session_id
+    );
+    Some(Refused::Content {
+        message,
+        field: "session_id",
+    })
 }
 
 /// Whether the message's operation is an observation: then the last one's memory can be used again. (Without that
@@ -315,7 +372,9 @@ fn foreign(request: &ObservationRequest, session: &Session) -> Option<Refused> {
 fn carries_observation(mut bytes: &[u8]) -> bool {
     const OBSERVATION: u32 = 3;
     while !bytes.is_empty() {
-        let Ok((field, wire_type)) = decode_key(&mut bytes) else { return false };
+        let Ok((field, wire_type)) = decode_key(&mut bytes) else {
+            return false;
+        };
         if field == OBSERVATION {
             return true;
         }
@@ -350,13 +409,31 @@ mod tests {
     #[test]
     fn only_an_init_opens_a_stream() {
         let open = |operation| {
-            let failure = init_of(ObservationRequest { operation, ..Default::default() }).unwrap_err();
+            let failure = init_of(ObservationRequest {
+                operation,
+                ..Default::default()
+            })
+            .unwrap_err();
             (failure.code, failure.message)
         };
-        let before = |what: &str| (Code::FailedPrecondition, format!("Must send 'init' before {what}"));
-        assert_eq!(open(Some(Operation::Observation(Episode::default()))), before("observations"));
-        assert_eq!(open(Some(Operation::Batch(Default::default()))), before("observations"));
-        assert_eq!(open(Some(Operation::Flow(Default::default()))), before("flow control"));
+        let before = |what: &str| {
+            (
+                Code::FailedPrecondition,
+                format!("Must send 'init' before {what}"),
+            )
+        };
+        assert_eq!(
+            open(Some(Operation::Observation(Episode::default()))),
+            before("observations")
+        );
+        assert_eq!(
+            open(Some(Operation::Batch(Default::default()))),
+            before("observations")
+        );
+        assert_eq!(
+            open(Some(Operation::Flow(Default::default()))),
+            before("flow control")
+        );
         assert_eq!(open(None).0, Code::InvalidArgument);
     }
 }

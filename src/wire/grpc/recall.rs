@@ -2,8 +2,8 @@
 
 use engram_proto::engram::v1::remember_request::MemoryType as Remembered;
 use engram_proto::engram::v1::{
-    ConsolidationState, RecallRequest, RecallResponse, RememberRequest, RememberResponse, StreamingRecallRequest,
-    StreamingRecallResponse,
+    ConsolidationState, RecallRequest, RecallResponse, RememberRequest, RememberResponse,
+    StreamingRecallRequest, StreamingRecallResponse,
 };
 
 use super::Call;
@@ -32,7 +32,10 @@ pub(super) async fn recall_stream(call: &mut Call) -> Result<(), Failure> {
     let mut pages = recollection.found.chunks(page_size).peekable();
     while let Some(page) = pages.next() {
         let response = StreamingRecallResponse {
-            results: page.iter().map(|found| convert::memory(found, dimension)).collect(),
+            results: page
+                .iter()
+                .map(|found| convert::memory(found, dimension))
+                .collect(),
             more_results: pages.peek().is_some(),
             ..closing.clone()
         };
@@ -40,7 +43,11 @@ pub(super) async fn recall_stream(call: &mut Call) -> Result<(), Failure> {
     }
     let took_micros = core.now().micros_since(began_at);
     let metadata = Some(convert::recall_metadata(&recollection, took_micros));
-    call.respond(&StreamingRecallResponse { metadata, ..closing }).await
+    call.respond(&StreamingRecallResponse {
+        metadata,
+        ..closing
+    })
+    .await
 }
 
 /// One recall, one answer.
@@ -50,12 +57,21 @@ pub(super) async fn recall(call: &mut Call) -> Result<(), Failure> {
     let request: RecallRequest = call.request().await?;
     let query = convert::unary_query(&request)?;
     let recollection = call.unless_gone(recall::recall(&core, query)).await?;
-    let best = recollection.found.first().map_or(0.0, |found| found.confidence);
+    let best = recollection
+        .found
+        .first()
+        .map_or(0.0, |found| found.confidence);
     let took_micros = core.now().micros_since(began_at);
     let response = RecallResponse {
-        memories: recollection.found.iter().map(|found| convert::memory(found, None)).collect(),
+        memories: recollection
+            .found
+            .iter()
+            .map(|found| convert::memory(found, None))
+            .collect(),
         recall_confidence: Some(convert::confidence(best)),
-        metadata: request.include_metadata.then(|| convert::recall_metadata(&recollection, took_micros)),
+        metadata: request
+            .include_metadata
+            .then(|| convert::recall_metadata(&recollection, took_micros)),
         traces: Vec::new(),
     };
     call.respond(&response).await
@@ -68,7 +84,12 @@ pub(super) async fn remember(call: &mut Call) -> Result<(), Failure> {
     let observation = match &request.memory_type {
         Some(Remembered::Episode(episode)) => convert::observation(episode),
         Some(Remembered::Memory(memory)) => convert::observation_of_memory(memory),
-        None => return Err(Failure::new(Code::InvalidArgument, "neither a memory nor an episode")),
+        None => {
+            return Err(Failure::new(
+                Code::InvalidArgument,
+                "neither a memory nor an episode",
+            ));
+        }
     };
     let stored = recall::remember(&core, &request.memory_space_id, &observation);
     let stored = call.unless_gone(stored).await?;

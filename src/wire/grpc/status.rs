@@ -35,9 +35,18 @@ fn details(failure: &Failure) -> Option<String> {
         seconds: i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
         nanos: after.subsec_nanos() as i32,
     };
-    let retry = RetryInfo { retry_delay: Some(retry_delay) };
-    let any = Any { type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(), value: retry.encode_to_vec() };
-    let status = Status { code: failure.code as i32, message: failure.message.clone(), details: vec![any] };
+    let retry = RetryInfo {
+        retry_delay: Some(retry_delay),
+    };
+    let any = Any {
+        type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
+        value: retry.encode_to_vec(),
+    };
+    let status = Status {
+        code: failure.code as i32,
+        message: failure.message.clone(),
+        details: vec![any],
+    };
     Some(STANDARD_NO_PAD.encode_to_string(status.encode_to_vec()))
 }
 
@@ -74,9 +83,12 @@ mod tests {
 
     #[test]
     fn a_time_to_come_back_stands_in_the_details() {
-        let failure = Failure::new(Code::ResourceExhausted, "full").retry_after(Duration::from_millis(1_500));
+        let failure =
+            Failure::new(Code::ResourceExhausted, "full").retry_after(Duration::from_millis(1_500));
         let trailers = trailers(&Err(failure));
-        let bytes = STANDARD_NO_PAD.decode_to_vec(trailers["grpc-status-details-bin"].as_bytes()).expect("base64");
+        let bytes = STANDARD_NO_PAD
+            .decode_to_vec(trailers["grpc-status-details-bin"].as_bytes())
+            .expect("base64");
         let status = Status::decode(&bytes[..]).expect("a status");
         assert_eq!((status.code, status.message.as_str()), (8, "full"));
         let retry = RetryInfo::decode(&status.details[0].value[..]).expect("a RetryInfo");

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{Method, Response, StatusCode};
 
 use crate::failure::{Code, Failure};
 use crate::wire::calendar::Moment;
@@ -67,19 +67,17 @@ pub(crate) fn refusal(bad: BadRequest) -> Response<Bytes> {
     failure_response(bad.status, &Failure::new(code, bad.message))
 }
 
-/// The value of `Allow` of a 405.
-pub(crate) fn allow(methods: &'static str) -> (header::HeaderName, HeaderValue) {
-    (header::ALLOW, HeaderValue::from_static(methods))
-}
-
 #[cfg(test)]
 mod tests {
+    use http::{HeaderValue, header};
+
     use super::*;
 
     fn written(method: &Method, afterwards: Afterwards) -> String {
         let mut response = Response::new(Bytes::from_static(b"four"));
-        let (name, value) = allow("GET, HEAD");
-        response.headers_mut().insert(name, value);
+        response
+            .headers_mut()
+            .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         let mut out = BytesMut::new();
         write_answer(
             &response,

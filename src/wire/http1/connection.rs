@@ -240,6 +240,8 @@ mod tests {
     use std::cell::RefCell;
     use std::time::Duration;
 
+    use futures_lite::future::{block_on, poll_once};
+
     use super::*;
     use crate::wire::transport::fake::{AtOnceUpTo, End as FakeEnd, Never, duplex};
 
@@ -285,6 +287,13 @@ mod tests {
         }
     }
 
+    async fn say(client: &mut FakeEnd, text: &str) {
+        let mut bytes = BytesMut::from(text);
+        write_from(client, &mut bytes)
+            .await
+            .expect("memory does not fail");
+    }
+
     async fn read_all(client: &mut FakeEnd) -> String {
         let mut all = BytesMut::new();
         while read_into(client, &mut all)
@@ -297,12 +306,9 @@ mod tests {
 
     /// What the server says to a client that says all of `text` at once and then ends.
     fn exchange(site: &Echo, timers: impl Timers, text: &str) -> String {
-        futures_lite::future::block_on(async {
+        block_on(async {
             let (mut client, server) = duplex();
-            let mut bytes = BytesMut::from(text);
-            write_from(&mut client, &mut bytes)
-                .await
-                .expect("memory does not fail");
+            say(&mut client, text).await;
             shutdown(&mut client).await.expect("memory does not fail");
             Connection::new(server, timers).serve(site).await;
             read_all(&mut client).await
@@ -311,7 +317,9 @@ mod tests {
 
     fn statuses(said: &str) -> Vec<&str> {
         let answers = said.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]);
-        answers.filter(|status| status.bytes().all(|byte| byte.is_ascii_digit())).collect()
+        answers
+            .filter(|status| status.bytes().all(|byte| byte.is_ascii_digit()))
+            .collect()
     }
 
     #[test]
@@ -356,37 +364,32 @@ mod tests {
     #[test]
     fn a_client_that_waits_is_told_to_go_on() {
         let site = Echo::default();
-        let said = futures_lite::future::block_on(async {
+        let said = block_on(async {
             let (mut client, server) = duplex();
             let head = "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\
                         Connection: close\r\n\r\n";
-            let talk = async {
-                write_from(&mut client, &mut BytesMut::from(head))
-                    .await
-                    .expect("written");
-                let mut interim = BytesMut::new();
-                read_into(&mut client, &mut interim).await.expect("read");
-                assert_eq!(interim, "HTTP/1.1 100 Continue\r\n\r\n");
-                write_from(&mut client, &mut BytesMut::from("ok"))
-                    .await
-                    .expect("written");
-                shutdown(&mut client).await.expect("ended");
-                read_all(&mut client).await
-            };
-            let serve = Connection::new(server, Never).serve(&site);
-            futures_lite::future::zip(serve, talk).await.1
+            say(&mut client, head).await;
+            let mut serving = Box::pin(Connection::new(server, Never).serve(&site));
+            assert!(poll_once(&mut serving).await.is_none());
+            let mut interim = BytesMut::new();
+            let told = poll_once(read_into(&mut client, &mut interim)).await;
+            assert!(told.is_some(), "the client would wait for ever");
+            assert_eq!(interim, "HTTP/1.1 100 Continue\r\n\r\n");
+            say(&mut client, "ok").await;
+            shutdown(&mut client).await.expect("memory does not fail");
+            serving.await;
+            read_all(&mut client).await
         });
         assert_eq!(statuses(&said), ["200"]);
+        assert_eq!(*site.asked.borrow(), ["POST / b\"ok\""]);
     }
 
     #[test]
     fn a_head_that_trickles_in_is_given_up() {
         let site = Echo::default();
-        let said = futures_lite::future::block_on(async {
+        let said = block_on(async {
             let (mut client, server) = duplex();
-            write_from(&mut client, &mut BytesMut::from("GET / HT"))
-                .await
-                .expect("written");
+            say(&mut client, "GET / HT").await;
             let timers = AtOnceUpTo(limits::HTTP_HEAD_WAIT);
             Connection::new(server, timers).serve(&site).await;
             read_all(&mut client).await
@@ -397,7 +400,7 @@ mod tests {
     #[test]
     fn an_idle_connection_is_closed_without_a_word() {
         let site = Echo::default();
-        let said = futures_lite::future::block_on(async {
+        let said = block_on(async {
             let (mut client, server) = duplex();
             let timers = AtOnceUpTo(Duration::from_secs(3_600));
             Connection::new(server, timers).serve(&site).await;
@@ -421,12 +424,10 @@ mod tests {
     #[test]
     fn what_follows_a_switch_belongs_to_the_other_protocol() {
         let site = Echo::default();
-        futures_lite::future::block_on(async {
+        block_on(async {
             let (mut client, server) = duplex();
             let text = "GET /switch HTTP/1.1\r\nHost: h\r\n\r\nframes";
-            write_from(&mut client, &mut BytesMut::from(text))
-                .await
-                .expect("written");
+            say(&mut client, text).await;
             let switched = Connection::new(server, Never)
                 .serve(&site)
                 .await

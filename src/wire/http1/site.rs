@@ -37,7 +37,7 @@ impl Site for Server {
         }
         match handshake(&request, &self.core.settings().origins) {
             Ok(response) => Answer::Switch(response),
-            Err(response) => Answer::Response(response),
+            Err(response) => Answer::Response(*response),
         }
     }
 

@@ -18,9 +18,9 @@ pub(crate) const PATH: &str = "/v1/stream";
 pub(crate) fn handshake(
     request: &Request<Bytes>,
     origins: &[String],
-) -> Result<Response<Bytes>, Response<Bytes>> {
+) -> Result<Response<Bytes>, Box<Response<Bytes>>> {
     if request.method() != Method::GET {
-        return Err(method_not_allowed("GET"));
+        return Err(Box::new(method_not_allowed("GET")));
     }
     if !names(request.headers(), header::UPGRADE, "websocket") {
         return Err(upgrade_required(
@@ -34,7 +34,7 @@ pub(crate) fn handshake(
             Code::PermissionDenied,
             "this origin may not open a WebSocket",
         );
-        return Err(failure_response(StatusCode::FORBIDDEN, &failure));
+        return Err(Box::new(failure_response(StatusCode::FORBIDDEN, &failure)));
     }
     create_response_with_body(request, Bytes::new).map_err(|error| match error {
         Error::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => upgrade_required(
@@ -44,7 +44,7 @@ pub(crate) fn handshake(
         ),
         other => {
             let failure = Failure::new(Code::InvalidArgument, other.to_string());
-            failure_response(StatusCode::BAD_REQUEST, &failure)
+            Box::new(failure_response(StatusCode::BAD_REQUEST, &failure))
         }
     })
 }
@@ -53,7 +53,7 @@ fn upgrade_required(
     name: header::HeaderName,
     value: &'static str,
     message: &str,
-) -> Response<Bytes> {
+) -> Box<Response<Bytes>> {
     let failure = Failure::new(Code::FailedPrecondition, message);
     let mut response = failure_response(StatusCode::UPGRADE_REQUIRED, &failure);
     response
@@ -65,7 +65,7 @@ fn upgrade_required(
     response
         .headers_mut()
         .insert(name, HeaderValue::from_static(value));
-    response
+    Box::new(response)
 }
 
 /// Programs send no origin; pages do, and theirs is the host that they speak to, or one that is listed.
@@ -113,7 +113,7 @@ mod tests {
     }
 
     fn refused(change: impl FnOnce(&mut Request<Bytes>)) -> Response<Bytes> {
-        handshake(&request(change), &[]).expect_err("refused")
+        *handshake(&request(change), &[]).expect_err("refused")
     }
 
     fn with_origin(origin: &'static str, origins: &[String]) -> bool {

@@ -300,7 +300,7 @@ fn read_base64<E: serde::de::Error>(
     base64_simd::STANDARD
         .decode_append(text.0.as_bytes(), out)
         .map_err(|_| E::custom("the embedding is not base64"))?;
-    if out.len() % number_bytes != 0 {
+    if !out.len().is_multiple_of(number_bytes) {
         return Err(E::custom("the embedding ends within a number"));
     }
     Ok(())

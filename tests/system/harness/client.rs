@@ -138,23 +138,35 @@ impl Client {
         (observing, durable)
     }
 
-    /// RecallStream, all pages.
-    pub(crate) async fn recall(&self, request: StreamingRecallRequest) -> Result<Recalled, Status> {
-        let mut pages: Streaming<StreamingRecallResponse> =
+    /// RecallStream, page by page; the last one is the closing message.
+    pub(crate) async fn recall_pages(
+        &self,
+        request: StreamingRecallRequest,
+    ) -> Result<Vec<StreamingRecallResponse>, Status> {
+        let mut answers: Streaming<StreamingRecallResponse> =
             self.server_stream(SERVICE, "RecallStream", request).await?;
-        let mut recalled = Recalled {
-            memories: Vec::new(),
-            snapshot_sequence: 0,
-        };
-        let mut closing = false;
-        while let Some(page) = owed("page of a recall", pages.message()).await? {
-            assert!(!closing, "a page after the closing message");
-            recalled.snapshot_sequence = page.snapshot_sequence;
-            closing = page.metadata.is_some();
-            recalled.memories.extend(page.results);
+        let mut pages = Vec::new();
+        while let Some(page) = owed("page of a recall", answers.message()).await? {
+            pages.push(page);
         }
-        assert!(closing, "RecallStream ended without its closing message");
-        Ok(recalled)
+        let closing = pages.iter().position(|page| page.metadata.is_some());
+        assert_eq!(
+            closing.map(|at| at + 1),
+            Some(pages.len()),
+            "one closing message, and it is the last"
+        );
+        Ok(pages)
+    }
+
+    /// RecallStream, all pages as one.
+    pub(crate) async fn recall(&self, request: StreamingRecallRequest) -> Result<Recalled, Status> {
+        let pages = self.recall_pages(request).await?;
+        let snapshot_sequence = pages.last().map_or(0, |page| page.snapshot_sequence);
+        let memories = pages.into_iter().flat_map(|page| page.results).collect();
+        Ok(Recalled {
+            memories,
+            snapshot_sequence,
+        })
     }
 
     /// The nearest `count` to memory `number`.

@@ -1,0 +1,139 @@
+//! Our own fields, for clients that know them: batches, half floats, cumulative acks, pages, vectors in results.
+
+use engram_proto::engram::v1::observation_ack::Status as AckStatus;
+use engram_proto::engram::v1::observation_request::Operation;
+use engram_proto::engram::v1::{
+    AckMode, Episode, ObservationBatch, ObservationRequest, StreamInit, StreamingRecallRequest,
+};
+use half::f16;
+
+use crate::harness::{Client, Memories, Observing, Server, first_of};
+
+const BATCH: u64 = 200;
+
+fn half_floats(vector: &[f32]) -> Vec<u8> {
+    vector
+        .iter()
+        .flat_map(|&x| f16::from_f32(x).to_le_bytes())
+        .collect()
+}
+
+fn single_floats(vector: &[f32]) -> Vec<u8> {
+    vector.iter().flat_map(|x| x.to_le_bytes()).collect()
+}
+
+/// Memory `number`, its vector as bytes: half floats where the number is even.
+fn episode(memories: &Memories, number: usize) -> Episode {
+    let mut episode = memories.episode(number, &format!("m{number}"));
+    let vector = std::mem::take(&mut episode.embedding);
+    if number % 2 == 0 {
+        episode.embedding_f16 = half_floats(&vector).into();
+    } else {
+        episode.embedding_f32 = single_floats(&vector).into();
+    }
+    episode
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_counts_each_of_its_observations_and_may_be_acked_at_once() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let server = Server::start(folder.path());
+    let memories = Memories::bundled();
+    let client = Client::connect(server.address).await;
+    let init = StreamInit {
+        enable_backpressure: true,
+        ack_mode: AckMode::Cumulative.into(),
+        ..StreamInit::default()
+    };
+    let init = ObservationRequest {
+        operation: Some(Operation::Init(init)),
+        ..Observing::init("batches", "")
+    };
+    let mut stream = client.open(init).await;
+    stream.await_init().await;
+    for batch in 0..3 {
+        let first = 1 + batch * BATCH;
+        let observations = (first..first + BATCH)
+            .map(|number| episode(&memories, number as usize))
+            .collect();
+        let request = ObservationRequest {
+            session_id: stream.session.clone(),
+            sequence_number: first,
+            operation: Some(Operation::Batch(ObservationBatch { observations })),
+            ..ObservationRequest::default()
+        };
+        assert!(stream.send(request).await);
+    }
+    let mut acked = 0;
+    while acked < 3 * BATCH {
+        let next = stream
+            .next_ack()
+            .await
+            .expect("the stream ended with an error");
+        let (last, ack) = next.expect("the stream ended");
+        assert_eq!(ack.status(), AckStatus::Accepted);
+        assert_eq!(
+            ack.first_sequence,
+            acked + 1,
+            "an ack that leaves a gap or covers one twice"
+        );
+        assert!(last >= ack.first_sequence);
+        assert_eq!(
+            ack.memory_id,
+            format!("m{last}"),
+            "the id is the last one's"
+        );
+        acked = last;
+    }
+    assert_eq!(acked, 3 * BATCH);
+    for number in (1..=3 * BATCH as usize).step_by(7) {
+        let recalled = client.nearest("batches", &memories, number, 1).await;
+        assert_eq!(first_of(&recalled).id, format!("m{number}"));
+        assert!(first_of(&recalled).activation > 0.999);
+    }
+    stream.close(3 * BATCH).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn results_come_in_pages_with_their_vectors_where_asked_for() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let server = Server::start(folder.path());
+    let memories = Memories::bundled();
+    let client = Client::connect(server.address).await;
+    let mut stream = client.begin("pages").await;
+    for sequence in 1..=20 {
+        stream
+            .observe(
+                sequence,
+                memories.episode(sequence as usize, &format!("m{sequence}")),
+            )
+            .await;
+        stream.accepted(sequence).await;
+    }
+    let request = StreamingRecallRequest {
+        memory_space_id: "pages".to_owned(),
+        cue: Some(memories.cue(5)),
+        max_results: 10,
+        page_size: 4,
+        include_embeddings: true,
+        ..StreamingRecallRequest::default()
+    };
+    let pages = client
+        .recall_pages(request)
+        .await
+        .expect("a recall of a known space succeeds");
+    let lengths: Vec<usize> = pages.iter().map(|page| page.results.len()).collect();
+    assert_eq!(lengths, [4, 4, 2, 0], "three pages and the closing message");
+    let more: Vec<bool> = pages.iter().map(|page| page.more_results).collect();
+    assert_eq!(more, [true, true, false, false]);
+    assert_eq!(pages[0].results[0].id, "m5");
+    for found in pages.iter().flat_map(|page| &page.results) {
+        let number: usize = found.id[1..].parse().expect("ids are m and a number");
+        assert_eq!(
+            found.embedding,
+            memories.vector(number),
+            "another vector than was sent"
+        );
+    }
+    stream.close(20).await;
+}

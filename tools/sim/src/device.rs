@@ -1,0 +1,98 @@
+//! What answers a shard's I/O: the disk, with the weather it is exposed to.
+
+use engram_shards::ids::{SegmentId, Time};
+use engram_shards::log::log::IoFault;
+use engram_shards::shard::{Io, IoOutput};
+
+use crate::disk::{Disk, Reached};
+use crate::fault::{Bug, Weather};
+use crate::random::Random;
+
+/// A disk that may fail, or be full for a while.
+#[derive(Debug, Default)]
+pub struct Device {
+    /// What it holds.
+    pub disk: Disk,
+    /// Until then no segment can be made.
+    pub full_until: Time,
+}
+
+impl Device {
+    /// Does what a shard asked for, if the weather lets it.
+    pub fn perform(
+        &mut self,
+        io: Io,
+        weather: &Weather,
+        bug: Option<Bug>,
+        random: &mut Random,
+        now: Time,
+    ) -> Result<IoOutput, IoFault> {
+        match io {
+            Io::CreateSegment { segment, head, .. } => {
+                self.create(segment, &head, weather, random, now)
+            }
+            Io::Commit {
+                segment,
+                offset,
+                bytes,
+            } => {
+                if random.chance(weather.commit_fails) {
+                    let reached = Reached::draw(random);
+                    self.disk
+                        .write_in_vain(segment, offset as usize, &bytes, reached, random);
+                    self.disk.sync_in_vain(segment, random);
+                    return Err([IoFault::Failed, IoFault::Full][random.index(2)]);
+                }
+                self.disk.write(segment, offset as usize, &bytes);
+                if bug != Some(Bug::SyncLies) {
+                    self.disk.sync(segment);
+                }
+                Ok(IoOutput::Done)
+            }
+            Io::Read { mut places } => {
+                if random.chance(weather.read_fails) {
+                    return Err(IoFault::Failed);
+                }
+                if bug == Some(Bug::ReadsElsewhere) {
+                    let elsewhere = |offset: u32| offset.saturating_sub(8);
+                    places
+                        .iter_mut()
+                        .for_each(|place| place.offset = elsewhere(place.offset));
+                }
+                Ok(IoOutput::Read(
+                    places
+                        .into_iter()
+                        .map(|place| self.disk.read(place))
+                        .collect(),
+                ))
+            }
+        }
+    }
+
+    fn create(
+        &mut self,
+        segment: SegmentId,
+        head: &[u8],
+        weather: &Weather,
+        random: &mut Random,
+        now: Time,
+    ) -> Result<IoOutput, IoFault> {
+        if random.chance(weather.disk_fills) {
+            self.full_until = now.after_micros(random.within(1..20_000));
+        }
+        if now < self.full_until {
+            return Err(IoFault::Full);
+        }
+        if random.chance(weather.create_fails) {
+            let reached = Reached::draw(random);
+            self.disk.write_in_vain(segment, 0, head, reached, random);
+            // Whoever made it in vain removes it, where that succeeds.
+            if random.chance(700) {
+                self.disk.remove(segment);
+            }
+            return Err(IoFault::Failed);
+        }
+        self.disk.create(segment, head);
+        Ok(IoOutput::Done)
+    }
+}

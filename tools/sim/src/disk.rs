@@ -1,0 +1,217 @@
+//! Files as a disk and its cache keep them: what is written is in the cache, what is synced is on the disk, and what a
+//! power cut leaves of the rest is a matter of luck, sector by sector.
+
+use std::collections::BTreeMap;
+
+use engram_shards::ids::{Location, SegmentId};
+use engram_shards::log::replay::HEAD_BYTES;
+
+use crate::random::Random;
+
+/// What a disk writes whole or not at all, in bytes.
+const SECTOR_BYTES: usize = 512;
+
+/// All files.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    files: BTreeMap<SegmentId, File>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct File {
+    /// As readers see it.
+    cached: Vec<u8>,
+    /// As it will be after a power cut, but for what is dirty.
+    stored: Vec<u8>,
+    /// Written and not synced: offset and length.
+    dirty: Vec<(usize, usize)>,
+    /// The folder knows its name for good.
+    named: bool,
+}
+
+impl File {
+    fn write(&mut self, offset: usize, bytes: &[u8]) {
+        put(&mut self.cached, offset, bytes);
+        self.dirty.push((offset, bytes.len()));
+    }
+
+    fn sync(&mut self) {
+        // Only what the cache knows to be dirty: what it gave up once is never written.
+        for (offset, length) in std::mem::take(&mut self.dirty) {
+            put(
+                &mut self.stored,
+                offset,
+                &self.cached[offset..offset + length],
+            );
+        }
+    }
+
+    /// The cache gives up what is dirty: some sectors were stored, in any order.
+    fn lose_dirty(&mut self, random: &mut Random) {
+        let kept = random.within(0..4);
+        for (offset, length) in std::mem::take(&mut self.dirty) {
+            let end = offset + length;
+            let prefix = offset + random.index(length + 1);
+            for sector in (offset..end).step_by(SECTOR_BYTES) {
+                let is_stored = match kept {
+                    0 => false,
+                    1 => true,
+                    2 => sector < prefix,
+                    _ => random.chance(500),
+                };
+                if is_stored {
+                    let sector_end = end.min(sector + SECTOR_BYTES);
+                    let bytes = self.cached[sector..sector_end].to_vec();
+                    put(&mut self.stored, sector, &bytes);
+                }
+            }
+        }
+    }
+}
+
+fn put(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    if file.len() < offset + bytes.len() {
+        file.resize(offset + bytes.len(), 0);
+    }
+    file[offset..offset + bytes.len()].copy_from_slice(bytes);
+}
+
+/// How much of a write that did not succeed came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// Nothing.
+    Nothing,
+    /// Some of it.
+    Part,
+    /// All of it, but it was not synced.
+    Cache,
+}
+
+impl Reached {
+    /// Draws one.
+    pub fn draw(random: &mut Random) -> Reached {
+        [Reached::Nothing, Reached::Part, Reached::Cache][random.index(3)]
+    }
+}
+
+impl Disk {
+    /// A file is made, with its head, and synced as its name is.
+    pub fn create(&mut self, segment: SegmentId, head: &[u8]) {
+        self.write(segment, 0, head);
+        self.sync(segment);
+        self.file(segment).named = true;
+    }
+
+    /// The file is gone for good.
+    pub fn remove(&mut self, segment: SegmentId) {
+        self.files.remove(&segment);
+    }
+
+    /// Bytes go to the cache.
+    pub fn write(&mut self, segment: SegmentId, offset: usize, bytes: &[u8]) {
+        self.file(segment).write(offset, bytes);
+    }
+
+    /// What is in the cache goes to the disk.
+    pub fn sync(&mut self, segment: SegmentId) {
+        self.file(segment).sync();
+    }
+
+    /// A write that fails, or during which the process ends.
+    pub fn write_in_vain(
+        &mut self,
+        segment: SegmentId,
+        offset: usize,
+        bytes: &[u8],
+        reached: Reached,
+        random: &mut Random,
+    ) {
+        let length = match reached {
+            Reached::Nothing => return,
+            Reached::Part => random.index(bytes.len()),
+            Reached::Cache => bytes.len(),
+        };
+        self.file(segment).write(offset, &bytes[..length]);
+    }
+
+    /// A sync fails: the cache forgets that it has something to write, and shows it as written.
+    pub fn sync_in_vain(&mut self, segment: SegmentId, random: &mut Random) {
+        if let Some(file) = self.files.get_mut(&segment) {
+            file.lose_dirty(random);
+        }
+    }
+
+    /// The power goes.
+    pub fn cut_power(&mut self, random: &mut Random) {
+        self.files
+            .retain(|_, file| file.named || random.chance(500));
+        for file in self.files.values_mut() {
+            file.lose_dirty(random);
+            file.cached = file.stored.clone();
+            file.named = true;
+        }
+    }
+
+    /// Sets one block of what is stored to zero (a fault that no disk should have).
+    pub fn tear_stored(&mut self, random: &mut Random) {
+        self.damage(random, |file, at| {
+            let block = at / HEAD_BYTES * HEAD_BYTES;
+            let end = file.len().min(block + HEAD_BYTES);
+            file[block..end].fill(0);
+        });
+    }
+
+    /// Changes one bit of what is stored.
+    pub fn rot(&mut self, random: &mut Random) {
+        self.damage(random, |file, at| file[at] ^= 4);
+    }
+
+    fn damage(&mut self, random: &mut Random, change: impl Fn(&mut Vec<u8>, usize)) {
+        let index = random.index(self.files.len().max(1));
+        if let Some(file) = self
+            .files
+            .values_mut()
+            .nth(index)
+            .filter(|file| !file.stored.is_empty())
+        {
+            let at = random.index(file.stored.len());
+            change(&mut file.stored, at);
+            file.cached = file.stored.clone();
+        }
+    }
+
+    /// The bytes there, as far as there are any.
+    pub fn read(&self, place: Location) -> Vec<u8> {
+        let file = self
+            .files
+            .get(&place.segment)
+            .map_or(&[][..], |file| &file.cached);
+        let start = file.len().min(place.offset as usize);
+        let mut bytes = file[start..file.len().min(start + place.bytes as usize)].to_vec();
+        bytes.resize(place.bytes as usize, 0);
+        bytes
+    }
+
+    /// What a recovery wants first of every file.
+    pub fn heads(&self) -> Vec<(SegmentId, Vec<u8>)> {
+        let head = |file: &File| file.cached[..file.cached.len().min(HEAD_BYTES)].to_vec();
+        self.files
+            .iter()
+            .map(|(&segment, file)| (segment, head(file)))
+            .collect()
+    }
+
+    /// A whole file.
+    pub fn segment(&self, segment: SegmentId) -> &[u8] {
+        &self.files[&segment].cached
+    }
+
+    /// All files there are.
+    pub fn segments(&self) -> impl Iterator<Item = SegmentId> + '_ {
+        self.files.keys().copied()
+    }
+
+    fn file(&mut self, segment: SegmentId) -> &mut File {
+        self.files.entry(segment).or_default()
+    }
+}

@@ -1,0 +1,125 @@
+//! How bad a world a seed draws, and bugs that are planted to see that the checkers can fail.
+
+use crate::random::Random;
+
+/// Chances and sizes of one run; chances in per mille.
+#[derive(Clone, Debug)]
+pub struct Weather {
+    /// Shards of the first run.
+    pub shards: u16,
+    /// Spaces.
+    pub spaces: usize,
+    /// Clients with a session each.
+    pub streams: usize,
+    /// Clients that store single observations.
+    pub singles: usize,
+    /// Crashes before the end.
+    pub crashes: u32,
+    /// Microseconds between two crashes, at most.
+    pub run_micros_max: u64,
+    /// Observations sent in all, about.
+    pub observations: usize,
+    /// Most observations admitted and not yet in the graph, of one shard.
+    pub capacity: u32,
+    /// That a crash takes the power and with it what was not synced; else only the process ends.
+    pub power_cut: u64,
+    /// That a commit fails.
+    pub commit_fails: u64,
+    /// That a segment cannot be made.
+    pub create_fails: u64,
+    /// That a read fails.
+    pub read_fails: u64,
+    /// That the disk becomes full when a segment is made, for a while.
+    pub disk_fills: u64,
+    /// That a restart has another number of shards.
+    pub reshard: u64,
+    /// That an observation replaces an earlier one.
+    pub replaces: u64,
+    /// Microseconds that an I/O takes, at most.
+    pub io_micros_max: u64,
+    /// Microseconds that a message takes, at most.
+    pub message_micros_max: u64,
+    /// Distances of one grant of work, at most.
+    pub work_max: u64,
+}
+
+impl Weather {
+    /// Draws one. Many seeds are calm in one way or the other, so that faults also come alone.
+    pub fn draw(random: &mut Random) -> Weather {
+        let mut rare = |per_mille: u64| {
+            if random.chance(500) {
+                random.within(0..per_mille)
+            } else {
+                0
+            }
+        };
+        let (commit_fails, create_fails, read_fails) = (rare(120), rare(200), rare(60));
+        let (disk_fills, reshard, replaces) = (rare(300), rare(1_000), rare(200));
+        let streams = random.within(1..5) as usize;
+        Weather {
+            shards: random.within(1..4) as u16,
+            spaces: random.within(1..4) as usize,
+            streams,
+            singles: random.within(0..3) as usize,
+            crashes: random.within(1..7) as u32,
+            run_micros_max: random.within(3_000..60_000),
+            observations: random.within(40..260) as usize,
+            capacity: if random.chance(300) {
+                random.within(8..40) as u32
+            } else {
+                1_000
+            },
+            power_cut: random.within(0..1_001),
+            commit_fails,
+            create_fails,
+            read_fails,
+            disk_fills,
+            reshard,
+            replaces,
+            io_micros_max: random.within(20..2_000),
+            message_micros_max: random.within(2..200),
+            work_max: random.within(100..8_000),
+        }
+    }
+}
+
+/// A bug in the layers around the engine. Each must be found by some check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// The disk says that it synced, and has not.
+    SyncLies,
+    /// A power cut damages blocks that were synced.
+    SyncedBlocksTear,
+    /// A bit changes in what was synced long ago.
+    BitRots,
+    /// The disk gives other bytes than were asked for.
+    ReadsElsewhere,
+    /// An observation is acked and never handed over.
+    AckInVain,
+    /// An observation is handed over again under the next sequence.
+    HandedOverTwice,
+    /// Sequences of a session are acked before those that precede them.
+    AcksOvertake,
+    /// A commit time falls.
+    CommitTimesFall,
+    /// A resumed session is told less than it was acked.
+    MarkFallsBack,
+    /// A restart forgets the last segment of a log.
+    SegmentForgotten,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Bug; 10] = [
+        Bug::SyncLies,
+        Bug::SyncedBlocksTear,
+        Bug::BitRots,
+        Bug::ReadsElsewhere,
+        Bug::AckInVain,
+        Bug::HandedOverTwice,
+        Bug::AcksOvertake,
+        Bug::CommitTimesFall,
+        Bug::MarkFallsBack,
+        Bug::SegmentForgotten,
+    ];
+}

@@ -1,0 +1,338 @@
+//! What was promised to whom. It knows what clients sent and were told, and nothing of the engine.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use engram_shards::ids::{SessionId, Time};
+use engram_shards::message::Made;
+
+/// What is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong(pub String);
+
+/// Fails with a sentence.
+macro_rules! wrong {
+    ($($text:tt)*) => { return Err($crate::ledger::Wrong(format!($($text)*))) };
+}
+pub(crate) use wrong;
+
+/// One observation as it was sent once; its text is this number, so that it is known wherever it turns up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Token(pub usize);
+
+/// What was sent.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// Into which space.
+    pub space: usize,
+    /// By which session; none for single observations.
+    pub session: SessionId,
+    /// Its number there; its token where there is no session.
+    pub sequence: u64,
+    /// By which connection.
+    pub connection: u64,
+    /// The memory's id.
+    pub id: String,
+    /// Its vector.
+    pub vector: Vec<f32>,
+    /// Whether it was acked.
+    pub acked: bool,
+}
+
+/// What is known of a session.
+#[derive(Clone, Debug, Default)]
+struct SessionLedger {
+    space: usize,
+    /// What was sent under each sequence.
+    attempts: BTreeMap<u64, Vec<Token>>,
+    /// Up to here all was acked, or found durable by a resume.
+    mark: u64,
+    opened: bool,
+}
+
+/// What is known of a space.
+#[derive(Clone, Debug, Default)]
+pub struct SpaceLedger {
+    /// The latest commit time told.
+    committed_at: Time,
+    /// The highest snapshot told.
+    snapshot: u64,
+    /// Observations acked.
+    pub acked: u64,
+    /// It was told that it is there.
+    pub made: bool,
+    /// No one may be told any more that it was made just now.
+    made_for_good: bool,
+}
+
+/// All that was sent and told.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    attempts: Vec<Attempt>,
+    sessions: BTreeMap<SessionId, SessionLedger>,
+    /// By number of the space.
+    pub spaces: Vec<SpaceLedger>,
+}
+
+impl Ledger {
+    /// A ledger of so many spaces.
+    pub fn new(spaces: usize) -> Ledger {
+        Ledger {
+            spaces: vec![SpaceLedger::default(); spaces],
+            ..Ledger::default()
+        }
+    }
+
+    /// The token of what is sent next.
+    pub fn next_token(&self) -> Token {
+        Token(self.attempts.len())
+    }
+
+    /// Something is sent.
+    pub fn send(&mut self, attempt: Attempt) {
+        let token = self.next_token();
+        if attempt.session != SessionId::NONE {
+            let session = self.sessions.entry(attempt.session).or_default();
+            session.space = attempt.space;
+            session
+                .attempts
+                .entry(attempt.sequence)
+                .or_default()
+                .push(token);
+        }
+        self.attempts.push(attempt);
+    }
+
+    /// What was sent.
+    pub fn attempt(&self, token: Token) -> Option<&Attempt> {
+        self.attempts.get(token.0)
+    }
+
+    /// All that was sent.
+    pub fn attempts(&self) -> impl Iterator<Item = (Token, &Attempt)> {
+        self.attempts
+            .iter()
+            .enumerate()
+            .map(|(index, attempt)| (Token(index), attempt))
+    }
+
+    /// Whether another observation of the same id may count instead: a later one, or one of another client, whose
+    /// messages may have been overtaken.
+    pub fn may_be_replaced(&self, token: Token) -> bool {
+        let sent = &self.attempts[token.0];
+        self.attempts().any(|(other, also)| {
+            also.id == sent.id && (other > token || also.connection >> 32 != sent.connection >> 32)
+        })
+    }
+
+    /// `connection` was told that these are durable.
+    pub fn ack(
+        &mut self,
+        connection: u64,
+        session: SessionId,
+        sequences: RangeInclusive<u64>,
+    ) -> Result<Vec<Token>, Wrong> {
+        let mut tokens = Vec::new();
+        for sequence in sequences {
+            tokens.push(self.ack_one(connection, session, sequence)?);
+        }
+        Ok(tokens)
+    }
+
+    fn ack_one(
+        &mut self,
+        connection: u64,
+        session: SessionId,
+        sequence: u64,
+    ) -> Result<Token, Wrong> {
+        let Some(token) = self.sent_by(connection, session, sequence) else {
+            wrong!("connection {connection} was told of sequence {sequence}, which it never sent");
+        };
+        let attempt = &mut self.attempts[token.0];
+        if attempt.acked {
+            wrong!("{token:?} (sequence {sequence}) was acked twice");
+        }
+        attempt.acked = true;
+        self.spaces[attempt.space].acked += 1;
+        if let Some(session) = self.sessions.get_mut(&session) {
+            // What was taken over by another connection was told to that one first.
+            if sequence > session.mark + 1 {
+                wrong!("sequence {sequence} was acked after {}", session.mark);
+            }
+            session.mark = session.mark.max(sequence);
+        }
+        Ok(token)
+    }
+
+    fn sent_by(&self, connection: u64, session: SessionId, sequence: u64) -> Option<Token> {
+        let by = |token: &Token| {
+            let attempt = self.attempts.get(token.0);
+            attempt.is_some_and(|sent| sent.connection == connection && sent.session == session)
+        };
+        if session == SessionId::NONE {
+            return Some(Token(sequence as usize)).filter(by);
+        }
+        self.sessions
+            .get(&session)?
+            .attempts
+            .get(&sequence)?
+            .iter()
+            .copied()
+            .find(by)
+    }
+
+    /// A space has a commit of that time.
+    pub fn committed(&mut self, space: usize, committed_at: Time) -> Result<(), Wrong> {
+        let earlier = std::mem::replace(&mut self.spaces[space].committed_at, committed_at);
+        if committed_at < earlier {
+            wrong!("space {space} has a commit at {committed_at:?}, after one at {earlier:?}");
+        }
+        Ok(())
+    }
+
+    /// `connection` was told that these will never be durable.
+    pub fn dropped(
+        &mut self,
+        connection: u64,
+        session: SessionId,
+        sequences: RangeInclusive<u64>,
+    ) -> Result<(), Wrong> {
+        for sequence in sequences {
+            let Some(token) = self.sent_by(connection, session, sequence) else {
+                wrong!("connection {connection} was told of {sequence}, which it never sent");
+            };
+            if self.attempts[token.0].acked {
+                wrong!("{token:?} (sequence {sequence}) was acked and then dropped");
+            }
+        }
+        Ok(())
+    }
+
+    /// A session was opened, or closed, with this as its last durable sequence.
+    pub fn marked(&mut self, session: SessionId, mark: u64) -> Result<(), Wrong> {
+        let known = self.sessions.entry(session).or_default();
+        known.opened = true;
+        if mark < known.mark {
+            wrong!(
+                "a session was acked up to {}, and is told {mark}",
+                known.mark
+            );
+        }
+        let last_sent = known
+            .attempts
+            .last_key_value()
+            .map_or(0, |(&sequence, _)| sequence);
+        if mark > last_sent {
+            wrong!("a session is told {mark}, and sent no more than {last_sent}");
+        }
+        known.mark = mark;
+        Ok(())
+    }
+
+    /// A session is not known.
+    pub fn unknown(&self, session: SessionId) -> Result<(), Wrong> {
+        if self
+            .sessions
+            .get(&session)
+            .is_some_and(|session| session.opened)
+        {
+            wrong!("a session that was opened is unknown");
+        }
+        Ok(())
+    }
+
+    /// A space is there; `now` says that this request made it.
+    pub fn space_made(&mut self, space: usize, made: Made) -> Result<(), Wrong> {
+        let space_ledger = &mut self.spaces[space];
+        if made == Made::Now && std::mem::replace(&mut space_ledger.made_for_good, true) {
+            wrong!("space {space} was made a second time");
+        }
+        space_ledger.made = true;
+        Ok(())
+    }
+
+    /// A process ends: what was told before cannot be overtaken by what is told after.
+    pub fn end_run(&mut self) {
+        for space in &mut self.spaces {
+            space.made_for_good |= space.made;
+        }
+    }
+
+    /// What is promised of a snapshot that is asked for now.
+    pub fn snapshot_min(&self, space: usize) -> u64 {
+        self.spaces[space].snapshot.max(self.spaces[space].acked)
+    }
+
+    /// A snapshot was told that was asked for when `min` was promised.
+    pub fn snapshot(&mut self, space: usize, snapshot: u64, min: u64) -> Result<(), Wrong> {
+        if snapshot < min {
+            wrong!("the snapshot of space {space} is {snapshot}, and was to be {min} at least");
+        }
+        let sent = self
+            .attempts
+            .iter()
+            .filter(|sent| sent.space == space)
+            .count() as u64;
+        if snapshot > sent {
+            wrong!("the snapshot of space {space} is {snapshot}, of {sent} sent");
+        }
+        self.spaces[space].snapshot = self.spaces[space].snapshot.max(snapshot);
+        Ok(())
+    }
+
+    /// A restart finds these observations of a space, in order of their generations.
+    pub fn recovered(&self, space: usize, tokens: &[Token]) -> Result<(), Wrong> {
+        let mut marks: BTreeMap<SessionId, u64> = BTreeMap::new();
+        let mut is_there = vec![false; self.attempts.len()];
+        for &token in tokens {
+            let Some(sent) = self.attempt(token).filter(|sent| sent.space == space) else {
+                wrong!("{token:?} was recovered in space {space}, and never sent there");
+            };
+            if std::mem::replace(&mut is_there[token.0], true) {
+                wrong!("{token:?} was recovered twice");
+            }
+            if sent.session != SessionId::NONE {
+                let mark = marks.entry(sent.session).or_default();
+                if sent.sequence != *mark + 1 {
+                    wrong!(
+                        "sequence {} was recovered after {mark} of its session",
+                        sent.sequence
+                    );
+                }
+                *mark = sent.sequence;
+            }
+        }
+        for (token, sent) in self
+            .attempts()
+            .filter(|(_, sent)| sent.space == space && sent.acked)
+        {
+            if !is_there[token.0] {
+                wrong!(
+                    "{token:?} (sequence {}) was acked and is lost",
+                    sent.sequence
+                );
+            }
+        }
+        for (id, known) in self
+            .sessions
+            .iter()
+            .filter(|(_, known)| known.space == space)
+        {
+            let recovered = marks.get(id).copied().unwrap_or(0);
+            if recovered < known.mark {
+                wrong!(
+                    "a session was told {}, and {recovered} were recovered",
+                    known.mark
+                );
+            }
+        }
+        if (tokens.len() as u64) < self.snapshot_min(space) {
+            let snapshot = self.snapshot_min(space);
+            wrong!(
+                "{} were recovered in space {space}, after a snapshot of {snapshot}",
+                tokens.len()
+            );
+        }
+        Ok(())
+    }
+}

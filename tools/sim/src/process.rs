@@ -1,0 +1,104 @@
+//! The shards of one run, and their I/O in flight.
+
+use std::collections::BTreeMap;
+
+use engram_shards::ids::{FolderSecret, LogId, SegmentId, StripeKey, Time};
+use engram_shards::log::replay::LogFault;
+use engram_shards::shard::{Io, IoTicket, Recovering, Shard, ShardConfig};
+
+use crate::disk::{Disk, Reached};
+use crate::random::Random;
+
+/// What names every hash in the simulated folder.
+pub const SECRET: FolderSecret = FolderSecret(*b"simulated secret");
+
+/// One life of the process.
+#[derive(Debug)]
+pub struct Process {
+    /// Its shards.
+    pub shards: Vec<Shard>,
+    /// What the disk has not answered.
+    pub in_flight: BTreeMap<(usize, IoTicket), Io>,
+    /// How far its clock is ahead of the world's, in microseconds.
+    clock_ahead: u64,
+}
+
+impl Process {
+    /// Starts so many shards from what the disk holds. Also says which segments hold nothing.
+    pub fn start(
+        disk: &Disk,
+        shards: u16,
+        capacity: u32,
+        random: &mut Random,
+        now: Time,
+    ) -> Result<(Process, Vec<SegmentId>), LogFault> {
+        let heads = disk.heads();
+        let clock_ahead = random.within(0..2_000_000);
+        let mut process = Process {
+            shards: Vec::new(),
+            in_flight: BTreeMap::new(),
+            clock_ahead,
+        };
+        let mut empty = Vec::new();
+        for shard in 0..shards {
+            let config = ShardConfig {
+                log: LogId(shard),
+                shards,
+                secret: SECRET,
+                incarnation_seed: random.number(),
+                capacity,
+            };
+            let owns = Box::new(move |stripe| owner_of(stripe, shards) == usize::from(shard));
+            let mut recovering = Recovering::new(config, &heads, owns)?;
+            while let Some(segment) = recovering.next() {
+                recovering.handle_segment(disk.segment(segment))?;
+            }
+            let (shard, found_empty) = recovering.finish(process.time(now));
+            process.shards.push(shard);
+            empty = found_empty;
+        }
+        Ok((process, empty))
+    }
+
+    /// The time that the process believes it is.
+    pub fn time(&self, now: Time) -> Time {
+        now.after_micros(self.clock_ahead)
+    }
+
+    /// When a shard wants to be woken, in the world's time.
+    pub fn deadline(&self) -> Option<Time> {
+        let deadlines = self.shards.iter().filter_map(Shard::deadline);
+        deadlines
+            .min()
+            .map(|at| Time(at.micros_since(Time(self.clock_ahead))))
+    }
+
+    /// The shard that owns a stripe.
+    pub fn owner(&self, stripe: StripeKey) -> usize {
+        owner_of(stripe, self.shards.len() as u16)
+    }
+
+    /// The process ends in the midst of its writes.
+    pub fn abandon(self, disk: &mut Disk, random: &mut Random) {
+        for io in self.in_flight.into_values() {
+            let reached = Reached::draw(random);
+            match io {
+                Io::CreateSegment { segment, head, .. } => {
+                    disk.write_in_vain(segment, 0, &head, reached, random);
+                }
+                Io::Commit {
+                    segment,
+                    offset,
+                    bytes,
+                } => {
+                    disk.write_in_vain(segment, offset as usize, &bytes, reached, random);
+                }
+                Io::Read { .. } => {}
+            }
+        }
+    }
+}
+
+fn owner_of(stripe: StripeKey, shards: u16) -> usize {
+    (stripe.space.0.wrapping_add(u64::from(stripe.stripe)) % u64::from(shards)) as usize
+}

@@ -1,0 +1,158 @@
+//! Whether what shards answer is right in itself and keeps what the ledger knows to be promised.
+
+use std::collections::BTreeSet;
+
+use engram_shards::message::{Durability, Hit, Isolation, Recalled, Refusal, ShardStatus};
+
+use crate::audit::{check_body, token_of};
+use crate::client::unit;
+use crate::ledger::{Ledger, Token, Wrong, wrong};
+
+/// How far a similarity may be from ours, which sums in another order.
+const SIMILARITY_TOLERANCE: f32 = 1e-4;
+
+/// A recall that was asked for.
+#[derive(Debug)]
+pub struct Asked {
+    /// In which space.
+    pub space: usize,
+    /// By what.
+    pub vector: Vec<f32>,
+    /// Whether it may see what is not durable.
+    pub isolation: Isolation,
+    /// Its snapshot is to be this at least.
+    pub snapshot_min: u64,
+    /// What it must find.
+    pub expected: Expected,
+}
+
+/// What a recall must find.
+#[derive(Debug)]
+pub enum Expected {
+    /// Anything that is right in itself.
+    Any,
+    /// This one first, unless it was replaced meanwhile.
+    First(Token),
+    /// All of these and no other.
+    Exactly(BTreeSet<Token>),
+}
+
+impl Asked {
+    /// Checks the results.
+    pub fn check(
+        &self,
+        recalled: &Recalled,
+        ledger: &mut Ledger,
+        reads_fail: bool,
+    ) -> Result<(), Wrong> {
+        ledger.snapshot(self.space, recalled.snapshot.0, self.snapshot_min)?;
+        let mut ids = BTreeSet::new();
+        let mut tokens = Vec::new();
+        let mut similarity_last = f32::INFINITY;
+        for hit in &recalled.hits {
+            let (token, id) = self.check_hit(hit, recalled, ledger)?;
+            if !ids.insert(id) {
+                wrong!("{id} was recalled twice at once");
+            }
+            if hit.similarity > similarity_last {
+                wrong!("{token:?} was recalled behind one that is less like the cue");
+            }
+            similarity_last = hit.similarity;
+            tokens.push(token);
+        }
+        // What cannot be read back cannot be recalled; only a disk that fails may do that.
+        match (recalled.unreadable, reads_fail) {
+            (0, _) => self.check_found(tokens, ledger),
+            (_, true) => Ok(()),
+            (count, false) => wrong!("{count} records could not be read back"),
+        }
+    }
+
+    fn check_hit<'a>(
+        &self,
+        hit: &Hit,
+        recalled: &Recalled,
+        ledger: &'a Ledger,
+    ) -> Result<(Token, &'a str), Wrong> {
+        let token = token_of(&hit.body)?;
+        let Some(sent) = ledger
+            .attempt(token)
+            .filter(|sent| sent.space == self.space)
+        else {
+            wrong!(
+                "{token:?} was recalled in space {}, and never sent there",
+                self.space
+            );
+        };
+        check_body(&hit.body, &sent.id, &sent.vector)?;
+        let (cue, unit) = (unit(&self.vector), unit(&sent.vector));
+        let similarity: f32 = cue.iter().zip(unit).map(|(a, b)| a * b).sum();
+        if (similarity - hit.similarity).abs() > SIMILARITY_TOLERANCE {
+            wrong!(
+                "{token:?} is {similarity} like the cue, and was told to be {}",
+                hit.similarity
+            );
+        }
+        let is_durable = hit.generation <= recalled.snapshot;
+        if is_durable != (hit.durability == Durability::Durable) {
+            let (generation, snapshot) = (hit.generation, recalled.snapshot);
+            wrong!(
+                "{token:?} of {generation:?} at {snapshot:?} is {:?}",
+                hit.durability
+            );
+        }
+        if self.isolation == Isolation::Durable && !is_durable {
+            wrong!("{token:?} was recalled before it was durable");
+        }
+        Ok((token, &sent.id))
+    }
+
+    fn check_found(&self, tokens: Vec<Token>, ledger: &Ledger) -> Result<(), Wrong> {
+        match &self.expected {
+            Expected::Any => {}
+            Expected::First(token) => {
+                if tokens.first() != Some(token) && !ledger.may_be_replaced(*token) {
+                    wrong!("{token:?} is durable, and its own vector recalls {tokens:?}");
+                }
+            }
+            Expected::Exactly(expected) => {
+                let found: BTreeSet<Token> = tokens.into_iter().collect();
+                if found != *expected {
+                    let missing: Vec<_> = expected.difference(&found).collect();
+                    let other: Vec<_> = found.difference(expected).collect();
+                    wrong!("after a restart {missing:?} are not recalled, but {other:?} are");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks a refusal.
+    pub fn check_refused(&self, refusal: &Refusal, ledger: &Ledger) -> Result<(), Wrong> {
+        // A space of which no one was told need not be there.
+        match ledger.spaces[self.space].made {
+            true => wrong!("a recall in space {} was refused: {refusal:?}", self.space),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Checks a shard's account of itself. What it found at its start may be more than what may be admitted.
+pub fn check_status(
+    shard: usize,
+    status: &ShardStatus,
+    capacity: u32,
+    recovered_rows: u32,
+) -> Result<(), Wrong> {
+    if status.capacity != capacity || status.depth > capacity.max(recovered_rows) {
+        wrong!("shard {shard} has depth {} of {capacity}", status.depth);
+    }
+    if recovered_rows <= capacity && status.depth + status.credits > capacity {
+        wrong!(
+            "shard {shard} gave {} credits at depth {}",
+            status.credits,
+            status.depth
+        );
+    }
+    Ok(())
+}

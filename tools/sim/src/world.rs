@@ -1,0 +1,741 @@
+//! The loop of events: what a seed makes of shards, disk, clients and time.
+
+use std::collections::BTreeMap;
+
+use engram_shards::ids::{SessionId, Time};
+use engram_shards::message::{Append, Isolation, Origin, Recall, Reply, Request};
+use engram_shards::shard::{IoTicket, Output};
+use engram_shards::vector::codes::encode;
+
+use crate::audit::{Recovered, audit};
+use crate::client::{Client, Space, unit};
+use crate::device::Device;
+use crate::fault::{Bug, Weather};
+use crate::ledger::{Ledger, Token, Wrong, wrong};
+use crate::process::Process;
+use crate::random::Random;
+use crate::trace::{Story, Trace};
+use crate::verify::{Asked, Expected, check_status};
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// The hash of all that happened.
+    pub hash: u64,
+    /// Observations sent.
+    pub sent: usize,
+    /// Observations acked.
+    pub acked: usize,
+    /// Recalls whose results were checked.
+    pub recalls: usize,
+    /// Processes that ended in the midst of it.
+    pub crashes: u32,
+    /// Commits and segments that failed.
+    pub failures: usize,
+}
+
+/// Runs the world of `seed`, with a bug planted or without.
+pub fn run(seed: u64, bug: Option<Bug>, story: Story) -> Result<Summary, Wrong> {
+    let mut world = World::new(seed, bug, story);
+    world.live()?;
+    Ok(Summary {
+        hash: world.trace.hash(),
+        ..world.summary
+    })
+}
+
+/// Origins that belong to no client: recalls …
+const RECALL_ORIGINS: u64 = 1 << 63;
+/// … and questions about a shard.
+const STATUS_ORIGIN: u64 = 1 << 62;
+/// So long nothing happens in a world that has settled: only the rare housekeeping is further off.
+const SETTLED_MICROS: u64 = 5_000_000;
+
+#[derive(Debug)]
+enum Event {
+    Request {
+        shard: usize,
+        origin: u64,
+        request: Request,
+    },
+    Reply {
+        shard: usize,
+        origin: u64,
+        reply: Reply,
+    },
+    IoEnds {
+        shard: usize,
+        ticket: IoTicket,
+    },
+    Act {
+        client: usize,
+    },
+    Work {
+        shard: usize,
+    },
+    Ask {
+        shard: usize,
+    },
+    Crash,
+    Start,
+}
+
+struct World {
+    random: Random,
+    weather: Weather,
+    bug: Option<Bug>,
+    trace: Trace,
+    now: Time,
+    /// By time, and in the order they were planned.
+    events: BTreeMap<(Time, u64), Event>,
+    events_planned: u64,
+    device: Device,
+    process: Option<Process>,
+    /// Depth that a shard may have beyond its capacity: what it found at its start.
+    recovered_rows: u32,
+    shards: u16,
+    spaces: Vec<Space>,
+    clients: Vec<Client>,
+    /// When the latest message of a connection arrives: messages of one do not overtake each other.
+    arrivals: BTreeMap<(u64, usize), Time>,
+    ledger: Ledger,
+    asked: BTreeMap<u64, Asked>,
+    recalls_asked: u64,
+    held_reply: Option<(u64, Reply)>,
+    crashes_left: u32,
+    is_stopping: bool,
+    summary: Summary,
+}
+
+impl World {
+    fn new(seed: u64, bug: Option<Bug>, story: Story) -> World {
+        let mut random = Random::new(seed);
+        let weather = Weather::draw(&mut random);
+        let spaces: Vec<Space> = (0..weather.spaces)
+            .map(|number| Space::new(number, random.within(8..33) as u16))
+            .collect();
+        let clients = (0..weather.streams + weather.singles)
+            .map(|number| {
+                let session = match number < weather.streams {
+                    true => SessionId(1 + number as u128),
+                    false => SessionId::NONE,
+                };
+                let space = spaces[random.index(spaces.len())].clone();
+                Client::new(number as u64, space, session, &mut random)
+            })
+            .collect();
+        let mut trace = Trace::new(story);
+        trace.note(Time(0), format_args!("{weather:?}"));
+        World {
+            bug,
+            trace,
+            now: Time(1_000_000),
+            events: BTreeMap::new(),
+            events_planned: 0,
+            device: Device::default(),
+            process: None,
+            recovered_rows: 0,
+            shards: weather.shards,
+            ledger: Ledger::new(spaces.len()),
+            spaces,
+            clients,
+            arrivals: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            recalls_asked: 0,
+            held_reply: None,
+            crashes_left: weather.crashes,
+            is_stopping: false,
+            summary: Summary::default(),
+            weather,
+            random,
+        }
+    }
+
+    fn live(&mut self) -> Result<(), Wrong> {
+        self.plan(0, Event::Start);
+        self.settle()?;
+        // The last process has all the time it wants: nothing may be left unanswered.
+        self.is_stopping = true;
+        self.settle()?;
+        for client in &self.clients {
+            if client.is_waiting() {
+                wrong!("a client waits for ever: {client:?}");
+            }
+        }
+        self.recall_all_acked()?;
+        if let Some(asked) = self.asked.values().next() {
+            wrong!("a recall was never answered: {asked:?}");
+        }
+        let process = self.process.as_ref().expect("the last process lives on");
+        for shard in &process.shards {
+            shard.check().map_err(Wrong)?;
+        }
+        audit(&self.device.disk, &self.keys(), &self.ledger)?;
+        self.summary.sent = self.ledger.next_token().0;
+        self.summary.acked = self
+            .ledger
+            .attempts()
+            .filter(|(_, sent)| sent.acked)
+            .count();
+        Ok(())
+    }
+
+    fn recall_all_acked(&mut self) -> Result<(), Wrong> {
+        let acked: Vec<Token> = self
+            .ledger
+            .attempts()
+            .filter(|(_, sent)| sent.acked)
+            .map(|(token, _)| token)
+            .collect();
+        for token in acked {
+            self.recall_own(token);
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    /// Runs until nothing more happens by itself.
+    fn settle(&mut self) -> Result<(), Wrong> {
+        loop {
+            let planned = self.events.first_key_value().map(|(&(at, _), _)| at);
+            let deadline = self
+                .process
+                .as_ref()
+                .and_then(Process::deadline)
+                .map(|at| at.max(self.now));
+            let Some(next) = planned.into_iter().chain(deadline).min() else {
+                return Ok(());
+            };
+            if next.micros_since(self.now) > SETTLED_MICROS {
+                return Ok(());
+            }
+            self.now = self.now.max(next);
+            match planned {
+                Some(at) if at <= next => {
+                    let (_, event) = self.events.pop_first().expect("it was looked at");
+                    self.happen(event)?;
+                }
+                _ => self.tick(),
+            }
+            self.drain_outputs()?;
+        }
+    }
+
+    fn plan(&mut self, after_micros: u64, event: Event) {
+        self.plan_at(self.now.after_micros(after_micros), event);
+    }
+
+    fn plan_at(&mut self, at: Time, event: Event) {
+        self.events_planned += 1;
+        self.events.insert((at, self.events_planned), event);
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), Wrong> {
+        self.note(&event);
+        match event {
+            Event::Start => return self.start(),
+            Event::Crash => self.crash(),
+            Event::Request {
+                shard,
+                origin,
+                request,
+            } => self.deliver(shard, origin, request),
+            Event::Reply {
+                shard,
+                origin,
+                reply,
+            } => return self.receive(shard, origin, reply),
+            Event::IoEnds { shard, ticket } => self.end_io(shard, ticket),
+            Event::Act { client } => self.act(client),
+            Event::Work { shard } => self.work(shard),
+            Event::Ask { shard } => {
+                self.send(STATUS_ORIGIN, shard, Request::Status);
+                if !self.is_stopping {
+                    let pause = self.random.within(500..5_000);
+                    self.plan(pause, Event::Ask { shard });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, event: &Event) {
+        let now = self.now;
+        match event {
+            Event::Request {
+                shard,
+                origin,
+                request: Request::Append(append),
+            } => self.trace.note(
+                now,
+                format_args!(
+                    "{origin:x} → shard {shard}: append {} of {:?}",
+                    append.sequence, append.session
+                ),
+            ),
+            Event::Request {
+                request: Request::Recall(_),
+                ..
+            } => {
+                self.trace.note(now, format_args!("recall"));
+            }
+            Event::Reply {
+                reply: Reply::Recalled(Ok(recalled)),
+                ..
+            } => {
+                let similarities: Vec<u32> = recalled
+                    .hits
+                    .iter()
+                    .map(|hit| hit.similarity.to_bits())
+                    .collect();
+                self.trace
+                    .note(now, format_args!("recalled {similarities:?}"));
+            }
+            event => self.trace.note(now, format_args!("{event:?}")),
+        }
+    }
+
+    fn start(&mut self) -> Result<(), Wrong> {
+        if self.bug == Some(Bug::BitRots) {
+            self.device.disk.rot(&mut self.random);
+        }
+        if self.bug == Some(Bug::SegmentForgotten)
+            && let Some(last) = self.device.disk.segments().last()
+        {
+            self.device.disk.remove(last);
+        }
+        let recovered = audit(&self.device.disk, &self.keys(), &self.ledger)?;
+        let is_last = self.crashes_left == 0;
+        if is_last {
+            let weather = &mut self.weather;
+            [
+                &mut weather.commit_fails,
+                &mut weather.create_fails,
+                &mut weather.read_fails,
+                &mut weather.disk_fills,
+            ]
+            .into_iter()
+            .for_each(|chance| *chance = 0);
+            self.device.full_until = Time(0);
+        }
+        if self.random.chance(self.weather.reshard) {
+            self.shards = self.random.within(1..4) as u16;
+        }
+        let capacity = self.weather.capacity;
+        let started = Process::start(
+            &self.device.disk,
+            self.shards,
+            capacity,
+            &mut self.random,
+            self.now,
+        );
+        let (process, empty) = started.map_err(|fault| Wrong(format!("no start: {fault:?}")))?;
+        self.process = Some(process);
+        if self.random.chance(500) {
+            empty
+                .into_iter()
+                .for_each(|segment| self.device.disk.remove(segment));
+        }
+        self.recovered_rows = recovered.iter().map(|tokens| tokens.len() as u32).sum();
+        self.recall_recovered(&recovered);
+        for client in 0..self.clients.len() {
+            let pause = self.random.within(100..3_000);
+            self.plan(pause, Event::Act { client });
+        }
+        for shard in 0..usize::from(self.shards) {
+            self.plan(100, Event::Ask { shard });
+            self.plan(50, Event::Work { shard });
+        }
+        let life = self.random.within(1_000..self.weather.run_micros_max);
+        match is_last {
+            false => self.plan(life, Event::Crash),
+            true => self.plan(life, Event::Ask { shard: 0 }),
+        }
+        self.crashes_left = self.crashes_left.saturating_sub(1);
+        self.is_stopping = is_last && self.ledger.next_token().0 >= self.weather.observations;
+        Ok(())
+    }
+
+    /// Asks each space for all that it has: just that must be there which the disk held.
+    fn recall_recovered(&mut self, recovered: &Recovered) {
+        for (space, tokens) in recovered
+            .iter()
+            .enumerate()
+            .filter(|(_, tokens)| !tokens.is_empty())
+        {
+            let mut by_id = BTreeMap::new();
+            for &token in tokens {
+                by_id.insert(
+                    self.ledger
+                        .attempt(token)
+                        .expect("the audit knew it")
+                        .id
+                        .clone(),
+                    token,
+                );
+            }
+            let expected = Expected::Exactly(by_id.into_values().collect());
+            let vector = vec![1.0; usize::from(self.spaces[space].settings.dimension)];
+            self.recall(space, vector, Isolation::InFlight, 800, expected);
+        }
+    }
+
+    fn crash(&mut self) {
+        let process = self.process.take().expect("a process crashes once");
+        process.abandon(&mut self.device.disk, &mut self.random);
+        if self.random.chance(self.weather.power_cut) {
+            self.device.disk.cut_power(&mut self.random);
+            if self.bug == Some(Bug::SyncedBlocksTear) {
+                self.device.disk.tear_stored(&mut self.random);
+            }
+        }
+        self.ledger.end_run();
+        self.summary.crashes += 1;
+        self.events.clear();
+        self.arrivals.clear();
+        self.asked.clear();
+        self.held_reply = None;
+        self.clients.iter_mut().for_each(Client::lose_process);
+        let pause = self.random.within(1..20_000);
+        self.plan(pause, Event::Start);
+    }
+
+    fn tick(&mut self) {
+        let process = self.process.as_mut().expect("a deadline is some process's");
+        let now = process.time(self.now);
+        for shard in &mut process.shards {
+            if shard.deadline().is_some_and(|at| at <= now) {
+                shard.handle_tick(now);
+            }
+        }
+    }
+
+    fn work(&mut self, shard: usize) {
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let granted = self.random.within(1..self.weather.work_max) as u32;
+        let now = process.time(self.now);
+        process.shards[shard].work(granted, now);
+        // Planned again when there is something to do; `drain_outputs` looks after that.
+    }
+
+    /// Takes what the shards have to say, and plans their work.
+    fn drain_outputs(&mut self) -> Result<(), Wrong> {
+        let Some(process) = &mut self.process else {
+            return Ok(());
+        };
+        let mut outputs = Vec::new();
+        for (number, shard) in process.shards.iter_mut().enumerate() {
+            while let Some(output) = shard.poll() {
+                outputs.push((number, output));
+            }
+        }
+        let busy: Vec<usize> = (0..process.shards.len())
+            .filter(|&number| process.shards[number].has_work())
+            .collect();
+        for (shard, output) in outputs {
+            match output {
+                Output::Io(ticket, io) => {
+                    let process = self.process.as_mut().expect("it is there");
+                    let earlier = process.in_flight.insert((shard, ticket), io);
+                    assert!(earlier.is_none(), "a ticket names one I/O");
+                    let takes = self.random.within(5..self.weather.io_micros_max);
+                    self.plan(takes, Event::IoEnds { shard, ticket });
+                }
+                Output::Reply(Origin(origin), reply) => {
+                    self.check_commit_time(origin, &reply)?;
+                    self.carry_reply(shard, origin, reply);
+                }
+            }
+        }
+        for shard in busy {
+            let is_planned = self
+                .events
+                .values()
+                .any(|event| matches!(event, Event::Work { shard: planned } if *planned == shard));
+            if !is_planned {
+                let pause = self.random.within(1..300);
+                self.plan(pause, Event::Work { shard });
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a shard says it, not where it arrives: replies to one overtake those to another.
+    fn check_commit_time(&mut self, origin: u64, reply: &Reply) -> Result<(), Wrong> {
+        let Reply::Durable { committed_at, .. } = reply else {
+            return Ok(());
+        };
+        let falls = self.bug == Some(Bug::CommitTimesFall) && self.random.chance(100);
+        let committed_at = Time(committed_at.0 - if falls { 1_000_000 } else { 0 });
+        let space = self.clients[Client::of_connection(origin)].space().number;
+        self.ledger.committed(space, committed_at)
+    }
+
+    fn end_io(&mut self, shard: usize, ticket: IoTicket) {
+        let process = self
+            .process
+            .as_mut()
+            .expect("its events end with a process");
+        let io = process
+            .in_flight
+            .remove(&(shard, ticket))
+            .expect("an I/O ends once");
+        let result = self
+            .device
+            .perform(io, &self.weather, self.bug, &mut self.random, self.now);
+        if result.is_err() {
+            self.summary.failures += 1;
+        }
+        let process = self.process.as_mut().expect("it is there");
+        let now = process.time(self.now);
+        process.shards[shard].handle_io(ticket, result, now);
+    }
+
+    fn act(&mut self, client: usize) {
+        if self.process.is_none() {
+            return;
+        }
+        let now = self.process.as_ref().expect("checked above").time(self.now);
+        let acting = &mut self.clients[client];
+        if !(self.is_stopping && acting.is_idle()) {
+            let requests = acting.act(&mut self.ledger, &self.weather, &mut self.random, now);
+            self.carry_requests(client, requests);
+        }
+        if self.random.chance(50) && self.ledger.next_token().0 > 0 {
+            self.recall_any();
+        }
+        if self.ledger.next_token().0 >= self.weather.observations && self.crashes_left == 0 {
+            self.is_stopping = true;
+        }
+        if !self.is_stopping {
+            let pause = self.random.within(10..1_500);
+            self.plan(pause, Event::Act { client });
+        }
+    }
+
+    fn carry_requests(&mut self, client: usize, requests: Vec<Request>) {
+        let origin = self.clients[client].connection();
+        let stripe = self.clients[client].space().stripe();
+        let shard = self.process.as_ref().expect("it lives").owner(stripe);
+        for request in requests {
+            self.send(origin, shard, request);
+        }
+    }
+
+    /// A request is on its way; those of one origin arrive in order.
+    fn send(&mut self, origin: u64, shard: usize, request: Request) {
+        let takes = self.random.within(1..self.weather.message_micros_max);
+        // All connections of one client share a core's ring, so a takeover does not overtake what it takes over.
+        let ring = (origin >> 32, shard);
+        let at = self
+            .now
+            .after_micros(takes)
+            .max(self.arrivals.get(&ring).copied().unwrap_or_default());
+        self.arrivals.insert(ring, at);
+        self.plan_at(
+            at,
+            Event::Request {
+                shard,
+                origin,
+                request,
+            },
+        );
+    }
+
+    fn deliver(&mut self, shard: usize, origin: u64, request: Request) {
+        let process = self
+            .process
+            .as_mut()
+            .expect("its events end with a process");
+        let now = process.time(self.now);
+        if let (Some(bug), Request::Append(append)) = (self.bug, &request) {
+            let Append {
+                session, sequence, ..
+            } = *append;
+            if bug == Bug::AckInVain && self.random.chance(50) {
+                let committed_at = now.after_micros(5_000_000);
+                let reply = Reply::Durable {
+                    session,
+                    first: sequence,
+                    last: sequence,
+                    committed_at,
+                };
+                let fetched = Request::ReturnCredit { count: 1 };
+                process.shards[shard].handle_request(Origin(origin), fetched, now);
+                return self.carry_reply(shard, origin, reply);
+            }
+            if bug == Bug::HandedOverTwice && self.random.chance(50) {
+                let credit = Request::Credit {
+                    lane: append.lane,
+                    wanted: 1,
+                };
+                process.shards[shard].handle_request(Origin(STATUS_ORIGIN), credit, now);
+                let mut again = append.clone();
+                again.sequence += 1;
+                process.shards[shard].handle_request(Origin(origin), request, now);
+                return process.shards[shard].handle_request(
+                    Origin(origin),
+                    Request::Append(again),
+                    now,
+                );
+            }
+        }
+        process.shards[shard].handle_request(Origin(origin), request, now);
+    }
+
+    fn carry_reply(&mut self, shard: usize, origin: u64, reply: Reply) {
+        let takes = self.random.within(1..self.weather.message_micros_max);
+        let ring = (!(origin >> 32), shard);
+        let at = self
+            .now
+            .after_micros(takes)
+            .max(self.arrivals.get(&ring).copied().unwrap_or_default());
+        self.arrivals.insert(ring, at);
+        if self.bug == Some(Bug::AcksOvertake) && matches!(reply, Reply::Durable { .. }) {
+            match self.held_reply.take() {
+                None if self.random.chance(300) => {
+                    self.held_reply = Some((origin, reply));
+                    return;
+                }
+                Some((held_origin, held)) => {
+                    self.plan_at(
+                        at,
+                        Event::Reply {
+                            shard,
+                            origin,
+                            reply,
+                        },
+                    );
+                    return self.plan_at(
+                        at,
+                        Event::Reply {
+                            shard,
+                            origin: held_origin,
+                            reply: held,
+                        },
+                    );
+                }
+                None => {}
+            }
+        }
+        self.plan_at(
+            at,
+            Event::Reply {
+                shard,
+                origin,
+                reply,
+            },
+        );
+    }
+
+    fn receive(&mut self, shard: usize, origin: u64, reply: Reply) -> Result<(), Wrong> {
+        if origin & RECALL_ORIGINS != 0 {
+            let asked = self
+                .asked
+                .remove(&origin)
+                .expect("a recall is answered once");
+            self.summary.recalls += 1;
+            let reads_fail = self.weather.read_fails > 0;
+            return match reply {
+                Reply::Recalled(Ok(recalled)) => {
+                    asked.check(&recalled, &mut self.ledger, reads_fail)
+                }
+                Reply::Recalled(Err(refusal)) => asked.check_refused(&refusal, &self.ledger),
+                reply => wrong!("a recall was answered by {reply:?}"),
+            };
+        }
+        if origin == STATUS_ORIGIN {
+            return match reply {
+                Reply::Status(status) => {
+                    check_status(shard, &status, self.weather.capacity, self.recovered_rows)
+                }
+                Reply::Credit { .. } => Ok(()),
+                reply => wrong!("a question about a shard was answered by {reply:?}"),
+            };
+        }
+        let client = Client::of_connection(origin);
+        let handled = self.clients[client].handle(origin, reply, &mut self.ledger, self.bug)?;
+        let (requests, acked) = handled;
+        self.carry_requests(client, requests);
+        for token in acked {
+            if self.random.chance(300) {
+                self.recall_own(token);
+            }
+        }
+        Ok(())
+    }
+
+    fn recall_own(&mut self, token: Token) {
+        let sent = self.ledger.attempt(token).expect("it was sent");
+        let (space, vector) = (sent.space, sent.vector.clone());
+        let count = self.random.within(1..12) as u32;
+        self.recall(
+            space,
+            vector,
+            Isolation::Durable,
+            count,
+            Expected::First(token),
+        );
+    }
+
+    fn recall_any(&mut self) {
+        let token = Token(self.random.index(self.ledger.next_token().0));
+        let sent = self.ledger.attempt(token).expect("it was sent");
+        if !self.ledger.spaces[sent.space].made {
+            return;
+        }
+        let (space, vector) = (sent.space, sent.vector.clone());
+        let isolation = [Isolation::Durable, Isolation::InFlight][self.random.index(2)];
+        let count = self.random.within(1..60) as u32;
+        self.recall(space, vector, isolation, count, Expected::Any);
+    }
+
+    fn recall(
+        &mut self,
+        space: usize,
+        vector: Vec<f32>,
+        isolation: Isolation,
+        count: u32,
+        expected: Expected,
+    ) {
+        let unit = unit(&vector);
+        let stripe = self.spaces[space].stripe();
+        let request = Request::Recall(Recall {
+            stripe,
+            codes: encode(&unit),
+            vector: unit.into_boxed_slice(),
+            count,
+            width: 0,
+            isolation,
+            similarity_min: -2.0,
+        });
+        let process = self.process.as_ref().expect("it lives");
+        let shard = process.owner(stripe);
+        // What was acked before a restart is promised again once it is durable again.
+        let is_ready = !process.shards[shard].has_unproven();
+        let (expected, snapshot_min) = match (is_ready, expected) {
+            (false, Expected::First(_)) => (Expected::Any, 0),
+            (false, expected) => (expected, 0),
+            (true, expected) => (expected, self.ledger.snapshot_min(space)),
+        };
+        self.recalls_asked += 1;
+        let origin = RECALL_ORIGINS | self.recalls_asked << 32;
+        self.asked.insert(
+            origin,
+            Asked {
+                space,
+                vector,
+                isolation,
+                snapshot_min,
+                expected,
+            },
+        );
+        self.send(origin, shard, request);
+    }
+
+    fn keys(&self) -> Vec<engram_shards::ids::SpaceKey> {
+        self.spaces.iter().map(Space::key).collect()
+    }
+}
