@@ -17,9 +17,7 @@ fn dots(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("dots of 768 codes");
     group.throughput(Throughput::Elements(ROWS as u64));
     for count in [ROWS, 10_000, 200_000] {
-        let codes: Vec<Block> = (0..count * BLOCKS)
-            .map(|at| Block([at as i8 | 1; 64]))
-            .collect();
+        let codes: Vec<Block> = (0..count * BLOCKS).map(|at| Block([at as i8 | 1; 64])).collect();
         let all: Vec<&[Block]> = codes.chunks_exact(BLOCKS).collect();
         for kernel in Kernel::all() {
             group.bench_function(BenchmarkId::new(kernel.name, count), |bencher| {
@@ -45,9 +43,8 @@ fn dots(criterion: &mut Criterion) {
 fn extremes(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("extremes");
     for width in [64, 128] {
-        let values: Vec<i64> = (0..width)
-            .map(|at: u64| at.wrapping_mul(0x9e37_79b9_7f4a_7c15) as i64)
-            .collect();
+        let values: Vec<i64> =
+            (0..width).map(|at: u64| at.wrapping_mul(0x9e37_79b9_7f4a_7c15) as i64).collect();
         for kernel in Kernel::all() {
             group.bench_function(
                 BenchmarkId::new(format!("{} largest", kernel.name), width),
@@ -69,9 +66,7 @@ fn vectors(criterion: &mut Criterion) {
     });
     let mut unit = vector.clone();
     normalise(&mut unit).expect("not zero");
-    criterion.bench_function("encode 768", |bencher| {
-        bencher.iter(|| encode(black_box(&unit)))
-    });
+    criterion.bench_function("encode 768", |bencher| bencher.iter(|| encode(black_box(&unit))));
     criterion.bench_function("dot of 768 f32", |bencher| {
         bencher.iter(|| dot_f32(black_box(&unit), black_box(&vector)));
     });

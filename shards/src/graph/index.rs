@@ -47,16 +47,8 @@ impl Index {
 
     /// The same with another kernel than the fastest; results do not depend on it.
     pub fn with_kernel(dimension: u16, seed: u64, kernel: Kernel) -> Index {
-        assert!(
-            (DIMENSION_MIN..=DIMENSION_MAX).contains(&dimension),
-            "dimension {dimension}"
-        );
-        Index {
-            seed,
-            rows: Rows::new(dimension, kernel),
-            bottom: Bottom::new(),
-            upper: Vec::new(),
-        }
+        assert!((DIMENSION_MIN..=DIMENSION_MAX).contains(&dimension), "dimension {dimension}");
+        Index { seed, rows: Rows::new(dimension, kernel), bottom: Bottom::new(), upper: Vec::new() }
     }
 
     /// Rows held, in the graph or not.
@@ -110,14 +102,7 @@ impl Index {
                     &mut distances,
                 );
             }
-            insert_bottom(
-                &self.rows,
-                &mut self.bottom,
-                row,
-                at,
-                scratch,
-                &mut distances,
-            );
+            insert_bottom(&self.rows, &mut self.bottom, row, at, scratch, &mut distances);
         } else {
             self.bottom.push();
         }
@@ -151,15 +136,8 @@ impl Index {
         let start = self.enter(query, 0, &mut distances);
         let traversal = &mut scratch.traversal;
         let visible = |row| visible(Row(row));
-        distances += search(
-            &self.rows,
-            &self.bottom,
-            query,
-            start,
-            width.max(count),
-            visible,
-            traversal,
-        );
+        distances +=
+            search(&self.rows, &self.bottom, query, start, width.max(count), visible, traversal);
         found.extend(traversal.beam.kept().map(Scored::from));
         found.sort_unstable_by_key(|scored| Reverse(Rank::from(*scored)));
         found.truncate(count as usize);
@@ -176,12 +154,7 @@ impl Index {
         visible: impl Fn(Row) -> bool,
         found: &mut Vec<Scored>,
     ) -> u32 {
-        assert!(
-            range.end <= self.len(),
-            "rows to {} are scanned, of {}",
-            range.end,
-            self.len()
-        );
+        assert!(range.end <= self.len(), "rows to {} are scanned, of {}", range.end, self.len());
         let blocks = QueryBlocks::new(query);
         let query = self.rows.query(query, &blocks);
         let distances = range.len() as u32;
@@ -219,29 +192,14 @@ fn insert_upper(
     distances: &mut u32,
 ) -> Rank {
     // The row is pushed to the layer below right after.
-    let below = if height > 1 {
-        upper[height - 2].links.len()
-    } else {
-        row
-    };
+    let below = if height > 1 { upper[height - 2].links.len() } else { row };
     let layer = &mut upper[height - 1];
     let query = rows.row(row);
     let kin = find_and_select(rows, layer, row, at, scratch, distances);
     let node = layer.push(row, below);
-    let Upper {
-        links,
-        rows: layer_rows,
-        below,
-    } = layer;
+    let Upper { links, rows: layer_rows, below } = layer;
     let similarity = |other| rows.similarity(query, layer_rows[other]);
-    *distances += link(
-        links,
-        node,
-        kin,
-        &scratch.chosen,
-        &scratch.traversal.visited,
-        similarity,
-    );
+    *distances += link(links, node, kin, &scratch.chosen, &scratch.traversal.visited, similarity);
     let best = scratch.candidates[0];
     Rank::new(best.similarity(), below[best.node()])
 }
@@ -259,14 +217,7 @@ fn insert_bottom(
     let kin = find_and_select(rows, bottom, row, at, scratch, distances);
     let node = bottom.push();
     let similarity = |other| rows.similarity(query, other);
-    *distances += link(
-        bottom,
-        node,
-        kin,
-        &scratch.chosen,
-        &scratch.traversal.visited,
-        similarity,
-    );
+    *distances += link(bottom, node, kin, &scratch.chosen, &scratch.traversal.visited, similarity);
 }
 
 /// Searches a layer for the neighbours of a new row and chooses among them: a twin alone, if there
@@ -279,22 +230,9 @@ fn find_and_select<L: Layer>(
     scratch: &mut Scratch,
     distances: &mut u32,
 ) -> Kin {
-    let Scratch {
-        traversal,
-        candidates,
-        chosen,
-        chosen_rows,
-    } = scratch;
+    let Scratch { traversal, candidates, chosen, chosen_rows } = scratch;
     let query = rows.row(row);
-    *distances += search(
-        rows,
-        layer,
-        query,
-        start,
-        GRAPH_WIDTH_INSERT,
-        |_| true,
-        traversal,
-    );
+    *distances += search(rows, layer, query, start, GRAPH_WIDTH_INSERT, |_| true, traversal);
     candidates.clear();
     candidates.extend(traversal.beam.kept());
     candidates.sort_unstable_by(|a, b| b.cmp(a));

@@ -27,18 +27,10 @@ pub(super) fn link<const SLOTS: usize>(
     for rank in chosen {
         links.append(node, *rank);
         if *rank != parent && kin == Kin::Other {
-            link_back(
-                links,
-                rank.node(),
-                Rank::new(rank.similarity(), node),
-                visited,
-            );
+            link_back(links, rank.node(), Rank::new(rank.similarity(), node), visited);
         }
     }
-    let slot = links
-        .of(node)
-        .iter()
-        .position(|target| *target == parent.node());
+    let slot = links.of(node).iter().position(|target| *target == parent.node());
     let slot = slot.unwrap_or_else(|| {
         // A free slot, or that of the farthest link.
         if links.is_full(node) {
@@ -49,13 +41,7 @@ pub(super) fn link<const SLOTS: usize>(
         }
     });
     links.keep_parent(node, slot);
-    adopt(
-        links,
-        parent.node(),
-        Rank::new(parent.similarity(), node),
-        kin,
-        visited,
-    );
+    adopt(links, parent.node(), Rank::new(parent.similarity(), node), kin, visited);
     u32::from(near.is_none())
 }
 
@@ -142,16 +128,9 @@ fn weigh<const SLOTS: usize>(
     visited: &Visited,
 ) -> Weighed {
     let kept = links.kept_of(from);
-    let mut weighed = Weighed {
-        farthest: (f32::INFINITY, 0),
-        hidden: None,
-        new_is_hidden: false,
-    };
-    for (slot, (target, similarity)) in links
-        .of(from)
-        .iter()
-        .zip(links.similarities_of(from))
-        .enumerate()
+    let mut weighed = Weighed { farthest: (f32::INFINITY, 0), hidden: None, new_is_hidden: false };
+    for (slot, (target, similarity)) in
+        links.of(from).iter().zip(links.similarities_of(from)).enumerate()
     {
         let may_go = kept >> slot & 1 == 0;
         if may_go && *similarity < weighed.farthest.0 {
@@ -169,9 +148,6 @@ fn weigh<const SLOTS: usize>(
             weighed.hidden = Some((*similarity, slot));
         }
     }
-    assert!(
-        weighed.farthest.0 < f32::INFINITY,
-        "at most half of the slots and one more are kept"
-    );
+    assert!(weighed.farthest.0 < f32::INFINITY, "at most half of the slots and one more are kept");
     weighed
 }

@@ -49,10 +49,7 @@ impl From<Scored> for Rank {
 
 impl From<Rank> for Scored {
     fn from(rank: Rank) -> Scored {
-        Scored {
-            row: Row(rank.node()),
-            similarity: rank.similarity(),
-        }
+        Scored { row: Row(rank.node()), similarity: rank.similarity() }
     }
 }
 

@@ -36,10 +36,7 @@ pub(super) fn scan(
         rows.similarities(query, some, &mut similarities);
         for (row, similarity) in some.iter().zip(similarities) {
             if Rank::new(similarity, *row) > bound && visible(Row(*row)) {
-                found.push(Scored {
-                    row: Row(*row),
-                    similarity,
-                });
+                found.push(Scored { row: Row(*row), similarity });
                 if found.len() >= 2 * count {
                     bound = bound_of(found, count);
                 }

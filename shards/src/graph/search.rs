@@ -56,11 +56,7 @@ pub(super) fn search<L: Layer>(
             visited.note(*node, similarity);
             let rank = Rank::new(similarity, *node);
             if beam.admits(rank) {
-                if visible(*node) {
-                    beam.push(rank, kernel)
-                } else {
-                    beam.pass(rank, kernel)
-                }
+                if visible(*node) { beam.push(rank, kernel) } else { beam.pass(rank, kernel) }
             }
         }
     }

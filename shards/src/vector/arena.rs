@@ -25,12 +25,7 @@ impl<T: Copy + Default> Arena<T> {
         assert!(stride > 0 && size_of::<T>() > 0);
         let rows = CHUNK_BYTES / (stride * size_of::<T>());
         let chunk_rows_log2 = rows.max(1).ilog2().max(FIRST_CHUNK_ROWS_LOG2);
-        Arena {
-            stride,
-            chunk_rows_log2,
-            chunks: Vec::new(),
-            len: 0,
-        }
+        Arena { stride, chunk_rows_log2, chunks: Vec::new(), len: 0 }
     }
 
     /// Rows held.
@@ -61,16 +56,11 @@ impl<T: Copy + Default> Arena<T> {
         let (chunk, offset) = self.place(row);
         if chunk == self.chunks.len() {
             assert!(offset == 0, "chunks are filled in order");
-            let rows = 1usize
-                << self
-                    .chunk_rows_log2
-                    .min(row.max(1 << FIRST_CHUNK_ROWS_LOG2).ilog2());
-            self.chunks
-                .push(vec![T::default(); rows * self.stride].into_boxed_slice());
+            let rows =
+                1usize << self.chunk_rows_log2.min(row.max(1 << FIRST_CHUNK_ROWS_LOG2).ilog2());
+            self.chunks.push(vec![T::default(); rows * self.stride].into_boxed_slice());
         }
-        self.len = row
-            .checked_add(1)
-            .expect("an arena holds less than 2^32 rows");
+        self.len = row.checked_add(1).expect("an arena holds less than 2^32 rows");
         self.row_mut(row)
     }
 

@@ -69,20 +69,11 @@ pub fn encode(vector: &[f32]) -> Codes {
         *largest = larger(*largest, value.abs());
     }
     let largest = tree(largest, larger);
-    assert!(
-        largest > 0.0 && largest <= 2.0,
-        "only vectors of unit length are quantised"
-    );
+    assert!(largest > 0.0 && largest <= 2.0, "only vectors of unit length are quantised");
     let factor = CODE_MAX / largest;
-    let code = |value: &f32| {
-        (value * factor + ROUNDING)
-            .to_bits()
-            .wrapping_sub(ROUNDING.to_bits()) as i8
-    };
-    Codes {
-        codes8: vector.iter().map(code).collect(),
-        scale: largest / CODE_MAX,
-    }
+    let code =
+        |value: &f32| (value * factor + ROUNDING).to_bits().wrapping_sub(ROUNDING.to_bits()) as i8;
+    Codes { codes8: vector.iter().map(code).collect(), scale: largest / CODE_MAX }
 }
 
 /// One instruction, where `f32::max` must mind NaN.
@@ -130,10 +121,7 @@ mod tests {
         assert_eq!(denormal[1], 1.0);
         let mut huge = [f32::MAX; 8];
         normalise(&mut huge).expect("a direction");
-        assert!(
-            huge.iter()
-                .all(|value| (value - 8f32.sqrt().recip()).abs() < 1e-6)
-        );
+        assert!(huge.iter().all(|value| (value - 8f32.sqrt().recip()).abs() < 1e-6));
     }
 
     #[test]

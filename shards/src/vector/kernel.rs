@@ -160,10 +160,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn blocks(codes: &[i8]) -> Vec<Block> {
-        codes
-            .chunks_exact(BLOCK_CODES)
-            .map(|part| Block(part.try_into().expect("64")))
-            .collect()
+        codes.chunks_exact(BLOCK_CODES).map(|part| Block(part.try_into().expect("64"))).collect()
     }
 
     /// A query and some rows of one length, of whole blocks, with extremes more often than chance
@@ -178,11 +175,7 @@ mod tests {
 
     fn obvious_dot(a: &[Block], b: &[Block]) -> i32 {
         let codes = |blocks: &[Block]| blocks.iter().flat_map(|block| block.0).collect::<Vec<i8>>();
-        codes(a)
-            .into_iter()
-            .zip(codes(b))
-            .map(|(a, b)| i32::from(a) * i32::from(b))
-            .sum()
+        codes(a).into_iter().zip(codes(b)).map(|(a, b)| i32::from(a) * i32::from(b)).sum()
     }
 
     proptest! {

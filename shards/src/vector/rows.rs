@@ -42,12 +42,7 @@ impl Rows {
     pub(crate) fn new(dimension: u16, kernel: Kernel) -> Rows {
         let dimension = usize::from(dimension);
         let codes8 = Arena::new(dimension.div_ceil(BLOCK_CODES));
-        Rows {
-            dimension,
-            kernel,
-            codes8,
-            scales: Arena::new(1),
-        }
+        Rows { dimension, kernel, codes8, scales: Arena::new(1) }
     }
 
     /// Rows held.
@@ -62,11 +57,7 @@ impl Rows {
 
     /// Adds a row.
     pub(crate) fn push(&mut self, codes: &Codes) -> u32 {
-        assert_eq!(
-            codes.codes8.len(),
-            self.dimension,
-            "rows of one stripe have one dimension"
-        );
+        assert_eq!(codes.codes8.len(), self.dimension, "rows of one stripe have one dimension");
         let row = self.len();
         fill(self.codes8.push(), &codes.codes8);
         self.scales.push()[0] = codes.scale;
@@ -81,23 +72,13 @@ impl Rows {
 
     /// `codes`, to compare rows with.
     pub(crate) fn query<'a>(&self, codes: &Codes, blocks: &'a QueryBlocks) -> Query<'a> {
-        assert_eq!(
-            codes.codes8.len(),
-            self.dimension,
-            "queries have the dimension of the rows"
-        );
-        Query {
-            blocks: &blocks.0[..self.dimension.div_ceil(BLOCK_CODES)],
-            scale: codes.scale,
-        }
+        assert_eq!(codes.codes8.len(), self.dimension, "queries have the dimension of the rows");
+        Query { blocks: &blocks.0[..self.dimension.div_ceil(BLOCK_CODES)], scale: codes.scale }
     }
 
     /// A row, to compare others with.
     pub(crate) fn row(&self, row: u32) -> Query<'_> {
-        Query {
-            blocks: self.codes8.row(row),
-            scale: self.scales[row],
-        }
+        Query { blocks: self.codes8.row(row), scale: self.scales[row] }
     }
 
     /// Similarity of `query` and one row.
@@ -116,8 +97,7 @@ impl Rows {
         for (codes, row) in codes.iter_mut().zip(rows) {
             *codes = self.codes8.row(*row);
         }
-        self.kernel
-            .dots(query.blocks, &codes[..rows.len()], &mut dots);
+        self.kernel.dots(query.blocks, &codes[..rows.len()], &mut dots);
         for ((similarity, dot), row) in similarities[..rows.len()].iter_mut().zip(dots).zip(rows) {
             *similarity = dot as f32 * (query.scale * self.scales[*row]);
         }

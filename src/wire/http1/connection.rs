@@ -66,12 +66,7 @@ impl From<BadRequest> for End {
 impl<S: Transport, T: Timers> Connection<S, T> {
     /// A fresh connection.
     pub(crate) fn new(transport: S, timers: T) -> Connection<S, T> {
-        Connection {
-            transport,
-            timers,
-            input: BytesMut::new(),
-            output: BytesMut::new(),
-        }
+        Connection { transport, timers, input: BytesMut::new(), output: BytesMut::new() }
     }
 
     /// Answers requests until the connection ends or switches to another protocol.
@@ -80,23 +75,14 @@ impl<S: Transport, T: Timers> Connection<S, T> {
             match self.exchange(site).await {
                 Ok(Afterwards::KeepAlive) => {}
                 Ok(Afterwards::Switch) => {
-                    return Some(Switched {
-                        transport: self.transport,
-                        read: self.input,
-                    });
+                    return Some(Switched { transport: self.transport, read: self.input });
                 }
                 Ok(Afterwards::Close) => break,
                 Err(End::Silent) => return None,
                 Err(End::Refused(bad)) => {
                     let response = refusal(bad);
                     let afterwards = Afterwards::Close;
-                    write_answer(
-                        &response,
-                        &Method::GET,
-                        site.now(),
-                        afterwards,
-                        &mut self.output,
-                    );
+                    write_answer(&response, &Method::GET, site.now(), afterwards, &mut self.output);
                     if self.send().await.is_err() {
                         return None;
                     }
@@ -114,9 +100,7 @@ impl<S: Transport, T: Timers> Connection<S, T> {
         let body = self.read_body(&head, site.body_bytes_max()).await?;
         let method = head.request.method().clone();
         let answer = site.answer(head.request.map(|()| body)).await;
-        let stopping = futures_lite::future::poll_once(site.stopping())
-            .await
-            .is_some();
+        let stopping = futures_lite::future::poll_once(site.stopping()).await.is_some();
         let (response, afterwards) = match answer {
             Answer::Switch(response) => (response, Afterwards::Switch),
             Answer::Response(response) if head.keep_alive && !stopping => {
@@ -132,11 +116,8 @@ impl<S: Transport, T: Timers> Connection<S, T> {
     /// Waits for the first byte of a request; empty lines before it do not count.
     async fn await_request(&mut self, site: &impl Site) -> Result<(), End> {
         loop {
-            let empty = self
-                .input
-                .iter()
-                .take_while(|&&byte| matches!(byte, b'\r' | b'\n'))
-                .count();
+            let empty =
+                self.input.iter().take_while(|&&byte| matches!(byte, b'\r' | b'\n')).count();
             self.input.advance(empty);
             if !self.input.is_empty() {
                 return Ok(());
@@ -166,10 +147,7 @@ impl<S: Transport, T: Timers> Connection<S, T> {
                 self.read_more().await?;
             }
         };
-        timers
-            .within(limits::HTTP_HEAD_WAIT, reading)
-            .await
-            .unwrap_or(Err(LATE))
+        timers.within(limits::HTTP_HEAD_WAIT, reading).await.unwrap_or(Err(LATE))
     }
 
     async fn read_body(&mut self, head: &Head, bytes_max: usize) -> Result<Bytes, End> {
@@ -182,18 +160,14 @@ impl<S: Transport, T: Timers> Connection<S, T> {
                     return Ok(body);
                 }
                 if !told && self.input.is_empty() {
-                    self.output
-                        .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                    self.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
                     self.send().await?;
                     told = true;
                 }
                 self.read_more().await?;
             }
         };
-        timers
-            .within(limits::HTTP_BODY_WAIT, reading)
-            .await
-            .unwrap_or(Err(LATE))
+        timers.within(limits::HTTP_BODY_WAIT, reading).await.unwrap_or(Err(LATE))
     }
 
     async fn read_more(&mut self) -> Result<(), End> {
@@ -254,12 +228,7 @@ mod tests {
 
     impl Site for Echo {
         async fn answer(&self, request: Request<Bytes>) -> Answer {
-            let asked = format!(
-                "{} {} {:?}",
-                request.method(),
-                request.uri(),
-                request.body()
-            );
+            let asked = format!("{} {} {:?}", request.method(), request.uri(), request.body());
             self.asked.borrow_mut().push(asked.clone());
             if request.uri().path() == "/switch" {
                 let mut response = Response::new(Bytes::new());
@@ -270,10 +239,7 @@ mod tests {
         }
 
         fn now(&self) -> Moment {
-            Moment {
-                seconds: 0,
-                nanos: 0,
-            }
+            Moment { seconds: 0, nanos: 0 }
         }
 
         fn body_bytes_max(&self) -> usize {
@@ -289,18 +255,12 @@ mod tests {
 
     async fn say(client: &mut FakeEnd, text: &str) {
         let mut bytes = BytesMut::from(text);
-        write_from(client, &mut bytes)
-            .await
-            .expect("memory does not fail");
+        write_from(client, &mut bytes).await.expect("memory does not fail");
     }
 
     async fn read_all(client: &mut FakeEnd) -> String {
         let mut all = BytesMut::new();
-        while read_into(client, &mut all)
-            .await
-            .expect("memory does not fail")
-            > 0
-        {}
+        while read_into(client, &mut all).await.expect("memory does not fail") > 0 {}
         String::from_utf8(all.to_vec()).expect("text")
     }
 
@@ -317,9 +277,7 @@ mod tests {
 
     fn statuses(said: &str) -> Vec<&str> {
         let answers = said.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]);
-        answers
-            .filter(|status| status.bytes().all(|byte| byte.is_ascii_digit()))
-            .collect()
+        answers.filter(|status| status.bytes().all(|byte| byte.is_ascii_digit())).collect()
     }
 
     #[test]
@@ -330,24 +288,14 @@ mod tests {
                     Connection: close\r\n\r\nGET /never HTTP/1.1\r\nHost: h\r\n\r\n";
         let said = exchange(&site, Never, text);
         assert_eq!(statuses(&said), ["200", "200", "200"]);
-        assert_eq!(
-            *site.asked.borrow(),
-            ["GET /a b\"\"", "POST /b b\"hi\"", "HEAD /c b\"\""]
-        );
-        assert!(
-            said.ends_with("connection: close\r\n\r\n"),
-            "HEAD has no body: {said}"
-        );
+        assert_eq!(*site.asked.borrow(), ["GET /a b\"\"", "POST /b b\"hi\"", "HEAD /c b\"\""]);
+        assert!(said.ends_with("connection: close\r\n\r\n"), "HEAD has no body: {said}");
     }
 
     #[test]
     fn garbage_is_answered_and_the_connection_closed() {
         let site = Echo::default();
-        let said = exchange(
-            &site,
-            Never,
-            "\u{16}\u{3}\u{1} tls?\r\n\r\nGET /a HTTP/1.1\r\n\r\n",
-        );
+        let said = exchange(&site, Never, "\u{16}\u{3}\u{1} tls?\r\n\r\nGET /a HTTP/1.1\r\n\r\n");
         assert_eq!(statuses(&said), ["400"]);
         assert!(said.contains("connection: close"));
         assert!(site.asked.borrow().is_empty());
@@ -411,10 +359,7 @@ mod tests {
 
     #[test]
     fn a_stopping_server_closes_after_the_answer() {
-        let site = Echo {
-            stopping: true,
-            ..Echo::default()
-        };
+        let site = Echo { stopping: true, ..Echo::default() };
         let text = "GET /a HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n";
         let said = exchange(&site, Never, text);
         assert_eq!(statuses(&said), ["200"]);
@@ -428,10 +373,7 @@ mod tests {
             let (mut client, server) = duplex();
             let text = "GET /switch HTTP/1.1\r\nHost: h\r\n\r\nframes";
             say(&mut client, text).await;
-            let switched = Connection::new(server, Never)
-                .serve(&site)
-                .await
-                .expect("switched");
+            let switched = Connection::new(server, Never).serve(&site).await.expect("switched");
             assert_eq!(switched.read, "frames");
             let mut said = BytesMut::new();
             read_into(&mut client, &mut said).await.expect("read");

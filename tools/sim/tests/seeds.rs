@@ -41,14 +41,8 @@ fn fixed_seeds_hold_every_promise() {
     println!("{SEEDS} seeds: {all:?}");
     // A world in which little happens proves little.
     let seeds = SEEDS as usize;
-    assert!(
-        all.acked > 30 * seeds && all.recalls > 30 * seeds,
-        "{all:?}"
-    );
-    assert!(
-        all.crashes as usize > 2 * seeds && all.failures > seeds,
-        "{all:?}"
-    );
+    assert!(all.acked > 30 * seeds && all.recalls > 30 * seeds, "{all:?}");
+    assert!(all.crashes as usize > 2 * seeds && all.failures > seeds, "{all:?}");
 }
 
 #[test]
@@ -56,10 +50,7 @@ fn the_same_seed_tells_the_same_story() {
     for seed in 0..8 {
         assert_eq!(run(seed, None), run(seed, None), "seed {seed}");
     }
-    assert_ne!(
-        run(1, None).map(|run| run.hash),
-        run(2, None).map(|run| run.hash)
-    );
+    assert_ne!(run(1, None).map(|run| run.hash), run(2, None).map(|run| run.hash));
 }
 
 #[test]
