@@ -36,10 +36,7 @@ fn main() {
     );
     println!("{:<24} {:>12} {:>16}", "item", "items/s", "ns/item a side");
     report("u64", best(|| carry(here, there, |item| item as u64)));
-    report(
-        "box of 800 B",
-        best(|| carry(here, there, |_| Box::new([0_u8; 800]))),
-    );
+    report("box of 800 B", best(|| carry(here, there, |_| Box::new([0_u8; 800]))));
     report("u64, one thread", best(|| pass(here, |item| item as u64)));
     let mut wakes = wake_times(here, there);
     wakes.sort_unstable();
@@ -60,10 +57,7 @@ fn report(item: &str, elapsed: Duration) {
 }
 
 fn best(mut round: impl FnMut() -> Duration) -> Duration {
-    (0..ROUNDS)
-        .map(|_| round())
-        .min()
-        .expect("there is a round")
+    (0..ROUNDS).map(|_| round()).min().expect("there is a round")
 }
 
 fn pin(cpu: usize) {
@@ -115,10 +109,7 @@ fn pass<T>(here: usize, make: impl Fn(usize) -> T) -> Duration {
     let begun = Instant::now();
     for batch in 0..ITEMS / BATCH {
         for item in 0..BATCH {
-            assert!(
-                sender.push(make(batch + item)).is_ok(),
-                "it was emptied before"
-            );
+            assert!(sender.push(make(batch + item)).is_ok(), "it was emptied before");
         }
         sender.publish();
         for _ in 0..BATCH {

@@ -82,10 +82,7 @@ pub fn serve(config: ServeConfig) -> Result<(), BootError> {
     wait_for_starts(&starts, &mut executors)?;
     announce(&config, &folder, &bound).map_err(BootError::Stdout)?;
     // All are joined before the first error is told: none may write once the folder is another's.
-    let ends: Vec<_> = executors
-        .into_iter()
-        .map(|(cpu, executor)| end_of(cpu, executor))
-        .collect();
+    let ends: Vec<_> = executors.into_iter().map(|(cpu, executor)| end_of(cpu, executor)).collect();
     ends.into_iter().collect()
 }
 
@@ -107,9 +104,7 @@ fn wait_for_starts(
 }
 
 fn end_of(cpu: usize, executor: Executor) -> Result<(), BootError> {
-    executor
-        .join()
-        .unwrap_or_else(|error| Err(BootError::Executor { cpu, error }))
+    executor.join().unwrap_or_else(|error| Err(BootError::Executor { cpu, error }))
 }
 
 /// The first lines of output; programs wait for the `listening` ones.
@@ -118,27 +113,13 @@ fn announce(config: &ServeConfig, folder: &Folder, bound: &[SocketAddr]) -> io::
     for address in bound {
         writeln!(out, "listening {address}")?;
     }
-    writeln!(
-        out,
-        "cores {} (CPUs {})",
-        config.cores.len(),
-        cores::list(&config.cores)
-    )?;
-    writeln!(
-        out,
-        "data {} (folder {})",
-        folder.path().display(),
-        folder.id()
-    )?;
+    writeln!(out, "cores {} (CPUs {})", config.cores.len(), cores::list(&config.cores))?;
+    writeln!(out, "data {} (folder {})", folder.path().display(), folder.id())?;
     writeln!(
         out,
         "index HNSW, M {GRAPH_LINKS}, width {GRAPH_WIDTH_INSERT} on insertion, {GRAPH_WIDTH_RECALL} on recall"
     )?;
-    writeln!(
-        out,
-        "capacity {} observations a core",
-        config.settings.capacity
-    )?;
+    writeln!(out, "capacity {} observations a core", config.settings.capacity)?;
     writeln!(out, "durability sync (an ack means fdatasync)")?;
     out.flush()
 }
@@ -160,10 +141,7 @@ impl Segments {
                 read_segment_start(&logs, segment, HEAD_BYTES).map_err(BootError::Folder)?,
             ));
         }
-        Ok(Segments {
-            logs,
-            heads: Arc::new(heads),
-        })
+        Ok(Segments { logs, heads: Arc::new(heads) })
     }
 
     fn read(&self, segment: SegmentId) -> Result<Vec<u8>, BootError> {
@@ -171,10 +149,7 @@ impl Segments {
     }
 
     fn fault(&self, fault: LogFault) -> BootError {
-        BootError::Log {
-            logs: self.logs.clone(),
-            fault,
-        }
+        BootError::Log { logs: self.logs.clone(), fault }
     }
 }
 
@@ -227,19 +202,13 @@ async fn run_core(plan: Plan) -> Result<(), BootError> {
     let accept = |socket| glommio::spawn_local(connections.clone().accept(socket));
     let acceptors: Vec<_> = plan.sockets.into_iter().map(accept).collect();
 
-    let recovery = Recovery {
-        core,
-        cores: plan.cores,
-        segments: plan.segments,
-        clock: plan.clock,
-    };
+    let recovery = Recovery { core, cores: plan.cores, segments: plan.segments, clock: plan.clock };
     let recovered = contain(recovery.run(shard.clone(), disk)).or(async {
         mesh.stopping().wait().await;
         Ok(Ok(()))
     });
-    let recovered = recovered
-        .await
-        .unwrap_or_else(|panic| Err(BootError::RecoveryPanicked(panic.message)));
+    let recovered =
+        recovered.await.unwrap_or_else(|panic| Err(BootError::RecoveryPanicked(panic.message)));
     if recovered.is_err() {
         mesh.stop();
     }
@@ -326,11 +295,7 @@ impl Recovery {
         }
         let (shard, empty) = recovering.finish(self.clock.now());
         handle.install(shard);
-        tracing::info!(
-            core = core.0,
-            segments = self.segments.heads.len(),
-            "a shard is ready"
-        );
+        tracing::info!(core = core.0, segments = self.segments.heads.len(), "a shard is ready");
         if core == CoreIndex(0) {
             self.remove(empty, &disk).await;
         }
@@ -393,10 +358,7 @@ impl fmt::Display for BootError {
                 write!(f, "the executor of CPU {cpu} failed: {error}")
             }
             BootError::RecoveryPanicked(message) => {
-                write!(
-                    f,
-                    "reading the logs failed by a fault of the program: {message}"
-                )
+                write!(f, "reading the logs failed by a fault of the program: {message}")
             }
         }
     }
@@ -414,17 +376,9 @@ fn write_fault(f: &mut fmt::Formatter<'_>, logs: &Path, fault: &LogFault) -> fmt
                 path.display()
             )
         }
-        LogFault::Corrupt {
-            segment,
-            offset,
-            what,
-        } => {
+        LogFault::Corrupt { segment, offset, what } => {
             let path = segment_path(logs, *segment);
-            write!(
-                f,
-                "{} is corrupt at offset {offset}: {what}",
-                path.display()
-            )
+            write!(f, "{} is corrupt at offset {offset}: {what}", path.display())
         }
         LogFault::Missing(segment) => {
             write!(

@@ -17,14 +17,9 @@ impl Clock {
     /// A clock set to the wall's time now.
     pub fn start() -> Clock {
         // A host whose clock stands before 1970 gets times from the epoch on; they still rise.
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let micros = u64::try_from(since_epoch.as_micros()).expect("the year is below 586,000");
-        Clock {
-            started: Instant::now(),
-            started_at: Time(micros),
-        }
+        Clock { started: Instant::now(), started_at: Time(micros) }
     }
 
     /// The time now.

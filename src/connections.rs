@@ -30,12 +30,7 @@ pub struct Connections {
 impl Connections {
     /// None yet.
     pub fn new(core: Core) -> Connections {
-        Connections {
-            core,
-            open: Rc::default(),
-            gone: Notice::default(),
-            cut: Notice::default(),
-        }
+        Connections { core, open: Rc::default(), gone: Notice::default(), cut: Notice::default() }
     }
 
     /// Accepts until the server stops.
@@ -69,10 +64,7 @@ impl Connections {
                 Ok(())
             });
             if let Err(panic) = serving.await {
-                tracing::error!(
-                    message = panic.message,
-                    "a connection panicked and was closed"
-                );
+                tracing::error!(message = panic.message, "a connection panicked and was closed");
                 core.metrics().panics += 1;
             }
             drop(counted);

@@ -17,16 +17,12 @@ pub struct Panic {
 /// Runs `work`. Whoever calls must not touch again, after a panic, what `work` may have left half
 /// done.
 pub fn contain_call<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| Panic {
-        message: message_of(&*payload),
-    })
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| Panic { message: message_of(&*payload) })
 }
 
 /// Wraps a future so that a panic in it, or in dropping it, ends it with `Err`.
 pub fn contain<F: Future>(future: F) -> Contained<F> {
-    Contained {
-        future: Some(Box::pin(future)),
-    }
+    Contained { future: Some(Box::pin(future)) }
 }
 
 /// See [`contain`].
@@ -44,10 +40,7 @@ impl<F: Future> Future for Contained<F> {
     type Output = Result<F::Output, Panic>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let future = self
-            .future
-            .as_mut()
-            .expect("a future is not polled after its end");
+        let future = self.future.as_mut().expect("a future is not polled after its end");
         let ended = match contain_call(|| future.as_mut().poll(cx)) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(output)) => Ok(output),
@@ -67,10 +60,7 @@ impl<F> Drop for Contained<F> {
 }
 
 fn message_of(payload: &(dyn Any + Send)) -> String {
-    match (
-        payload.downcast_ref::<&str>(),
-        payload.downcast_ref::<String>(),
-    ) {
+    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
         (Some(text), _) => (*text).to_owned(),
         (None, Some(text)) => text.clone(),
         (None, None) => "a panic without a message".to_owned(),
@@ -98,12 +88,7 @@ mod tests {
     #[test]
     fn a_panic_ends_only_the_future() {
         let panics = contain(async { panic!("in step {}", 2) });
-        assert_eq!(
-            block_on(panics),
-            Err::<(), _>(Panic {
-                message: "in step 2".to_owned()
-            })
-        );
+        assert_eq!(block_on(panics), Err::<(), _>(Panic { message: "in step 2".to_owned() }));
     }
 
     #[test]
@@ -118,11 +103,6 @@ mod tests {
         let ended = block_on(contain(async move {
             let _guard = guard;
         }));
-        assert_eq!(
-            ended,
-            Err(Panic {
-                message: "in the drop".to_owned()
-            })
-        );
+        assert_eq!(ended, Err(Panic { message: "in the drop".to_owned() }));
     }
 }

@@ -80,15 +80,7 @@ struct Inner {
 impl Core {
     /// A core's context.
     pub fn new(mesh: Mesh, clock: Clock, secret: FolderSecret, settings: ServeSettings) -> Core {
-        Core {
-            inner: Rc::new(Inner {
-                mesh,
-                clock,
-                secret,
-                settings,
-                spaces: RefCell::default(),
-            }),
-        }
+        Core { inner: Rc::new(Inner { mesh, clock, secret, settings, spaces: RefCell::default() }) }
     }
 
     /// This core's end of the mesh.
@@ -134,14 +126,9 @@ impl Core {
         if let Some(known) = self.inner.spaces.borrow().get(&key) {
             return Ok(known.clone());
         }
-        let owner = self.mesh().owner_of(StripeKey {
-            space: key,
-            stripe: 0,
-        });
-        let (space, _) = space_of(
-            self.mesh().call(owner, Request::DescribeSpace(key)).await,
-            name,
-        )?;
+        let owner = self.mesh().owner_of(StripeKey { space: key, stripe: 0 });
+        let (space, _) =
+            space_of(self.mesh().call(owner, Request::DescribeSpace(key)).await, name)?;
         Ok(self.note(space))
     }
 
@@ -164,10 +151,7 @@ impl Core {
         let mut made = None;
         for owner in owners {
             // In the order of the stripes: whoever makes the first decides the settings.
-            let request = Request::CreateSpace {
-                settings: settings.clone(),
-                if_exists,
-            };
+            let request = Request::CreateSpace { settings: settings.clone(), if_exists };
             let (space, when) = space_of(self.mesh().call(owner, request).await, &settings.name)?;
             made = match made {
                 Some((first, Made::Now)) => Some((first, Made::Now)),
@@ -214,10 +198,7 @@ impl Core {
     }
 
     fn note(&self, space: SpaceDescription) -> SpaceDescription {
-        self.inner
-            .spaces
-            .borrow_mut()
-            .insert(space.key, space.clone());
+        self.inner.spaces.borrow_mut().insert(space.key, space.clone());
         space
     }
 }
@@ -241,17 +222,13 @@ fn space_of(
             let message = format!("Memory space exists with other settings: {name}");
             Failure::new(Code::AlreadyExists, message)
         }
-        Refusal::KeyTaken => Failure::new(
-            Code::AlreadyExists,
-            format!("Memory space name is not free: {name}"),
-        ),
+        Refusal::KeyTaken => {
+            Failure::new(Code::AlreadyExists, format!("Memory space name is not free: {name}"))
+        }
         Refusal::DiskFull => Failure::new(Code::ResourceExhausted, "The disk is full"),
         Refusal::Unavailable => {
             Failure::new(Code::Unavailable, "The shard does not answer; try again")
         }
-        other => Failure::new(
-            Code::Internal,
-            format!("A shard refused a space: {other:?}"),
-        ),
+        other => Failure::new(Code::Internal, format!("A shard refused a space: {other:?}")),
     })
 }

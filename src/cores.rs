@@ -18,10 +18,7 @@ pub fn choose(text: &str, allowed: &[usize]) -> Result<Vec<usize>, CoresError> {
     for part in text.split(',') {
         for cpu in range(part.trim())? {
             if !allowed.contains(&cpu) {
-                return Err(CoresError::NotAllowed {
-                    cpu,
-                    allowed: allowed.to_vec(),
-                });
+                return Err(CoresError::NotAllowed { cpu, allowed: allowed.to_vec() });
             }
             if chosen.contains(&cpu) {
                 return Err(CoresError::Twice(cpu));
@@ -35,18 +32,15 @@ pub fn choose(text: &str, allowed: &[usize]) -> Result<Vec<usize>, CoresError> {
 /// The CPUs that this process may use, rising.
 pub fn allowed() -> io::Result<Vec<usize>> {
     let set = rustix::thread::sched_getaffinity(None)?;
-    Ok((0..rustix::thread::CpuSet::MAX_CPU)
-        .filter(|cpu| set.is_set(*cpu))
-        .collect())
+    Ok((0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect())
 }
 
 fn first(count: usize, allowed: &[usize]) -> Result<Vec<usize>, CoresError> {
     match count {
         0 => Err(CoresError::None),
-        count if count > allowed.len() => Err(CoresError::TooMany {
-            asked: count,
-            allowed: allowed.len(),
-        }),
+        count if count > allowed.len() => {
+            Err(CoresError::TooMany { asked: count, allowed: allowed.len() })
+        }
         count => Ok(allowed[..count].to_vec()),
     }
 }
@@ -62,9 +56,7 @@ fn range(part: &str) -> Result<std::ops::RangeInclusive<usize>, CoresError> {
 }
 
 fn number(text: &str) -> Result<usize, CoresError> {
-    text.trim()
-        .parse()
-        .map_err(|_| CoresError::Syntax(text.to_owned()))
+    text.trim().parse().map_err(|_| CoresError::Syntax(text.to_owned()))
 }
 
 /// What is wrong with `--cores`.
@@ -96,17 +88,11 @@ impl fmt::Display for CoresError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CoresError::Syntax(part) => {
-                write!(
-                    f,
-                    "'{part}' is neither a number of cores (2) nor a list of CPUs (0-3,6)"
-                )
+                write!(f, "'{part}' is neither a number of cores (2) nor a list of CPUs (0-3,6)")
             }
             CoresError::None => f.write_str("at least one core is needed"),
             CoresError::TooMany { asked, allowed } => {
-                write!(
-                    f,
-                    "{asked} cores were asked for, but this process may use only {allowed}"
-                )
+                write!(f, "{asked} cores were asked for, but this process may use only {allowed}")
             }
             CoresError::NotAllowed { cpu, allowed } => {
                 write!(
@@ -148,13 +134,7 @@ mod tests {
     fn a_count_takes_the_first_allowed() {
         assert_eq!(choose("3", &ALLOWED), Ok(vec![0, 1, 4]));
         assert_eq!(choose("0", &ALLOWED), Err(CoresError::None));
-        assert_eq!(
-            choose("6", &ALLOWED),
-            Err(CoresError::TooMany {
-                asked: 6,
-                allowed: 5
-            })
-        );
+        assert_eq!(choose("6", &ALLOWED), Err(CoresError::TooMany { asked: 6, allowed: 5 }));
     }
 
     #[test]
@@ -162,10 +142,7 @@ mod tests {
         assert_eq!(choose("4-6, 1", &ALLOWED), Ok(vec![4, 5, 6, 1]));
         assert_eq!(choose("4-4", &ALLOWED), Ok(vec![4]));
         assert_eq!(choose("1,1", &ALLOWED), Err(CoresError::Twice(1)));
-        let not_allowed = CoresError::NotAllowed {
-            cpu: 2,
-            allowed: ALLOWED.to_vec(),
-        };
+        let not_allowed = CoresError::NotAllowed { cpu: 2, allowed: ALLOWED.to_vec() };
         assert_eq!(
             not_allowed.to_string(),
             "CPU 2 is not among those that this process may use: 0-1,4-6"
@@ -175,13 +152,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused_by_its_part() {
-        for (text, part) in [
-            ("", ""),
-            ("two", "two"),
-            ("1,", ""),
-            ("5-4", "5-4"),
-            ("0-99999999", "0-99999999"),
-        ] {
+        for (text, part) in
+            [("", ""), ("two", "two"), ("1,", ""), ("5-4", "5-4"), ("0-99999999", "0-99999999")]
+        {
             assert_eq!(
                 choose(text, &ALLOWED),
                 Err(CoresError::Syntax(part.to_owned())),

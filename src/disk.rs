@@ -33,31 +33,20 @@ pub struct Disk {
 impl Disk {
     /// The logs below `logs`.
     pub fn new(logs: PathBuf) -> Disk {
-        Disk {
-            logs,
-            open: Rc::default(),
-        }
+        Disk { logs, open: Rc::default() }
     }
 
     /// Does what a shard wants, and says how it ended. A failure is logged here, where its cause is
     /// known.
     pub async fn run(&self, io: Io) -> Result<IoOutput, IoFault> {
         match io {
-            Io::CreateSegment {
-                segment,
-                bytes_total,
-                head,
-            } => {
+            Io::CreateSegment { segment, bytes_total, head } => {
                 let created = self.create(segment, bytes_total, head).await;
                 created
                     .map(|()| IoOutput::Done)
                     .map_err(|error| fault_of("create", segment, &error))
             }
-            Io::Commit {
-                segment,
-                offset,
-                bytes,
-            } => {
+            Io::Commit { segment, offset, bytes } => {
                 let committed = self.commit(segment, offset, bytes).await;
                 committed
                     .map(|()| IoOutput::Done)
@@ -71,10 +60,7 @@ impl Disk {
     pub async fn remove(&self, segment: SegmentId) -> io::Result<()> {
         self.open.borrow_mut().retain(|(open, _)| *open != segment);
         std::fs::remove_file(segment_path(&self.logs, segment))?;
-        Ok(Directory::open(log_path(&self.logs, segment.log))
-            .await?
-            .sync()
-            .await?)
+        Ok(Directory::open(log_path(&self.logs, segment.log)).await?.sync().await?)
     }
 
     /// Makes a segment's file: its place reserved, its head synced, its name synced in its folder.
@@ -123,9 +109,8 @@ impl Disk {
             found.push(cached.unwrap_or_default());
         }
         for (index, reading) in missing {
-            found[index] = reading
-                .await
-                .map_err(|(place, error)| fault_of("read", place.segment, &error))?;
+            found[index] =
+                reading.await.map_err(|(place, error)| fault_of("read", place.segment, &error))?;
         }
         Ok(found)
     }
@@ -135,13 +120,7 @@ impl Disk {
             return Ok(file);
         }
         let path = segment_path(&self.logs, segment);
-        let file = Rc::new(
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .buffered_open(path)
-                .await?,
-        );
+        let file = Rc::new(OpenOptions::new().read(true).write(true).buffered_open(path).await?);
         self.keep_open(segment, file.clone());
         Ok(file)
     }
@@ -161,11 +140,7 @@ impl Disk {
             let mut open = self.open.borrow_mut();
             open.retain(|(open, _)| *open != segment);
             open.push_back((segment, file));
-            if open.len() > OPEN_SEGMENTS_MAX {
-                open.pop_front()
-            } else {
-                None
-            }
+            if open.len() > OPEN_SEGMENTS_MAX { open.pop_front() } else { None }
         };
         drop(dropped);
     }
@@ -186,12 +161,7 @@ fn read_cached(file: &BufferedFile, place: Location) -> io::Result<Option<Vec<u8
     let fd = unsafe { BorrowedFd::borrow_raw(file.as_raw_fd()) };
     let mut bytes = vec![0; place.bytes as usize];
     let mut buffers = [io::IoSliceMut::new(&mut bytes)];
-    match rustix::io::preadv2(
-        fd,
-        &mut buffers,
-        u64::from(place.offset),
-        ReadWriteFlags::NOWAIT,
-    ) {
+    match rustix::io::preadv2(fd, &mut buffers, u64::from(place.offset), ReadWriteFlags::NOWAIT) {
         Ok(read) if read == bytes.len() => Ok(Some(bytes)),
         // Part of it only, or a file system that cannot tell: the ring reads it.
         Ok(_) | Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR) => Ok(None),
@@ -203,9 +173,7 @@ async fn read_whole(
     file: Rc<BufferedFile>,
     place: Location,
 ) -> Result<Vec<u8>, (Location, io::Error)> {
-    let read = file
-        .read_at(u64::from(place.offset), place.bytes as usize)
-        .await;
+    let read = file.read_at(u64::from(place.offset), place.bytes as usize).await;
     match read {
         Ok(bytes) if bytes.len() == place.bytes as usize => Ok(bytes.to_vec()),
         Ok(_) => Err((place, io::ErrorKind::UnexpectedEof.into())),
@@ -235,26 +203,15 @@ mod tests {
     use engram_shards::limits::LOG_BLOCK_BYTES;
     use std::future::Future;
 
-    const SEGMENT: SegmentId = SegmentId {
-        log: LogId(3),
-        number: 7,
-    };
+    const SEGMENT: SegmentId = SegmentId { log: LogId(3), number: 7 };
 
     fn place(offset: u32, bytes: u32) -> Location {
-        Location {
-            segment: SEGMENT,
-            offset,
-            bytes,
-        }
+        Location { segment: SEGMENT, offset, bytes }
     }
 
     fn create(head: u8) -> Io {
         let head = vec![head; LOG_BLOCK_BYTES as usize];
-        Io::CreateSegment {
-            segment: SEGMENT,
-            bytes_total: 4 * LOG_BLOCK_BYTES,
-            head,
-        }
+        Io::CreateSegment { segment: SEGMENT, bytes_total: 4 * LOG_BLOCK_BYTES, head }
     }
 
     /// Runs a test with a disk on an executor of its own.
@@ -273,34 +230,17 @@ mod tests {
         with_disk(|disk| async move {
             assert_eq!(disk.run(create(1)).await, Ok(IoOutput::Done));
             let file = std::fs::metadata(segment_path(&disk.logs, SEGMENT)).expect("it is there");
-            assert_eq!(
-                file.len(),
-                u64::from(4 * LOG_BLOCK_BYTES),
-                "its place is reserved"
-            );
+            assert_eq!(file.len(), u64::from(4 * LOG_BLOCK_BYTES), "its place is reserved");
             let bytes: Vec<u8> = (0..LOG_BLOCK_BYTES).map(|byte| byte as u8).collect();
-            let commit = Io::Commit {
-                segment: SEGMENT,
-                offset: LOG_BLOCK_BYTES,
-                bytes: bytes.clone(),
-            };
+            let commit =
+                Io::Commit { segment: SEGMENT, offset: LOG_BLOCK_BYTES, bytes: bytes.clone() };
             assert_eq!(disk.run(commit).await, Ok(IoOutput::Done));
             // Another core's disk has no file open yet.
             let other = Disk::new(disk.logs.clone());
-            let places = vec![
-                place(LOG_BLOCK_BYTES + 5, 300),
-                place(0, 2),
-                place(LOG_BLOCK_BYTES, 1),
-            ];
+            let places =
+                vec![place(LOG_BLOCK_BYTES + 5, 300), place(0, 2), place(LOG_BLOCK_BYTES, 1)];
             let read = other.run(Io::Read { places }).await;
-            assert_eq!(
-                read,
-                Ok(IoOutput::Read(vec![
-                    bytes[5..305].to_vec(),
-                    vec![1, 1],
-                    vec![0]
-                ]))
-            );
+            assert_eq!(read, Ok(IoOutput::Read(vec![bytes[5..305].to_vec(), vec![1, 1], vec![0]])));
         });
     }
 
@@ -309,24 +249,17 @@ mod tests {
         with_disk(|disk| async move {
             assert_eq!(disk.run(create(9)).await, Ok(IoOutput::Done));
             let file = disk.file(SEGMENT).await.expect("it is open");
-            assert_eq!(
-                read_whole(file, place(1, 3)).await.expect("it is read"),
-                [9, 9, 9]
-            );
+            assert_eq!(read_whole(file, place(1, 3)).await.expect("it is read"), [9, 9, 9]);
         });
     }
 
     #[test]
     fn a_read_past_the_end_or_of_no_file_fails() {
         with_disk(|disk| async move {
-            let nothing = Io::Read {
-                places: vec![place(0, 1)],
-            };
+            let nothing = Io::Read { places: vec![place(0, 1)] };
             assert_eq!(disk.run(nothing).await, Err(IoFault::Failed));
             assert_eq!(disk.run(create(1)).await, Ok(IoOutput::Done));
-            let past = Io::Read {
-                places: vec![place(0, 1), place(4 * LOG_BLOCK_BYTES - 1, 2)],
-            };
+            let past = Io::Read { places: vec![place(0, 1), place(4 * LOG_BLOCK_BYTES - 1, 2)] };
             assert_eq!(disk.run(past).await, Err(IoFault::Failed));
         });
     }
@@ -345,11 +278,7 @@ mod tests {
                 path: None,
                 fd: None,
             };
-            assert_eq!(
-                fault_of("write", SEGMENT, &enhanced.into()),
-                fault,
-                "{code}"
-            );
+            assert_eq!(fault_of("write", SEGMENT, &enhanced.into()), fault, "{code}");
         }
     }
 
@@ -358,11 +287,7 @@ mod tests {
         with_disk(|disk| async move {
             assert_eq!(disk.run(create(1)).await, Ok(IoOutput::Done));
             disk.remove(SEGMENT).await.expect("it can be removed");
-            let read = disk
-                .run(Io::Read {
-                    places: vec![place(0, 1)],
-                })
-                .await;
+            let read = disk.run(Io::Read { places: vec![place(0, 1)] }).await;
             assert_eq!(read, Err(IoFault::Failed));
         });
     }
@@ -371,34 +296,16 @@ mod tests {
     fn few_files_stay_open() {
         with_disk(|disk| async move {
             for number in 1..=OPEN_SEGMENTS_MAX as u32 + 3 {
-                let segment = SegmentId {
-                    log: LogId(0),
-                    number,
-                };
+                let segment = SegmentId { log: LogId(0), number };
                 let head = vec![number as u8; 8];
-                let made = disk
-                    .run(Io::CreateSegment {
-                        segment,
-                        bytes_total: 4096,
-                        head,
-                    })
-                    .await;
+                let made = disk.run(Io::CreateSegment { segment, bytes_total: 4096, head }).await;
                 assert_eq!(made, Ok(IoOutput::Done));
             }
             assert_eq!(disk.open.borrow().len(), OPEN_SEGMENTS_MAX);
-            let first = Location {
-                segment: SegmentId {
-                    log: LogId(0),
-                    number: 1,
-                },
-                offset: 0,
-                bytes: 1,
-            };
+            let first =
+                Location { segment: SegmentId { log: LogId(0), number: 1 }, offset: 0, bytes: 1 };
             assert_eq!(
-                disk.run(Io::Read {
-                    places: vec![first]
-                })
-                .await,
+                disk.run(Io::Read { places: vec![first] }).await,
                 Ok(IoOutput::Read(vec![vec![1]]))
             );
         });

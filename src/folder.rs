@@ -39,13 +39,7 @@ struct Identity {
 impl Folder {
     /// Takes the folder at `path`, and makes it where there is none.
     pub fn open(path: &Path) -> Result<Folder, FolderError> {
-        let fault = |doing| {
-            move |error| FolderError::Io {
-                path: path.to_owned(),
-                doing,
-                error,
-            }
-        };
+        let fault = |doing| move |error| FolderError::Io { path: path.to_owned(), doing, error };
         fs::create_dir_all(path).map_err(fault("make"))?;
         let lock = lock(path)?;
         let identity = match fs::read_to_string(path.join("FOLDER")) {
@@ -54,7 +48,8 @@ impl Folder {
             Err(error) => return Err(fault("read")(error)),
         };
         Ok(Folder {
-            path: path.to_owned(),
+            // The executor opens folders by absolute path only.
+            path: path.canonicalize().map_err(fault("find"))?,
             identity,
             _lock: lock,
         })
@@ -82,11 +77,7 @@ impl Folder {
 
     /// All segments there are, in order. What is named otherwise is none of ours and left alone.
     pub fn segments(&self) -> Result<Vec<SegmentId>, FolderError> {
-        let fault = |error| FolderError::Io {
-            path: self.logs(),
-            doing: "list",
-            error,
-        };
+        let fault = |error| FolderError::Io { path: self.logs(), doing: "list", error };
         let mut segments = Vec::new();
         for log in fs::read_dir(self.logs()).map_err(fault)? {
             let log = log.map_err(fault)?;
@@ -98,10 +89,7 @@ impl Folder {
                 let Some(number) = number_of(&name.to_string_lossy(), 10, ".seg") else {
                     continue;
                 };
-                segments.push(SegmentId {
-                    log: LogId(id),
-                    number,
-                });
+                segments.push(SegmentId { log: LogId(id), number });
             }
         }
         segments.sort_unstable();
@@ -128,16 +116,10 @@ pub fn read_segment_start(
     let path = segment_path(logs, segment);
     let read = || {
         let mut bytes = Vec::with_capacity(bytes_max.min(1 << 20));
-        File::open(&path)?
-            .take(bytes_max as u64)
-            .read_to_end(&mut bytes)?;
+        File::open(&path)?.take(bytes_max as u64).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    read().map_err(|error| FolderError::Io {
-        path: path.clone(),
-        doing: "read",
-        error,
-    })
+    read().map_err(|error| FolderError::Io { path: path.clone(), doing: "read", error })
 }
 
 /// Random bytes from the operating system.
@@ -149,18 +131,12 @@ pub fn random_bytes<const COUNT: usize>() -> io::Result<[u8; COUNT]> {
 
 fn number_of<T: std::str::FromStr>(name: &str, digits: usize, ending: &str) -> Option<T> {
     let number = name.strip_suffix(ending)?;
-    (number.len() == digits)
-        .then(|| number.parse().ok())
-        .flatten()
+    (number.len() == digits).then(|| number.parse().ok()).flatten()
 }
 
 fn lock(path: &Path) -> Result<File, FolderError> {
     let lock_path = path.join("LOCK");
-    let fault = |error| FolderError::Io {
-        path: lock_path.clone(),
-        doing: "write",
-        error,
-    };
+    let fault = |error| FolderError::Io { path: lock_path.clone(), doing: "write", error };
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -194,10 +170,7 @@ fn create(path: &Path) -> Result<Identity, FolderError> {
         if fs::read_dir(&logs)?.next().is_some() {
             return Ok(None);
         }
-        let identity = Identity {
-            id: Uuid::new_v4(),
-            secret: FolderSecret(random_bytes()?),
-        };
+        let identity = Identity { id: Uuid::new_v4(), secret: FolderSecret(random_bytes()?) };
         let draft = path.join("FOLDER.new");
         let mut file = File::create(&draft)?;
         file.write_all(identity.write().as_bytes())?;
@@ -215,11 +188,7 @@ fn create(path: &Path) -> Result<Identity, FolderError> {
         Ok(None) => {
             Err(Unreadable::Text("there are logs, but no FOLDER file with their secret").of(path))
         }
-        Err(error) => Err(FolderError::Io {
-            path: path.to_owned(),
-            doing: "write",
-            error,
-        }),
+        Err(error) => Err(FolderError::Io { path: path.to_owned(), doing: "write", error }),
     }
 }
 
@@ -229,24 +198,14 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 
 impl Identity {
     fn write(&self) -> String {
-        let secret: String = self
-            .secret
-            .0
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        format!(
-            "{TITLE}\nversion {FOLDER_VERSION}\nid {}\nsecret {secret}\n",
-            self.id
-        )
+        let secret: String = self.secret.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{TITLE}\nversion {FOLDER_VERSION}\nid {}\nsecret {secret}\n", self.id)
     }
 
     fn read(text: &str) -> Result<Identity, Unreadable> {
         let mut lines = text.lines();
         if lines.next() != Some(TITLE) {
-            return Err(Unreadable::Text(
-                "FOLDER does not begin as such a file does",
-            ));
+            return Err(Unreadable::Text("FOLDER does not begin as such a file does"));
         }
         let version = value(lines.next(), "version").and_then(|text| text.parse().ok());
         match version {
@@ -272,9 +231,7 @@ fn secret_of(text: &str) -> Option<FolderSecret> {
     if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
-    Some(FolderSecret(
-        u128::from_str_radix(text, 16).ok()?.to_be_bytes(),
-    ))
+    Some(FolderSecret(u128::from_str_radix(text, 16).ok()?.to_be_bytes()))
 }
 
 /// Why a `FOLDER` file cannot be used.
@@ -332,22 +289,11 @@ pub enum FolderError {
 impl fmt::Display for FolderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            FolderError::Locked {
-                path,
-                pid: Some(pid),
-            } => {
-                write!(
-                    f,
-                    "the data folder {} is in use by process {pid}",
-                    path.display()
-                )
+            FolderError::Locked { path, pid: Some(pid) } => {
+                write!(f, "the data folder {} is in use by process {pid}", path.display())
             }
             FolderError::Locked { path, pid: None } => {
-                write!(
-                    f,
-                    "the data folder {} is in use by another process",
-                    path.display()
-                )
+                write!(f, "the data folder {} is in use by another process", path.display())
             }
             FolderError::UnknownVersion { path, version } => write!(
                 f,
@@ -388,6 +334,16 @@ mod tests {
     }
 
     #[test]
+    fn is_known_by_its_absolute_path() {
+        let folder = temporary();
+        let here = std::env::current_dir().expect("tests run somewhere");
+        let up: PathBuf = here.iter().skip(1).map(|_| "..").collect();
+        let relative = up.join(folder.path().strip_prefix("/").expect("absolute"));
+        let logs = Folder::open(&relative).expect("it is made").logs();
+        assert!(logs.is_absolute() && logs.is_dir(), "{logs:?}");
+    }
+
+    #[test]
     fn serves_one_at_a_time() {
         let parent = temporary();
         let first = Folder::open(parent.path()).expect("it is free");
@@ -407,10 +363,7 @@ mod tests {
         let text = fs::read_to_string(&file).expect("it is text");
         fs::write(&file, text.replace("version 1", "version 2")).expect("it can be written");
         let refused = Folder::open(parent.path()).expect_err("the version is unknown");
-        assert!(
-            matches!(refused, FolderError::UnknownVersion { version: 2, .. }),
-            "{refused}"
-        );
+        assert!(matches!(refused, FolderError::UnknownVersion { version: 2, .. }), "{refused}");
     }
 
     #[test]
@@ -425,10 +378,8 @@ mod tests {
     fn segments_are_found_by_their_names() {
         let parent = temporary();
         let folder = Folder::open(parent.path()).expect("it is made");
-        let segments = [(0, 2), (0, 10), (3, 1)].map(|(log, number)| SegmentId {
-            log: LogId(log),
-            number,
-        });
+        let segments =
+            [(0, 2), (0, 10), (3, 1)].map(|(log, number)| SegmentId { log: LogId(log), number });
         for segment in segments.iter().rev() {
             fs::create_dir_all(log_path(&folder.logs(), segment.log)).expect("it can be made");
             fs::write(segment_path(&folder.logs(), *segment), "x").expect("it can be written");

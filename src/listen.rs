@@ -45,11 +45,7 @@ fn join(address: SocketAddr) -> io::Result<TcpListener> {
 
 fn socket_for(address: SocketAddr) -> io::Result<Socket> {
     // Close-on-exec is set by the library.
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A port whose last connections linger is free all the same.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -92,9 +88,7 @@ mod tests {
         let (bound, cores) = listen(&[any_port(), any_port()], 3).expect("ports are free");
         assert_ne!(bound[0].port(), bound[1].port());
         for sockets in &cores {
-            let addresses = sockets
-                .iter()
-                .map(|socket| socket.local_addr().expect("it is bound"));
+            let addresses = sockets.iter().map(|socket| socket.local_addr().expect("it is bound"));
             assert_eq!(addresses.collect::<Vec<_>>(), bound);
         }
         TcpStream::connect(bound[0]).expect("someone listens");
@@ -104,9 +98,6 @@ mod tests {
     fn another_server_on_the_port_is_an_error() {
         let (bound, _held) = listen(&[any_port()], 2).expect("a port is free");
         let refused = listen(&bound, 2).expect_err("the port is taken");
-        assert_eq!(
-            refused.to_string(),
-            format!("{} is in use by another server", bound[0])
-        );
+        assert_eq!(refused.to_string(), format!("{} is in use by another server", bound[0]));
     }
 }

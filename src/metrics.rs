@@ -8,9 +8,8 @@ use engram_shards::ids::SpaceKey;
 
 /// Upper bounds of latency buckets, in seconds: those of the contract, with finer ones below a
 /// millisecond.
-pub const LATENCY_SECONDS: &[f64] = &[
-    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0,
-];
+pub const LATENCY_SECONDS: &[f64] =
+    &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0];
 
 /// Counts of values in fixed buckets.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,11 +25,7 @@ pub struct Histogram {
 impl Histogram {
     /// An empty one.
     pub fn new(bounds: &'static [f64]) -> Histogram {
-        Histogram {
-            bounds,
-            counts: vec![0; bounds.len() + 1],
-            sum: 0.0,
-        }
+        Histogram { bounds, counts: vec![0; bounds.len() + 1], sum: 0.0 }
     }
 
     /// Counts a value.
@@ -135,14 +130,8 @@ pub enum Stage {
 
 impl Stage {
     /// All of them, in the order of [`Metrics::stage_nanos`].
-    pub const ALL: [Stage; 6] = [
-        Stage::Receive,
-        Stage::Decode,
-        Stage::Encode,
-        Stage::Ring,
-        Stage::Log,
-        Stage::Index,
-    ];
+    pub const ALL: [Stage; 6] =
+        [Stage::Receive, Stage::Decode, Stage::Encode, Stage::Ring, Stage::Log, Stage::Index];
 
     /// The `stage` label.
     pub fn label(self) -> &'static str {

@@ -35,10 +35,7 @@ impl Notice {
 
     /// Ends once it is given.
     pub fn wait(&self) -> Waiting {
-        Waiting {
-            notice: self.clone(),
-            waiter: None,
-        }
+        Waiting { notice: self.clone(), waiter: None }
     }
 }
 

@@ -35,15 +35,8 @@ mod tests {
     #[test]
     fn stripes_of_a_space_lie_on_different_cores() {
         let placement = Placement::spread(3);
-        let owners = (0..3).map(|stripe| {
-            placement.owner_of(StripeKey {
-                space: SpaceKey(10),
-                stripe,
-            })
-        });
-        assert_eq!(
-            owners.collect::<Vec<_>>(),
-            [CoreIndex(1), CoreIndex(2), CoreIndex(0)]
-        );
+        let owners =
+            (0..3).map(|stripe| placement.owner_of(StripeKey { space: SpaceKey(10), stripe }));
+        assert_eq!(owners.collect::<Vec<_>>(), [CoreIndex(1), CoreIndex(2), CoreIndex(0)]);
     }
 }

@@ -113,20 +113,7 @@ impl Pump {
         let busy = Busy::new();
         let completions = Rc::default();
         let requests = Vec::new();
-        (
-            Pump {
-                mesh,
-                disk,
-                clock,
-                shard,
-                completions,
-                requests,
-                busy,
-                announced,
-                finish,
-            },
-            handle,
-        )
+        (Pump { mesh, disk, clock, shard, completions, requests, busy, announced, finish }, handle)
     }
 
     /// Runs until it may [`finish`](PumpHandle::finish).
@@ -161,11 +148,7 @@ impl Pump {
         self.mesh.receive(&mut self.requests);
         let events = self.take_events();
         let begun = self.mesh.metrics().spend(Stage::Ring, begun);
-        self.contained(|shard| {
-            events
-                .into_iter()
-                .for_each(|event| handle(shard, event, now))
-        });
+        self.contained(|shard| events.into_iter().for_each(|event| handle(shard, event, now)));
         self.announce();
         let begun = self.mesh.metrics().spend(Stage::Log, begun);
         let flushed = self.mesh.flush();
@@ -182,14 +165,10 @@ impl Pump {
     }
 
     fn take_events(&mut self) -> Vec<Event> {
-        let requests = self
-            .requests
-            .drain(..)
-            .map(|(origin, request)| Event::Request(origin, request));
+        let requests =
+            self.requests.drain(..).map(|(origin, request)| Event::Request(origin, request));
         let ended = std::mem::take(&mut *self.completions.ended.borrow_mut());
-        let ended = ended
-            .into_iter()
-            .map(|(ticket, result)| Event::Io(ticket, result));
+        let ended = ended.into_iter().map(|(ticket, result)| Event::Io(ticket, result));
         requests.chain(ended).chain([Event::Tick]).collect()
     }
 
@@ -200,10 +179,7 @@ impl Pump {
         let shard = slot.as_mut()?;
         let done = contain_call(|| {
             let result = work(shard);
-            (
-                result,
-                std::iter::from_fn(|| shard.poll()).collect::<Vec<_>>(),
-            )
+            (result, std::iter::from_fn(|| shard.poll()).collect::<Vec<_>>())
         });
         let broken = if done.is_err() { slot.take() } else { None };
         drop(slot);
@@ -228,19 +204,14 @@ impl Pump {
 
     /// Starts an I/O; its end wakes this pump.
     fn start(&self, ticket: IoTicket, io: Io) {
-        let (disk, completions, mesh) = (
-            self.disk.clone(),
-            self.completions.clone(),
-            self.mesh.clone(),
-        );
+        let (disk, completions, mesh) =
+            (self.disk.clone(), self.completions.clone(), self.mesh.clone());
         completions.in_flight.set(completions.in_flight.get() + 1);
         let task = glommio::spawn_local(async move {
-            let result = contain(async move { disk.run(io).await })
-                .await
-                .unwrap_or_else(|panic| {
-                    tracing::error!(message = panic.message, "an I/O panicked");
-                    Err(IoFault::Failed)
-                });
+            let result = contain(async move { disk.run(io).await }).await.unwrap_or_else(|panic| {
+                tracing::error!(message = panic.message, "an I/O panicked");
+                Err(IoFault::Failed)
+            });
             completions.in_flight.set(completions.in_flight.get() - 1);
             completions.ended.borrow_mut().push_back((ticket, result));
             mesh.nudge();
@@ -312,10 +283,7 @@ struct Busy {
 
 impl Busy {
     fn new() -> Busy {
-        Busy {
-            since: Instant::now(),
-            busy: Duration::ZERO,
-        }
+        Busy { since: Instant::now(), busy: Duration::ZERO }
     }
 
     fn add(&mut self, begun: Instant, mesh: &Mesh) {
@@ -327,10 +295,7 @@ impl Busy {
         let elapsed = now - self.since;
         if elapsed >= Duration::from_secs(1) {
             metrics.utilisation_percent = 100.0 * self.busy.as_secs_f64() / elapsed.as_secs_f64();
-            *self = Busy {
-                since: now,
-                busy: Duration::ZERO,
-            };
+            *self = Busy { since: now, busy: Duration::ZERO };
         }
     }
 }
@@ -407,24 +372,15 @@ mod tests {
             metric: Metric::Cosine,
             stripes: 1,
         };
-        Request::CreateSpace {
-            settings,
-            if_exists: IfExists::Take,
-        }
+        Request::CreateSpace { settings, if_exists: IfExists::Take }
     }
 
     #[test]
     fn a_request_before_recovery_has_ended_is_unavailable() {
         on_a_core(|mesh, handle| async move {
-            assert!(matches!(
-                mesh.call(CORE, Request::Status).await,
-                Err(Unavailable)
-            ));
+            assert!(matches!(mesh.call(CORE, Request::Status).await, Err(Unavailable)));
             handle.install(shard());
-            assert!(matches!(
-                mesh.call(CORE, Request::Status).await,
-                Ok(Reply::Status(_))
-            ));
+            assert!(matches!(mesh.call(CORE, Request::Status).await, Ok(Reply::Status(_))));
         });
     }
 
@@ -435,9 +391,7 @@ mod tests {
             let made = mesh.call(CORE, create_space()).await;
             assert!(matches!(made, Ok(Reply::Space(Ok(_)))), "{made:?}");
             let status = mesh.call(CORE, Request::Status).await;
-            let Ok(Reply::Status(status)) = status else {
-                panic!("{status:?}")
-            };
+            let Ok(Reply::Status(status)) = status else { panic!("{status:?}") };
             assert_eq!((status.commits, status.stripes.len()), (1, 1));
             assert!(mesh.metrics().busy_micros > 0);
         });
@@ -456,10 +410,7 @@ mod tests {
             waiting.send(CORE, Request::ReturnCredit { count: u32::MAX });
             let reply = poll_fn(|cx| waiting.poll_reply(cx)).await;
             assert!(matches!(reply, (CORE, Err(Unavailable))), "{reply:?}");
-            let stripe = StripeKey {
-                space: SECRET.space_key("things"),
-                stripe: 0,
-            };
+            let stripe = StripeKey { space: SECRET.space_key("things"), stripe: 0 };
             let session = SessionId(1);
             let opening = Request::OpenSession {
                 stripe,

@@ -20,17 +20,8 @@ pub(crate) struct BudgetPool {
 
 impl BudgetPool {
     pub(crate) fn new(requests_max: u32, bytes_max: usize) -> BudgetPool {
-        assert!(
-            requests_max > 0 && bytes_max > 0,
-            "nothing could ever be observed"
-        );
-        BudgetPool {
-            requests_max,
-            bytes_max,
-            requests: 0,
-            bytes: 0,
-            waiting: VecDeque::new(),
-        }
+        assert!(requests_max > 0 && bytes_max > 0, "nothing could ever be observed");
+        BudgetPool { requests_max, bytes_max, requests: 0, bytes: 0, waiting: VecDeque::new() }
     }
 
     /// Takes one request of `bytes`, if there is room. The last one may be larger than the room:
@@ -50,10 +41,7 @@ impl BudgetPool {
 
     /// Gives one request back.
     pub(crate) fn give(&mut self, bytes: usize) {
-        assert!(
-            self.requests > 0 && self.bytes >= bytes,
-            "more was given back than was taken"
-        );
+        assert!(self.requests > 0 && self.bytes >= bytes, "more was given back than was taken");
         self.requests -= 1;
         self.bytes -= bytes;
     }

@@ -81,9 +81,7 @@ impl CreditPool {
         self.asked = false;
         self.free += granted;
         if granted == 0 {
-            let micros = pressure
-                .retry_after_micros
-                .clamp(1, CREDIT_REFUSAL_MICROS_MAX);
+            let micros = pressure.retry_after_micros.clamp(1, CREDIT_REFUSAL_MICROS_MAX);
             self.refused = Some((pressure, now.after_micros(micros)));
         }
         std::mem::take(&mut self.waiting)
@@ -116,16 +114,8 @@ mod tests {
     use super::*;
     use crate::cores::CoreIndex;
 
-    const PORT: Address = Address {
-        core: CoreIndex(0),
-        slot: 3,
-        generation: 0,
-    };
-    const PRESSURE: Pressure = Pressure {
-        depth: 9,
-        capacity: 10,
-        retry_after_micros: 5_000,
-    };
+    const PORT: Address = Address { core: CoreIndex(0), slot: 3, generation: 0 };
+    const PRESSURE: Pressure = Pressure { depth: 9, capacity: 10, retry_after_micros: 5_000 };
 
     #[test]
     fn asks_ahead_and_again_below_half() {
@@ -148,15 +138,9 @@ mod tests {
         assert_eq!(pool.take(PORT, Time(0)), Taken::Wait);
         assert_eq!(pool.wish(), Some(1));
         pool.handle_answer(0, PRESSURE, Time(0));
-        assert_eq!(
-            pool.take(PORT, Time(CREDIT_REFUSAL_MICROS_MAX - 1)),
-            Taken::Refused(PRESSURE)
-        );
+        assert_eq!(pool.take(PORT, Time(CREDIT_REFUSAL_MICROS_MAX - 1)), Taken::Refused(PRESSURE));
         assert_eq!(pool.wish(), None);
-        assert_eq!(
-            pool.take(PORT, Time(CREDIT_REFUSAL_MICROS_MAX)),
-            Taken::Wait
-        );
+        assert_eq!(pool.take(PORT, Time(CREDIT_REFUSAL_MICROS_MAX)), Taken::Wait);
         assert_eq!(pool.wish(), Some(1));
     }
 

@@ -52,9 +52,7 @@ impl Mesh {
             quiet: Notice::default(),
             ready: Notice::default(),
         };
-        Mesh {
-            shared: Rc::new(shared),
-        }
+        Mesh { shared: Rc::new(shared) }
     }
 
     /// This core.
@@ -92,10 +90,7 @@ impl Mesh {
         let own = (self.core(), self.shared.copy_of_metrics());
         let gathering = self.shared.with(|state| state.begin_gathering(own));
         self.shared.nudge();
-        let _forget = Forget {
-            shared: self.shared.clone(),
-            gathering,
-        };
+        let _forget = Forget { shared: self.shared.clone(), gathering };
         poll_fn(|cx| self.shared.with(|state| state.poll_gathered(gathering, cx))).await
     }
 
@@ -144,8 +139,7 @@ impl Mesh {
     /// Tells all cores how this core's shard is.
     pub(crate) fn set_shard(&self, shard: ShardState) {
         let core = self.core();
-        self.shared
-            .with(|state| state.tell_all(|| Frame::Shard(shard)));
+        self.shared.with(|state| state.tell_all(|| Frame::Shard(shard)));
         self.shared.handle_shard(core, shard);
         self.shared.nudge();
     }
@@ -236,11 +230,7 @@ impl Shared {
         let mut state = self.state.borrow_mut();
         self.nudged.get()
             || !state.local.is_empty()
-            || state
-                .incoming
-                .iter_mut()
-                .flatten()
-                .any(|receiver| !receiver.is_empty())
+            || state.incoming.iter_mut().flatten().any(|receiver| !receiver.is_empty())
     }
 
     fn handle(&self, from: CoreIndex, frame: Frame, requests: &mut Vec<(Origin, Request)>) {
@@ -296,9 +286,7 @@ struct Forget {
 
 impl Drop for Forget {
     fn drop(&mut self) {
-        let forgotten = self
-            .shared
-            .with(|state| state.forget_gathering(self.gathering));
+        let forgotten = self.shared.with(|state| state.forget_gathering(self.gathering));
         drop(forgotten);
     }
 }

@@ -65,11 +65,7 @@ impl Address {
     pub(crate) fn of(origin: Origin) -> Address {
         let field = |shift: u32| (origin.0 >> shift) as u32 & ((1 << SLOT_BITS) - 1);
         let core = CoreIndex((origin.0 >> (2 * SLOT_BITS)) as u16);
-        Address {
-            core,
-            slot: field(SLOT_BITS),
-            generation: field(0),
-        }
+        Address { core, slot: field(SLOT_BITS), generation: field(0) }
     }
 }
 
@@ -81,11 +77,7 @@ mod tests {
     fn an_address_survives_its_origin() {
         let max = (1 << SLOT_BITS) - 1;
         for (core, slot, generation) in [(0, 0, 0), (1, 2, 3), (u16::MAX, max, max), (7, max, 0)] {
-            let address = Address {
-                core: CoreIndex(core),
-                slot,
-                generation,
-            };
+            let address = Address { core: CoreIndex(core), slot, generation };
             assert_eq!(Address::of(address.origin()), address);
         }
     }

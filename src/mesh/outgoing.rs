@@ -21,11 +21,7 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     pub(crate) fn new(sender: Sender<Frame>, bell: Arc<Bell>) -> Outgoing {
-        Outgoing {
-            sender,
-            bell,
-            backlog: VecDeque::new(),
-        }
+        Outgoing { sender, bell, backlog: VecDeque::new() }
     }
 
     /// Sends a frame with the next batch.

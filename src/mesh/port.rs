@@ -44,10 +44,7 @@ impl Port {
     /// Hands a request to a shard's core. Never blocks. Not for appends. An owner that is not ready
     /// is answered for at once, with `Unavailable`.
     pub fn send(&self, owner: CoreIndex, request: Request) {
-        assert!(
-            !matches!(request, Request::Append(_)),
-            "an append needs credit and budget"
-        );
+        assert!(!matches!(request, Request::Append(_)), "an append needs credit and budget");
         self.shared.with(|state| {
             let slot = state.ports.held(self.address);
             slot.speak_to(owner);
@@ -77,10 +74,7 @@ impl Port {
             false
         });
         match taken {
-            true => Poll::Ready(Budget {
-                shared: Some(self.shared.clone()),
-                bytes,
-            }),
+            true => Poll::Ready(Budget { shared: Some(self.shared.clone()), bytes }),
             false => Poll::Pending,
         }
     }
@@ -109,11 +103,7 @@ impl Port {
         match taken {
             None => Poll::Ready(CreditAnswer::Unavailable),
             Some(Taken::Yes) => {
-                let credit = Credit {
-                    shared: Some(self.shared.clone()),
-                    owner,
-                    lane,
-                };
+                let credit = Credit { shared: Some(self.shared.clone()), owner, lane };
                 Poll::Ready(CreditAnswer::Taken(credit))
             }
             Some(Taken::Refused(pressure)) => Poll::Ready(CreditAnswer::Refused(pressure)),
@@ -128,19 +118,12 @@ impl Port {
         assert_eq!(append.lane, credit.lane, "a credit is good for its lane");
         let owner = credit.owner;
         self.shared.with(|state| {
-            assert_eq!(
-                state.owner_of(append.stripe),
-                owner,
-                "a credit is good for its owner"
-            );
+            assert_eq!(state.owner_of(append.stripe), owner, "a credit is good for its owner");
         });
         if !self.shared.with(|state| state.is_ready(owner)) {
             // Its failure was or will be told; credit and budget go back as they are dropped.
             self.shared.with(|state| {
-                state
-                    .ports
-                    .held(self.address)
-                    .arrive((owner, Err(Unavailable)), &mut state.wake);
+                state.ports.held(self.address).arrive((owner, Err(Unavailable)), &mut state.wake);
             });
             return;
         }
@@ -153,10 +136,7 @@ impl Port {
         };
         self.shared.with(|state| {
             state.ports.held(self.address).send(sent);
-            state.send(
-                owner,
-                Frame::Request(self.address.origin(), Request::Append(append)),
-            );
+            state.send(owner, Frame::Request(self.address.origin(), Request::Append(append)));
         });
         self.shared.nudge();
     }

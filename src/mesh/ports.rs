@@ -64,32 +64,21 @@ pub(crate) const CORE_SLOT: u32 = 0;
 
 impl Ports {
     pub(crate) fn new(core: CoreIndex) -> Ports {
-        let mut ports = Ports {
-            core,
-            slots: Vec::new(),
-            free: Vec::new(),
-        };
+        let mut ports = Ports { core, slots: Vec::new(), free: Vec::new() };
         assert_eq!(ports.open().slot, CORE_SLOT);
         ports
     }
 
     pub(crate) fn open(&mut self) -> Address {
         let slot = self.free.pop().unwrap_or_else(|| {
-            assert!(
-                self.slots.len() < PORTS_MAX,
-                "an origin has no bits for more ports"
-            );
+            assert!(self.slots.len() < PORTS_MAX, "an origin has no bits for more ports");
             self.slots.push(Slot::default());
             self.slots.len() as u32 - 1
         });
         let port = &mut self.slots[slot as usize];
         assert!(port.phase == Phase::Free && port.under_way.is_empty() && port.arrived.is_empty());
         port.phase = Phase::Held;
-        Address {
-            core: self.core,
-            slot,
-            generation: port.generation,
-        }
+        Address { core: self.core, slot, generation: port.generation }
     }
 
     /// The port is gone. Its slot stays taken while observations are under way, so that their
@@ -134,18 +123,8 @@ impl Ports {
         settled: impl FnMut(usize),
     ) {
         let (session, first, last) = match *reply {
-            Reply::Durable {
-                session,
-                first,
-                last,
-                ..
-            } => (session, first, last),
-            Reply::Dropped {
-                session,
-                first,
-                last,
-                ..
-            } => (session, first, last),
+            Reply::Durable { session, first, last, .. } => (session, first, last),
+            Reply::Dropped { session, first, last, .. } => (session, first, last),
             _ => return,
         };
         if let Some(slot) = self.of(address) {

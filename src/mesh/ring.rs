@@ -37,10 +37,7 @@ impl Bell {
         reason = "the model checker's types have no const or default constructors"
     )]
     pub fn new() -> Bell {
-        Bell {
-            waiting: CachePadded::new(AtomicBool::new(false)),
-            waker: AtomicWaker::new(),
-        }
+        Bell { waiting: CachePadded::new(AtomicBool::new(false)), waker: AtomicWaker::new() }
     }
 
     /// Wakes the receiver if it sleeps. To be called after something was published for it.
@@ -104,8 +101,7 @@ impl<T> Drop for Shared<T> {
         let mut head = self.head.load(Ordering::Relaxed);
         while head != tail {
             // SAFETY: both sides are gone, and `head..tail` was written and not taken.
-            self.slot(head)
-                .with_mut(|slot| unsafe { (*slot).assume_init_drop() });
+            self.slot(head).with_mut(|slot| unsafe { (*slot).assume_init_drop() });
             head = head.wrapping_add(1);
         }
     }
@@ -135,24 +131,10 @@ pub fn ring<T>(slots: usize) -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared {
         head: CachePadded::new(AtomicUsize::new(0)),
         tail: CachePadded::new(AtomicUsize::new(0)),
-        slots: (0..slots)
-            .map(|_| UnsafeCell::new(MaybeUninit::uninit()))
-            .collect(),
+        slots: (0..slots).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
     });
-    let sender = Sender {
-        shared: shared.clone(),
-        tail: 0,
-        published: 0,
-        head_seen: 0,
-    };
-    (
-        sender,
-        Receiver {
-            shared,
-            head: 0,
-            tail_seen: 0,
-        },
-    )
+    let sender = Sender { shared: shared.clone(), tail: 0, published: 0, head_seen: 0 };
+    (sender, Receiver { shared, head: 0, tail_seen: 0 })
 }
 
 impl<T> Sender<T> {
@@ -164,9 +146,7 @@ impl<T> Sender<T> {
         }
         // SAFETY: the position is not published and less than a round ahead of the receiver, so the
         // slot is empty and ours.
-        self.shared
-            .slot(self.tail)
-            .with_mut(|slot| unsafe { (*slot).write(item) });
+        self.shared.slot(self.tail).with_mut(|slot| unsafe { (*slot).write(item) });
         self.tail = self.tail.wrapping_add(1);
         Ok(())
     }
@@ -207,10 +187,7 @@ impl<T> Receiver<T> {
         }
         // SAFETY: the position is published, so the slot is written; it becomes the sender's with
         // the store below.
-        let item = self
-            .shared
-            .slot(self.head)
-            .with(|slot| unsafe { (*slot).assume_init_read() });
+        let item = self.shared.slot(self.head).with(|slot| unsafe { (*slot).assume_init_read() });
         self.head = self.head.wrapping_add(1);
         self.shared.head.store(self.head, Ordering::Release);
         Some(item)

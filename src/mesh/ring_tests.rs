@@ -12,19 +12,12 @@ fn holds_as_many_as_it_has_slots() {
         assert_eq!(sender.push(item), Ok(()));
     }
     assert_eq!(sender.push(4), Err(4));
-    assert_eq!(
-        receiver.pop(),
-        None,
-        "nothing is seen before it is published"
-    );
+    assert_eq!(receiver.pop(), None, "nothing is seen before it is published");
     sender.publish();
     assert_eq!(receiver.pop(), Some(0));
     assert_eq!(sender.push(4), Ok(()));
     sender.publish();
-    assert_eq!(
-        std::iter::from_fn(|| receiver.pop()).collect::<Vec<_>>(),
-        [1, 2, 3, 4]
-    );
+    assert_eq!(std::iter::from_fn(|| receiver.pop()).collect::<Vec<_>>(), [1, 2, 3, 4]);
 }
 
 #[test]

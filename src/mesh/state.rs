@@ -113,10 +113,7 @@ impl State {
         let Some(wanted) = self.credit_pool(owner, lane).wish() else {
             return false;
         };
-        self.send(
-            owner,
-            Frame::Request(self.own_origin(), Request::Credit { lane, wanted }),
-        );
+        self.send(owner, Frame::Request(self.own_origin(), Request::Credit { lane, wanted }));
         true
     }
 
@@ -132,12 +129,7 @@ impl State {
     }
 
     fn own_origin(&self) -> Origin {
-        Address {
-            core: self.core,
-            slot: CORE_SLOT,
-            generation: 0,
-        }
-        .origin()
+        Address { core: self.core, slot: CORE_SLOT, generation: 0 }.origin()
     }
 
     pub(crate) fn pop(&mut self, from: CoreIndex) -> Option<Frame> {
@@ -160,40 +152,27 @@ impl State {
             return self.handle_own_reply(from, reply);
         }
         let mut settled = Vec::new();
-        self.ports
-            .settle(address, from, &reply, |bytes| settled.push(bytes));
-        settled
-            .into_iter()
-            .for_each(|bytes| self.give_budget(bytes));
+        self.ports.settle(address, from, &reply, |bytes| settled.push(bytes));
+        settled.into_iter().for_each(|bytes| self.give_budget(bytes));
         if let Some(slot) = self.ports.of(address) {
             slot.arrive((from, Ok(reply)), &mut self.wake);
         }
     }
 
     fn handle_own_reply(&mut self, from: CoreIndex, reply: Reply) {
-        let Reply::Credit {
-            lane,
-            granted,
-            pressure,
-        } = reply
-        else {
+        let Reply::Credit { lane, granted, pressure } = reply else {
             unreachable!("the core itself asks for credits only: {reply:?}");
         };
         let now = self.now();
-        let waiting = self
-            .credit_pool(from, lane)
-            .handle_answer(granted, pressure, now);
+        let waiting = self.credit_pool(from, lane).handle_answer(granted, pressure, now);
         self.wake_ports(waiting);
     }
 
     /// An owner has failed: gives back what it had, and tells all who waited for it.
     pub(crate) fn fail(&mut self, owner: CoreIndex) {
         let mut settled = Vec::new();
-        self.ports
-            .fail(owner, |bytes| settled.push(bytes), &mut self.wake);
-        settled
-            .into_iter()
-            .for_each(|bytes| self.give_budget(bytes));
+        self.ports.fail(owner, |bytes| settled.push(bytes), &mut self.wake);
+        settled.into_iter().for_each(|bytes| self.give_budget(bytes));
         for lane in Lane::ALL {
             let waiting = self.credit_pool(owner, lane).fail();
             self.wake_ports(waiting);
@@ -228,13 +207,7 @@ impl State {
     pub(crate) fn begin_gathering(&mut self, own: (CoreIndex, Metrics)) -> Gathering {
         let gathering = Gathering(self.next_gathering);
         self.next_gathering += 1;
-        self.gathered.insert(
-            gathering,
-            Gathered {
-                reports: vec![own],
-                waker: None,
-            },
-        );
+        self.gathered.insert(gathering, Gathered { reports: vec![own], waker: None });
         self.tell_all(|| Frame::AskMetrics(gathering));
         gathering
     }
@@ -258,10 +231,8 @@ impl State {
         gathering: Gathering,
         cx: &Context<'_>,
     ) -> Poll<Vec<(CoreIndex, Metrics)>> {
-        let gathered = self
-            .gathered
-            .get_mut(&gathering)
-            .expect("it is there until its future ends");
+        let gathered =
+            self.gathered.get_mut(&gathering).expect("it is there until its future ends");
         if gathered.reports.len() < self.credits.len() {
             gathered.waker = Some(cx.waker().clone());
             return Poll::Pending;

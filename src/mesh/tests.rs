@@ -14,52 +14,29 @@ use super::*;
 use crate::clock::Clock;
 use crate::limits::{CREDIT_CHUNK_MAX, RING_SLOTS_MAX};
 
-const PRESSURE: Pressure = Pressure {
-    depth: 1,
-    capacity: 100,
-    retry_after_micros: 1_000,
-};
+const PRESSURE: Pressure = Pressure { depth: 1, capacity: 100, retry_after_micros: 1_000 };
 const SESSION: SessionId = SessionId(7);
 
 fn settings() -> MeshSettings {
-    MeshSettings {
-        requests_max: 4,
-        bytes_max: 1_000,
-        capacity: 100_000,
-        clock: Clock::start(),
-    }
+    MeshSettings { requests_max: 4, bytes_max: 1_000, capacity: 100_000, clock: Clock::start() }
 }
 
 fn append(owner: CoreIndex, sequence: u64) -> Append {
     Append {
-        stripe: StripeKey {
-            space: SpaceKey(u64::from(owner.0)),
-            stripe: 0,
-        },
+        stripe: StripeKey { space: SpaceKey(u64::from(owner.0)), stripe: 0 },
         session: SESSION,
         epoch: SessionEpoch(1),
         sequence,
         memory_hash: sequence,
         received_at: Time(1),
         lane: Lane::Normal,
-        body: Body {
-            bytes: vec![1; 100],
-            crc: 0,
-        },
-        codes: Codes {
-            codes8: vec![1; 8].into(),
-            scale: 1.0,
-        },
+        body: Body { bytes: vec![1; 100], crc: 0 },
+        codes: Codes { codes8: vec![1; 8].into(), scale: 1.0 },
     }
 }
 
 fn durable(first: u64, last: u64) -> Reply {
-    Reply::Durable {
-        session: SESSION,
-        first,
-        last,
-        committed_at: Time(2),
-    }
+    Reply::Durable { session: SESSION, first, last, committed_at: Time(2) }
 }
 
 /// A context for polls whose wake-ups do not matter.
@@ -78,9 +55,7 @@ fn pair() -> [Mesh; 2] {
         mesh.set_shard(ShardState::Ready);
     }
     meshes.iter().for_each(|mesh| drop(mesh.flush()));
-    meshes
-        .iter()
-        .for_each(|mesh| assert!(arrived(mesh).is_empty()));
+    meshes.iter().for_each(|mesh| assert!(arrived(mesh).is_empty()));
     meshes
 }
 
@@ -103,14 +78,7 @@ fn credit(port: &mut Port, from: &Mesh, owner: &Mesh) -> Credit {
             let Request::Credit { lane, wanted } = request else {
                 panic!("credit is asked for: {request:?}")
             };
-            owner.reply(
-                origin,
-                Reply::Credit {
-                    lane,
-                    granted: wanted,
-                    pressure: PRESSURE,
-                },
-            );
+            owner.reply(origin, Reply::Credit { lane, granted: wanted, pressure: PRESSURE });
         }
         owner.flush();
         assert!(arrived(from).is_empty());
@@ -169,13 +137,7 @@ async fn answer_status(mesh: Mesh) {
         mesh.receive(&mut requests);
         for (origin, _) in requests.drain(..) {
             let capacity = u32::from(mesh.core().0);
-            mesh.reply(
-                origin,
-                Reply::Status(ShardStatus {
-                    capacity,
-                    ..ShardStatus::default()
-                }),
-            );
+            mesh.reply(origin, Reply::Status(ShardStatus { capacity, ..ShardStatus::default() }));
         }
         while !mesh.flush() {
             glommio::executor().yield_now().await;
@@ -192,10 +154,7 @@ fn an_append_takes_budget_until_it_is_durable() {
         let credit = credit(&mut port, &here, &there);
         port.append(append(there.core(), sequence), credit, budget);
     }
-    assert!(
-        now_or_never(|cx| port.poll_budget(cx, 100)).is_none(),
-        "four are under way"
-    );
+    assert!(now_or_never(|cx| port.poll_budget(cx, 100)).is_none(), "four are under way");
     here.flush();
     let sent = arrived(&there);
     assert_eq!(sent.len(), 4);
@@ -204,20 +163,9 @@ fn an_append_takes_budget_until_it_is_durable() {
     arrived(&here);
     let (from, reply) = now_or_never(|cx| port.poll_reply(cx)).expect("a reply came");
     assert_eq!(from, there.core());
-    assert!(
-        matches!(
-            reply,
-            Ok(Reply::Durable {
-                first: 1,
-                last: 3,
-                ..
-            })
-        ),
-        "{reply:?}"
-    );
-    let held: Vec<_> = (0..3)
-        .filter_map(|_| now_or_never(|cx| port.poll_budget(cx, 100)))
-        .collect();
+    assert!(matches!(reply, Ok(Reply::Durable { first: 1, last: 3, .. })), "{reply:?}");
+    let held: Vec<_> =
+        (0..3).filter_map(|_| now_or_never(|cx| port.poll_budget(cx, 100))).collect();
     assert_eq!(held.len(), 3, "three are durable");
     assert!(
         now_or_never(|cx| port.poll_budget(cx, 100)).is_none(),
@@ -238,21 +186,12 @@ fn budget_of_a_dropped_port_comes_back_with_its_late_reply() {
     drop(port);
 
     let mut next = here.port();
-    assert!(
-        now_or_never(|cx| next.poll_budget(cx, 1)).is_none(),
-        "its bytes are under way"
-    );
+    assert!(now_or_never(|cx| next.poll_budget(cx, 1)).is_none(), "its bytes are under way");
     there.reply(origin, durable(1, 1));
     there.flush();
     arrived(&here);
-    assert!(
-        now_or_never(|cx| next.poll_reply(cx)).is_none(),
-        "the reply was another's"
-    );
-    assert!(
-        now_or_never(|cx| next.poll_budget(cx, 1)).is_some(),
-        "its budget is back"
-    );
+    assert!(now_or_never(|cx| next.poll_reply(cx)).is_none(), "the reply was another's");
+    assert!(now_or_never(|cx| next.poll_budget(cx, 1)).is_some(), "its budget is back");
 }
 
 #[test]
@@ -267,31 +206,13 @@ fn a_reply_to_a_slot_used_again_is_discarded() {
     next.send(there.core(), Request::Status);
     here.flush();
     let (next_origin, _) = arrived(&there).pop().expect("it was sent");
-    assert_ne!(
-        origin, next_origin,
-        "the slot is the same, its generation is not"
-    );
-    there.reply(
-        origin,
-        Reply::Status(ShardStatus {
-            depth: 1,
-            ..ShardStatus::default()
-        }),
-    );
-    there.reply(
-        next_origin,
-        Reply::Status(ShardStatus {
-            depth: 2,
-            ..ShardStatus::default()
-        }),
-    );
+    assert_ne!(origin, next_origin, "the slot is the same, its generation is not");
+    there.reply(origin, Reply::Status(ShardStatus { depth: 1, ..ShardStatus::default() }));
+    there.reply(next_origin, Reply::Status(ShardStatus { depth: 2, ..ShardStatus::default() }));
     there.flush();
     arrived(&here);
     let (_, reply) = now_or_never(|cx| next.poll_reply(cx)).expect("its own reply came");
-    assert!(
-        matches!(reply, Ok(Reply::Status(ShardStatus { depth: 2, .. }))),
-        "{reply:?}"
-    );
+    assert!(matches!(reply, Ok(Reply::Status(ShardStatus { depth: 2, .. }))), "{reply:?}");
 }
 
 #[test]
@@ -306,26 +227,14 @@ fn a_failed_shard_is_told_to_all_who_spoke_to_it() {
     there.flush();
     here.flush();
     arrived(&here);
-    assert!(matches!(
-        now_or_never(|cx| waiting.poll_reply(cx)),
-        Some((_, Err(Unavailable)))
-    ));
+    assert!(matches!(now_or_never(|cx| waiting.poll_reply(cx)), Some((_, Err(Unavailable)))));
     assert!(now_or_never(|cx| stranger.poll_reply(cx)).is_none());
-    assert!(
-        now_or_never(|cx| stranger.poll_budget(cx, 1)).is_some(),
-        "the budget is back"
-    );
+    assert!(now_or_never(|cx| stranger.poll_budget(cx, 1)).is_some(), "the budget is back");
     drop(unspent);
     let answer = now_or_never(|cx| waiting.poll_credit(cx, there.core(), Lane::Normal));
-    assert!(
-        matches!(answer, Some(CreditAnswer::Unavailable)),
-        "{answer:?}"
-    );
+    assert!(matches!(answer, Some(CreditAnswer::Unavailable)), "{answer:?}");
     stranger.send(there.core(), Request::Status);
-    assert!(matches!(
-        now_or_never(|cx| stranger.poll_reply(cx)),
-        Some((_, Err(Unavailable)))
-    ));
+    assert!(matches!(now_or_never(|cx| stranger.poll_reply(cx)), Some((_, Err(Unavailable)))));
 }
 
 #[test]
@@ -336,30 +245,14 @@ fn a_refused_credit_comes_with_the_load() {
     here.flush();
     let (origin, request) = arrived(&there).pop().expect("the owner is asked");
     assert!(
-        matches!(
-            request,
-            Request::Credit {
-                lane: Lane::Low,
-                wanted: CREDIT_CHUNK_MAX
-            }
-        ),
+        matches!(request, Request::Credit { lane: Lane::Low, wanted: CREDIT_CHUNK_MAX }),
         "{request:?}"
     );
-    there.reply(
-        origin,
-        Reply::Credit {
-            lane: Lane::Low,
-            granted: 0,
-            pressure: PRESSURE,
-        },
-    );
+    there.reply(origin, Reply::Credit { lane: Lane::Low, granted: 0, pressure: PRESSURE });
     there.flush();
     arrived(&here);
     let answer = now_or_never(|cx| port.poll_credit(cx, there.core(), Lane::Low));
-    assert!(
-        matches!(answer, Some(CreditAnswer::Refused(PRESSURE))),
-        "{answer:?}"
-    );
+    assert!(matches!(answer, Some(CreditAnswer::Refused(PRESSURE))), "{answer:?}");
 }
 
 #[test]
@@ -367,9 +260,8 @@ fn an_unspent_credit_serves_the_next() {
     let [here, there] = pair();
     let mut port = here.port();
     let first = credit(&mut port, &here, &there);
-    let mut held: Vec<_> = (1..CREDIT_CHUNK_MAX)
-        .map(|_| credit(&mut port, &here, &there))
-        .collect();
+    let mut held: Vec<_> =
+        (1..CREDIT_CHUNK_MAX).map(|_| credit(&mut port, &here, &there)).collect();
     drop(first);
     held.push(credit(&mut port, &here, &there));
     assert_eq!(held.len(), CREDIT_CHUNK_MAX as usize);
@@ -399,10 +291,7 @@ fn own_requests_need_no_ring() {
     port.send(here.core(), Request::Status);
     let (origin, _) = arrived(&here).pop().expect("it is there at once");
     here.reply(origin, Reply::Status(ShardStatus::default()));
-    assert!(matches!(
-        now_or_never(|cx| port.poll_reply(cx)),
-        Some((_, Ok(Reply::Status(_))))
-    ));
+    assert!(matches!(now_or_never(|cx| port.poll_reply(cx)), Some((_, Ok(Reply::Status(_))))));
 }
 
 #[test]
@@ -420,9 +309,7 @@ fn counters_are_gathered_from_all_cores() {
     let Poll::Ready(reports) = gathering.as_mut().poll(&mut cx) else {
         panic!("both have answered")
     };
-    let connections: Vec<_> = reports
-        .iter()
-        .map(|(core, metrics)| (core.0, metrics.connections))
-        .collect();
+    let connections: Vec<_> =
+        reports.iter().map(|(core, metrics)| (core.0, metrics.connections)).collect();
     assert_eq!(connections, [(0, 1), (1, 2)]);
 }

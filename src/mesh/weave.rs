@@ -39,10 +39,7 @@ pub fn weave(cores: u16) -> Vec<Thread> {
                 true => (None, None),
                 false => {
                     let (sender, receiver) = ring(slots);
-                    (
-                        Some(Outgoing::new(sender, threads[to].bell.clone())),
-                        Some(receiver),
-                    )
+                    (Some(Outgoing::new(sender, threads[to].bell.clone())), Some(receiver))
                 }
             };
             threads[from].outgoing.push(outgoing);

@@ -62,7 +62,8 @@ impl Service<http::Request<Body>> for Echo {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         Box::pin(async move {
-            let codec = ProstCodec::<wire::ObservationResponse, wire::ObservationRequest>::default();
+            let codec =
+                ProstCodec::<wire::ObservationResponse, wire::ObservationRequest>::default();
             Ok(Grpc::new(codec).streaming(ObserveStream, request).await)
         })
     }

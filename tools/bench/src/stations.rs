@@ -135,7 +135,9 @@ fn drive(arguments: &StationsArguments, server: &Server) -> Result<Load> {
 fn wait_drained(server: &Server) -> Result<()> {
     let start = Instant::now();
     while start.elapsed() < DRAINED_WITHIN {
-        if sum_of(&get(server.address, "/metrics")?, "engram_streaming_queue_depth", |_| true) == 0.0 {
+        if sum_of(&get(server.address, "/metrics")?, "engram_streaming_queue_depth", |_| true)
+            == 0.0
+        {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(50));

@@ -51,18 +51,13 @@ fn items_reach_a_sleeper_in_order() {
         let pushing = thread::spawn(move || {
             for batch in [1..3, 3..4] {
                 for item in batch {
-                    sender
-                        .push(Box::new(item))
-                        .expect("the ring is larger than all items");
+                    sender.push(Box::new(item)).expect("the ring is larger than all items");
                 }
                 sender.publish();
                 ringing.ring();
             }
         });
-        let taken: Vec<u32> = take(&mut receiver, &bell, 3)
-            .into_iter()
-            .map(|item| *item)
-            .collect();
+        let taken: Vec<u32> = take(&mut receiver, &bell, 3).into_iter().map(|item| *item).collect();
         assert_eq!(taken, [1, 2, 3]);
         pushing.join().expect("the sender ends");
     });
