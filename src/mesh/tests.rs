@@ -54,7 +54,9 @@ fn pair() -> [Mesh; 2] {
     for mesh in &meshes {
         mesh.set_shard(ShardState::Ready);
     }
-    meshes.iter().for_each(|mesh| drop(mesh.flush()));
+    for mesh in &meshes {
+        mesh.flush();
+    }
     meshes.iter().for_each(|mesh| assert!(arrived(mesh).is_empty()));
     meshes
 }

@@ -23,7 +23,7 @@ fn single_floats(vector: &[f32]) -> Vec<u8> {
 fn episode(memories: &Memories, number: usize) -> Episode {
     let mut episode = memories.episode(number, &format!("m{number}"));
     let vector = std::mem::take(&mut episode.embedding);
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         episode.embedding_f16 = half_floats(&vector).into();
     } else {
         episode.embedding_f32 = single_floats(&vector).into();
