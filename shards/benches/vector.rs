@@ -3,8 +3,9 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use engram_shards::vector::block::Block;
 use engram_shards::vector::codes::{encode, normalise};
-use engram_shards::vector::kernel::{Block, Kernel, dot_f32};
+use engram_shards::vector::kernel::{Kernel, dot_f32};
 
 /// Blocks of a row of 768 codes.
 const BLOCKS: usize = 12;

@@ -1,51 +1,12 @@
 //! What becomes of records when a commit ends: rows, marks and sessions move on together, and then the replies go out.
 
-use crate::ids::{Location, Row, SessionId, StripeKey, Time};
+use crate::ids::{Location, SessionId, Time};
 use crate::log::log::{IoFault, Ordinal, Outcome};
-use crate::message::{Lane, Origin, Refusal, Reply};
+use crate::message::{Origin, Refusal, Reply};
 use crate::session::SessionKey;
 use crate::shard::engine::Shard;
+use crate::shard::pending::{Observed, Pending, Replayed};
 use crate::shard::turns::Slot;
-
-/// A record that the log was given and has not answered.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Pending {
-    /// An observation and who sent it.
-    Observation(Observed, Sender),
-    /// A stripe that is being made.
-    Space(StripeKey),
-    /// A session that is being begun.
-    Session(SessionKey),
-    /// A replayed record on its way to the log again.
-    Replayed(Replayed),
-}
-
-/// What a replayed record is about.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Replayed {
-    /// An observation; its sender is gone.
-    Observation(Observed),
-    /// A stripe.
-    Space(StripeKey),
-    /// A session.
-    Session(SessionKey),
-}
-
-/// An observation in its stripe and its session.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Observed {
-    pub(super) slot: Slot,
-    pub(super) row: Row,
-    pub(super) session: SessionId,
-    pub(super) sequence: u64,
-}
-
-/// Who sent an observation, and by which lane.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sender {
-    pub(super) origin: Origin,
-    pub(super) lane: Lane,
-}
 
 /// Whom to tell of an observation. Sorted, those that can be told together lie side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

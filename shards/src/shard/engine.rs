@@ -12,12 +12,12 @@ use crate::log::record::{Body, RecordHead};
 use crate::message::{Origin, Reply, Request};
 use crate::recall::Progress;
 use crate::session::{SessionKey, Sessions};
-use crate::shard::commits::Pending;
 use crate::shard::io::{Io, IoOutput, IoTicket, Output, ShardConfig};
-use crate::shard::reads::{Replacing, Wanted};
-use crate::shard::requests::Making;
+use crate::shard::making::Making;
+use crate::shard::pending::Pending;
 use crate::shard::turns::{Recalls, Rotation, Slot};
 use crate::shard::unproven::Unproven;
+use crate::shard::wanted::{Replacing, Wanted};
 use crate::space::Stripe;
 
 /// How often sessions that can no longer be resumed are forgotten.

@@ -9,6 +9,9 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `io.rs` | what a shard is made with, and what crosses between it and the runtime |
+//! | `pending.rs` | what the log was given, until it answers |
+//! | `making.rs` | spaces that are being made |
+//! | `wanted.rs` | what reads are for |
 //! | `engine.rs` | the shard's parts, its inputs and outputs |
 //! | `requests.rs` | spaces, observations, credits, lists |
 //! | `opening.rs` | sessions: opened, closed, detached |
@@ -23,6 +26,9 @@
 
 mod io;
 mod turns;
+mod pending;
+mod making;
+mod wanted;
 mod unproven;
 mod engine;
 mod requests;

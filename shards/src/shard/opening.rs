@@ -5,8 +5,8 @@ use crate::limits::SESSIONS_MAX;
 use crate::log::record::{Body, RecordHead, RecordKind};
 use crate::message::{Drain, Made, OpenIntent, Origin, Refusal, Reply, SessionOpened};
 use crate::session::{Remains, Session, SessionKey, Waiting};
-use crate::shard::commits::Pending;
 use crate::shard::engine::Shard;
+use crate::shard::pending::Pending;
 
 impl Shard {
     pub(super) fn open_session(&mut self, origin: Origin, key: SessionKey, intent: OpenIntent) {

@@ -1,41 +1,16 @@
 //! Records read back: a recall's candidates, and pairs of rows that may be one memory.
 
-use std::collections::VecDeque;
-
 use crate::ids::Location;
 use crate::log::log::IoFault;
 use crate::log::record::{decode_body, read_body};
 use crate::shard::engine::Shard;
 use crate::shard::io::Io;
 use crate::shard::turns::{RecallNumber, Slot};
+use crate::shard::wanted::Wanted;
 use crate::space::{Pair, Place};
 
 /// Pairs that are read at once: bounds the memory for their records.
 const PAIRS_MAX: usize = 64;
-
-/// What a read was for, in the order of its places.
-#[derive(Debug)]
-pub(super) enum Wanted {
-    /// Candidates of a recall, by number, and where their records lie.
-    Recall(RecallNumber, Vec<(usize, Location)>),
-    /// Pairs: the older one's record, then the newer one's.
-    Pairs(Vec<(Slot, Pair)>),
-}
-
-/// Pairs that wait to be verified.
-#[derive(Debug, Default)]
-pub(super) struct Replacing {
-    backlog: VecDeque<(Slot, Pair)>,
-    /// Reads in flight.
-    reading: usize,
-}
-
-impl Replacing {
-    /// The ids of this pair are to be compared.
-    pub(super) fn push(&mut self, slot: Slot, pair: Pair) {
-        self.backlog.push_back((slot, pair));
-    }
-}
 
 impl Shard {
     pub(super) fn read_for_recall(

@@ -14,10 +14,11 @@ use crate::log::replay::{LogFault, Replay, Replayed};
 use crate::message::{Made, SpaceDescription};
 use crate::session::{SessionKey, Sessions};
 use crate::settings::SpaceSettings;
-use crate::shard::commits;
 use crate::shard::engine::{Owns, Shard};
 use crate::shard::io::ShardConfig;
-use crate::shard::requests::{Making, stripe_seed};
+use crate::shard::making::Making;
+use crate::shard::pending;
+use crate::shard::requests::stripe_seed;
 use crate::shard::unproven::{Unproven, Unvouched};
 use crate::space::{Arrival, Place, Rows, Stripe};
 use crate::vector::codes::{Codes, encode, normalise};
@@ -163,12 +164,12 @@ impl Found {
         for (key, head) in self.sessions_unproven {
             if !self.sessions.replayed(key).is_recorded() {
                 self.sessions.replayed(key).rescue(0, None);
-                let replayed = commits::Replayed::Session(key);
+                let replayed = pending::Replayed::Session(key);
                 unproven.push(Unvouched { head, body: Body::empty(), replayed });
             }
         }
         for Unvouched { head, replayed, .. } in &observations {
-            if let commits::Replayed::Observation(observed) = replayed
+            if let pending::Replayed::Observation(observed) = replayed
                 && let Some(key) = Shard::session_key(head.session, head.stripe)
             {
                 self.sessions.replayed(key).rescue(head.sequence, Some(observed.row));
@@ -304,7 +305,7 @@ impl Building {
             (None, Some((head, settings, body))) => {
                 shard
                     .expect_space(&SpaceDescription { key: key.space, settings: settings.clone() });
-                unproven.push(Unvouched { head, body, replayed: commits::Replayed::Space(key) });
+                unproven.push(Unvouched { head, body, replayed: pending::Replayed::Space(key) });
                 settings
             }
             (None, None) => unreachable!("checked when the last segment was read"),
@@ -316,8 +317,8 @@ impl Building {
             let row = rows.push(&arrival(&head, &codes), Place::Stored(location));
             let slot = shard.next_slot();
             let observed =
-                commits::Observed { slot, row, session: head.session, sequence: head.sequence };
-            let replayed = commits::Replayed::Observation(observed);
+                pending::Observed { slot, row, session: head.session, sequence: head.sequence };
+            let replayed = pending::Replayed::Observation(observed);
             observations.push(Unvouched { head, body, replayed });
         }
         assert_eq!(rows.durable() as usize + observations.len() - first, rows.len() as usize);

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use crate::ids::Time;
 use crate::log::record::{Body, RecordHead};
-use crate::shard::commits::Replayed;
+use crate::shard::pending::Replayed;
 
 /// How long after a failed attempt the next one is made, if nothing new is stored before.
 const RETRY_MICROS: u64 = 1_000_000;

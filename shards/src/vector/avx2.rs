@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::kernel::Block;
+use super::block::Block;
 
 /// See [`super::kernel::Kernel::dots`].
 #[target_feature(enable = "avx2")]

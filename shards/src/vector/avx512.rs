@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::kernel::Block;
+use super::block::Block;
 
 /// Rows compared in one pass over the query: as many streams from memory at a time, with one
 /// reduction for all.

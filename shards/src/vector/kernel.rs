@@ -1,21 +1,8 @@
 //! Which hot loops this processor runs: a table of functions, chosen once and kept by whoever
 //! compares.
 
+use super::block::Block;
 use super::portable;
-
-/// Codes in one block.
-pub const BLOCK_CODES: usize = 64;
-
-/// The unit of stored codes: a cache line and a register of AVX-512.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C, align(64))]
-pub struct Block(pub [i8; BLOCK_CODES]);
-
-impl Default for Block {
-    fn default() -> Block {
-        Block([0; BLOCK_CODES])
-    }
-}
 
 /// The hot loops of one instruction set. All sets give the same results, bit for bit.
 #[derive(Clone, Copy, Debug)]
@@ -157,6 +144,7 @@ pub(super) fn tree<T: Copy>(mut lanes: [T; LANES], join: impl Fn(T, T) -> T) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vector::block::BLOCK_CODES;
     use proptest::prelude::*;
 
     fn blocks(codes: &[i8]) -> Vec<Block> {

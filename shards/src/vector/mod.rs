@@ -10,15 +10,17 @@
 //!
 //! | file | responsibility |
 //! |---|---|
+//! | `block` | the unit of codes |
 //! | `arena` | rows of equal length in chunks that never move |
 //! | `portable`, `avx512`, `avx2`, `neon` | the hot loops, the same results bit for bit |
 //! | `kernel` | which of them this processor runs; the exact f32 dot product |
 //! | `codes` | from f32 to int8 |
 //! | `rows` | codes and scales of all rows of a stripe |
 //!
-//! Invariants: codes lie within ±127 and are padded with zeros to whole [`kernel::Block`]s; every
+//! Invariants: codes lie within ±127 and are padded with zeros to whole [`block::Block`]s; every
 //! similarity is `dot as f32 * (scale * scale)`, so it is symmetric and equal on every processor.
 
+pub mod block;
 pub(crate) mod arena;
 mod portable;
 #[cfg(target_arch = "x86_64")]

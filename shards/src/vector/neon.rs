@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::kernel::Block;
+use super::block::Block;
 
 /// See [`super::kernel::Kernel::dots`].
 pub(super) fn dots(query: &[Block], rows: &[&[Block]], out: &mut [i32]) {

@@ -1,7 +1,7 @@
 //! The hot loops in plain Rust: what every other kernel must equal, and what runs where none of
 //! them does.
 
-use super::kernel::Block;
+use super::block::Block;
 
 /// See [`super::kernel::Kernel::dots`].
 pub(super) fn dots(query: &[Block], rows: &[&[Block]], out: &mut [i32]) {

@@ -1,8 +1,9 @@
 //! Codes and scales of all rows of a stripe.
 
 use super::arena::Arena;
+use super::block::{BLOCK_CODES, Block};
 use super::codes::Codes;
-use super::kernel::{BLOCK_CODES, Block, Kernel};
+use super::kernel::Kernel;
 use crate::limits::DIMENSION_MAX;
 
 /// Rows compared by one call of [`Rows::similarities`], at most.

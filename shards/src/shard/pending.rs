@@ -1,0 +1,46 @@
+//! What the log was given, until it answers.
+
+use crate::ids::{Row, SessionId, StripeKey};
+use crate::message::{Lane, Origin};
+use crate::session::SessionKey;
+use crate::shard::turns::Slot;
+
+/// A record that the log was given and has not answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Pending {
+    /// An observation and who sent it.
+    Observation(Observed, Sender),
+    /// A stripe that is being made.
+    Space(StripeKey),
+    /// A session that is being begun.
+    Session(SessionKey),
+    /// A replayed record on its way to the log again.
+    Replayed(Replayed),
+}
+
+/// What a replayed record is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Replayed {
+    /// An observation; its sender is gone.
+    Observation(Observed),
+    /// A stripe.
+    Space(StripeKey),
+    /// A session.
+    Session(SessionKey),
+}
+
+/// An observation in its stripe and its session.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Observed {
+    pub(super) slot: Slot,
+    pub(super) row: Row,
+    pub(super) session: SessionId,
+    pub(super) sequence: u64,
+}
+
+/// Who sent an observation, and by which lane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sender {
+    pub(super) origin: Origin,
+    pub(super) lane: Lane,
+}
