@@ -1,7 +1,8 @@
-//! What the ring between two cores costs: items a second, nanoseconds an item on each side, and how long a parked core
-//! takes to wake.
+//! What the ring between two cores costs: items a second, nanoseconds an item on each side, and how
+//! long a parked core takes to wake.
 //!
-//! `cargo bench --bench ring`. The two threads are pinned to the first two CPUs that this process may use.
+//! `cargo bench --bench ring`. The two threads are pinned to the first two CPUs that this process
+//! may use.
 
 use std::future::poll_fn;
 use std::hint::{black_box, spin_loop};
@@ -14,8 +15,12 @@ use std::time::{Duration, Instant};
 use engram::mesh::ring::{Bell, ring};
 use glommio::{LocalExecutorBuilder, Placement};
 
-const ITEMS: usize = 5_000_000;
-const ROUNDS: usize = 5;
+/// The server's own: with it, what one core allocates another frees without a lock.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const ITEMS: usize = 500_000;
+const ROUNDS: usize = 30;
 const SLOTS: usize = 1_024;
 const BATCH: usize = 32;
 const WAKES: usize = 2_000;
@@ -26,15 +31,24 @@ fn main() {
         println!("two CPUs are needed");
         return;
     };
-    println!("CPUs {here} and {there}, {SLOTS} slots, published by {BATCH}, best of {ROUNDS} rounds");
+    println!(
+        "CPUs {here} and {there}, {SLOTS} slots, published by {BATCH}, best of {ROUNDS} rounds"
+    );
     println!("{:<24} {:>12} {:>16}", "item", "items/s", "ns/item a side");
     report("u64", best(|| carry(here, there, |item| item as u64)));
     report("box of 800 B", best(|| carry(here, there, |_| Box::new([0_u8; 800]))));
     report("u64, one thread", best(|| pass(here, |item| item as u64)));
     let mut wakes = wake_times(here, there);
     wakes.sort_unstable();
-    let at = |percent: usize| wakes[(wakes.len() * percent / 100).min(wakes.len() - 1)].as_secs_f64() * 1e6;
-    println!("wake-up of a parked core: p50 {:.1} µs, p90 {:.1} µs, p99 {:.1} µs", at(50), at(90), at(99));
+    let at = |percent: usize| {
+        wakes[(wakes.len() * percent / 100).min(wakes.len() - 1)].as_secs_f64() * 1e6
+    };
+    println!(
+        "wake-up of a parked core: p50 {:.1} µs, p90 {:.1} µs, p99 {:.1} µs",
+        at(50),
+        at(90),
+        at(99)
+    );
 }
 
 fn report(item: &str, elapsed: Duration) {
@@ -51,7 +65,8 @@ fn pin(cpu: usize) {
     assert!(core_affinity::set_for_current(id), "CPU {cpu} may be used");
 }
 
-/// Two threads, both busy: one makes and pushes, the other pops and drops. Both take as long as the slower.
+/// Two threads, both busy: one makes and pushes, the other pops and drops. Both take as long as the
+/// slower.
 fn carry<T: Send + 'static>(here: usize, there: usize, make: impl Fn(usize) -> T) -> Duration {
     let (mut sender, mut receiver) = ring::<T>(SLOTS);
     let receiving = thread::spawn(move || {
@@ -72,7 +87,9 @@ fn carry<T: Send + 'static>(here: usize, there: usize, make: impl Fn(usize) -> T
         let mut item = make(item);
         while let Err(again) = sender.push(item) {
             item = again;
-            sender.publish();
+            if sender.unpublished() > 0 {
+                sender.publish();
+            }
             spin_loop();
         }
         if sender.unpublished() >= BATCH {
@@ -84,7 +101,8 @@ fn carry<T: Send + 'static>(here: usize, there: usize, make: impl Fn(usize) -> T
     begun.elapsed()
 }
 
-/// One thread in both roles: what the instructions cost where no cache line crosses over. Half of it is a side's.
+/// One thread in both roles: what the instructions cost where no cache line crosses over. Half of
+/// it is a side's.
 fn pass<T>(here: usize, make: impl Fn(usize) -> T) -> Duration {
     let (mut sender, mut receiver) = ring::<T>(SLOTS);
     pin(here);
@@ -101,7 +119,8 @@ fn pass<T>(here: usize, make: impl Fn(usize) -> T) -> Duration {
     begun.elapsed() / 2
 }
 
-/// From the sender's publish to the receiver's next instruction, with the receiver's executor parked.
+/// From the sender's publish to the receiver's next instruction, with the receiver's executor
+/// parked.
 fn wake_times(here: usize, there: usize) -> Vec<Duration> {
     let (mut sender, mut receiver) = ring::<Instant>(SLOTS);
     let bell = Arc::new(Bell::new());

@@ -7,15 +7,12 @@
 //!  signal ─► listeners closed, connections told ─► connections gone ─► all cores quiet ─► logs durable ─► end
 //! ```
 
-use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{FromRawFd, IntoRawFd};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -24,23 +21,21 @@ use engram_shards::limits::{GRAPH_LINKS, GRAPH_WIDTH_INSERT, GRAPH_WIDTH_RECALL}
 use engram_shards::log::replay::{HEAD_BYTES, LogFault};
 use engram_shards::shard::{Recovering, ShardConfig};
 use futures_lite::FutureExt;
-use glommio::net::TcpStream;
 use glommio::timer::Timer;
 use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement, Task};
 
 use crate::clock::Clock;
+use crate::connections::Connections;
 use crate::contain::contain;
 use crate::core::{Core, ServeSettings};
 use crate::cores;
 use crate::disk::Disk;
 use crate::folder::{Folder, FolderError, random_bytes, read_segment_start, segment_path};
-use crate::limits::{ACCEPT_REST, DRAIN_MAX, EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_PREEMPT};
+use crate::limits::{DRAIN_MAX, EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_PREEMPT};
 use crate::listen::{ListenError, listen};
 use crate::mesh::{CoreIndex, Mesh, MeshSettings, Thread, weave};
-use crate::notice::Notice;
 use crate::pump::{Pump, PumpHandle, tick};
 use crate::stop::Signals;
-use crate::wire::accept::serve_connection;
 
 /// What to serve, where.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,7 +56,8 @@ pub fn serve(config: ServeConfig) -> Result<(), BootError> {
     let folder = Folder::open(&config.data_dir).map_err(BootError::Folder)?;
     let segments = Segments::find(&folder)?;
     let cores = u16::try_from(config.cores.len()).expect("a machine has fewer cores");
-    let (bound, sockets) = listen(&config.listeners, config.cores.len()).map_err(BootError::Listen)?;
+    let (bound, sockets) =
+        listen(&config.listeners, config.cores.len()).map_err(BootError::Listen)?;
     let signals = Signals::take().map_err(BootError::Signals)?;
 
     let (starting, starts) = mpsc::channel();
@@ -90,7 +86,8 @@ pub fn serve(config: ServeConfig) -> Result<(), BootError> {
     ends.into_iter().collect()
 }
 
-/// Waits until every executor runs. One that cannot be made ends its thread; then the others run in vain.
+/// Waits until every executor runs. One that cannot be made ends its thread; then the others run in
+/// vain.
 fn wait_for_starts(
     starts: &mpsc::Receiver<CoreIndex>,
     executors: &mut Vec<(usize, Executor)>,
@@ -139,7 +136,10 @@ impl Segments {
         let logs = folder.logs();
         let mut heads = Vec::new();
         for segment in folder.segments().map_err(BootError::Folder)? {
-            heads.push((segment, read_segment_start(&logs, segment, HEAD_BYTES).map_err(BootError::Folder)?));
+            heads.push((
+                segment,
+                read_segment_start(&logs, segment, HEAD_BYTES).map_err(BootError::Folder)?,
+            ));
         }
         Ok(Segments { logs, heads: Arc::new(heads) })
     }
@@ -207,7 +207,8 @@ async fn run_core(plan: Plan) -> Result<(), BootError> {
         mesh.stopping().wait().await;
         Ok(Ok(()))
     });
-    let recovered = recovered.await.unwrap_or_else(|panic| Err(BootError::RecoveryPanicked(panic.message)));
+    let recovered =
+        recovered.await.unwrap_or_else(|panic| Err(BootError::RecoveryPanicked(panic.message)));
     if recovered.is_err() {
         mesh.stop();
     }
@@ -228,13 +229,17 @@ async fn stop_at_signal(signals: Signals, mesh: Mesh) {
     mesh.stop();
 }
 
-/// Ends a core in order: its connections, then what others still send it, then its log. Bounded by [`DRAIN_MAX`].
+/// Ends a core in order: its connections, then what others still send it, then its log. Bounded by
+/// [`DRAIN_MAX`].
 async fn drain(mesh: &Mesh, connections: &Connections, shard: &PumpHandle, pumping: Task<()>) {
     let log_last = DRAIN_MAX / 5;
     let begun = Instant::now();
     let left = || (DRAIN_MAX - log_last).saturating_sub(begun.elapsed());
     if !within(left(), connections.gone()).await {
-        tracing::warn!(connections = connections.count(), "connections did not end in time and are cut");
+        tracing::warn!(
+            connections = connections.count(),
+            "connections did not end in time and are cut"
+        );
         connections.cut().await;
     }
     mesh.tell_quiet();
@@ -309,103 +314,6 @@ impl Recovery {
     }
 }
 
-/// The connections of one core.
-#[derive(Clone)]
-struct Connections {
-    core: Core,
-    open: Rc<Cell<u64>>,
-    /// Given once there is none and there will be none.
-    gone: Notice,
-    /// Ends those that are left.
-    cut: Notice,
-}
-
-impl Connections {
-    fn new(core: Core) -> Connections {
-        Connections { core, open: Rc::default(), gone: Notice::default(), cut: Notice::default() }
-    }
-
-    /// Accepts until the server stops.
-    async fn accept(self, socket: TcpListener) {
-        // SAFETY: the descriptor is a listening socket and given away here.
-        let listener = unsafe { glommio::net::TcpListener::from_raw_fd(socket.into_raw_fd()) };
-        loop {
-            let accepted = async { Some(listener.accept().await) };
-            let stopping = async {
-                self.core.stopping().await;
-                None
-            };
-            match stopping.or(accepted).await {
-                None => return,
-                Some(Ok(stream)) => self.serve(stream),
-                Some(Err(error)) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    Timer::new(ACCEPT_REST).await;
-                }
-            }
-        }
-    }
-
-    /// Serves a connection in a task of its own; a panic ends it alone.
-    fn serve(&self, stream: TcpStream) {
-        let (core, cut) = (self.core.clone(), self.cut.clone());
-        let counted = Counted::new(self.clone());
-        let connection = glommio::spawn_local(async move {
-            let serving = contain(serve_connection(core.clone(), stream)).or(async {
-                cut.wait().await;
-                Ok(())
-            });
-            if let Err(panic) = serving.await {
-                tracing::error!(message = panic.message, "a connection panicked and was closed");
-                core.metrics().panics += 1;
-            }
-            drop(counted);
-        });
-        connection.detach();
-    }
-
-    fn count(&self) -> u64 {
-        self.open.get()
-    }
-
-    /// Ends once there is none; to be awaited once no more are accepted.
-    async fn gone(&self) {
-        if self.count() > 0 {
-            self.gone.wait().await;
-        }
-    }
-
-    async fn cut(&self) {
-        self.cut.give();
-        self.gone().await;
-    }
-}
-
-/// One connection, as long as it is open.
-struct Counted(Connections);
-
-impl Counted {
-    fn new(connections: Connections) -> Counted {
-        connections.open.set(connections.open.get() + 1);
-        let mut metrics = connections.core.metrics();
-        metrics.connections += 1;
-        metrics.connections_accepted += 1;
-        drop(metrics);
-        Counted(connections)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let connections = &self.0;
-        connections.open.set(connections.open.get() - 1);
-        connections.core.metrics().connections -= 1;
-        if connections.open.get() == 0 && connections.core.is_stopping() {
-            connections.gone.give();
-        }
-    }
-}
-
 /// Why the server did not start, or did not stop in order.
 #[derive(Debug)]
 pub enum BootError {
@@ -446,7 +354,9 @@ impl fmt::Display for BootError {
             BootError::Signals(error) => write!(f, "signals cannot be taken over: {error}"),
             BootError::Stdout(error) => write!(f, "stdout cannot be written: {error}"),
             BootError::Random(error) => write!(f, "/dev/urandom cannot be read: {error}"),
-            BootError::Executor { cpu, error } => write!(f, "the executor of CPU {cpu} failed: {error}"),
+            BootError::Executor { cpu, error } => {
+                write!(f, "the executor of CPU {cpu} failed: {error}")
+            }
             BootError::RecoveryPanicked(message) => {
                 write!(f, "reading the logs failed by a fault of the program: {message}")
             }
@@ -460,14 +370,22 @@ fn write_fault(f: &mut fmt::Formatter<'_>, logs: &Path, fault: &LogFault) -> fmt
     match fault {
         LogFault::UnknownVersion { segment, version } => {
             let path = segment_path(logs, *segment);
-            write!(f, "{} has format version {version}, which this program does not know", path.display())
+            write!(
+                f,
+                "{} has format version {version}, which this program does not know",
+                path.display()
+            )
         }
         LogFault::Corrupt { segment, offset, what } => {
             let path = segment_path(logs, *segment);
             write!(f, "{} is corrupt at offset {offset}: {what}", path.display())
         }
         LogFault::Missing(segment) => {
-            write!(f, "{} is missing between others of its log", segment_path(logs, *segment).display())
+            write!(
+                f,
+                "{} is missing between others of its log",
+                segment_path(logs, *segment).display()
+            )
         }
     }
 }

@@ -63,13 +63,7 @@ pub struct CommandLine {
     #[command(subcommand)]
     command: Command,
     /// What to log to stderr: error, warn, info, debug, trace, or by module (engram::wire=debug)
-    #[arg(
-        long,
-        global = true,
-        value_name = "LEVEL",
-        env = "ENGRAM_LOG",
-        default_value = "info"
-    )]
+    #[arg(long, global = true, value_name = "LEVEL", env = "ENGRAM_LOG", default_value = "info")]
     log: String,
 }
 
@@ -181,12 +175,7 @@ impl Serve {
     }
 
     fn into_serve_config(self) -> Result<ServeConfig, CommandError> {
-        let file = self
-            .config
-            .as_deref()
-            .map(Layer::read)
-            .transpose()?
-            .unwrap_or_default();
+        let file = self.config.as_deref().map(Layer::read).transpose()?.unwrap_or_default();
         let config = self.layer.over(file).into_config()?;
         let cores = choose_cores(config.cores.as_deref())?;
         preflight::check(&config.data_dir)?;
@@ -244,10 +233,7 @@ mod tests {
 
     fn serve_of(arguments: &[&str]) -> Serve {
         let line = [&["engram", "serve"], arguments].concat();
-        match CommandLine::try_parse_from(line)
-            .expect("it parses")
-            .command
-        {
+        match CommandLine::try_parse_from(line).expect("it parses").command {
             Command::Serve(serve) => serve,
             other => panic!("serve was asked for: {other:?}"),
         }
@@ -263,25 +249,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("engram.toml");
         let data_dir = folder.path().join("from-file");
-        fs::write(
-            &file,
-            format!("capacity = 7\ncores = 64000\ndata-dir = {data_dir:?}\n"),
-        )
-        .expect("written");
+        fs::write(&file, format!("capacity = 7\ncores = 64000\ndata-dir = {data_dir:?}\n"))
+            .expect("written");
         let file = file.to_str().expect("UTF-8");
-        let arguments = [
-            "--config",
-            file,
-            "--cores",
-            "1",
-            "--listen",
-            "[::1]:0",
-            "--listen",
-            "127.0.0.1:0",
-        ];
-        let config = serve_of(&arguments)
-            .into_serve_config()
-            .expect("it is valid");
+        let arguments =
+            ["--config", file, "--cores", "1", "--listen", "[::1]:0", "--listen", "127.0.0.1:0"];
+        let config = serve_of(&arguments).into_serve_config().expect("it is valid");
         assert_eq!(config.cores.len(), 1, "the flag's count, not the file's");
         assert_eq!(config.listeners.len(), 2);
         assert_eq!((config.settings.capacity, &config.data_dir), (7, &data_dir));
@@ -291,20 +264,14 @@ mod tests {
     #[test]
     fn every_mistake_has_its_exit_code() {
         let code = |arguments: &[&str]| {
-            serve_of(arguments)
-                .into_serve_config()
-                .expect_err("it is wrong")
-                .exit_code()
+            serve_of(arguments).into_serve_config().expect_err("it is wrong").exit_code()
         };
         let folder = tempfile::tempdir().expect("a temporary folder");
         let data_dir = folder.path().to_str().expect("UTF-8");
         assert_eq!(code(&["--data-dir", data_dir, "--cores", "none"]), 2);
         assert_eq!(code(&["--data-dir", data_dir, "--cores", "64000"]), 3);
         assert_eq!(code(&["--data-dir", data_dir, "--capacity", "0"]), 2);
-        assert_eq!(
-            code(&["--data-dir", data_dir, "--config", "/nonexistent.toml"]),
-            2
-        );
+        assert_eq!(code(&["--data-dir", data_dir, "--config", "/nonexistent.toml"]), 2);
         assert_eq!(code(&["--data-dir", "/dev/null/data"]), 3);
     }
 }

@@ -1,10 +1,12 @@
-//! The time, as the engine is told it: microseconds since the UNIX epoch that never fall while the process runs.
+//! The time, as the engine is told it: microseconds since the UNIX epoch that never fall while the
+//! process runs.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use engram_shards::ids::Time;
 
-/// The monotonic clock, set once to the wall's time. All cores copy the same one, so their times compare.
+/// The monotonic clock, set once to the wall's time. All cores copy the same one, so their times
+/// compare.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started: Instant,
@@ -22,7 +24,8 @@ impl Clock {
 
     /// The time now.
     pub fn now(&self) -> Time {
-        let micros = u64::try_from(self.started.elapsed().as_micros()).expect("a process runs for less than that");
+        let micros = u64::try_from(self.started.elapsed().as_micros())
+            .expect("a process runs for less than that");
         self.started_at.after_micros(micros)
     }
 

@@ -36,12 +36,7 @@ pub struct Layer {
     ///
     /// Every listener serves all three, told apart by the first bytes. Port 0 picks a free one; the first lines on
     /// stdout say which. In ENGRAM_LISTEN several are separated by commas.
-    #[arg(
-        long,
-        value_name = "ADDR:PORT",
-        env = "ENGRAM_LISTEN",
-        value_delimiter = ','
-    )]
+    #[arg(long, value_name = "ADDR:PORT", env = "ENGRAM_LISTEN", value_delimiter = ',')]
     pub listen: Option<Vec<SocketAddr>>,
     /// Cores to run on: how many (2) or which (0-3,6) [default: all this process may use]
     ///
@@ -63,12 +58,7 @@ pub struct Layer {
     #[serde(default, deserialize_with = "duration")]
     pub session_silence: Option<Duration>,
     /// Origin of web pages, beside the server's own, that may open a WebSocket; repeatable
-    #[arg(
-        long,
-        value_name = "ORIGIN",
-        env = "ENGRAM_ORIGIN",
-        value_delimiter = ','
-    )]
+    #[arg(long, value_name = "ORIGIN", env = "ENGRAM_ORIGIN", value_delimiter = ',')]
     pub origin: Option<Vec<String>>,
 }
 
@@ -137,11 +127,8 @@ impl Layer {
 
     /// This layer over the defaults, its values checked.
     pub fn into_config(self) -> Result<Config, ConfigError> {
-        let listen_default = || {
-            PORTS_DEFAULT
-                .map(|port| (Ipv4Addr::LOCALHOST, port).into())
-                .to_vec()
-        };
+        let listen_default =
+            || PORTS_DEFAULT.map(|port| (Ipv4Addr::LOCALHOST, port).into()).to_vec();
         let config = Config {
             data_dir: self.data_dir.unwrap_or_else(|| DATA_DIR_DEFAULT.into()),
             listen: self.listen.unwrap_or_else(listen_default),
@@ -166,10 +153,7 @@ impl Config {
             return range("data-dir", "is empty".to_owned());
         }
         if !(1..=CAPACITY_MAX).contains(&self.capacity) {
-            return range(
-                "capacity",
-                format!("is {}, not 1 to {CAPACITY_MAX}", self.capacity),
-            );
+            return range("capacity", format!("is {}, not 1 to {CAPACITY_MAX}", self.capacity));
         }
         let (floor, ceiling) = (MESSAGE_BYTES_MAX_FLOOR, MESSAGE_BYTES_MAX_CEILING);
         if !(floor..=ceiling).contains(&self.message_bytes_max) {
@@ -203,9 +187,7 @@ fn count_or_list<'de, D: Deserializer<'de>>(source: D) -> Result<Option<String>,
 
 fn duration<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(source)?;
-    humantime::parse_duration(&text)
-        .map(Some)
-        .map_err(serde::de::Error::custom)
+    humantime::parse_duration(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
 #[cfg(test)]
@@ -221,9 +203,7 @@ mod tests {
 
     #[test]
     fn defaults_are_those_of_the_wire_contract() {
-        let config = Layer::default()
-            .into_config()
-            .expect("the defaults are valid");
+        let config = Layer::default().into_config().expect("the defaults are valid");
         assert_eq!(config.data_dir, Path::new("./engram-data"));
         let listen: Vec<_> = config.listen.iter().map(ToString::to_string).collect();
         assert_eq!(listen, ["127.0.0.1:50051", "127.0.0.1:7432"]);
@@ -253,14 +233,8 @@ mod tests {
     #[test]
     fn unknown_keys_are_refused_by_name_and_line() {
         let text = file("capacity = 5\n\ncapacty = 6\n").expect_err("there is no such key");
-        assert!(
-            text.contains("engram.toml") && text.contains("line 3"),
-            "{text}"
-        );
-        assert!(
-            text.contains("capacty") && text.contains("`capacity`"),
-            "{text}"
-        );
+        assert!(text.contains("engram.toml") && text.contains("line 3"), "{text}");
+        assert!(text.contains("capacty") && text.contains("`capacity`"), "{text}");
     }
 
     #[test]
@@ -268,40 +242,18 @@ mod tests {
         let text = file("\nsession-silence = \"soon\"").expect_err("no duration");
         assert!(text.contains("line 2"), "{text}");
         let text = file("cores = [1]").expect_err("no count");
-        assert!(
-            text.contains("line 1") && text.contains("a number of cores"),
-            "{text}"
-        );
-        let silence = Layer {
-            session_silence: Some(Duration::from_secs(1)),
-            ..Layer::default()
-        };
+        assert!(text.contains("line 1") && text.contains("a number of cores"), "{text}");
+        let silence = Layer { session_silence: Some(Duration::from_secs(1)), ..Layer::default() };
         let text = silence.into_config().expect_err("too short").to_string();
         assert!(text.starts_with("session-silence is 1s"), "{text}");
-        let capacity = Layer {
-            capacity: Some(0),
-            ..Layer::default()
-        };
-        assert!(
-            capacity
-                .into_config()
-                .expect_err("none")
-                .to_string()
-                .starts_with("capacity is 0")
-        );
+        let capacity = Layer { capacity: Some(0), ..Layer::default() };
+        assert!(capacity.into_config().expect_err("none").to_string().starts_with("capacity is 0"));
     }
 
     #[test]
     fn what_a_layer_says_hides_what_is_below() {
-        let above = Layer {
-            capacity: Some(1),
-            ..Layer::default()
-        };
-        let below = Layer {
-            capacity: Some(2),
-            cores: Some("3".into()),
-            ..Layer::default()
-        };
+        let above = Layer { capacity: Some(1), ..Layer::default() };
+        let below = Layer { capacity: Some(2), cores: Some("3".into()), ..Layer::default() };
         let both = above.over(below);
         assert_eq!((both.capacity, both.cores.as_deref()), (Some(1), Some("3")));
     }

@@ -1,4 +1,5 @@
-//! Keeps a panic where it happened: in a connection, a stream or a shard, not in the core that runs them.
+//! Keeps a panic where it happened: in a connection, a stream or a shard, not in the core that runs
+//! them.
 
 use std::any::Any;
 use std::future::Future;
@@ -13,7 +14,8 @@ pub struct Panic {
     pub message: String,
 }
 
-/// Runs `work`. Whoever calls must not touch again, after a panic, what `work` may have left half done.
+/// Runs `work`. Whoever calls must not touch again, after a panic, what `work` may have left half
+/// done.
 pub fn contain_call<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| Panic { message: message_of(&*payload) })
 }
@@ -51,7 +53,8 @@ impl<F: Future> Future for Contained<F> {
 
 impl<F> Drop for Contained<F> {
     fn drop(&mut self) {
-        // Dropped before its end (a task that is cancelled): there is no one left to be told of a panic.
+        // Dropped before its end (a task that is cancelled): there is no one left to be told of a
+        // panic.
         let _ = contain_call(|| self.future = None);
     }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use engram_shards::ids::{FolderSecret, SpaceKey, StripeKey, Time};
 use engram_shards::limits::CAPACITY_DEFAULT;
-use engram_shards::message::{IfExists, Made, Refusal, Reply, Request, ShardStatus, SpaceDescription};
+use engram_shards::message::{
+    IfExists, Made, Refusal, Reply, Request, ShardStatus, SpaceDescription,
+};
 use engram_shards::settings::SpaceSettings;
 
 use crate::clock::Clock;
@@ -117,27 +119,29 @@ impl Core {
         }
     }
 
-    /// The space called `name`. NOT_FOUND where there is none, UNAVAILABLE where its shard does not answer. What is
-    /// once known is not asked again: settings never change.
+    /// The space called `name`. NOT_FOUND where there is none, UNAVAILABLE where its shard does not
+    /// answer. What is once known is not asked again: settings never change.
     pub async fn space(&self, name: &str) -> Result<SpaceDescription, Failure> {
         let key = self.secret().space_key(name);
         if let Some(known) = self.inner.spaces.borrow().get(&key) {
             return Ok(known.clone());
         }
         let owner = self.mesh().owner_of(StripeKey { space: key, stripe: 0 });
-        let (space, _) = space_of(self.mesh().call(owner, Request::DescribeSpace(key)).await, name)?;
+        let (space, _) =
+            space_of(self.mesh().call(owner, Request::DescribeSpace(key)).await, name)?;
         Ok(self.note(space))
     }
 
-    /// Makes a space, durably, on every stripe, or takes the one that is there. ALREADY_EXISTS where it is there with
-    /// other settings and they must be the same.
+    /// Makes a space, durably, on every stripe, or takes the one that is there. ALREADY_EXISTS
+    /// where it is there with other settings and they must be the same.
     pub async fn make_space(
         &self,
         settings: SpaceSettings,
         if_exists: IfExists,
     ) -> Result<(SpaceDescription, Made), Failure> {
         let key = self.secret().space_key(&settings.name);
-        let stripes = (0..settings.stripes).map(|stripe| self.mesh().owner_of(StripeKey { space: key, stripe }));
+        let stripes = (0..settings.stripes)
+            .map(|stripe| self.mesh().owner_of(StripeKey { space: key, stripe }));
         let mut owners = Vec::new();
         stripes.for_each(|owner| {
             if !owners.contains(&owner) {
@@ -187,7 +191,8 @@ impl Core {
         self.mesh().stopping().is_given()
     }
 
-    /// Ends when the server is told to stop; at once where it was. Each connection waits for it beside its work.
+    /// Ends when the server is told to stop; at once where it was. Each connection waits for it
+    /// beside its work.
     pub async fn stopping(&self) {
         self.mesh().stopping().wait().await;
     }
@@ -210,14 +215,20 @@ fn space_of(
         Err(Unavailable) => Refusal::Unavailable,
     };
     Err(match refusal {
-        Refusal::UnknownSpace => Failure::new(Code::NotFound, format!("Memory space not found: {name}")),
+        Refusal::UnknownSpace => {
+            Failure::new(Code::NotFound, format!("Memory space not found: {name}"))
+        }
         Refusal::SpaceDiffers(_) => {
             let message = format!("Memory space exists with other settings: {name}");
             Failure::new(Code::AlreadyExists, message)
         }
-        Refusal::KeyTaken => Failure::new(Code::AlreadyExists, format!("Memory space name is not free: {name}")),
+        Refusal::KeyTaken => {
+            Failure::new(Code::AlreadyExists, format!("Memory space name is not free: {name}"))
+        }
         Refusal::DiskFull => Failure::new(Code::ResourceExhausted, "The disk is full"),
-        Refusal::Unavailable => Failure::new(Code::Unavailable, "The shard does not answer; try again"),
+        Refusal::Unavailable => {
+            Failure::new(Code::Unavailable, "The shard does not answer; try again")
+        }
         other => Failure::new(Code::Internal, format!("A shard refused a space: {other:?}")),
     })
 }

@@ -7,8 +7,8 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CoreIndex(pub u16);
 
-/// Reads `--cores`: a count (`2`: the first two that are allowed) or a list (`0-3,6`; one CPU alone: `4-4`). Returns CPU
-/// numbers, in the order given.
+/// Reads `--cores`: a count (`2`: the first two that are allowed) or a list (`0-3,6`; one CPU
+/// alone: `4-4`). Returns CPU numbers, in the order given.
 pub fn choose(text: &str, allowed: &[usize]) -> Result<Vec<usize>, CoresError> {
     let text = text.trim();
     if !text.contains(['-', ',']) {
@@ -38,7 +38,9 @@ pub fn allowed() -> io::Result<Vec<usize>> {
 fn first(count: usize, allowed: &[usize]) -> Result<Vec<usize>, CoresError> {
     match count {
         0 => Err(CoresError::None),
-        count if count > allowed.len() => Err(CoresError::TooMany { asked: count, allowed: allowed.len() }),
+        count if count > allowed.len() => {
+            Err(CoresError::TooMany { asked: count, allowed: allowed.len() })
+        }
         count => Ok(allowed[..count].to_vec()),
     }
 }
@@ -93,7 +95,11 @@ impl fmt::Display for CoresError {
                 write!(f, "{asked} cores were asked for, but this process may use only {allowed}")
             }
             CoresError::NotAllowed { cpu, allowed } => {
-                write!(f, "CPU {cpu} is not among those that this process may use: {}", list(allowed))
+                write!(
+                    f,
+                    "CPU {cpu} is not among those that this process may use: {}",
+                    list(allowed)
+                )
             }
             CoresError::Twice(cpu) => write!(f, "CPU {cpu} is named twice"),
         }
@@ -137,14 +143,23 @@ mod tests {
         assert_eq!(choose("4-4", &ALLOWED), Ok(vec![4]));
         assert_eq!(choose("1,1", &ALLOWED), Err(CoresError::Twice(1)));
         let not_allowed = CoresError::NotAllowed { cpu: 2, allowed: ALLOWED.to_vec() };
-        assert_eq!(not_allowed.to_string(), "CPU 2 is not among those that this process may use: 0-1,4-6");
+        assert_eq!(
+            not_allowed.to_string(),
+            "CPU 2 is not among those that this process may use: 0-1,4-6"
+        );
         assert_eq!(choose("0-4", &ALLOWED), Err(not_allowed));
     }
 
     #[test]
     fn anything_else_is_refused_by_its_part() {
-        for (text, part) in [("", ""), ("two", "two"), ("1,", ""), ("5-4", "5-4"), ("0-99999999", "0-99999999")] {
-            assert_eq!(choose(text, &ALLOWED), Err(CoresError::Syntax(part.to_owned())), "{text:?}");
+        for (text, part) in
+            [("", ""), ("two", "two"), ("1,", ""), ("5-4", "5-4"), ("0-99999999", "0-99999999")]
+        {
+            assert_eq!(
+                choose(text, &ALLOWED),
+                Err(CoresError::Syntax(part.to_owned())),
+                "{text:?}"
+            );
         }
     }
 

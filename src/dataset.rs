@@ -107,33 +107,20 @@ impl Dataset {
         let texts = parse_texts(text)
             .map_err(|why| DatasetError::Malformed(folder.join("text.jsonl"), why))?;
         if texts.len() <= QUERY_ROWS {
-            let why = format!(
-                "{} rows, but the last {QUERY_ROWS} are queries",
-                texts.len()
-            );
+            let why = format!("{} rows, but the last {QUERY_ROWS} are queries", texts.len());
             return Err(DatasetError::Malformed(folder.join("text.jsonl"), why));
         }
         let halves = |name: &str, bytes: &[u8]| {
             let expected = texts.len() * HALF_DIMENSION * 2;
             if bytes.len() != expected {
-                let why = format!(
-                    "{} bytes, but {} rows have {expected}",
-                    bytes.len(),
-                    texts.len()
-                );
+                let why =
+                    format!("{} bytes, but {} rows have {expected}", bytes.len(), texts.len());
                 return Err(DatasetError::Malformed(folder.join(name), why));
             }
-            Ok(bytes
-                .chunks_exact(2)
-                .map(|b| f16::from_le_bytes([b[0], b[1]]))
-                .collect())
+            Ok(bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect())
         };
         let (gloss, words) = (halves("gloss.f16", gloss)?, halves("words.f16", words)?);
-        Ok(Dataset {
-            gloss,
-            words,
-            texts,
-        })
+        Ok(Dataset { gloss, words, texts })
     }
 
     /// R: base rows before the first context repeats; [`Dataset::base`] goes on beyond.
@@ -201,10 +188,7 @@ impl Dataset {
                 .chunks(share)
                 .map(|part| scope.spawn(move || part.iter().map(search).collect::<Vec<_>>()))
                 .collect();
-            shares
-                .into_iter()
-                .flat_map(|s| s.join().expect("exact search panicked"))
-                .collect()
+            shares.into_iter().flat_map(|s| s.join().expect("exact search panicked")).collect()
         })
     }
 
@@ -273,11 +257,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 }
 
 fn keep_best(best: &mut Vec<Neighbour>, count: usize, new: Neighbour) {
-    if best.len() == count
-        && best
-            .last()
-            .is_none_or(|worst| new.similarity <= worst.similarity)
-    {
+    if best.len() == count && best.last().is_none_or(|worst| new.similarity <= worst.similarity) {
         return;
     }
     let place = best.partition_point(|b| order(b, &new) != Ordering::Greater);
@@ -286,9 +266,7 @@ fn keep_best(best: &mut Vec<Neighbour>, count: usize, new: Neighbour) {
 }
 
 fn order(a: &Neighbour, b: &Neighbour) -> Ordering {
-    b.similarity
-        .total_cmp(&a.similarity)
-        .then(a.row.cmp(&b.row))
+    b.similarity.total_cmp(&a.similarity).then(a.row.cmp(&b.row))
 }
 
 #[cfg(test)]
@@ -300,10 +278,7 @@ mod tests {
         let mut all: Vec<_> = (0..rows)
             .map(|row| {
                 data.base(row, &mut vector);
-                Neighbour {
-                    row,
-                    similarity: dot(&vector, cue),
-                }
+                Neighbour { row, similarity: dot(&vector, cue) }
             })
             .collect();
         all.sort_by(order);
@@ -336,10 +311,7 @@ mod tests {
         data.base(7, &mut plain);
         data.base(4_000 + 7, &mut shifted);
         let same = dot(&plain[..HALF_DIMENSION], &shifted[..HALF_DIMENSION]);
-        assert!(
-            (same - 0.5).abs() < 1e-3,
-            "the gloss is half of a unit vector: {same}"
-        );
+        assert!((same - 0.5).abs() < 1e-3, "the gloss is half of a unit vector: {same}");
         data.base((7 + CONTEXT_SHIFT) % 4_000, &mut plain);
         let words = dot(&plain[HALF_DIMENSION..], &shifted[HALF_DIMENSION..]);
         assert!((words - 0.5).abs() < 1e-3, "and so are the words: {words}");
@@ -352,9 +324,7 @@ mod tests {
         for (query, rows) in [(0, 100), (500, 4_000), (999, 9_000)] {
             data.query(query, &mut cue);
             let slow = slow_nearest(&data, rows, &cue, 10);
-            let fast = data
-                .nearest_to_queries(rows, query..query + 1, 10, 2)
-                .remove(0);
+            let fast = data.nearest_to_queries(rows, query..query + 1, 10, 2).remove(0);
             let rows_of = |found: &[Neighbour]| found.iter().map(|n| n.row).collect::<Vec<_>>();
             assert_eq!(rows_of(&fast), rows_of(&slow));
             assert!((fast[0].similarity - slow[0].similarity).abs() < 1e-5);
@@ -364,24 +334,15 @@ mod tests {
     #[test]
     fn damaged_folders_are_refused_by_file() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let missing = Dataset::open(folder.path())
-            .expect_err("empty folder")
-            .to_string();
+        let missing = Dataset::open(folder.path()).expect_err("empty folder").to_string();
         assert!(missing.contains("gloss.f16"), "{missing}");
         fs::write(folder.path().join("gloss.f16"), &BUNDLED_GLOSS[1..]).expect("written");
         fs::write(folder.path().join("words.f16"), BUNDLED_WORDS).expect("written");
         fs::write(folder.path().join("text.jsonl"), BUNDLED_TEXT).expect("written");
-        let short = Dataset::open(folder.path())
-            .expect_err("a byte is missing")
-            .to_string();
-        assert!(
-            short.contains("gloss.f16: 3839999 bytes, but 5000 rows have 3840000"),
-            "{short}"
-        );
+        let short = Dataset::open(folder.path()).expect_err("a byte is missing").to_string();
+        assert!(short.contains("gloss.f16: 3839999 bytes, but 5000 rows have 3840000"), "{short}");
         fs::write(folder.path().join("text.jsonl"), "{\"words\": 1}\n").expect("written");
-        let line = Dataset::open(folder.path())
-            .expect_err("not a text")
-            .to_string();
+        let line = Dataset::open(folder.path()).expect_err("not a text").to_string();
         assert!(line.contains("text.jsonl: line 1"), "{line}");
     }
 }

@@ -1,6 +1,7 @@
 //! Writes, syncs and reads segments. Knows offsets and lengths, no record.
 //!
-//! Files are buffered ones: their ring is not polled, so a write that allocates does not spin (a direct one does).
+//! Files are buffered ones: their ring is not polled, so a write that allocates does not spin (a
+//! direct one does).
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -19,12 +20,14 @@ use rustix::io::{Errno, ReadWriteFlags};
 use crate::folder::{log_path, segment_path};
 use crate::limits::OPEN_SEGMENTS_MAX;
 
+type OpenFiles = VecDeque<(SegmentId, Rc<BufferedFile>)>;
+
 /// One core's way to the logs. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Disk {
     logs: PathBuf,
     /// Files that are open, the one used last at the back.
-    open: Rc<RefCell<VecDeque<(SegmentId, Rc<BufferedFile>)>>>,
+    open: Rc<RefCell<OpenFiles>>,
 }
 
 impl Disk {
@@ -33,16 +36,21 @@ impl Disk {
         Disk { logs, open: Rc::default() }
     }
 
-    /// Does what a shard wants, and says how it ended. A failure is logged here, where its cause is known.
+    /// Does what a shard wants, and says how it ended. A failure is logged here, where its cause is
+    /// known.
     pub async fn run(&self, io: Io) -> Result<IoOutput, IoFault> {
         match io {
             Io::CreateSegment { segment, bytes_total, head } => {
                 let created = self.create(segment, bytes_total, head).await;
-                created.map(|()| IoOutput::Done).map_err(|error| fault_of("create", segment, &error))
+                created
+                    .map(|()| IoOutput::Done)
+                    .map_err(|error| fault_of("create", segment, &error))
             }
             Io::Commit { segment, offset, bytes } => {
                 let committed = self.commit(segment, offset, bytes).await;
-                committed.map(|()| IoOutput::Done).map_err(|error| fault_of("write", segment, &error))
+                committed
+                    .map(|()| IoOutput::Done)
+                    .map_err(|error| fault_of("write", segment, &error))
             }
             Io::Read { places } => self.read(places).await.map(IoOutput::Read),
         }
@@ -63,8 +71,15 @@ impl Disk {
             Directory::open(&self.logs).await?.sync().await?;
         }
         let path = segment_path(&self.logs, segment);
-        // A file of that name can only be what an earlier, failed attempt of this run left: numbers are never used again.
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).buffered_open(&path).await?;
+        // A file of that name can only be what an earlier, failed attempt of this run left: numbers
+        // are never used again.
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .buffered_open(&path)
+            .await?;
         file.pre_allocate(u64::from(bytes_total), false).await?;
         write_whole(&file, head, 0).await?;
         file.fdatasync().await?;
@@ -94,7 +109,8 @@ impl Disk {
             found.push(cached.unwrap_or_default());
         }
         for (index, reading) in missing {
-            found[index] = reading.await.map_err(|(place, error)| fault_of("read", place.segment, &error))?;
+            found[index] =
+                reading.await.map_err(|(place, error)| fault_of("read", place.segment, &error))?;
         }
         Ok(found)
     }
@@ -153,7 +169,10 @@ fn read_cached(file: &BufferedFile, place: Location) -> io::Result<Option<Vec<u8
     }
 }
 
-async fn read_whole(file: Rc<BufferedFile>, place: Location) -> Result<Vec<u8>, (Location, io::Error)> {
+async fn read_whole(
+    file: Rc<BufferedFile>,
+    place: Location,
+) -> Result<Vec<u8>, (Location, io::Error)> {
     let read = file.read_at(u64::from(place.offset), place.bytes as usize).await;
     match read {
         Ok(bytes) if bytes.len() == place.bytes as usize => Ok(bytes.to_vec()),
@@ -181,8 +200,8 @@ fn fault_of(doing: &str, segment: SegmentId, error: &io::Error) -> IoFault {
 mod tests {
     use super::*;
     use engram_shards::ids::LogId;
-    use std::future::Future;
     use engram_shards::limits::LOG_BLOCK_BYTES;
+    use std::future::Future;
 
     const SEGMENT: SegmentId = SegmentId { log: LogId(3), number: 7 };
 
@@ -213,11 +232,13 @@ mod tests {
             let file = std::fs::metadata(segment_path(&disk.logs, SEGMENT)).expect("it is there");
             assert_eq!(file.len(), u64::from(4 * LOG_BLOCK_BYTES), "its place is reserved");
             let bytes: Vec<u8> = (0..LOG_BLOCK_BYTES).map(|byte| byte as u8).collect();
-            let commit = Io::Commit { segment: SEGMENT, offset: LOG_BLOCK_BYTES, bytes: bytes.clone() };
+            let commit =
+                Io::Commit { segment: SEGMENT, offset: LOG_BLOCK_BYTES, bytes: bytes.clone() };
             assert_eq!(disk.run(commit).await, Ok(IoOutput::Done));
             // Another core's disk has no file open yet.
             let other = Disk::new(disk.logs.clone());
-            let places = vec![place(LOG_BLOCK_BYTES + 5, 300), place(0, 2), place(LOG_BLOCK_BYTES, 1)];
+            let places =
+                vec![place(LOG_BLOCK_BYTES + 5, 300), place(0, 2), place(LOG_BLOCK_BYTES, 1)];
             let read = other.run(Io::Read { places }).await;
             assert_eq!(read, Ok(IoOutput::Read(vec![bytes[5..305].to_vec(), vec![1, 1], vec![0]])));
         });
@@ -245,9 +266,11 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_told_from_a_broken_one() {
-        for (code, fault) in
-            [(libc::ENOSPC, IoFault::Full), (libc::EDQUOT, IoFault::Full), (libc::EIO, IoFault::Failed)]
-        {
+        for (code, fault) in [
+            (libc::ENOSPC, IoFault::Full),
+            (libc::EDQUOT, IoFault::Full),
+            (libc::EIO, IoFault::Failed),
+        ] {
             // As it comes from the ring: the code is lost on the way, its kind is not.
             let enhanced: GlommioError<()> = GlommioError::EnhancedIoError {
                 source: io::Error::from_raw_os_error(code),
@@ -279,8 +302,12 @@ mod tests {
                 assert_eq!(made, Ok(IoOutput::Done));
             }
             assert_eq!(disk.open.borrow().len(), OPEN_SEGMENTS_MAX);
-            let first = Location { segment: SegmentId { log: LogId(0), number: 1 }, offset: 0, bytes: 1 };
-            assert_eq!(disk.run(Io::Read { places: vec![first] }).await, Ok(IoOutput::Read(vec![vec![1]])));
+            let first =
+                Location { segment: SegmentId { log: LogId(0), number: 1 }, offset: 0, bytes: 1 };
+            assert_eq!(
+                disk.run(Io::Read { places: vec![first] }).await,
+                Ok(IoOutput::Read(vec![vec![1]]))
+            );
         });
     }
 }

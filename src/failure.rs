@@ -83,11 +83,7 @@ pub struct Failure {
 impl Failure {
     /// A refusal without a time to come back.
     pub fn new(code: Code, message: impl Into<String>) -> Failure {
-        Failure {
-            code,
-            message: message.into(),
-            retry_after: None,
-        }
+        Failure { code, message: message.into(), retry_after: None }
     }
 
     /// A shard does not answer.
@@ -100,10 +96,7 @@ impl Failure {
 
     /// The same refusal, with the time after which the request may succeed.
     pub fn retry_after(self, after: Duration) -> Failure {
-        Failure {
-            retry_after: Some(after),
-            ..self
-        }
+        Failure { retry_after: Some(after), ..self }
     }
 }
 
@@ -114,10 +107,9 @@ impl From<Refusal> for Failure {
             Refusal::UnknownSession => {
                 Failure::new(Code::NotFound, "Session error: Session not found")
             }
-            Refusal::SpaceDiffers(_) => Failure::new(
-                Code::AlreadyExists,
-                "The memory space exists with other settings",
-            ),
+            Refusal::SpaceDiffers(_) => {
+                Failure::new(Code::AlreadyExists, "The memory space exists with other settings")
+            }
             Refusal::KeyTaken => Failure::new(
                 Code::AlreadyExists,
                 "Invalid memory_space_id: choose another name, this one collides",
@@ -133,20 +125,17 @@ impl From<Refusal> for Failure {
                 Code::InvalidArgument,
                 format!("Embedding must be exactly {expected} dimensions"),
             ),
-            Refusal::DiskFull => Failure::new(
-                Code::ResourceExhausted,
-                "The disk is full; resume once it has room",
-            )
-            .retry_after(DISK_FULL_RETRY),
-            Refusal::TooManyRecalls => Failure::new(
-                Code::ResourceExhausted,
-                "Too many recalls wait on this shard",
-            )
-            .retry_after(RECALLS_RETRY),
-            Refusal::TooManySessions => Failure::new(
-                Code::ResourceExhausted,
-                "Too many sessions are open on this shard",
-            ),
+            Refusal::DiskFull => {
+                Failure::new(Code::ResourceExhausted, "The disk is full; resume once it has room")
+                    .retry_after(DISK_FULL_RETRY)
+            }
+            Refusal::TooManyRecalls => {
+                Failure::new(Code::ResourceExhausted, "Too many recalls wait on this shard")
+                    .retry_after(RECALLS_RETRY)
+            }
+            Refusal::TooManySessions => {
+                Failure::new(Code::ResourceExhausted, "Too many sessions are open on this shard")
+            }
             Refusal::Unavailable => Failure::unavailable(),
         }
     }

@@ -47,7 +47,12 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => create(path)?,
             Err(error) => return Err(fault("read")(error)),
         };
-        Ok(Folder { path: path.to_owned(), identity, _lock: lock })
+        Ok(Folder {
+            // The executor opens folders by absolute path only.
+            path: path.canonicalize().map_err(fault("find"))?,
+            identity,
+            _lock: lock,
+        })
     }
 
     /// Where it is.
@@ -76,10 +81,14 @@ impl Folder {
         let mut segments = Vec::new();
         for log in fs::read_dir(self.logs()).map_err(fault)? {
             let log = log.map_err(fault)?;
-            let Some(id) = number_of(&log.file_name().to_string_lossy(), 5, "") else { continue };
+            let Some(id) = number_of(&log.file_name().to_string_lossy(), 5, "") else {
+                continue;
+            };
             for file in fs::read_dir(log.path()).map_err(fault)? {
                 let name = file.map_err(fault)?.file_name();
-                let Some(number) = number_of(&name.to_string_lossy(), 10, ".seg") else { continue };
+                let Some(number) = number_of(&name.to_string_lossy(), 10, ".seg") else {
+                    continue;
+                };
                 segments.push(SegmentId { log: LogId(id), number });
             }
         }
@@ -99,7 +108,11 @@ pub fn log_path(logs: &Path, log: LogId) -> PathBuf {
 }
 
 /// The first `bytes_max` bytes of a segment, fewer where it is shorter.
-pub fn read_segment_start(logs: &Path, segment: SegmentId, bytes_max: usize) -> Result<Vec<u8>, FolderError> {
+pub fn read_segment_start(
+    logs: &Path,
+    segment: SegmentId,
+    bytes_max: usize,
+) -> Result<Vec<u8>, FolderError> {
     let path = segment_path(logs, segment);
     let read = || {
         let mut bytes = Vec::with_capacity(bytes_max.min(1 << 20));
@@ -136,7 +149,10 @@ fn lock(path: &Path) -> Result<File, FolderError> {
         Err(rustix::io::Errno::WOULDBLOCK) => {
             let mut holder = String::new();
             file.read_to_string(&mut holder).map_err(fault)?;
-            return Err(FolderError::Locked { path: path.to_owned(), pid: holder.trim().parse().ok() });
+            return Err(FolderError::Locked {
+                path: path.to_owned(),
+                pid: holder.trim().parse().ok(),
+            });
         }
         Err(error) => return Err(fault(error.into())),
     }
@@ -145,7 +161,8 @@ fn lock(path: &Path) -> Result<File, FolderError> {
     Ok(file)
 }
 
-/// Makes what a folder needs. `FOLDER` comes last and whole, so a crash leaves either none (and this runs again) or all.
+/// Makes what a folder needs. `FOLDER` comes last and whole, so a crash leaves either none (and
+/// this runs again) or all.
 fn create(path: &Path) -> Result<Identity, FolderError> {
     let make = || -> io::Result<Option<Identity>> {
         let logs = path.join("logs");
@@ -168,7 +185,9 @@ fn create(path: &Path) -> Result<Identity, FolderError> {
     match make() {
         Ok(Some(identity)) => Ok(identity),
         // Logs whose secret is lost cannot be used, and must not be mixed with those of another.
-        Ok(None) => Err(Unreadable::Text("there are logs, but no FOLDER file with their secret").of(path)),
+        Ok(None) => {
+            Err(Unreadable::Text("there are logs, but no FOLDER file with their secret").of(path))
+        }
         Err(error) => Err(FolderError::Io { path: path.to_owned(), doing: "write", error }),
     }
 }
@@ -315,6 +334,16 @@ mod tests {
     }
 
     #[test]
+    fn is_known_by_its_absolute_path() {
+        let folder = temporary();
+        let here = std::env::current_dir().expect("tests run somewhere");
+        let up: PathBuf = here.iter().skip(1).map(|_| "..").collect();
+        let relative = up.join(folder.path().strip_prefix("/").expect("absolute"));
+        let logs = Folder::open(&relative).expect("it is made").logs();
+        assert!(logs.is_absolute() && logs.is_dir(), "{logs:?}");
+    }
+
+    #[test]
     fn serves_one_at_a_time() {
         let parent = temporary();
         let first = Folder::open(parent.path()).expect("it is free");
@@ -349,13 +378,17 @@ mod tests {
     fn segments_are_found_by_their_names() {
         let parent = temporary();
         let folder = Folder::open(parent.path()).expect("it is made");
-        let segments = [(0, 2), (0, 10), (3, 1)].map(|(log, number)| SegmentId { log: LogId(log), number });
+        let segments =
+            [(0, 2), (0, 10), (3, 1)].map(|(log, number)| SegmentId { log: LogId(log), number });
         for segment in segments.iter().rev() {
             fs::create_dir_all(log_path(&folder.logs(), segment.log)).expect("it can be made");
             fs::write(segment_path(&folder.logs(), *segment), "x").expect("it can be written");
         }
         fs::write(folder.logs().join("00000/notes.txt"), "x").expect("it can be written");
         assert_eq!(folder.segments().expect("it can be listed"), segments);
-        assert_eq!(read_segment_start(&folder.logs(), segments[0], 8192).expect("it is read"), b"x");
+        assert_eq!(
+            read_segment_start(&folder.logs(), segments[0], 8192).expect("it is read"),
+            b"x"
+        );
     }
 }

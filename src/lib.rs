@@ -24,6 +24,7 @@ pub mod recall;
 pub mod wire;
 pub mod stop;
 pub mod listen;
+pub mod connections;
 pub mod boot;
 pub mod client;
 pub mod demo;

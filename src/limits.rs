@@ -1,11 +1,12 @@
-//! Every bound of the runtime, with its unit last in the name and the reason beside it. The engine's own are in
-//! `engram_shards::limits`.
+//! Every bound of the runtime, with its unit last in the name and the reason beside it. The
+//! engine's own are in `engram_shards::limits`.
 
 use std::time::Duration;
 
 use engram_shards::limits::RECORD_BODY_BYTES_MAX;
 
-/// Longest message on either transport by default: a batch of a thousand half-precision vectors fits.
+/// Longest message on either transport by default: a batch of a thousand half-precision vectors
+/// fits.
 pub const MESSAGE_BYTES_MAX_DEFAULT: usize = 4 << 20;
 /// The least that it may be set to: one vector of the largest dimension with all its texts.
 pub const MESSAGE_BYTES_MAX_FLOOR: usize = 128 << 10;
@@ -18,10 +19,11 @@ pub const SESSION_SILENCE_MIN: Duration = Duration::from_secs(60);
 
 /// Dimension of a space that a first init or Remember makes.
 pub const SPACE_DIMENSION_DEFAULT: u16 = 768;
-/// Answers of one session that wait for acks before them and that no credit bounds (refusals, repeats); with so many,
-/// it takes no further observation.
+/// Answers of one session that wait for acks before them and that no credit bounds (refusals,
+/// repeats); with so many, it takes no further observation.
 pub const SESSION_ANSWERS_MAX: usize = 1_024;
-/// How long a connection may take to say what it speaks, to shake hands, and to make its first request (each).
+/// How long a connection may take to say what it speaks, to shake hands, and to make its first
+/// request (each).
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long an HTTP/2 connection without open streams is kept.
 pub const HTTP2_IDLE_MAX: Duration = Duration::from_secs(300);
@@ -48,23 +50,28 @@ pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// … as long as all such of one core stay within this.
 pub const HTTP2_WINDOW_POOL_BYTES: usize = 256 << 20;
 
-/// Responses of one stream that wait for its client's windows; with so many bytes, nothing is added.
+/// Responses of one stream that wait for its client's windows; with so many bytes, nothing is
+/// added.
 pub const RESPONSE_BYTES_WAITING_MAX: usize = 64 << 10;
-/// How long a client may let nothing of what it is told through: it holds memory that others could use.
+/// How long a client may let nothing of what it is told through: it holds memory that others could
+/// use.
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
-/// Messages that one stream handles before it lets its core do something else: some hundred microseconds.
+/// Messages that one stream handles before it lets its core do something else: some hundred
+/// microseconds.
 pub const STREAM_MESSAGES_RUN: u32 = 32;
 /// Results in one page of a recall that names no size.
 pub const RECALL_PAGE_RESULTS_DEFAULT: usize = 100;
 /// Results of a recall that names no count.
 pub const RECALL_RESULTS_DEFAULT: u32 = 10;
 
-/// Requests of one core's sessions that may be between socket and owner: two full commits on each of eight owners.
+/// Requests of one core's sessions that may be between socket and owner: two full commits on each
+/// of eight owners.
 pub const BETWEEN_REQUESTS_MAX: u32 = 4_096;
 /// Bytes of the same: what bounds a core's memory under overload.
 pub const BETWEEN_BYTES_MAX: usize = 64 << 20;
-/// Slots of all rings that end at one core, together; what does not fit waits in its sender's backlog, which the budget
-/// bounds. So the rings of many cores do not take memory by the square of their number.
+/// Slots of all rings that end at one core, together; what does not fit waits in its sender's
+/// backlog, which the budget bounds. So the rings of many cores do not take memory by the square of
+/// their number.
 pub const RING_SLOTS_TOTAL: usize = 4_096;
 /// Fewest and most slots of one ring: a batch of acks, and what two full commits bring.
 pub const RING_SLOTS_MIN: usize = 64;
@@ -77,16 +84,20 @@ pub const RING_DRAIN_FRAMES: usize = 256;
 
 /// Credits asked of an owner at once: as many as one commit takes.
 pub const CREDIT_CHUNK_MAX: u32 = 512;
-/// All pools of unused credits together hold at most this part of a shard's capacity: one in so many, for each lane.
+/// All pools of unused credits together hold at most this part of a shard's capacity: one in so
+/// many, for each lane.
 pub const CREDIT_POOL_SHARE: u32 = 8;
-/// A refusal of credit is repeated without asking again for at most this long, so that a flood costs no round trips.
+/// A refusal of credit is repeated without asking again for at most this long, so that a flood
+/// costs no round trips.
 pub const CREDIT_REFUSAL_MICROS_MAX: u64 = 2_000;
 /// Credits that lay unused for this long go back to their owner, so that others may have them.
 pub const CREDIT_IDLE_MICROS: u64 = 1_000_000;
 
-/// An executor can park although a task is ready to run; this timer bounds how long such a task waits.
+/// An executor can park although a task is ready to run; this timer bounds how long such a task
+/// waits.
 pub const EXECUTOR_TICK: Duration = Duration::from_millis(20);
-/// While a core has work, it looks at its sockets and disks this often: as long as one slice of work.
+/// While a core has work, it looks at its sockets and disks this often: as long as one slice of
+/// work.
 pub const EXECUTOR_PREEMPT: Duration = Duration::from_micros(500);
 /// How long an acceptor rests after an error that may pass (no file descriptors left).
 pub const ACCEPT_REST: Duration = Duration::from_millis(50);
@@ -105,7 +116,8 @@ pub const HTTP_REQUEST_LINE_BYTES_MAX: usize = 128 << 10;
 pub const HTTP_HEADERS_BYTES_MAX: usize = 16 << 10;
 /// Headers of a request.
 pub const HTTP_HEADERS_MAX: usize = 100;
-/// How long a request's head may take from its first byte on; what is slower is an attack or a fault.
+/// How long a request's head may take from its first byte on; what is slower is an attack or a
+/// fault.
 pub const HTTP_HEAD_WAIT: Duration = Duration::from_secs(10);
 /// How long a request's body may take: the longest one over a slow line.
 pub const HTTP_BODY_WAIT: Duration = Duration::from_secs(60);
@@ -113,7 +125,8 @@ pub const HTTP_BODY_WAIT: Duration = Duration::from_secs(60);
 pub const HTTP_WRITE_WAIT: Duration = Duration::from_secs(30);
 /// How long a connection may lie idle between requests.
 pub const HTTP_IDLE_WAIT: Duration = Duration::from_secs(300);
-/// How long, and for how many bytes, a closing connection still reads, so that the last answer arrives.
+/// How long, and for how many bytes, a closing connection still reads, so that the last answer
+/// arrives.
 pub const HTTP_LINGER_WAIT: Duration = Duration::from_secs(2);
 /// See [`HTTP_LINGER_WAIT`].
 pub const HTTP_LINGER_BYTES_MAX: usize = 256 << 10;
@@ -134,7 +147,8 @@ pub const WEBSOCKET_CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// Spaces that metrics name; the rest, the less busy ones, are counted together.
 pub const METRICS_SPACES_MAX: usize = 200;
 
-/// Ports of one core: connections' sessions and unary calls under way. Bounded by the bits of an origin.
+/// Ports of one core: connections' sessions and unary calls under way. Bounded by the bits of an
+/// origin.
 pub const PORTS_MAX: usize = 1 << 24;
 
 const _: () = assert!(RING_SLOTS_MIN.is_power_of_two() && RING_SLOTS_MAX.is_power_of_two());

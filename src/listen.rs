@@ -1,4 +1,5 @@
-//! Listening sockets: one for each core and address, in groups that the kernel spreads connections over.
+//! Listening sockets: one for each core and address, in groups that the kernel spreads connections
+//! over.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -7,8 +8,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::limits::LISTEN_BACKLOG;
 
-/// Listens at each address on each of `cores`. Returns the addresses (where the port was 0: the one picked), and for each
-/// core its sockets.
+/// Listens at each address on each of `cores`. Returns the addresses (where the port was 0: the one
+/// picked), and for each core its sockets.
 pub fn listen(
     addresses: &[SocketAddr],
     cores: usize,

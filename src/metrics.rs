@@ -1,11 +1,13 @@
-//! What one core counts: plain numbers, no atomics. A scrape gathers a copy of each core's through the mesh.
+//! What one core counts: plain numbers, no atomics. A scrape gathers a copy of each core's through
+//! the mesh.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
 use engram_shards::ids::SpaceKey;
 
-/// Upper bounds of latency buckets, in seconds: those of the contract, with finer ones below a millisecond.
+/// Upper bounds of latency buckets, in seconds: those of the contract, with finer ones below a
+/// millisecond.
 pub const LATENCY_SECONDS: &[f64] =
     &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0];
 
@@ -173,7 +175,8 @@ impl Metrics {
         self.spaces.entry(space).or_default()
     }
 
-    /// Counts the time from `begun` until now as spent in `stage`. Returns now, where the next stage begins.
+    /// Counts the time from `begun` until now as spent in `stage`. Returns now, where the next
+    /// stage begins.
     pub fn spend(&mut self, stage: Stage, begun: Instant) -> Instant {
         let now = Instant::now();
         let nanos = u64::try_from((now - begun).as_nanos()).expect("a stage is short");

@@ -13,7 +13,8 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Spreads stripes over `cores` by their key; the stripes of one space lie on cores that follow each other.
+    /// Spreads stripes over `cores` by their key; the stripes of one space lie on cores that follow
+    /// each other.
     pub fn spread(cores: u16) -> Placement {
         assert!(cores > 0, "someone must own the stripes");
         Placement { version: 1, cores }
@@ -34,7 +35,8 @@ mod tests {
     #[test]
     fn stripes_of_a_space_lie_on_different_cores() {
         let placement = Placement::spread(3);
-        let owners = (0..3).map(|stripe| placement.owner_of(StripeKey { space: SpaceKey(10), stripe }));
+        let owners =
+            (0..3).map(|stripe| placement.owner_of(StripeKey { space: SpaceKey(10), stripe }));
         assert_eq!(owners.collect::<Vec<_>>(), [CoreIndex(1), CoreIndex(2), CoreIndex(0)]);
     }
 }

@@ -151,15 +151,11 @@ pub fn raise_memlock() -> Result<(), Unable> {
     if limit.current.is_none_or(|bytes| bytes >= MEMLOCK_BYTES_MIN) {
         return Ok(());
     }
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     match limit.maximum {
         Some(bytes) if bytes < MEMLOCK_BYTES_MIN => Err(Unable::Memlock { limit: bytes }),
-        _ => setrlimit(Resource::Memlock, raised).map_err(|_| Unable::Memlock {
-            limit: limit.current.unwrap_or(u64::MAX),
-        }),
+        _ => setrlimit(Resource::Memlock, raised)
+            .map_err(|_| Unable::Memlock { limit: limit.current.unwrap_or(u64::MAX) }),
     }
 }
 
@@ -170,10 +166,7 @@ pub fn raise_open_files() {
     if limit.current == limit.maximum {
         return;
     }
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(why) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%why, "the limit of open files stays at {:?}", limit.current);
     }
@@ -194,26 +187,19 @@ fn explain_io_uring(why: io::Error, disabled: Option<u8>, kernel: String) -> Una
         (Some(libc::EPERM | libc::EACCES), Some(level @ 1..)) => Unable::IoUringDisabled { level },
         (Some(libc::EPERM | libc::EACCES), _) => Unable::IoUringForbidden,
         // Older kernels count the ring's own memory as locked.
-        (Some(libc::ENOMEM), _) => Unable::Memlock {
-            limit: getrlimit(Resource::Memlock).current.unwrap_or(u64::MAX),
-        },
+        (Some(libc::ENOMEM), _) => {
+            Unable::Memlock { limit: getrlimit(Resource::Memlock).current.unwrap_or(u64::MAX) }
+        }
         _ => Unable::IoUringFailed(why),
     }
 }
 
 fn io_uring_disabled() -> Option<u8> {
-    fs::read_to_string("/proc/sys/kernel/io_uring_disabled")
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
+    fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok()?.trim().parse().ok()
 }
 
 fn kernel_release() -> String {
-    rustix::system::uname()
-        .release()
-        .to_string_lossy()
-        .into_owned()
+    rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
 fn kernel_version(release: &str) -> Option<(u32, u32)> {
@@ -233,26 +219,14 @@ mod tests {
     #[test]
     fn each_reason_without_io_uring_names_its_own_mend() {
         let old = explained(libc::ENOSYS, None, "5.4.0-150-generic");
-        assert!(
-            old.contains("5.4.0-150-generic is too old") && old.contains("5.8"),
-            "{old}"
-        );
+        assert!(old.contains("5.4.0-150-generic is too old") && old.contains("5.8"), "{old}");
         assert!(old.contains("apt-get install"), "{old}");
         let hidden = explained(libc::ENOSYS, None, "6.1.0-9-amd64");
-        assert!(
-            hidden.contains("seccomp=unconfined") && !hidden.contains("too old"),
-            "{hidden}"
-        );
+        assert!(hidden.contains("seccomp=unconfined") && !hidden.contains("too old"), "{hidden}");
         for level in [1, 2] {
             let off = explained(libc::EPERM, Some(level), "6.8.0");
-            assert!(
-                off.contains(&format!("io_uring_disabled = {level}")),
-                "{off}"
-            );
-            assert!(
-                off.contains("sysctl -w kernel.io_uring_disabled=0"),
-                "{off}"
-            );
+            assert!(off.contains(&format!("io_uring_disabled = {level}")), "{off}");
+            assert!(off.contains("sysctl -w kernel.io_uring_disabled=0"), "{off}");
         }
         for disabled in [Some(0), None] {
             let filtered = explained(libc::EPERM, disabled, "6.8.0");
@@ -265,13 +239,7 @@ mod tests {
     #[test]
     fn memlock_message_names_the_limit_and_every_way_to_raise_it() {
         let text = Unable::Memlock { limit: 64 << 10 }.to_string();
-        for part in [
-            "64 KiB",
-            "512 KiB",
-            "ulimit -l",
-            "LimitMEMLOCK",
-            "--ulimit memlock",
-        ] {
+        for part in ["64 KiB", "512 KiB", "ulimit -l", "LimitMEMLOCK", "--ulimit memlock"] {
             assert!(text.contains(part), "{part} is missing: {text}");
         }
     }
@@ -289,13 +257,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("file"), b"").expect("written");
         let data_dir = folder.path().join("file/data");
-        let text = check_data_dir(&data_dir)
-            .expect_err("a file is no folder")
-            .to_string();
-        assert!(
-            text.contains("file/data") && text.contains("--data-dir"),
-            "{text}"
-        );
+        let text = check_data_dir(&data_dir).expect_err("a file is no folder").to_string();
+        assert!(text.contains("file/data") && text.contains("--data-dir"), "{text}");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The loop of one core: what arrived goes into the shard, what the shard wants goes out, work is granted between.
+//! The loop of one core: what arrived goes into the shard, what the shard wants goes out, work is
+//! granted between.
 //!
 //! ```text
 //!  mesh ──requests──►┐                     ┌──replies──► mesh
@@ -6,8 +7,9 @@
 //!  clock ──tick─────►┘        work         └
 //! ```
 //!
-//! One turn takes in all there is, hands out all that follows, and then grants one slice of work; between turns the
-//! core's other tasks run. With nothing to do it sleeps until something arrives or the shard's deadline.
+//! One turn takes in all there is, hands out all that follows, and then grants one slice of work;
+//! between turns the core's other tasks run. With nothing to do it sleeps until something arrives
+//! or the shard's deadline.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -60,8 +62,8 @@ pub struct Pump {
     completions: Rc<Completions>,
     requests: Vec<(Origin, Request)>,
     busy: Busy,
-    /// Whether all were told that the shard is ready.
-    announced: bool,
+    /// Whether all were told that the shard serves.
+    announced: Rc<Cell<bool>>,
     /// Given when the server stops and the shard may end once all is durable.
     finish: Notice,
 }
@@ -71,15 +73,22 @@ pub struct Pump {
 pub struct PumpHandle {
     mesh: Mesh,
     shard: Rc<RefCell<Option<Shard>>>,
+    /// Whether all were told that the shard serves.
+    announced: Rc<Cell<bool>>,
     finish: Notice,
 }
 
 impl PumpHandle {
     /// The shard has recovered: it serves once what it replayed has settled.
     pub fn install(&self, shard: Shard) {
+        let settled = shard.is_settled();
         let before = self.shard.borrow_mut().replace(shard);
         assert!(before.is_none(), "a core has one shard");
-        self.mesh.nudge();
+        self.announced.set(settled);
+        match settled {
+            true => self.mesh.set_shard(ShardState::Ready),
+            false => self.mesh.nudge(),
+        }
     }
 
     /// Lets the pump end once the shard has nothing on its way to the disk.
@@ -94,11 +103,17 @@ impl Pump {
     pub fn new(mesh: Mesh, disk: Disk, clock: Clock) -> (Pump, PumpHandle) {
         let shard = Rc::new(RefCell::new(None));
         let finish = Notice::default();
-        let handle = PumpHandle { mesh: mesh.clone(), shard: shard.clone(), finish: finish.clone() };
+        let announced = Rc::<Cell<bool>>::default();
+        let handle = PumpHandle {
+            mesh: mesh.clone(),
+            shard: shard.clone(),
+            announced: announced.clone(),
+            finish: finish.clone(),
+        };
         let busy = Busy::new();
         let completions = Rc::default();
         let requests = Vec::new();
-        (Pump { mesh, disk, clock, shard, completions, requests, busy, announced: false, finish }, handle)
+        (Pump { mesh, disk, clock, shard, completions, requests, busy, announced, finish }, handle)
     }
 
     /// Runs until it may [`finish`](PumpHandle::finish).
@@ -120,8 +135,8 @@ impl Pump {
 
     /// Tells all that the shard serves, as soon as a recall finds no less than before the restart.
     fn announce(&mut self) {
-        if !self.announced && self.contained(|shard| shard.is_settled()) == Some(true) {
-            self.announced = true;
+        if !self.announced.get() && self.contained(|shard| shard.is_settled()) == Some(true) {
+            self.announced.set(true);
             self.mesh.set_shard(ShardState::Ready);
         }
     }
@@ -138,7 +153,8 @@ impl Pump {
         let begun = self.mesh.metrics().spend(Stage::Log, begun);
         let flushed = self.mesh.flush();
         let begun = self.mesh.metrics().spend(Stage::Ring, begun);
-        let working = self.contained(|shard| shard.has_work() && shard.work(WORK_DISTANCES_MAX, now) > 0);
+        let working =
+            self.contained(|shard| shard.has_work() && shard.work(WORK_DISTANCES_MAX, now) > 0);
         let begun = self.mesh.metrics().spend(Stage::Index, begun);
         let flushed = self.mesh.flush() && flushed;
         self.mesh.metrics().spend(Stage::Ring, begun);
@@ -149,14 +165,15 @@ impl Pump {
     }
 
     fn take_events(&mut self) -> Vec<Event> {
-        let requests = self.requests.drain(..).map(|(origin, request)| Event::Request(origin, request));
+        let requests =
+            self.requests.drain(..).map(|(origin, request)| Event::Request(origin, request));
         let ended = std::mem::take(&mut *self.completions.ended.borrow_mut());
         let ended = ended.into_iter().map(|(ticket, result)| Event::Io(ticket, result));
         requests.chain(ended).chain([Event::Tick]).collect()
     }
 
-    /// Lets the shard, if there is one, do `work`, and hands out what follows. `None` without a shard: then whoever
-    /// asked has been told, or will be, how this core's shard is.
+    /// Lets the shard, if there is one, do `work`, and hands out what follows. `None` without a
+    /// shard: then whoever asked has been told, or will be, how this core's shard is.
     fn contained<R>(&mut self, work: impl FnOnce(&mut Shard) -> R) -> Option<R> {
         let mut slot = self.shard.borrow_mut();
         let shard = slot.as_mut()?;
@@ -187,7 +204,8 @@ impl Pump {
 
     /// Starts an I/O; its end wakes this pump.
     fn start(&self, ticket: IoTicket, io: Io) {
-        let (disk, completions, mesh) = (self.disk.clone(), self.completions.clone(), self.mesh.clone());
+        let (disk, completions, mesh) =
+            (self.disk.clone(), self.completions.clone(), self.mesh.clone());
         completions.in_flight.set(completions.in_flight.get() + 1);
         let task = glommio::spawn_local(async move {
             let result = contain(async move { disk.run(io).await }).await.unwrap_or_else(|panic| {
@@ -203,7 +221,11 @@ impl Pump {
 
     /// The shard is broken: it goes, and all who wait for it or will ask it are told.
     fn fail(&mut self, broken: Option<Shard>, panic: &Panic) {
-        tracing::error!(core = self.mesh.core().0, message = panic.message, "a shard failed; restart the server");
+        tracing::error!(
+            core = self.mesh.core().0,
+            message = panic.message,
+            "a shard failed; restart the server"
+        );
         let dropped = contain_call(|| drop(broken));
         self.mesh.metrics().panics += 1 + u64::from(dropped.is_err());
         self.mesh.set_shard(ShardState::Failed);
@@ -211,8 +233,10 @@ impl Pump {
 
     /// Whether nothing is on its way to the disk.
     fn is_durable(&self) -> bool {
-        let idle = self.completions.in_flight.get() == 0 && self.completions.ended.borrow().is_empty();
-        // What the log gathers is due within its waiting time; a later deadline is of something else.
+        let idle =
+            self.completions.in_flight.get() == 0 && self.completions.ended.borrow().is_empty();
+        // What the log gathers is due within its waiting time; a later deadline is of something
+        // else.
         let soon = self.clock.now().after_micros(LOG_COMMIT_WAIT_MICROS);
         let deadline = self.shard.borrow().as_ref().and_then(Shard::deadline);
         idle && deadline.is_none_or(|deadline| deadline > soon)
@@ -276,8 +300,8 @@ impl Busy {
     }
 }
 
-/// Keeps a core awake every [`EXECUTOR_TICK`]: an executor can park although a task is ready to run. Beside that it
-/// returns credits that no one uses.
+/// Keeps a core awake every [`EXECUTOR_TICK`]: an executor can park although a task is ready to
+/// run. Beside that it returns credits that no one uses.
 pub async fn tick(mesh: Mesh) {
     loop {
         expire(EXECUTOR_TICK).await;
@@ -336,13 +360,18 @@ mod tests {
             incarnation_seed: 1,
             capacity: CAPACITY_DEFAULT,
         };
-        let recovering = Recovering::new(config, &[], Box::new(|_| true)).expect("there is nothing to read");
+        let recovering =
+            Recovering::new(config, &[], Box::new(|_| true)).expect("there is nothing to read");
         recovering.finish(Time(1)).0
     }
 
     fn create_space() -> Request {
-        let settings =
-            SpaceSettings { name: "things".to_owned(), dimension: 8, metric: Metric::Cosine, stripes: 1 };
+        let settings = SpaceSettings {
+            name: "things".to_owned(),
+            dimension: 8,
+            metric: Metric::Cosine,
+            stripes: 1,
+        };
         Request::CreateSpace { settings, if_exists: IfExists::Take }
     }
 

@@ -73,11 +73,7 @@ impl Found {
         let activation = hit.similarity.clamp(0.0, 1.0);
         Found {
             activation,
-            confidence: confidence(
-                activation,
-                hit.durability,
-                now.micros_since(hit.received_at),
-            ),
+            confidence: confidence(activation, hit.durability, now.micros_since(hit.received_at)),
             durability: hit.durability,
             received_at: hit.received_at,
             committed_at: hit.committed_at,
@@ -110,10 +106,7 @@ pub async fn recall(core: &Core, query: Query<'_>) -> Result<Recollection, Failu
     scatter(core, &mut port, &space, &query, vector.into_boxed_slice());
     let recollection = gather(core, &mut port, &space, &query).await?;
     let micros = core.now().micros_since(began_at);
-    core.metrics()
-        .space(space.key)
-        .recall_latency
-        .observe(micros as f64 * 1e-6);
+    core.metrics().space(space.key).recall_latency.observe(micros as f64 * 1e-6);
     Ok(recollection)
 }
 
@@ -131,21 +124,9 @@ pub async fn remember(
         own => own.to_owned(),
     };
     let mut port = core.port();
-    append(
-        core,
-        &mut port,
-        &space,
-        &Observation {
-            id: &memory_id,
-            ..observation.clone()
-        },
-    )
-    .await?;
+    append(core, &mut port, &space, &Observation { id: &memory_id, ..observation.clone() }).await?;
     match poll_fn(|cx| port.poll_reply(cx)).await {
-        (_, Ok(Reply::Durable { committed_at, .. })) => Ok(Stored {
-            memory_id,
-            committed_at,
-        }),
+        (_, Ok(Reply::Durable { committed_at, .. })) => Ok(Stored { memory_id, committed_at }),
         (_, Ok(Reply::Dropped { refusal, .. })) => Err(refusal.into()),
         (_, Ok(other)) => panic!("about an append, a shard answered {other:?}"),
         (_, Err(_)) => Err(Failure::unavailable()),
@@ -163,10 +144,7 @@ async fn append(
         .map_err(invalid)?;
     let memory_hash = core.secret().memory_hash(observation.id);
     let number = (memory_hash % u64::from(space.settings.stripes)) as u16;
-    let stripe = StripeKey {
-        space: space.key,
-        stripe: number,
-    };
+    let stripe = StripeKey { space: space.key, stripe: number };
     let owner = core.mesh().owner_of(stripe);
     let lane = Lane::Normal;
     let credit = match poll_fn(|cx| port.poll_credit(cx, owner, lane)).await {
@@ -174,7 +152,7 @@ async fn append(
         CreditAnswer::Refused(pressure) => {
             let after = Duration::from_micros(pressure.retry_after_micros);
             return Err(
-                Failure::new(Code::ResourceExhausted, over_capacity(pressure)).retry_after(after),
+                Failure::new(Code::ResourceExhausted, over_capacity(pressure)).retry_after(after)
             );
         }
         CreditAnswer::Unavailable => return Err(Failure::unavailable()),
@@ -206,10 +184,7 @@ fn scatter(
 ) {
     let codes = encode(&vector);
     for number in 0..space.settings.stripes {
-        let stripe = StripeKey {
-            space: space.key,
-            stripe: number,
-        };
+        let stripe = StripeKey { space: space.key, stripe: number };
         let recall = Recall {
             stripe,
             vector: vector.clone(),
@@ -249,12 +224,7 @@ async fn gather(
     hits.truncate(query.count.min(RECALL_RESULTS_MAX) as usize);
     let now = core.now();
     let found = hits.into_iter().map(|hit| Found::new(hit, now)).collect();
-    Ok(Recollection {
-        found,
-        snapshot_sequence,
-        rows,
-        dimension: space.settings.dimension,
-    })
+    Ok(Recollection { found, snapshot_sequence, rows, dimension: space.settings.dimension })
 }
 
 /// How sure a result is: what is not durable counts for 0.9 of its similarity at first and for half after a second,
@@ -270,20 +240,13 @@ fn confidence(activation: f32, durability: Durability, age_micros: u64) -> f32 {
 }
 
 fn space_name(name: &str) -> Result<&str, Failure> {
-    let name = if name.is_empty() {
-        SPACE_NAME_DEFAULT
-    } else {
-        name
-    };
+    let name = if name.is_empty() { SPACE_NAME_DEFAULT } else { name };
     check_space_name(name)?;
     Ok(name)
 }
 
 fn invalid(fault: ContentFault) -> Failure {
-    Failure::new(
-        Code::InvalidArgument,
-        format!("{} (field: {})", fault.message, fault.field),
-    )
+    Failure::new(Code::InvalidArgument, format!("{} (field: {})", fault.message, fault.field))
 }
 
 #[cfg(test)]
@@ -303,11 +266,7 @@ mod tests {
         assert_eq!(space_name(""), Ok("default"));
         assert_eq!(space_name("robots-1"), Ok("robots-1"));
         for bad in ["ab", "Robots", "a b c", &"x".repeat(65)] {
-            assert_eq!(
-                space_name(bad).unwrap_err().code,
-                Code::InvalidArgument,
-                "{bad}"
-            );
+            assert_eq!(space_name(bad).unwrap_err().code, Code::InvalidArgument, "{bad}");
         }
     }
 }

@@ -27,8 +27,8 @@ impl Signals {
         told.set_nonblocking(true)?;
         let already = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
-            // In this order: only a signal that finds the flag set by an earlier one ends the process. It does so in its
-            // handler, whatever the executors do.
+            // In this order: only a signal that finds the flag set by an earlier one ends the
+            // process. It does so in its handler, whatever the executors do.
             flag::register_conditional_shutdown(signal, EXIT_CODE_AT_ONCE, already.clone())?;
             flag::register(signal, already.clone())?;
             low_level::pipe::register(signal, told.try_clone()?)?;
@@ -39,7 +39,8 @@ impl Signals {
     /// Ends when the first signal arrives. To be awaited on an executor.
     pub async fn first(self) {
         // SAFETY: the descriptor is an open socket and given away here.
-        let mut arrivals = unsafe { glommio::net::UnixStream::from_raw_fd(self.arrivals.into_raw_fd()) };
+        let mut arrivals =
+            unsafe { glommio::net::UnixStream::from_raw_fd(self.arrivals.into_raw_fd()) };
         let mut byte = [0];
         if let Err(error) = arrivals.read_exact(&mut byte).await {
             tracing::error!(%error, "signals can no longer be read; stop the server with SIGKILL");

@@ -18,10 +18,7 @@ struct Crate {
 
 impl Crate {
     fn read(root: &Path) -> Crate {
-        let mut read = Crate {
-            files: BTreeMap::new(),
-            children: BTreeMap::new(),
-        };
+        let mut read = Crate { files: BTreeMap::new(), children: BTreeMap::new() };
         let folder = root.parent().expect("a root file lies in a folder");
         read.add(Vec::new(), root.to_owned(), folder);
         read
@@ -29,20 +26,12 @@ impl Crate {
 
     fn add(&mut self, module: ModulePath, file: PathBuf, folder: &Path) {
         let text = code(&file);
-        let names: Vec<String> = text
-            .lines()
-            .filter_map(declared)
-            .map(str::to_owned)
-            .collect();
+        let names: Vec<String> = text.lines().filter_map(declared).map(str::to_owned).collect();
         for name in &names {
             let child: ModulePath = module.iter().chain([name]).cloned().collect();
             let inner = folder.join(name);
             let flat = folder.join(format!("{name}.rs"));
-            let file = if flat.exists() {
-                flat
-            } else {
-                inner.join("mod.rs")
-            };
+            let file = if flat.exists() { flat } else { inner.join("mod.rs") };
             self.add(child, file, &inner);
         }
         self.children.insert(module.clone(), names);
@@ -53,16 +42,9 @@ impl Crate {
     fn violations(&self) -> Vec<String> {
         let mut found = Vec::new();
         for (module, file) in &self.files {
-            for named in paths(&code(file))
-                .iter()
-                .filter_map(|path| resolve(module, path))
-            {
+            for named in paths(&code(file)).iter().filter_map(|path| resolve(module, path)) {
                 if self.is_later(module, &named) {
-                    found.push(format!(
-                        "{} imports {}",
-                        module.join("::"),
-                        named.join("::")
-                    ));
+                    found.push(format!("{} imports {}", module.join("::"), named.join("::")));
                 }
             }
         }
@@ -85,14 +67,8 @@ impl Crate {
 fn code(file: &Path) -> String {
     let text =
         std::fs::read_to_string(file).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
-    let text = text
-        .split("#[cfg(test)]\nmod ")
-        .next()
-        .expect("split gives at least one part");
-    text.lines()
-        .map(|line| line.split("//").next().unwrap_or(""))
-        .collect::<Vec<_>>()
-        .join("\n")
+    let text = text.split("#[cfg(test)]\nmod ").next().expect("split gives at least one part");
+    text.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n")
 }
 
 /// The name that a line `pub mod name;` declares.
@@ -130,14 +106,10 @@ fn tree(text: &str, prefix: &mut Vec<String>, found: &mut Vec<Vec<String>>) -> u
             at += group[at..].find([',', '}']).unwrap_or(group.len() - at);
             at += usize::from(group[at..].starts_with(','));
         }
-        let closing = group[at..]
-            .find('}')
-            .map_or(group.len(), |brace| at + brace + 1);
+        let closing = group[at..].find('}').map_or(group.len(), |brace| at + brace + 1);
         return start + 1 + closing;
     }
-    let length = rest
-        .find(|c: char| !c.is_alphanumeric() && c != '_')
-        .unwrap_or(rest.len());
+    let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
     let depth = prefix.len();
     prefix.push(rest[..length].to_owned());
     let mut end = start + length;
@@ -153,11 +125,7 @@ fn tree(text: &str, prefix: &mut Vec<String>, found: &mut Vec<Vec<String>>) -> u
 /// What a path names, from the crate's root; `None` where it leads out of it.
 fn resolve(module: &[String], path: &[String]) -> Option<ModulePath> {
     let supers = path.iter().take_while(|name| *name == "super").count();
-    let base = if supers > 0 {
-        &module[..module.len().checked_sub(supers)?]
-    } else {
-        &[]
-    };
+    let base = if supers > 0 { &module[..module.len().checked_sub(supers)?] } else { &[] };
     let rest = &path[supers.max(1)..];
     Some(base.iter().chain(rest).cloned().collect())
 }
@@ -167,10 +135,7 @@ fn each_module_imports_only_from_those_declared_before_it() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for file in ["src/lib.rs", "shards/src/lib.rs", "tests/system/main.rs"] {
         let read = Crate::read(&root.join(file));
-        assert!(
-            read.files.len() > 5,
-            "{file} declares hardly a module: misread?"
-        );
+        assert!(read.files.len() > 5, "{file} declares hardly a module: misread?");
         let violations = read.violations();
         assert!(violations.is_empty(), "{file}: {violations:#?}");
     }

@@ -41,16 +41,10 @@ fn described() -> BTreeSet<String> {
 }
 
 fn message_lines(message: &DescriptorProto) -> Vec<String> {
-    let mut lines: Vec<String> = message
-        .field
-        .iter()
-        .map(|field| field_line(message, field))
-        .collect();
+    let mut lines: Vec<String> =
+        message.field.iter().map(|field| field_line(message, field)).collect();
     for values in &message.enum_type {
-        lines.extend(enum_lines(
-            &format!("{}.{}", message.name(), values.name()),
-            values,
-        ));
+        lines.extend(enum_lines(&format!("{}.{}", message.name(), values.name()), values));
     }
     lines
 }
@@ -69,12 +63,7 @@ fn field_line(message: &DescriptorProto, field: &FieldDescriptorProto) -> String
         None => String::new(),
     };
     let kind = type_text(message, field);
-    format!(
-        "field {} {} {} {kind}{oneof}",
-        message.name(),
-        field.name(),
-        field.number()
-    )
+    format!("field {} {} {} {kind}{oneof}", message.name(), field.name(), field.number())
 }
 
 fn type_text(message: &DescriptorProto, field: &FieldDescriptorProto) -> String {
@@ -83,31 +72,20 @@ fn type_text(message: &DescriptorProto, field: &FieldDescriptorProto) -> String 
         return format!("map<{}, {}>", of(0), of(1));
     }
     let text = match field.r#type() {
-        Type::Message => field
-            .type_name()
-            .strip_prefix(PACKAGE)
-            .unwrap_or(&field.type_name()[1..])
-            .to_owned(),
+        Type::Message => {
+            field.type_name().strip_prefix(PACKAGE).unwrap_or(&field.type_name()[1..]).to_owned()
+        }
         Type::Enum => {
             let full = field
                 .type_name()
                 .strip_prefix(PACKAGE)
                 .expect("every enum used is of this package");
             // A nested enum is named as from inside its message.
-            full.strip_prefix(&format!("{}.", message.name()))
-                .unwrap_or(full)
-                .to_owned()
+            full.strip_prefix(&format!("{}.", message.name())).unwrap_or(full).to_owned()
         }
-        scalar => scalar
-            .as_str_name()
-            .trim_start_matches("TYPE_")
-            .to_lowercase(),
+        scalar => scalar.as_str_name().trim_start_matches("TYPE_").to_lowercase(),
     };
-    if field.label() == Label::Repeated {
-        format!("repeated {text}")
-    } else {
-        text
-    }
+    if field.label() == Label::Repeated { format!("repeated {text}") } else { text }
 }
 
 fn map_entry<'a>(
@@ -116,15 +94,8 @@ fn map_entry<'a>(
 ) -> Option<&'a DescriptorProto> {
     let path = format!("{PACKAGE}{}.", message.name());
     let name = field.type_name().strip_prefix(&path)?;
-    let entry = message
-        .nested_type
-        .iter()
-        .find(|nested| nested.name() == name)?;
-    entry
-        .options
-        .as_ref()
-        .is_some_and(|options| options.map_entry())
-        .then_some(entry)
+    let entry = message.nested_type.iter().find(|nested| nested.name() == name)?;
+    entry.options.as_ref().is_some_and(|options| options.map_entry()).then_some(entry)
 }
 
 fn method_line(method: &MethodDescriptorProto) -> String {
@@ -135,30 +106,17 @@ fn method_line(method: &MethodDescriptorProto) -> String {
         (true, false) => "client streaming",
     };
     let of = |name: &str| {
-        name.strip_prefix(PACKAGE)
-            .expect("calls take messages of this package")
-            .to_owned()
+        name.strip_prefix(PACKAGE).expect("calls take messages of this package").to_owned()
     };
-    format!(
-        "rpc {} {} {} {kind}",
-        method.name(),
-        of(method.input_type()),
-        of(method.output_type())
-    )
+    format!("rpc {} {} {} {kind}", method.name(), of(method.input_type()), of(method.output_type()))
 }
 
 #[test]
 fn the_original_contract_stands_unchanged() {
     let described = described();
-    let contract: Vec<&str> = CONTRACT
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .collect();
+    let contract: Vec<&str> = CONTRACT.lines().filter(|line| !line.starts_with('#')).collect();
     assert_eq!(contract.len(), 305, "contract.txt lost or gained lines");
-    let missing: Vec<_> = contract
-        .iter()
-        .filter(|line| !described.contains(**line))
-        .collect();
+    let missing: Vec<_> = contract.iter().filter(|line| !described.contains(**line)).collect();
     assert!(missing.is_empty(), "changed or gone: {missing:#?}");
 }
 
@@ -166,23 +124,13 @@ fn the_original_contract_stands_unchanged() {
 fn what_the_contract_does_not_name_is_marked_as_ours_by_its_number() {
     let contract: BTreeSet<&str> = CONTRACT.lines().collect();
     let mut ours = 0;
-    for line in described()
-        .iter()
-        .filter(|line| !contract.contains(line.as_str()))
-    {
+    for line in described().iter().filter(|line| !contract.contains(line.as_str())) {
         let words: Vec<&str> = line.split(' ').collect();
-        assert_ne!(
-            words[0], "rpc",
-            "a call that the contract does not have: {line}"
-        );
+        assert_ne!(words[0], "rpc", "a call that the contract does not have: {line}");
         if words[0] == "field" && !OURS.contains(&words[1]) {
-            let number: i32 = words[3]
-                .parse()
-                .expect("the fourth word of a field's line is its number");
-            assert!(
-                number >= 100,
-                "an extension in the original's numbers: {line}"
-            );
+            let number: i32 =
+                words[3].parse().expect("the fourth word of a field's line is its number");
+            assert!(number >= 100, "an extension in the original's numbers: {line}");
             ours += 1;
         }
     }

@@ -1,7 +1,7 @@
 //! The stages of the index on real vectors: `cargo bench -p engram-shards --bench index`.
 //!
-//! Vectors are those of `tests/data`; beyond 4,000 rows its contents come in other contexts. Recall beside speed, and
-//! larger sets, are the `recall` bench's.
+//! Vectors are those of `tests/data`; beyond 4,000 rows its contents come in other contexts. Recall
+//! beside speed, and larger sets, are the `recall` bench's.
 
 use std::path::Path;
 
@@ -36,13 +36,9 @@ fn built(base: &[Codes], rows: usize) -> Index {
 
 fn insert(criterion: &mut Criterion) {
     let pairs = data();
-    let base: Vec<Codes> = (0..SIZES[1] + INSERTIONS)
-        .map(|row| encode(&pairs.base(row)))
-        .collect();
+    let base: Vec<Codes> = (0..SIZES[1] + INSERTIONS).map(|row| encode(&pairs.base(row))).collect();
     let mut group = criterion.benchmark_group("insert");
-    group
-        .throughput(Throughput::Elements(INSERTIONS as u64))
-        .sample_size(10);
+    group.throughput(Throughput::Elements(INSERTIONS as u64)).sample_size(10);
     for rows in SIZES {
         let index = built(&base, rows);
         group.bench_function(BenchmarkId::from_parameter(rows), |bencher| {
@@ -61,9 +57,7 @@ fn insert(criterion: &mut Criterion) {
 
 fn find(criterion: &mut Criterion) {
     let pairs = data();
-    let base: Vec<Codes> = (0..SIZES[1] + INSERTIONS)
-        .map(|row| encode(&pairs.base(row)))
-        .collect();
+    let base: Vec<Codes> = (0..SIZES[1] + INSERTIONS).map(|row| encode(&pairs.base(row))).collect();
     let queries: Vec<Codes> = (0..500).map(|query| encode(&pairs.query(query))).collect();
     for rows in SIZES {
         let index = built(&base, rows);

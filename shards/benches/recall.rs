@@ -1,7 +1,9 @@
 //! Inserts/s, recall@10 and queries/s on real vectors, by search width.
 //!
-//! `cargo bench -p engram-shards --bench recall -- --data DIR [--rows N]…` (without `--data`: the small set of
-//! `tests/data`). Times are those that the thread was on a CPU, so that neighbours disturb less. Truth is exact in f32; recall counts the rows of the true ten that are among the ten returned.
+//! `cargo bench -p engram-shards --bench recall -- --data DIR [--rows N]…` (without `--data`: the
+//! small set of `tests/data`). Times are those that the thread was on a CPU, so that neighbours
+//! disturb less. Truth is exact in f32; recall counts the rows of the true ten that are among the
+//! ten returned.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,12 +33,9 @@ fn main() {
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--data" => data = arguments.next().expect("--data DIR").into(),
-            "--rows" => sizes.push(
-                arguments
-                    .next()
-                    .and_then(|rows| rows.parse().ok())
-                    .expect("--rows N"),
-            ),
+            "--rows" => {
+                sizes.push(arguments.next().and_then(|rows| rows.parse().ok()).expect("--rows N"))
+            }
             // `cargo bench` adds this of its own accord.
             "--bench" => {}
             other => panic!("unknown argument {other}"),
@@ -68,9 +67,7 @@ fn measure(pairs: &Pairs, rows: usize) {
         distances as f64 / rows as f64
     );
     let truth = exact(pairs, rows);
-    let queries: Vec<Codes> = (0..QUERIES)
-        .map(|query| encode(&pairs.query(query)))
-        .collect();
+    let queries: Vec<Codes> = (0..QUERIES).map(|query| encode(&pairs.query(query))).collect();
     for width in WIDTHS {
         let mut answers = vec![Vec::new(); QUERIES];
         let start = on_cpu();
@@ -79,10 +76,7 @@ fn measure(pairs: &Pairs, rows: usize) {
         }
         let seconds = (on_cpu() - start).as_secs_f64();
         let hits = |(found, best): (&Vec<Scored>, &Vec<Row>)| {
-            found
-                .iter()
-                .filter(|scored| best.contains(&scored.row))
-                .count()
+            found.iter().filter(|scored| best.contains(&scored.row)).count()
         };
         println!(
             "  width {width}: recall@{COUNT} {:.4}, {:.0} queries/s",
@@ -108,20 +102,12 @@ fn exact(pairs: &Pairs, rows: usize) -> Vec<Vec<Row>> {
             let similarity = dot_f32(query, &vector);
             if best.len() < COUNT || similarity > best[COUNT - 1].similarity {
                 let at = best.partition_point(|scored| scored.similarity >= similarity);
-                best.insert(
-                    at,
-                    Scored {
-                        row: Row(row as u32),
-                        similarity,
-                    },
-                );
+                best.insert(at, Scored { row: Row(row as u32), similarity });
                 best.truncate(COUNT);
             }
         }
     }
-    best.into_iter()
-        .map(|best| best.into_iter().map(|scored| scored.row).collect())
-        .collect()
+    best.into_iter().map(|best| best.into_iter().map(|scored| scored.row).collect()).collect()
 }
 
 /// How long this thread has run on a CPU.

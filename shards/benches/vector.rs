@@ -11,14 +11,13 @@ const BLOCKS: usize = 12;
 /// Rows compared by one call, as one node's neighbours are.
 const ROWS: usize = 16;
 
-/// Rows that lie in the caches of the core (16), in its outer ones (10,000) and in memory (200,000).
+/// Rows that lie in the caches of the core (16), in its outer ones (10,000) and in memory
+/// (200,000).
 fn dots(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("dots of 768 codes");
     group.throughput(Throughput::Elements(ROWS as u64));
     for count in [ROWS, 10_000, 200_000] {
-        let codes: Vec<Block> = (0..count * BLOCKS)
-            .map(|at| Block([at as i8 | 1; 64]))
-            .collect();
+        let codes: Vec<Block> = (0..count * BLOCKS).map(|at| Block([at as i8 | 1; 64])).collect();
         let all: Vec<&[Block]> = codes.chunks_exact(BLOCKS).collect();
         for kernel in Kernel::all() {
             group.bench_function(BenchmarkId::new(kernel.name, count), |bencher| {
@@ -26,7 +25,8 @@ fn dots(criterion: &mut Criterion) {
                 let mut at = 0usize;
                 bencher.iter(|| {
                     let rows: [&[Block]; ROWS] = std::array::from_fn(|_| {
-                        // A step without a common divisor visits the rows in no order that a prefetcher knows.
+                        // A step without a common divisor visits the rows in no order that a
+                        // prefetcher knows.
                         at = (at + 7_919_993) % count;
                         all[at]
                     });
@@ -43,9 +43,8 @@ fn dots(criterion: &mut Criterion) {
 fn extremes(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("extremes");
     for width in [64, 128] {
-        let values: Vec<i64> = (0..width)
-            .map(|at: u64| at.wrapping_mul(0x9e37_79b9_7f4a_7c15) as i64)
-            .collect();
+        let values: Vec<i64> =
+            (0..width).map(|at: u64| at.wrapping_mul(0x9e37_79b9_7f4a_7c15) as i64).collect();
         for kernel in Kernel::all() {
             group.bench_function(
                 BenchmarkId::new(format!("{} largest", kernel.name), width),
@@ -67,9 +66,7 @@ fn vectors(criterion: &mut Criterion) {
     });
     let mut unit = vector.clone();
     normalise(&mut unit).expect("not zero");
-    criterion.bench_function("encode 768", |bencher| {
-        bencher.iter(|| encode(black_box(&unit)))
-    });
+    criterion.bench_function("encode 768", |bencher| bencher.iter(|| encode(black_box(&unit))));
     criterion.bench_function("dot of 768 f32", |bencher| {
         bencher.iter(|| dot_f32(black_box(&unit), black_box(&vector)));
     });

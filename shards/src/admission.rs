@@ -59,22 +59,12 @@ impl Admission {
             0 => self.retry_after_micros(used, threshold),
             _ => 0,
         };
-        (
-            granted,
-            Pressure {
-                depth: self.depth,
-                capacity: self.capacity,
-                retry_after_micros,
-            },
-        )
+        (granted, Pressure { depth: self.depth, capacity: self.capacity, retry_after_micros })
     }
 
     /// Takes back credits that were not used.
     pub fn take_back(&mut self, count: u32) {
-        assert!(
-            count <= self.credits,
-            "more credits came back than were granted"
-        );
+        assert!(count <= self.credits, "more credits came back than were granted");
         self.credits -= count;
     }
 
@@ -170,12 +160,8 @@ impl Admission {
 }
 
 /// Each level and the points at which it is entered.
-const LEVELS: [(Level, u64); 4] = [
-    (Level::Normal, 0),
-    (Level::Warning, 50),
-    (Level::Critical, 80),
-    (Level::Overloaded, 90),
-];
+const LEVELS: [(Level, u64); 4] =
+    [(Level::Normal, 0), (Level::Warning, 50), (Level::Critical, 80), (Level::Overloaded, 90)];
 
 /// Points from which a lane is refused.
 const fn threshold_points(lane: Lane) -> u8 {
@@ -195,10 +181,7 @@ struct Drain {
 
 impl Default for Drain {
     fn default() -> Drain {
-        Drain {
-            rows_per_s: DRAIN_ROWS_PER_S_GUESS,
-            window: None,
-        }
+        Drain { rows_per_s: DRAIN_ROWS_PER_S_GUESS, window: None }
     }
 }
 
@@ -269,10 +252,7 @@ mod tests {
         admission.forget(None);
         assert_eq!(admission.level(), Level::Overloaded);
         (0..10).for_each(|_| admission.forget(None));
-        assert_eq!(
-            (admission.depth(), admission.level()),
-            (79, Level::Critical)
-        );
+        assert_eq!((admission.depth(), admission.level()), (79, Level::Critical));
         (0..10).for_each(|_| admission.forget(None));
         assert_eq!((admission.depth(), admission.level()), (69, Level::Warning));
         (0..30).for_each(|_| admission.forget(None));

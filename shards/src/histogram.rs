@@ -24,11 +24,7 @@ impl Histogram {
     /// An empty one with these upper bounds, which rise.
     pub fn new(bounds: &'static [u64]) -> Histogram {
         assert!(bounds.len() <= BOUNDS_MAX);
-        Histogram {
-            bounds,
-            counts: Box::new([0; BOUNDS_MAX + 1]),
-            sum: 0,
-        }
+        Histogram { bounds, counts: Box::new([0; BOUNDS_MAX + 1]), sum: 0 }
     }
 
     /// Counts `value`.

@@ -146,11 +146,7 @@ impl Job {
     pub fn truncate(&mut self, len: u32) {
         self.limit = self.limit.min(len);
         self.found.retain(|scored| scored.row.0 < len);
-        for candidate in self
-            .candidates
-            .iter_mut()
-            .filter(|candidate| candidate.row.0 >= len)
-        {
+        for candidate in self.candidates.iter_mut().filter(|candidate| candidate.row.0 >= len) {
             candidate.body = None;
         }
     }
@@ -171,16 +167,7 @@ impl Job {
         self.stage = Stage::Scan(rows.indexed().min(limit));
         let visible = |row| rows.is_visible(row, limit);
         let index = rows.index();
-        index
-            .search(
-                &self.query.codes,
-                width,
-                wanted,
-                visible,
-                scratch,
-                &mut self.found,
-            )
-            .max(1)
+        index.search(&self.query.codes, width, wanted, visible, scratch, &mut self.found).max(1)
     }
 
     fn scan(&mut self, rows: &Rows, from: u32) -> u32 {
@@ -189,15 +176,7 @@ impl Job {
         let visible = |row| rows.is_visible(row, limit);
         let wanted = self.candidates_wanted();
         self.stage = Stage::Scan(end);
-        rows.index()
-            .scan(
-                &self.query.codes,
-                from..end,
-                wanted,
-                visible,
-                &mut self.found,
-            )
-            .max(1)
+        rows.index().scan(&self.query.codes, from..end, wanted, visible, &mut self.found).max(1)
     }
 
     /// Turns what was found into candidates, with the bodies that are at hand.
@@ -205,9 +184,7 @@ impl Job {
         let found: Vec<Row> = self.found.iter().map(|scored| scored.row).collect();
         // A replacement that is not verified yet may be too far from the cue to be found itself: it comes along, so that
         // whatever it replaces cannot stand for the memory.
-        let twins = found
-            .iter()
-            .flat_map(|&row| rows.newer_twins(row, self.limit));
+        let twins = found.iter().flat_map(|&row| rows.newer_twins(row, self.limit));
         let mut twins: Vec<Row> = twins.filter(|twin| !found.contains(twin)).collect();
         twins.sort_unstable();
         twins.dedup();
@@ -278,10 +255,7 @@ impl Job {
         keep_newest_of_each_id(&mut candidates);
         candidates.retain(|candidate| candidate.similarity >= self.query.similarity_min);
         candidates.sort_unstable_by(|one, other| {
-            other
-                .similarity
-                .total_cmp(&one.similarity)
-                .then(one.row.cmp(&other.row))
+            other.similarity.total_cmp(&one.similarity).then(one.row.cmp(&other.row))
         });
         candidates.truncate(self.query.count as usize);
         Recalled {
@@ -296,13 +270,8 @@ impl Job {
 
 impl Candidate {
     fn id(&self) -> &str {
-        let body = self
-            .body
-            .as_ref()
-            .expect("only candidates with a body are compared");
-        decode_body(body)
-            .expect("it was decoded when it was ranked")
-            .id
+        let body = self.body.as_ref().expect("only candidates with a body are compared");
+        decode_body(body).expect("it was decoded when it was ranked").id
     }
 
     fn into_hit(self) -> Hit {
@@ -312,9 +281,7 @@ impl Candidate {
             received_at: self.received_at,
             committed_at: self.committed_at,
             generation: self.generation,
-            body: self
-                .body
-                .expect("only candidates with a body become results"),
+            body: self.body.expect("only candidates with a body become results"),
         }
     }
 }
@@ -328,14 +295,9 @@ fn keep_newest_of_each_id(candidates: &mut Vec<Candidate>) {
     });
     let mut kept: Vec<Candidate> = Vec::with_capacity(candidates.len());
     for candidate in candidates.drain(..) {
-        let same_hash = kept
-            .iter()
-            .rev()
-            .take_while(|other| other.memory_hash == candidate.memory_hash);
-        if !same_hash
-            .into_iter()
-            .any(|other| other.id() == candidate.id())
-        {
+        let same_hash =
+            kept.iter().rev().take_while(|other| other.memory_hash == candidate.memory_hash);
+        if !same_hash.into_iter().any(|other| other.id() == candidate.id()) {
             kept.push(candidate);
         }
     }

@@ -71,10 +71,7 @@ impl Session {
     /// Takes the session over for `origin`. Gives back the attachment and the waiter that it ends.
     pub fn resume(&mut self, origin: Origin) -> (Option<Origin>, Option<Waiting>) {
         self.epoch.0 += 1;
-        let attached = self
-            .attached
-            .replace(origin)
-            .filter(|&earlier| earlier != origin);
+        let attached = self.attached.replace(origin).filter(|&earlier| earlier != origin);
         (attached, self.waiting.replace(Waiting::Open(origin)))
     }
 
@@ -104,10 +101,7 @@ impl Session {
         row: Row,
     ) -> Result<(), Refusal> {
         self.check(epoch)?;
-        assert!(
-            sequence > self.handed_sequence,
-            "sequences of a session rise strictly"
-        );
+        assert!(sequence > self.handed_sequence, "sequences of a session rise strictly");
         self.handed_sequence = sequence;
         self.in_flight += 1;
         self.rows_end = row.0 + 1;
@@ -116,10 +110,7 @@ impl Session {
 
     /// A record of the session (`sequence` 0: its own) is durable.
     pub fn durable(&mut self, sequence: u64, at: Time) {
-        assert!(
-            self.in_flight > 0,
-            "a record became durable that was not in flight"
-        );
+        assert!(self.in_flight > 0, "a record became durable that was not in flight");
         self.in_flight -= 1;
         self.note(sequence, at);
     }
@@ -139,10 +130,7 @@ impl Session {
 
     /// `records` of what was in flight are dropped: whoever is attached is fenced.
     pub fn fence(&mut self, records: u32) -> Remains {
-        assert!(
-            records <= self.in_flight,
-            "more was dropped than was in flight"
-        );
+        assert!(records <= self.in_flight, "more was dropped than was in flight");
         self.in_flight -= records;
         self.epoch.0 += 1;
         self.handed_sequence = self.durable_sequence;
@@ -159,15 +147,8 @@ impl Session {
     pub fn settle(&mut self, indexed: u32) -> Option<Waiting> {
         let settled = self.in_flight == 0
             && match self.waiting? {
-                Waiting::Open(_)
-                | Waiting::Close {
-                    drain: Drain::Durable,
-                    ..
-                } => true,
-                Waiting::Close {
-                    drain: Drain::Indexed,
-                    ..
-                } => indexed >= self.rows_end,
+                Waiting::Open(_) | Waiting::Close { drain: Drain::Durable, .. } => true,
+                Waiting::Close { drain: Drain::Indexed, .. } => indexed >= self.rows_end,
             };
         let waiting = self.waiting.take_if(|_| settled)?;
         if let Waiting::Close { .. } = waiting {
@@ -211,13 +192,7 @@ impl Session {
     /// Whether it is drained to durable, and someone waits for more.
     pub fn waits_for_index(&self) -> bool {
         self.in_flight == 0
-            && matches!(
-                self.waiting,
-                Some(Waiting::Close {
-                    drain: Drain::Indexed,
-                    ..
-                })
-            )
+            && matches!(self.waiting, Some(Waiting::Close { drain: Drain::Indexed, .. }))
     }
 
     fn is_expired(&self, now: Time) -> bool {
@@ -248,16 +223,12 @@ pub struct Sessions {
 impl Sessions {
     /// The session, if it is known and has not expired.
     pub fn get(&mut self, key: SessionKey, now: Time) -> Option<&mut Session> {
-        self.by_key
-            .get_mut(&key)
-            .filter(|session| !session.is_expired(now))
+        self.by_key.get_mut(&key).filter(|session| !session.is_expired(now))
     }
 
     /// A session of which something is in flight, or whoever waits for it.
     pub fn in_flight(&mut self, key: SessionKey) -> &mut Session {
-        self.by_key
-            .get_mut(&key)
-            .expect("a session stays while something of it is in flight")
+        self.by_key.get_mut(&key).expect("a session stays while something of it is in flight")
     }
 
     /// A session that is being replayed.
@@ -277,20 +248,10 @@ impl Sessions {
 
     /// A stripe of this shard that the session belongs to.
     pub fn find(&self, session: SessionId, now: Time) -> Option<StripeKey> {
-        let from = SessionKey {
-            session,
-            stripe: StripeKey {
-                space: crate::ids::SpaceKey(0),
-                stripe: 0,
-            },
-        };
-        let mut entries = self
-            .by_key
-            .range(from..)
-            .take_while(|(key, _)| key.session == session);
-        entries
-            .find(|(_, entry)| !entry.is_expired(now))
-            .map(|(key, _)| key.stripe)
+        let from =
+            SessionKey { session, stripe: StripeKey { space: crate::ids::SpaceKey(0), stripe: 0 } };
+        let mut entries = self.by_key.range(from..).take_while(|(key, _)| key.session == session);
+        entries.find(|(_, entry)| !entry.is_expired(now)).map(|(key, _)| key.stripe)
     }
 
     /// Forgets those that can no longer be resumed.
@@ -310,9 +271,6 @@ impl Sessions {
 
     /// How many are attached to a connection.
     pub fn attached(&self) -> usize {
-        self.by_key
-            .values()
-            .filter(|session| session.is_attached())
-            .count()
+        self.by_key.values().filter(|session| session.is_attached()).count()
     }
 }

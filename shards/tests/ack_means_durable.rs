@@ -14,10 +14,7 @@ fn the_ack_comes_with_the_end_of_the_commit_and_not_before() {
     let stripe = world.space("diary");
     world.observe(stripe, unary(1, "a", vector(1)));
     world.collect();
-    assert!(
-        world.waiting.is_empty(),
-        "one record waits for others first"
-    );
+    assert!(world.waiting.is_empty(), "one record waits for others first");
     world.pass(500);
     assert!(matches!(world.waiting[0].2, Io::Commit { .. }));
     world.work();
@@ -37,17 +34,7 @@ fn consecutive_sequences_of_a_commit_are_told_together_by_session() {
             let id = format!("{session}-{sequence}");
             let vector = vector(sequence);
             let origin = Origin(origin);
-            world.observe(
-                stripe,
-                Sent {
-                    origin,
-                    session,
-                    epoch,
-                    sequence,
-                    id: &id,
-                    vector,
-                },
-            );
+            world.observe(stripe, Sent { origin, session, epoch, sequence, id: &id, vector });
         }
     }
     world.commit();
@@ -55,12 +42,7 @@ fn consecutive_sequences_of_a_commit_are_told_together_by_session() {
     let told = |origin, session| {
         let mine = replies.iter().filter(|(to, _)| *to == Origin(origin));
         let runs = mine.map(|(_, reply)| match reply {
-            Reply::Durable {
-                session: of,
-                first,
-                last,
-                ..
-            } => {
+            Reply::Durable { session: of, first, last, .. } => {
                 assert_eq!(*of, SessionId(session));
                 (*first, *last)
             }
@@ -78,14 +60,9 @@ fn commit_times_never_fall() {
     let stripe = world.space("diary");
     let mut times = Vec::new();
     for sequence in 1..=5 {
-        world.observe(
-            stripe,
-            unary(sequence, &format!("m{sequence}"), vector(sequence)),
-        );
+        world.observe(stripe, unary(sequence, &format!("m{sequence}"), vector(sequence)));
         world.commit();
-        let Reply::Durable { committed_at, .. } = world.take_one() else {
-            panic!("not durable")
-        };
+        let Reply::Durable { committed_at, .. } = world.take_one() else { panic!("not durable") };
         times.push(committed_at);
         world.now.0 -= 200_000;
     }
@@ -102,34 +79,18 @@ fn what_was_acked_is_there_after_a_crash_and_nothing_that_was_not_sent() {
             let send = |world: &mut World, sequence, epoch| {
                 let (id, vector) = (format!("m{sequence}"), vector(sequence));
                 let origin = Origin(5);
-                world.observe(
-                    stripe,
-                    Sent {
-                        origin,
-                        session: 9,
-                        epoch,
-                        sequence,
-                        id: &id,
-                        vector,
-                    },
-                );
+                world
+                    .observe(stripe, Sent { origin, session: 9, epoch, sequence, id: &id, vector });
             };
             (1..=acked).for_each(|sequence| send(&mut world, sequence, opened.epoch));
             world.commit();
-            assert_eq!(
-                durable_sequences(&world.take()),
-                (1..=acked).collect::<Vec<_>>()
-            );
+            assert_eq!(durable_sequences(&world.take()), (1..=acked).collect::<Vec<_>>());
             (acked + 1..acked + 8).for_each(|sequence| send(&mut world, sequence, opened.epoch));
             world.pass(500);
             world.crash(fate, 1);
 
             let resumed = world.open(stripe, 9, OpenIntent::Resume);
-            let expected = if fate == Fate::Whole {
-                acked + 7
-            } else {
-                acked
-            };
+            let expected = if fate == Fate::Whole { acked + 7 } else { acked };
             assert_eq!(resumed.durable_sequence, expected, "{fate:?} after {acked}");
             let all = world.recall(stripe, &vector(1), 100, Isolation::Durable);
             let mut found: Vec<String> = all.hits.iter().map(id_of).collect();

@@ -16,17 +16,7 @@ use world::{
 fn send(world: &mut World, stripe: StripeKey, opened: &SessionOpened, sequence: u64) {
     let (id, vector) = (format!("m{sequence}"), vector(sequence));
     let (session, epoch) = (opened.session.0, opened.epoch);
-    world.observe(
-        stripe,
-        Sent {
-            origin: CLIENT,
-            session,
-            epoch,
-            sequence,
-            id: &id,
-            vector,
-        },
-    );
+    world.observe(stripe, Sent { origin: CLIENT, session, epoch, sequence, id: &id, vector });
 }
 
 #[test]
@@ -42,18 +32,12 @@ fn what_does_not_fit_is_refused_and_its_session_can_be_resumed() {
     send(&mut world, stripe, &opened, 2);
     send(&mut world, stripe, &opened, 3);
     world.commit();
-    assert_eq!(
-        dropped_sequences(&world.take()),
-        [(2, Refusal::DiskFull), (3, Refusal::DiskFull)]
-    );
+    assert_eq!(dropped_sequences(&world.take()), [(2, Refusal::DiskFull), (3, Refusal::DiskFull)]);
     send(&mut world, stripe, &opened, 4);
     assert_eq!(dropped_sequences(&world.take()), [(4, Refusal::Fenced)]);
     assert_eq!(world.recall_ids(stripe, &vector(2), 10), ["m1"]);
     let status = world.status().remove(0);
-    assert_eq!(
-        (status.depth, status.credits, status.commit_failures_full),
-        (0, 0, 1)
-    );
+    assert_eq!((status.depth, status.credits, status.commit_failures_full), (0, 0, 1));
 
     let resumed = world.open(stripe, 4, OpenIntent::Resume);
     assert_eq!(resumed.durable_sequence, 1);
@@ -66,13 +50,7 @@ fn what_does_not_fit_is_refused_and_its_session_can_be_resumed() {
     send(&mut world, stripe, &resumed, 2);
     world.settle();
     assert_eq!(durable_sequences(&world.take()), [2]);
-    assert_eq!(
-        world
-            .recall(stripe, &vector(2), 10, Isolation::Durable)
-            .snapshot
-            .0,
-        2
-    );
+    assert_eq!(world.recall(stripe, &vector(2), 10, Isolation::Durable).snapshot.0, 2);
     world.crash(Fate::Lost, 1);
     assert_eq!(world.recall_ids(stripe, &vector(2), 10), ["m2", "m1"]);
 }
@@ -85,25 +63,15 @@ fn what_waits_for_a_dropped_record_is_told_why() {
     world.disk.fault = Some(IoFault::Failed);
     send(&mut world, diary, &opened, 1);
     let (session, epoch) = (opened.session, opened.epoch);
-    let close = Request::CloseSession {
-        stripe: diary,
-        session,
-        epoch,
-        drain: Drain::Durable,
-    };
+    let close = Request::CloseSession { stripe: diary, session, epoch, drain: Drain::Durable };
     world.ask(diary, CLIENT, close);
-    let begin = Request::OpenSession {
-        stripe: diary,
-        session: SessionId(5),
-        intent: OpenIntent::Begin,
-    };
+    let begin =
+        Request::OpenSession { stripe: diary, session: SessionId(5), intent: OpenIntent::Begin };
     world.ask(diary, CLIENT, begin);
     let other = stripe("other");
     for _ in 0..2 {
-        let create = Request::CreateSpace {
-            settings: settings("other"),
-            if_exists: IfExists::MustBeSame,
-        };
+        let create =
+            Request::CreateSpace { settings: settings("other"), if_exists: IfExists::MustBeSame };
         world.ask(other, CLIENT, create);
     }
     world.commit();
@@ -121,11 +89,7 @@ fn what_waits_for_a_dropped_record_is_told_why() {
     assert_eq!(told, expected);
 
     world.disk.fault = None;
-    assert_eq!(
-        world.status()[0].sessions,
-        1,
-        "a session that never was is not known"
-    );
+    assert_eq!(world.status()[0].sessions, 1, "a session that never was is not known");
     world.open(diary, 5, OpenIntent::Begin);
     world.space("other");
 }

@@ -1,7 +1,8 @@
-//! The promise: what a full comparison finds, the index finds, at any moment, whatever vectors come.
+//! The promise: what a full comparison finds, the index finds, at any moment, whatever vectors
+//! come.
 //!
-//! Random stories are told by seeds through proptest; a failure prints its input. The invariants of the graph are those
-//! that `Index::check` verifies, after every insertion where the set is small.
+//! Random stories are told by seeds through proptest; a failure prints its input. The invariants of
+//! the graph are those that `Index::check` verifies, after every insertion where the set is small.
 
 use std::path::Path;
 
@@ -34,16 +35,15 @@ impl Numbers {
     }
 }
 
-/// Vectors around few centres: `spread` 0 makes them duplicates, small values near-duplicates, 1 and more noise.
+/// Vectors around few centres: `spread` 0 makes them duplicates, small values near-duplicates, 1
+/// and more noise.
 fn clustered(count: usize, dimension: u16, centres: usize, spread: f32, seed: u64) -> Vec<Codes> {
     let mut numbers = Numbers(seed);
     let centres: Vec<Vec<f32>> = (0..centres).map(|_| numbers.vector(dimension)).collect();
     let mut vectors = Vec::new();
     for _ in 0..count {
         let mut vector = centres[numbers.next() as usize % centres.len()].clone();
-        vector
-            .iter_mut()
-            .for_each(|value| *value += spread * numbers.float());
+        vector.iter_mut().for_each(|value| *value += spread * numbers.float());
         vector[0] += 0.01;
         normalise(&mut vector).expect("not zero");
         vectors.push(encode(&vector));
@@ -74,24 +74,13 @@ fn obvious(
 ) -> Vec<Scored> {
     let similarity = |row: u32| {
         let codes = &vectors[row as usize];
-        let products = codes
-            .codes8
-            .iter()
-            .zip(&query.codes8)
-            .map(|(a, b)| i32::from(*a) * i32::from(*b));
+        let products =
+            codes.codes8.iter().zip(&query.codes8).map(|(a, b)| i32::from(*a) * i32::from(*b));
         products.sum::<i32>() as f32 * (query.scale * codes.scale)
     };
-    let mut best: Vec<Scored> = rows
-        .map(|row| Scored {
-            row: Row(row),
-            similarity: similarity(row),
-        })
-        .collect();
-    best.sort_by(|a, b| {
-        b.similarity
-            .total_cmp(&a.similarity)
-            .then(a.row.cmp(&b.row))
-    });
+    let mut best: Vec<Scored> =
+        rows.map(|row| Scored { row: Row(row), similarity: similarity(row) }).collect();
+    best.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.row.cmp(&b.row)));
     best.truncate(count);
     best
 }
@@ -207,16 +196,14 @@ proptest! {
     }
 }
 
-/// The exact best ten of `queries` queries among `count` base rows, in f32, and what the index finds at `width`.
+/// The exact best ten of `queries` queries among `count` base rows, in f32, and what the index
+/// finds at `width`.
 fn recall_at_10(pairs: &Pairs, index: &Index, count: usize, queries: usize, width: u32) -> f64 {
     let base: Vec<Vec<f32>> = (0..count).map(|row| pairs.base(row)).collect();
     let (mut scratch, mut found, mut hits) = (Scratch::default(), Vec::new(), 0);
     for query in (0..queries).map(|query| pairs.query(query)) {
-        let mut exact: Vec<(f32, u32)> = base
-            .iter()
-            .zip(0..)
-            .map(|(vector, row)| (dot_f32(vector, &query), row))
-            .collect();
+        let mut exact: Vec<(f32, u32)> =
+            base.iter().zip(0..).map(|(vector, row)| (dot_f32(vector, &query), row)).collect();
         exact.sort_by(|a, b| b.0.total_cmp(&a.0));
         index.search(&encode(&query), width, 10, all, &mut scratch, &mut found);
         hits += exact[..10]
@@ -267,25 +254,20 @@ fn thousands_of_duplicates_are_cheap_and_hide_no_one() {
     let mut found = Vec::new();
     for (at, other) in others.iter().enumerate() {
         index.search(other, 64, 1, all, &mut scratch, &mut found);
-        assert_eq!(
-            found[0].row,
-            Row(at as u32 * 240),
-            "other {at} is found among the duplicates"
-        );
+        assert_eq!(found[0].row, Row(at as u32 * 240), "other {at} is found among the duplicates");
     }
     index.search(&vectors[1], 64, 64, all, &mut scratch, &mut found);
     assert_eq!(found.len(), 64);
     assert!(
-        found
-            .iter()
-            .all(|scored| vectors[scored.row.0 as usize] == vectors[1]),
+        found.iter().all(|scored| vectors[scored.row.0 as usize] == vectors[1]),
         "all are duplicates"
     );
 }
 
 #[test]
 fn a_thousand_forgotten_versions_do_not_hide_the_living_one() {
-    // One memory replaced over and over: all its versions are nearer to the query than anything else.
+    // One memory replaced over and over: all its versions are nearer to the query than anything
+    // else.
     let mut vectors = clustered(1_000, 32, 1, 0.01, 5);
     let query = vectors[500].clone();
     vectors.extend(clustered(1_000, 32, 200, 1.0, 6));
@@ -306,14 +288,8 @@ fn a_thousand_forgotten_versions_do_not_hide_the_living_one() {
 fn an_empty_index_finds_nothing() {
     let index = Index::new(8, 0);
     let query = &clustered(1, 8, 1, 1.0, 1)[0];
-    let mut found = vec![Scored {
-        row: Row(3),
-        similarity: 1.0,
-    }];
-    assert_eq!(
-        index.search(query, 10, 10, all, &mut Scratch::default(), &mut found),
-        0
-    );
+    let mut found = vec![Scored { row: Row(3), similarity: 1.0 }];
+    assert_eq!(index.search(query, 10, 10, all, &mut Scratch::default(), &mut found), 0);
     assert!(found.is_empty() && index.is_empty());
     assert_eq!(index.check(), Ok(()));
 }

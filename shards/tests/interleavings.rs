@@ -74,22 +74,11 @@ impl Model {
     fn new() -> Model {
         let mut world = World::new(2);
         let stripe = world.space("diary");
-        let mut model = Model {
-            world,
-            stripe,
-            stored: Vec::new(),
-            attached: BTreeMap::new(),
-            sent: 0,
-        };
+        let mut model =
+            Model { world, stripe, stored: Vec::new(), attached: BTreeMap::new(), sent: 0 };
         for session in 1..=SESSIONS {
             let opened = model.world.open(stripe, session, OpenIntent::Begin);
-            model.attached.insert(
-                session,
-                Attachment {
-                    epoch: opened.epoch,
-                    next: 1,
-                },
-            );
+            model.attached.insert(session, Attachment { epoch: opened.epoch, next: 1 });
         }
         model
     }
@@ -128,33 +117,15 @@ impl Model {
         let id = format!("m{id}");
         let vector = vector(self.sent);
         let origin = Origin(session as u64);
-        self.stored.push(Stored {
-            session,
-            sequence,
-            id: id.clone(),
-            durable: false,
-        });
-        self.world.observe(
-            self.stripe,
-            Sent {
-                origin,
-                session,
-                epoch,
-                sequence,
-                id: &id,
-                vector,
-            },
-        );
+        self.stored.push(Stored { session, sequence, id: id.clone(), durable: false });
+        self.world.observe(self.stripe, Sent { origin, session, epoch, sequence, id: &id, vector });
     }
 
     fn resume(&mut self, session: u128) {
         self.attached.remove(&session);
         let id = SessionId(session);
-        let request = Request::OpenSession {
-            stripe: self.stripe,
-            session: id,
-            intent: OpenIntent::Resume,
-        };
+        let request =
+            Request::OpenSession { stripe: self.stripe, session: id, intent: OpenIntent::Resume };
         self.world.ask(self.stripe, Origin(session as u64), request);
         self.world.commit();
         self.hear();
@@ -164,12 +135,7 @@ impl Model {
     fn hear(&mut self) {
         for (origin, reply) in self.world.take() {
             match reply {
-                Reply::Durable {
-                    session,
-                    first,
-                    last,
-                    ..
-                } => {
+                Reply::Durable { session, first, last, .. } => {
                     let mut count = 0;
                     for stored in self.run(session, first, last) {
                         assert!(!stored.durable, "told twice");
@@ -178,12 +144,7 @@ impl Model {
                     }
                     assert_eq!(count, last - first + 1, "durable, and never sent");
                 }
-                Reply::Dropped {
-                    session,
-                    first,
-                    last,
-                    refusal,
-                } => {
+                Reply::Dropped { session, first, last, refusal } => {
                     assert_ne!(refusal, Refusal::Fenced, "no one sends once told");
                     assert!(self.run(session, first, last).all(|stored| !stored.durable));
                     self.stored.retain(|stored| {
@@ -194,25 +155,12 @@ impl Model {
                 }
                 Reply::Session(Ok(opened)) => {
                     let session = opened.session.0;
-                    let of_session = self
-                        .stored
-                        .iter()
-                        .filter(|stored| stored.session == session);
-                    assert!(
-                        of_session
-                            .clone()
-                            .all(|stored| stored.durable || !self.is_heard())
-                    );
+                    let of_session = self.stored.iter().filter(|stored| stored.session == session);
+                    assert!(of_session.clone().all(|stored| stored.durable || !self.is_heard()));
                     let mark = of_session.map(|stored| stored.sequence).max().unwrap_or(0);
                     assert_eq!(opened.durable_sequence, mark);
                     let next = opened.durable_sequence + 1;
-                    self.attached.insert(
-                        session,
-                        Attachment {
-                            epoch: opened.epoch,
-                            next,
-                        },
-                    );
+                    self.attached.insert(session, Attachment { epoch: opened.epoch, next });
                 }
                 Reply::Session(Err(refusal)) => {
                     assert!(
@@ -224,15 +172,8 @@ impl Model {
                 reply => panic!("{reply:?}"),
             }
         }
-        let durable = self
-            .stored
-            .iter()
-            .take_while(|stored| stored.durable)
-            .count();
-        assert!(
-            self.stored[durable..].iter().all(|stored| !stored.durable),
-            "a hole"
-        );
+        let durable = self.stored.iter().take_while(|stored| stored.durable).count();
+        assert!(self.stored[durable..].iter().all(|stored| !stored.durable), "a hole");
     }
 
     fn is_heard(&self) -> bool {
@@ -256,21 +197,13 @@ impl Model {
         self.hear();
         let seen = self.stored.iter().zip(1..);
         let seen = seen.filter(|(stored, _)| stored.durable || isolation == Isolation::InFlight);
-        let expected: BTreeMap<String, u64> = seen
-            .map(|(stored, generation)| (stored.id.clone(), generation))
-            .collect();
-        let found: BTreeMap<String, u64> = recalled
-            .hits
-            .iter()
-            .map(|hit| (id_of(hit), hit.generation.0))
-            .collect();
+        let expected: BTreeMap<String, u64> =
+            seen.map(|(stored, generation)| (stored.id.clone(), generation)).collect();
+        let found: BTreeMap<String, u64> =
+            recalled.hits.iter().map(|hit| (id_of(hit), hit.generation.0)).collect();
         assert_eq!(found.len(), recalled.hits.len(), "an id twice");
         assert_eq!(found, expected);
-        assert!(
-            recalled
-                .hits
-                .is_sorted_by(|one, other| one.similarity >= other.similarity)
-        );
+        assert!(recalled.hits.is_sorted_by(|one, other| one.similarity >= other.similarity));
     }
 
     /// Afterwards the stripe must hold a run that starts like the list and ends behind all that was acked.
@@ -282,23 +215,14 @@ impl Model {
         self.attached.clear();
         self.world.settle();
         let status = self.world.status();
-        let stripe = status
-            .iter()
-            .flat_map(|shard| &shard.stripes)
-            .next()
-            .expect("the space");
+        let stripe = status.iter().flat_map(|shard| &shard.stripes).next().expect("the space");
         let recovered = stripe.generation.0 as usize;
-        assert!(
-            acked <= recovered,
-            "{acked} were acked, {recovered} recovered"
-        );
+        assert!(acked <= recovered, "{acked} were acked, {recovered} recovered");
         if recovered > self.stored.len() {
             panic!("{recovered} recovered of {}", self.stored.len());
         }
         self.stored.truncate(recovered);
-        self.stored
-            .iter_mut()
-            .for_each(|stored| stored.durable = true);
+        self.stored.iter_mut().for_each(|stored| stored.durable = true);
         self.world.take();
         self.recall(Isolation::Durable);
         self.world.disk.fault = fault;

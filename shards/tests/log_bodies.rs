@@ -40,11 +40,7 @@ impl Owned {
             why: &self.texts[2],
             how: &self.texts[3],
             tags: self.tags.iter().map(String::as_str).collect(),
-            metadata: self
-                .metadata
-                .iter()
-                .map(|(k, v)| (k.as_str(), v.as_str()))
-                .collect(),
+            metadata: self.metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
             memory_type: self.memory_type,
             confidence: self.confidence,
             decay_rate: self.numbers[0],
@@ -59,22 +55,14 @@ fn observations() -> impl Strategy<Value = Owned> {
     let texts = [text; 4].map(|text| text.prop_map(String::from));
     let number = -1e6f32..1e6;
     (
-        (
-            "\\PC{1,20}",
-            texts,
-            any::<Option<(i64, u32)>>(),
-            prop::collection::vec(text, 0..4),
-        ),
+        ("\\PC{1,20}", texts, any::<Option<(i64, u32)>>(), prop::collection::vec(text, 0..4)),
         (
             prop::collection::vec(text, 0..4),
             prop::collection::vec((text, text), 0..4),
             any::<u8>(),
             prop::option::of(0f32..1.0),
         ),
-        (
-            [number.clone(), number.clone(), number],
-            prop::collection::vec(any::<[u8; 4]>(), 8..40),
-        ),
+        ([number.clone(), number.clone(), number], prop::collection::vec(any::<[u8; 4]>(), 8..40)),
         any::<bool>(),
     )
         .prop_map(
@@ -200,11 +188,5 @@ fn an_unknown_field_is_passed_over() {
     let mut bytes = encode_body(&plain()).bytes;
     bytes.extend_from_slice(&[200, 3, 0, 0, 0, 1, 2, 3]);
     let embedding = Embedding::F32Bytes(&[]);
-    assert_eq!(
-        decode_body(&bytes),
-        Ok(Observation {
-            embedding,
-            ..plain()
-        })
-    );
+    assert_eq!(decode_body(&bytes), Ok(Observation { embedding, ..plain() }));
 }

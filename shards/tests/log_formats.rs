@@ -30,16 +30,10 @@ struct Table {
 impl Table {
     fn read(title: &'static str) -> Table {
         let section = rows(title);
-        let mut table = Table {
-            title,
-            fields: BTreeMap::new(),
-            bytes: 0,
-        };
+        let mut table = Table { title, fields: BTreeMap::new(), bytes: 0 };
         for cells in section.iter().take_while(|cells| cells.len() == 4) {
-            let number = |cell: &str| {
-                cell.parse::<usize>()
-                    .unwrap_or_else(|_| panic!("{title}: {cell}"))
-            };
+            let number =
+                |cell: &str| cell.parse::<usize>().unwrap_or_else(|_| panic!("{title}: {cell}"));
             let (offset, bytes) = (number(cells[0]), number(cells[1]));
             assert_eq!(
                 offset, table.bytes,
@@ -53,10 +47,7 @@ impl Table {
     }
 
     fn place(&self, field: &str) -> Place {
-        *self
-            .fields
-            .get(field)
-            .unwrap_or_else(|| panic!("{}: no field {field}", self.title))
+        *self.fields.get(field).unwrap_or_else(|| panic!("{}: no field {field}", self.title))
     }
 
     /// What `bytes` hold in the field.
@@ -69,12 +60,7 @@ impl Table {
 
     /// Each field holds this, and there are no others.
     fn check(&self, bytes: &[u8], expected: &[(&str, u128)]) {
-        assert_eq!(
-            self.fields.len(),
-            expected.len(),
-            "fields of {}",
-            self.title
-        );
+        assert_eq!(self.fields.len(), expected.len(), "fields of {}", self.title);
         for &(field, value) in expected {
             assert_eq!(self.number(bytes, field), value, "{}: {field}", self.title);
         }
@@ -84,22 +70,11 @@ impl Table {
 /// The rows of the tables below a heading, without their heads.
 fn rows(title: &str) -> Vec<Vec<&'static str>> {
     let heading = format!("\n### {title}\n");
-    let start = PAGE
-        .find(&heading)
-        .unwrap_or_else(|| panic!("no heading {title}"))
-        + heading.len();
-    let section = PAGE[start..]
-        .split("\n#")
-        .next()
-        .expect("a split has a first part");
+    let start = PAGE.find(&heading).unwrap_or_else(|| panic!("no heading {title}")) + heading.len();
+    let section = PAGE[start..].split("\n#").next().expect("a split has a first part");
     let lines = section.lines().filter(|line| line.starts_with('|'));
     lines
-        .map(|line| {
-            line.trim_matches('|')
-                .split('|')
-                .map(str::trim)
-                .collect::<Vec<_>>()
-        })
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>())
         .filter(|cells| cells[0].parse::<usize>().is_ok())
         .collect()
 }
@@ -129,10 +104,7 @@ fn observation() -> Observation<'static> {
 }
 
 const HEAD: RecordHead = RecordHead {
-    stripe: StripeKey {
-        space: SpaceKey(0x1112_1314_1516_1718),
-        stripe: 0x2122,
-    },
+    stripe: StripeKey { space: SpaceKey(0x1112_1314_1516_1718), stripe: 0x2122 },
     generation: Generation(0x3132_3334_3536_3738),
     session: SessionId(0x4142_4344_4546_4748_494a_4b4c_4d4e_4f50),
     sequence: 0x5152_5354_5556_5758,
@@ -143,16 +115,8 @@ const HEAD: RecordHead = RecordHead {
 
 /// A segment's head and its first two batches.
 fn written() -> (Vec<u8>, Vec<Vec<u8>>) {
-    let end = LogEnd {
-        number: 41,
-        synced: 4096 * 3,
-        live: 4096 * 5,
-    };
-    let start = LogStart {
-        next_segment: 42,
-        end,
-        committed_at: Time(1_000_000),
-    };
+    let end = LogEnd { number: 41, synced: 4096 * 3, live: 4096 * 5 };
+    let start = LogStart { next_segment: 42, end, committed_at: Time(1_000_000) };
     let mut log = Log::new(LogId(0x0203), 6, 99, start);
     let mut now = Time(2_000_000);
     let mut segment = Vec::new();
@@ -215,9 +179,8 @@ fn a_batch_header_is_as_told() {
         let payload_bytes = record_count * record_bytes(body_bytes);
         let records = bytes[BATCH_HEADER_BYTES..][..payload_bytes].chunks(record_bytes(body_bytes));
         let (crc_at, crc_bytes) = record.place("head_crc");
-        let head_crcs: Vec<u8> = records
-            .flat_map(|record| record[crc_at..crc_at + crc_bytes].to_vec())
-            .collect();
+        let head_crcs: Vec<u8> =
+            records.flat_map(|record| record[crc_at..crc_at + crc_bytes].to_vec()).collect();
         let (crc_at, crc_bytes) = table.place("crc");
         let crc = crc32c(&bytes[crc_at + crc_bytes..table.bytes]);
         table.check(
@@ -240,11 +203,7 @@ fn a_batch_header_is_as_told() {
                 ("order_crc", u128::from(crc32c(&head_crcs))),
             ],
         );
-        assert!(
-            bytes[BATCH_HEADER_BYTES + payload_bytes..]
-                .iter()
-                .all(|&byte| byte == 0)
-        );
+        assert!(bytes[BATCH_HEADER_BYTES + payload_bytes..].iter().all(|&byte| byte == 0));
         offset += bytes.len() as u128;
     }
 }
@@ -261,10 +220,7 @@ fn a_record_is_as_told() {
     table.check(
         record,
         &[
-            (
-                "head_crc",
-                u128::from(crc32c(&record[4..RECORD_HEAD_BYTES]) ^ incarnation_crc),
-            ),
+            ("head_crc", u128::from(crc32c(&record[4..RECORD_HEAD_BYTES]) ^ incarnation_crc)),
             ("body_crc", u128::from(body.crc)),
             ("body_bytes", body.bytes.len() as u128),
             ("kind", 1),
@@ -320,9 +276,7 @@ fn an_observation_is_as_told() {
         field.extend_from_slice(&(expected.len() as u32).to_le_bytes());
         assert_eq!(field.len(), FIELD_HEAD_BYTES);
         field.extend_from_slice(expected);
-        rest = rest
-            .strip_prefix(&field[..])
-            .unwrap_or_else(|| panic!("{name} in {rest:?}"));
+        rest = rest.strip_prefix(&field[..]).unwrap_or_else(|| panic!("{name} in {rest:?}"));
     }
     assert!(rest.is_empty());
 }
@@ -338,15 +292,7 @@ fn a_space_is_as_told() {
     };
     let body = encode_space(&settings).bytes;
     assert_eq!(table.bytes, SPACE_FIXED_BYTES);
-    table.check(
-        &body,
-        &[
-            ("dimension", 768),
-            ("stripes", 5),
-            ("metric", 1),
-            ("zero", 0),
-        ],
-    );
+    table.check(&body, &[("dimension", 768), ("stripes", 5), ("metric", 1), ("zero", 0)]);
     assert_eq!(body[table.bytes..], *b"\x01\x05\0\0\0notes");
 }
 

@@ -42,10 +42,7 @@ impl Files {
             replay.handle_segment(&self.0[&segment], &mut |record| {
                 seen.push(Seen {
                     sequence: record.head.sequence,
-                    body: Body {
-                        bytes: record.body.to_vec(),
-                        crc: record.body_crc,
-                    },
+                    body: Body { bytes: record.body.to_vec(), crc: record.body_crc },
                     location: record.location,
                     committed_at: record.committed_at,
                     proven: record.proven,
@@ -88,10 +85,7 @@ struct Bench {
 
 fn head(sequence: u64) -> RecordHead {
     RecordHead {
-        stripe: StripeKey {
-            space: SpaceKey(7),
-            stripe: 2,
-        },
+        stripe: StripeKey { space: SpaceKey(7), stripe: 2 },
         generation: Generation(sequence),
         session: SessionId(5 << 100 | 9),
         sequence,
@@ -102,9 +96,8 @@ fn head(sequence: u64) -> RecordHead {
 }
 
 fn body(sequence: u64, what_bytes: usize) -> Body {
-    let what: String = (0..what_bytes)
-        .map(|i| char::from(b'a' + ((sequence as usize + i) % 26) as u8))
-        .collect();
+    let what: String =
+        (0..what_bytes).map(|i| char::from(b'a' + ((sequence as usize + i) % 26) as u8)).collect();
     encode_body(&Observation {
         id: &format!("memory-{sequence}"),
         what: &what,
@@ -141,14 +134,8 @@ impl Bench {
     }
 
     fn append(&mut self, sequence: u64, what_bytes: usize) {
-        let ordinal = self
-            .log
-            .append(head(sequence), body(sequence, what_bytes), self.now);
-        assert_eq!(
-            ordinal.0,
-            self.appended.len() as u64,
-            "ordinals count records"
-        );
+        let ordinal = self.log.append(head(sequence), body(sequence, what_bytes), self.now);
+        assert_eq!(ordinal.0, self.appended.len() as u64, "ordinals count records");
         self.appended.push(sequence);
     }
 
@@ -160,12 +147,7 @@ impl Bench {
 
     fn done(&mut self, result: Result<(), IoFault>) -> Outcome {
         let outcome = self.log.handle_done(result);
-        if let Outcome::Durable {
-            first,
-            locations,
-            committed_at,
-        } = &outcome
-        {
+        if let Outcome::Durable { first, locations, committed_at } = &outcome {
             for (i, &location) in locations.iter().enumerate() {
                 let sequence = self.appended[first.0 as usize + i];
                 self.durable.push((sequence, location, *committed_at));
@@ -177,11 +159,7 @@ impl Bench {
     fn write(&mut self, io: &LogIo) {
         match io {
             LogIo::Create { segment, head, .. } => self.files.write(*segment, 0, head),
-            LogIo::Commit {
-                segment,
-                offset,
-                bytes,
-            } => {
+            LogIo::Commit { segment, offset, bytes } => {
                 self.files.write(*segment, *offset as usize, bytes);
             }
         }
@@ -214,21 +192,10 @@ fn what_is_durable_is_replayed_and_read_back() {
     let (seen, end) = bench.files.replay().expect("a log as it was written");
     assert_eq!(sequences(&seen), (1..9).collect::<Vec<_>>());
     for (record, durable) in seen.iter().zip(&bench.durable) {
-        assert_eq!(
-            (record.sequence, record.location, record.committed_at),
-            *durable
-        );
+        assert_eq!((record.sequence, record.location, record.committed_at), *durable);
         assert_eq!(record.body, body(record.sequence, 30));
-        assert_eq!(
-            record.proven,
-            record.sequence < 5,
-            "the last batch has none behind it"
-        );
-        let Location {
-            segment,
-            offset,
-            bytes,
-        } = record.location;
+        assert_eq!(record.proven, record.sequence < 5, "the last batch has none behind it");
+        let Location { segment, offset, bytes } = record.location;
         let whole = &bench.files.0[&segment][offset as usize..(offset + bytes) as usize];
         assert_eq!(read_body(whole), Ok(&record.body.bytes[..]));
     }
@@ -242,11 +209,7 @@ fn what_is_durable_is_replayed_and_read_back() {
 fn a_record_that_is_read_back_damaged_is_refused() {
     let mut bench = Bench::fresh();
     bench.commit(1..2);
-    let Location {
-        segment,
-        offset,
-        bytes,
-    } = bench.durable[0].1;
+    let Location { segment, offset, bytes } = bench.durable[0].1;
     let whole = bench.files.0[&segment][offset as usize..(offset + bytes) as usize].to_vec();
     let body_bytes = body(1, 30).bytes.len();
     let body_at = whole.len() - body_bytes - (whole.len() - body_bytes) % 8;
@@ -271,16 +234,8 @@ fn a_commit_waits_for_enough_records_or_long_enough() {
     }
     assert_eq!(bench.log.poll(bench.now), None, "one record is missing");
     bench.append(u64::from(limits::LOG_COMMIT_RECORDS_MIN), 30);
-    assert!(
-        bench
-            .log
-            .deadline()
-            .is_some_and(|deadline| deadline <= bench.now)
-    );
-    assert!(matches!(
-        bench.log.poll(bench.now),
-        Some(LogIo::Create { .. })
-    ));
+    assert!(bench.log.deadline().is_some_and(|deadline| deadline <= bench.now));
+    assert!(matches!(bench.log.poll(bench.now), Some(LogIo::Create { .. })));
     assert_eq!(bench.log.poll(bench.now), None, "one I/O at a time");
     assert_eq!(bench.log.deadline(), None);
 }
@@ -316,9 +271,7 @@ fn what_gathers_during_a_commit_goes_with_the_next_up_to_its_limits() {
         bench.append(sequence, large);
     }
     let io = bench.log.poll(bench.now).expect("many bytes wait");
-    let LogIo::Commit { bytes, .. } = &io else {
-        panic!("the segment has room")
-    };
+    let LogIo::Commit { bytes, .. } = &io else { panic!("the segment has room") };
     assert!(bytes.len() <= limits::LOG_COMMIT_BYTES_MAX as usize + BLOCK);
     bench.write(&io);
     bench.done(Ok(()));
@@ -345,15 +298,8 @@ fn what_is_not_durable_can_be_read() {
     assert_eq!(bench.log.pending_body(ordinal(3)), None);
     bench.write(&commit);
     bench.done(Ok(()));
-    assert_eq!(
-        bench.log.pending_body(ordinal(1)),
-        None,
-        "durable: it has a location"
-    );
-    assert_eq!(
-        bench.log.pending_body(ordinal(2)),
-        Some(&body(3, 50).bytes[..])
-    );
+    assert_eq!(bench.log.pending_body(ordinal(1)), None, "durable: it has a location");
+    assert_eq!(bench.log.pending_body(ordinal(2)), Some(&body(3, 50).bytes[..]));
     bench.flush();
     assert_eq!(bench.log.pending_bytes(), 0);
 }
@@ -368,13 +314,7 @@ fn a_full_segment_is_followed_by_another() {
         bench.flush();
     }
     assert_eq!(bench.files.0.len(), 2);
-    assert!(
-        bench
-            .files
-            .0
-            .values()
-            .all(|file| file.len() <= limits::LOG_SEGMENT_BYTES as usize)
-    );
+    assert!(bench.files.0.values().all(|file| file.len() <= limits::LOG_SEGMENT_BYTES as usize));
     let (seen, _) = bench.files.replay().expect("a log as it was written");
     assert_eq!(sequences(&seen), (1..=count).collect::<Vec<_>>());
 }
@@ -389,33 +329,16 @@ fn a_failed_commit_seals_its_segment_and_is_written_anew() {
     bench.write(&failing);
     assert_eq!(bench.done(Err(IoFault::Failed)), Outcome::Nothing);
     bench.append(4, 30);
-    assert!(
-        bench
-            .log
-            .deadline()
-            .is_some_and(|deadline| deadline <= bench.now),
-        "no more waiting"
-    );
+    assert!(bench.log.deadline().is_some_and(|deadline| deadline <= bench.now), "no more waiting");
     let create = bench.log.poll(bench.now).expect("a new segment is due");
     assert!(matches!(create, LogIo::Create { .. }));
     bench.write(&create);
     bench.done(Ok(()));
     bench.flush();
     bench.commit(5..6);
-    assert_eq!(
-        bench
-            .durable
-            .iter()
-            .map(|durable| durable.0)
-            .collect::<Vec<_>>(),
-        [1, 2, 3, 4, 5]
-    );
+    assert_eq!(bench.durable.iter().map(|durable| durable.0).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     let (seen, _) = bench.files.replay().expect("a log as it was written");
-    assert_eq!(
-        sequences(&seen),
-        [1, 2, 3, 4, 5],
-        "the failed batch is dead"
-    );
+    assert_eq!(sequences(&seen), [1, 2, 3, 4, 5], "the failed batch is dead");
     assert_eq!(seen[2].location.segment.number, 2);
 }
 
@@ -456,18 +379,10 @@ fn a_segment_that_cannot_be_made_drops_what_waits() {
     bench.append(1, 30);
     for number in 1..4 {
         let io = bench.poll_late().expect("a segment is due");
-        let LogIo::Create { segment, .. } = io else {
-            panic!("{io:?}")
-        };
+        let LogIo::Create { segment, .. } = io else { panic!("{io:?}") };
         assert_eq!(segment.number, number, "a number is never used again");
         let outcome = bench.done(Err(IoFault::Full));
-        assert!(matches!(
-            outcome,
-            Outcome::Dropped {
-                fault: IoFault::Full,
-                ..
-            }
-        ));
+        assert!(matches!(outcome, Outcome::Dropped { fault: IoFault::Full, .. }));
         assert_eq!(bench.poll_late(), None);
         bench.append(u64::from(number) + 1, 30);
     }
@@ -483,10 +398,8 @@ fn two_runs() -> Bench {
         bench.commit(sequences);
     }
     let (_, end) = bench.files.replay().expect("a log as it was written");
-    let mut bench = Bench {
-        durable: bench.durable,
-        ..Bench::new(bench.files, 2, end.start_of(LOG))
-    };
+    let mut bench =
+        Bench { durable: bench.durable, ..Bench::new(bench.files, 2, end.start_of(LOG)) };
     for sequences in [4..7, 7..8, 8..11] {
         bench.commit(sequences);
     }
@@ -499,10 +412,7 @@ fn the_unproven_batch_of_a_run_stays_and_its_copies_are_later() {
     assert_eq!(sequences(&seen), [1, 2, 3, 4, 5, 6, 4, 5, 6, 7, 8, 9, 10]);
     assert!(seen[3..6].iter().all(|seen| !seen.proven));
     assert!(seen[6..10].iter().all(|seen| seen.proven));
-    assert!(
-        seen.windows(2)
-            .all(|pair| pair[0].committed_at <= pair[1].committed_at)
-    );
+    assert!(seen.windows(2).all(|pair| pair[0].committed_at <= pair[1].committed_at));
     assert!(seen[5].committed_at < seen[6].committed_at);
 }
 
@@ -510,21 +420,14 @@ fn the_unproven_batch_of_a_run_stays_and_its_copies_are_later() {
 fn every_tear_and_flip_of_the_last_batch_is_cut() {
     let bench = two_runs();
     let last = bench.durable.last().expect("something is durable").1;
-    let start = bench
-        .durable
-        .iter()
-        .find(|durable| durable.0 == 8)
-        .expect("it is durable")
-        .1
-        .offset;
+    let start =
+        bench.durable.iter().find(|durable| durable.0 == 8).expect("it is durable").1.offset;
     let start = start as usize / BLOCK * BLOCK;
     let whole = &bench.files.0[&last.segment];
     let mut files = bench.files.clone();
     let mut check = |file: Vec<u8>, what: String| {
         files.0.insert(last.segment, file);
-        let (seen, end) = files
-            .replay()
-            .unwrap_or_else(|fault| panic!("{what}: {fault:?}"));
+        let (seen, end) = files.replay().unwrap_or_else(|fault| panic!("{what}: {fault:?}"));
         assert_eq!(sequences(&seen), [1, 2, 3, 4, 5, 6, 4, 5, 6, 7], "{what}");
         assert_eq!(end.start_of(LOG).next_segment, 3);
     };
@@ -546,12 +449,7 @@ fn every_tear_and_flip_of_the_last_batch_is_cut() {
 #[test]
 fn every_flip_of_what_was_synced_is_told_with_its_place() {
     let bench = two_runs();
-    let last = bench
-        .durable
-        .last()
-        .expect("something is durable")
-        .1
-        .segment;
+    let last = bench.durable.last().expect("something is durable").1.segment;
     for (&segment, file) in &bench.files.0 {
         let places: Vec<Location> = bench
             .durable
@@ -559,10 +457,7 @@ fn every_flip_of_what_was_synced_is_told_with_its_place() {
             .map(|durable| durable.1)
             .filter(|at| at.segment == segment)
             .collect();
-        let unproven = places
-            .iter()
-            .rev()
-            .find(|place| place.offset as usize % BLOCK < 100);
+        let unproven = places.iter().rev().find(|place| place.offset as usize % BLOCK < 100);
         let unproven = unproven.expect("a batch's first record").offset as usize / BLOCK * BLOCK;
         for at in 0..unproven {
             let expected = match places
@@ -577,16 +472,8 @@ fn every_flip_of_what_was_synced_is_told_with_its_place() {
             flipped[at] ^= 1 << (at % 8);
             files.0.insert(segment, flipped);
             match files.replay() {
-                Err(LogFault::Corrupt {
-                    segment: found,
-                    offset,
-                    ..
-                }) => {
-                    assert_eq!(
-                        (found, offset as usize),
-                        (segment, expected),
-                        "flip at {at}"
-                    );
+                Err(LogFault::Corrupt { segment: found, offset, .. }) => {
+                    assert_eq!((found, offset as usize), (segment, expected), "flip at {at}");
                 }
                 other => panic!("flip at {at} of {segment:?} (last {last:?}): {other:?}"),
             }
@@ -599,32 +486,17 @@ fn a_segment_gone_from_between_is_missing() {
     let mut bench = two_runs();
     let first = bench.files.segment(1);
     bench.files.0.remove(&first);
-    assert_eq!(
-        bench.files.replay().map(|_| ()),
-        Err(LogFault::Missing(first))
-    );
+    assert_eq!(bench.files.replay().map(|_| ()), Err(LogFault::Missing(first)));
 }
 
 #[test]
 fn a_segment_cut_short_below_what_was_synced_is_corrupt() {
     let mut bench = two_runs();
     let first = bench.files.segment(1);
-    bench
-        .files
-        .0
-        .get_mut(&first)
-        .expect("it is there")
-        .truncate(2 * BLOCK);
+    bench.files.0.get_mut(&first).expect("it is there").truncate(2 * BLOCK);
     let fault = bench.files.replay().map(|_| ());
     let offset = 2 * BLOCK as u32;
-    assert_eq!(
-        fault,
-        Err(LogFault::Corrupt {
-            segment: first,
-            offset,
-            what: "batch header"
-        })
-    );
+    assert_eq!(fault, Err(LogFault::Corrupt { segment: first, offset, what: "batch header" }));
 }
 
 /// Each record is whole, but they are not those that were written in that order.
@@ -637,24 +509,13 @@ fn records_that_changed_places_are_corrupt() {
         at.offset as usize..(at.offset + at.bytes) as usize
     };
     let (one, other) = (place(1), place(2));
-    assert_eq!(
-        (one.len(), one.end),
-        (other.len(), other.start),
-        "alike and side by side"
-    );
+    assert_eq!((one.len(), one.end), (other.len(), other.start), "alike and side by side");
     let segment = bench.files.segment(1);
     let file = bench.files.0.get_mut(&segment).expect("it is there");
     file[one.start..other.end].rotate_left(one.len());
     let what = "order of the batch's records";
     let fault = bench.files.replay().map(|_| ());
-    assert_eq!(
-        fault,
-        Err(LogFault::Corrupt {
-            segment,
-            offset: BLOCK as u32,
-            what
-        })
-    );
+    assert_eq!(fault, Err(LogFault::Corrupt { segment, offset: BLOCK as u32, what }));
 }
 
 #[test]
@@ -681,22 +542,13 @@ fn another_format_is_refused_by_name() {
     let crc = engram_shards::log::field::crc32c(&file[..crc_at]);
     file[crc_at..crc_at + 4].copy_from_slice(&crc.to_le_bytes());
     let fault = bench.files.replay().map(|_| ());
-    assert_eq!(
-        fault,
-        Err(LogFault::UnknownVersion {
-            segment: second,
-            version: 77
-        })
-    );
+    assert_eq!(fault, Err(LogFault::UnknownVersion { segment: second, version: 77 }));
 }
 
 #[test]
 fn a_head_that_was_never_whole_is_no_segment() {
     let mut bench = two_runs();
-    let torn = SegmentId {
-        log: LOG,
-        number: 3,
-    };
+    let torn = SegmentId { log: LOG, number: 3 };
     for bytes in [0, 1, 100, BLOCK] {
         bench.files.0.insert(torn, vec![0; bytes]);
         let (seen, end) = bench.files.replay().expect("a torn head is no fault");
@@ -749,11 +601,7 @@ impl Model {
     fn write_some(&mut self, io: &LogIo, sectors: usize) {
         let (segment, offset, bytes) = match io {
             LogIo::Create { segment, head, .. } => (*segment, 0, head),
-            LogIo::Commit {
-                segment,
-                offset,
-                bytes,
-            } => (*segment, *offset as usize, bytes),
+            LogIo::Commit { segment, offset, bytes } => (*segment, *offset as usize, bytes),
         };
         let length = bytes.len().min(sectors * 512);
         self.bench.files.write(segment, offset, &bytes[..length]);
@@ -767,23 +615,16 @@ impl Model {
                 self.bench.append(sequence, what_bytes);
             }
             Step::Poll { late } => {
-                let io = if late {
-                    self.bench.poll_late()
-                } else {
-                    self.bench.log.poll(self.bench.now)
-                };
-                assert!(
-                    io.is_none() || self.in_flight.is_none(),
-                    "one I/O at a time"
-                );
+                let io =
+                    if late { self.bench.poll_late() } else { self.bench.log.poll(self.bench.now) };
+                assert!(io.is_none() || self.in_flight.is_none(), "one I/O at a time");
                 self.in_flight = self.in_flight.take().or(io);
             }
             Step::Done => {
                 if let Some(io) = self.in_flight.take() {
                     self.bench.write(&io);
                     self.bench.done(Ok(()));
-                    self.acked
-                        .extend(self.bench.durable.drain(..).map(|durable| durable.0));
+                    self.acked.extend(self.bench.durable.drain(..).map(|durable| durable.0));
                 }
             }
             Step::Fail { sectors } => {
@@ -818,21 +659,10 @@ impl Model {
             );
         }
         for record in &seen {
-            assert_eq!(
-                self.sent.get(&record.sequence),
-                Some(&record.body),
-                "{}",
-                record.sequence
-            );
+            assert_eq!(self.sent.get(&record.sequence), Some(&record.body), "{}", record.sequence);
         }
-        assert!(
-            seen.windows(2)
-                .all(|pair| pair[0].committed_at <= pair[1].committed_at)
-        );
-        assert!(
-            seen.windows(2)
-                .all(|pair| pair[0].sequence < pair[1].sequence)
-        );
+        assert!(seen.windows(2).all(|pair| pair[0].committed_at <= pair[1].committed_at));
+        assert!(seen.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
         end
     }
 }

@@ -10,19 +10,14 @@ use world::{CLIENT, World, id_of, recall, unary, vector};
 /// The cosine of two vectors, in double precision.
 fn cosine(one: &[f32], other: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| -> f64 {
-        a.iter()
-            .zip(b)
-            .map(|(a, b)| f64::from(*a) * f64::from(*b))
-            .sum()
+        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
     };
     dot(one, other) / (dot(one, one) * dot(other, other)).sqrt()
 }
 
 /// Numbers of the nearest vectors of `1..=rows`, best first, with their similarities.
 fn exact(cue: &[f32], rows: u64, count: usize) -> Vec<(u64, f64)> {
-    let mut all: Vec<_> = (1..=rows)
-        .map(|row| (row, cosine(cue, &vector(row))))
-        .collect();
+    let mut all: Vec<_> = (1..=rows).map(|row| (row, cosine(cue, &vector(row)))).collect();
     all.sort_by(|one, other| other.1.total_cmp(&one.1));
     all.truncate(count);
     all
@@ -63,19 +58,15 @@ fn what_is_less_similar_than_asked_for_is_left_out() {
     let (mut world, stripe) = filled(100, 50);
     let cue = vector(7);
     let expected = exact(&cue, 100, 100);
-    let kept = expected
-        .iter()
-        .filter(|(_, similarity)| *similarity >= 0.2)
-        .count();
+    let kept = expected.iter().filter(|(_, similarity)| *similarity >= 0.2).count();
     assert!(kept > 1 && kept < 100);
     let mut query = recall(stripe, &cue, 100, Isolation::InFlight);
     query.similarity_min = 0.2;
     world.ask(stripe, CLIENT, Request::Recall(query));
     world.settle();
     let replies = world.take();
-    let Some((_, Reply::Recalled(Ok(recalled)))) = replies
-        .iter()
-        .find(|(_, reply)| matches!(reply, Reply::Recalled(_)))
+    let Some((_, Reply::Recalled(Ok(recalled)))) =
+        replies.iter().find(|(_, reply)| matches!(reply, Reply::Recalled(_)))
     else {
         panic!("no results")
     };

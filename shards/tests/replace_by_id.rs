@@ -26,24 +26,12 @@ fn there_is_one_result_and_it_is_the_new_one() {
     let recalled = world.recall(stripe, &vector(3), 10, Isolation::Durable);
     let ids: Vec<_> = recalled.hits.iter().map(id_of).collect();
     assert_eq!((ids[0].as_str(), ids.len()), ("a", 2));
-    assert_eq!(
-        (
-            recalled.hits[0].generation.0,
-            recalled.rows,
-            recalled.snapshot.0
-        ),
-        (3, 2, 3)
-    );
+    assert_eq!((recalled.hits[0].generation.0, recalled.rows, recalled.snapshot.0), (3, 2, 3));
     assert_eq!(world.status()[0].stripes[0].rows, 2);
     world.crash(Fate::Lost, 2);
     world.settle();
     assert_eq!(
-        world
-            .status()
-            .iter()
-            .flat_map(|shard| &shard.stripes)
-            .map(|s| s.rows)
-            .sum::<u64>(),
+        world.status().iter().flat_map(|shard| &shard.stripes).map(|s| s.rows).sum::<u64>(),
         2
     );
 }
@@ -57,19 +45,10 @@ fn the_old_one_is_gone_with_the_ack_even_before_the_ids_were_compared() {
     (2..200).for_each(|number| store(&mut world, stripe, number, &format!("m{number}"), number));
     world.settle();
     let opposite: Vec<f32> = vector(1).iter().map(|number| -number).collect();
-    world.observe(
-        stripe,
-        Sent {
-            vector: opposite,
-            ..unary(500, "a", Vec::new())
-        },
-    );
+    world.observe(stripe, Sent { vector: opposite, ..unary(500, "a", Vec::new()) });
     world.pass(500);
     world.end_io(0);
-    assert!(
-        matches!(world.waiting[0].2, Io::Read { .. }),
-        "the pair is being read"
-    );
+    assert!(matches!(world.waiting[0].2, Io::Read { .. }), "the pair is being read");
     let pair = world.waiting.pop_front().expect("the pair");
     let recalled = world.recall(stripe, &vector(1), 1, Isolation::Durable);
     assert_ne!(id_of(&recalled.hits[0]), "a", "the old one is still there");
@@ -86,23 +65,13 @@ fn a_recall_that_began_before_goes_on_seeing_the_old_one() {
     store(&mut world, stripe, 1, "a", 1);
     world.settle();
     world.take();
-    world.ask(
-        stripe,
-        CLIENT,
-        Request::Recall(recall(stripe, &vector(1), 5, Isolation::Durable)),
-    );
+    world.ask(stripe, CLIENT, Request::Recall(recall(stripe, &vector(1), 5, Isolation::Durable)));
     store(&mut world, stripe, 2, "a", 2);
     world.end_all(|_| true);
-    assert_eq!(
-        world.status()[0].stripes[0].rows,
-        1,
-        "the old one is replaced"
-    );
+    assert_eq!(world.status()[0].stripes[0].rows, 1, "the old one is replaced");
     world.take();
     world.settle();
-    let Reply::Recalled(Ok(recalled)) = world.take_one() else {
-        panic!("no results")
-    };
+    let Reply::Recalled(Ok(recalled)) = world.take_one() else { panic!("no results") };
     assert_eq!(recalled.hits.len(), 1);
     assert_eq!(recalled.hits[0].generation.0, 1);
 }
@@ -122,14 +91,7 @@ fn replacements_in_a_row_leave_the_last_one() {
     world.crash(Fate::Lost, 1);
     world.settle();
     assert_eq!(world.status()[0].stripes[0].rows, 1);
-    assert_eq!(
-        world
-            .recall(stripe, &vector(3), 10, Isolation::Durable)
-            .hits[0]
-            .generation
-            .0,
-        20
-    );
+    assert_eq!(world.recall(stripe, &vector(3), 10, Isolation::Durable).hits[0].generation.0, 20);
 }
 
 #[test]
@@ -157,11 +119,8 @@ fn two_ids_of_one_hash_live_side_by_side() {
     world.settle();
     assert_eq!(world.status()[0].stripes[0].rows, 3);
     let recalled = world.recall(stripe, &vector(4), 10, Isolation::Durable);
-    let mut found: Vec<_> = recalled
-        .hits
-        .iter()
-        .map(|hit| (id_of(hit), hit.generation.0))
-        .collect();
+    let mut found: Vec<_> =
+        recalled.hits.iter().map(|hit| (id_of(hit), hit.generation.0)).collect();
     found.sort();
     assert_eq!(found, [("a".into(), 4), ("b".into(), 2), ("c".into(), 3)]);
 }

@@ -25,11 +25,7 @@ fn fill(world: &mut World, names: &[String], numbers: std::ops::Range<u64>) {
 
 fn all_of(world: &mut World, stripe: StripeKey) -> Vec<(u64, String)> {
     let recalled = world.recall(stripe, &vector(1), 500, Isolation::InFlight);
-    let mut all: Vec<_> = recalled
-        .hits
-        .iter()
-        .map(|hit| (hit.generation.0, id_of(hit)))
-        .collect();
+    let mut all: Vec<_> = recalled.hits.iter().map(|hit| (hit.generation.0, id_of(hit))).collect();
     all.sort();
     all
 }
@@ -48,33 +44,16 @@ fn any_number_of_shards_takes_up_what_any_other_left() {
         until += 12;
         for name in &names {
             let expected: Vec<_> = (1..until).map(|n| (n, format!("{name}-{n}"))).collect();
-            assert_eq!(
-                all_of(&mut world, stripe(name)),
-                expected,
-                "{shards} shards"
-            );
+            assert_eq!(all_of(&mut world, stripe(name)), expected, "{shards} shards");
         }
     }
     world.crash(Fate::Lost, 2);
     let status = world.status();
-    assert_eq!(
-        status
-            .iter()
-            .map(|shard| shard.stripes.len())
-            .sum::<usize>(),
-        names.len()
-    );
+    assert_eq!(status.iter().map(|shard| shard.stripes.len()).sum::<usize>(), names.len());
     let depth: u32 = status.iter().map(|shard| shard.depth).sum();
-    assert_eq!(
-        u64::from(depth),
-        (until - 1) * names.len() as u64,
-        "replayed rows are in the tail"
-    );
+    assert_eq!(u64::from(depth), (until - 1) * names.len() as u64, "replayed rows are in the tail");
     world.settle();
-    assert!(
-        world.status().iter().all(|shard| shard.depth == 0),
-        "and then in the graph"
-    );
+    assert!(world.status().iter().all(|shard| shard.depth == 0), "and then in the graph");
 }
 
 /// A folder whose last batch is whole, and which no one was told of: rows 1 and 2 durable, 3 and 4 unproven.
@@ -85,17 +64,7 @@ fn with_unproven() -> (World, StripeKey) {
     for sequence in 1..=4 {
         let (id, vector) = (format!("m{sequence}"), vector(sequence));
         let (origin, epoch) = (CLIENT, opened.epoch);
-        world.observe(
-            stripe,
-            Sent {
-                origin,
-                session: 6,
-                epoch,
-                sequence,
-                id: &id,
-                vector,
-            },
-        );
+        world.observe(stripe, Sent { origin, session: 6, epoch, sequence, id: &id, vector });
         if sequence == 2 {
             world.settle();
         }
@@ -115,22 +84,14 @@ fn what_nobody_vouches_for_is_in_flight_until_it_is_written_again() {
     };
     assert!(!world.shards.iter().all(Shard::is_settled), "a recall would miss what was acked");
     assert_eq!(durability(&mut world), Durability::InFlight);
-    assert_eq!(
-        world
-            .recall(stripe, &vector(4), 9, Isolation::Durable)
-            .snapshot
-            .0,
-        2
-    );
+    assert_eq!(world.recall(stripe, &vector(4), 9, Isolation::Durable).snapshot.0, 2);
     let resumed = world.open(stripe, 6, OpenIntent::Resume);
     assert_eq!(resumed.durable_sequence, 4, "the resume waits for them");
     assert!(world.shards.iter().all(Shard::is_settled));
     assert_eq!(durability(&mut world), Durability::Durable);
     for shards in [1, 3, 1] {
         world.crash(Fate::Lost, shards);
-        let expected: Vec<_> = (1..=4)
-            .map(|number| (number, format!("m{number}")))
-            .collect();
+        let expected: Vec<_> = (1..=4).map(|number| (number, format!("m{number}"))).collect();
         assert_eq!(all_of(&mut world, stripe), expected);
     }
 }
@@ -140,37 +101,26 @@ fn what_nobody_vouches_for_survives_a_full_disk() {
     let (mut world, stripe) = with_unproven();
     world.disk.fault = Some(IoFault::Full);
     let session = engram_shards::ids::SessionId(6);
-    let resume = Request::OpenSession {
-        stripe,
-        session,
-        intent: OpenIntent::Resume,
-    };
+    let resume = Request::OpenSession { stripe, session, intent: OpenIntent::Resume };
     world.ask(stripe, CLIENT, resume);
     world.observe(stripe, unary(9, "new", vector(9)));
     world.commit();
-    assert!(world.shards.iter().all(Shard::is_settled), "what the disk does not take must not keep the rest from being served");
+    assert!(
+        world.shards.iter().all(Shard::is_settled),
+        "what the disk does not take must not keep the rest from being served"
+    );
     let replies = world.take();
     assert!(
         matches!(
             &replies[..],
             [
-                (
-                    _,
-                    Reply::Dropped {
-                        refusal: Refusal::DiskFull,
-                        ..
-                    }
-                ),
+                (_, Reply::Dropped { refusal: Refusal::DiskFull, .. }),
                 (_, Reply::Session(Err(Refusal::DiskFull)))
             ]
         ),
         "{replies:?}"
     );
-    assert_eq!(
-        all_of(&mut world, stripe).len(),
-        4,
-        "the new one is gone, those are not"
-    );
+    assert_eq!(all_of(&mut world, stripe).len(), 4, "the new one is gone, those are not");
     world.crash(Fate::Lost, 1);
     world.pass(500);
     world.end_all(|_| true);
@@ -195,39 +145,23 @@ fn what_nobody_vouches_for_survives_a_full_disk() {
 fn a_space_and_a_session_that_nobody_vouches_for_are_not_lost() {
     let mut world = World::new(1);
     let stripe = stripe("diary");
-    let create = || Request::CreateSpace {
-        settings: settings("diary"),
-        if_exists: IfExists::MustBeSame,
-    };
+    let create =
+        || Request::CreateSpace { settings: settings("diary"), if_exists: IfExists::MustBeSame };
     world.ask(stripe, CLIENT, create());
     world.pass(500);
     world.end_io(0);
     world.pass(500);
     world.crash(Fate::Whole, 1);
     world.ask(stripe, CLIENT, create());
-    assert_eq!(
-        world.take().len(),
-        0,
-        "it may yet be lost, so no one is told"
-    );
+    assert_eq!(world.take().len(), 0, "it may yet be lost, so no one is told");
     world.commit();
-    let Reply::Space(Ok((
-        SpaceDescription {
-            settings: found, ..
-        },
-        _,
-    ))) = world.take_one()
-    else {
+    let Reply::Space(Ok((SpaceDescription { settings: found, .. }, _))) = world.take_one() else {
         panic!("not made")
     };
     assert_eq!(found, settings("diary"));
 
     let session = engram_shards::ids::SessionId(6);
-    let begin = Request::OpenSession {
-        stripe,
-        session,
-        intent: OpenIntent::Begin,
-    };
+    let begin = Request::OpenSession { stripe, session, intent: OpenIntent::Begin };
     world.ask(stripe, CLIENT, begin);
     world.pass(500);
     world.crash(Fate::Whole, 1);
@@ -265,16 +199,9 @@ fn rows_that_are_gone_from_the_middle_are_missed() {
             world.space(&format!("{name}-{from}"));
         }
     }
-    world
-        .disk
-        .files
-        .retain(|segment, _| segment.log != LogId(1));
-    let fault = world
-        .start(1)
-        .expect_err("rows 9 to 16 of some spaces are gone");
-    let LogFault::Corrupt { what, .. } = fault else {
-        panic!("{fault:?}")
-    };
+    world.disk.files.retain(|segment, _| segment.log != LogId(1));
+    let fault = world.start(1).expect_err("rows 9 to 16 of some spaces are gone");
+    let LogFault::Corrupt { what, .. } = fault else { panic!("{fault:?}") };
     assert_eq!(what, "generations of this stripe are missing");
 }
 
@@ -289,10 +216,7 @@ fn a_log_that_is_gone_is_missed() {
     world.crash(Fate::Lost, 1);
     fill(&mut world, &names, 5..9);
     assert_eq!(world.start(1), Ok(()));
-    world
-        .disk
-        .files
-        .retain(|segment, _| segment.log != LogId(1));
+    world.disk.files.retain(|segment, _| segment.log != LogId(1));
     let fault = world.start(1).expect_err("half of the rows are gone");
     assert!(matches!(fault, LogFault::Corrupt { .. }), "{fault:?}");
 }
@@ -306,11 +230,8 @@ fn the_same_logs_make_the_same_shard() {
         world.crash(Fate::Lost, 1);
         world.settle();
         let found = world.recall(stripe, &vector(7), 20, Isolation::Durable);
-        let hits: Vec<_> = found
-            .hits
-            .iter()
-            .map(|hit| (id_of(hit), hit.similarity.to_bits()))
-            .collect();
+        let hits: Vec<_> =
+            found.hits.iter().map(|hit| (id_of(hit), hit.similarity.to_bits())).collect();
         (hits, found.distances)
     };
     let first = recalled(&mut world);

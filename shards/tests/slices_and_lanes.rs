@@ -10,12 +10,7 @@ use world::{CLIENT, World, dropped_sequences, recall, stripe, unary, vector};
 
 fn credit(world: &mut World, stripe: StripeKey, lane: Lane, wanted: u32) -> (u32, u64) {
     world.ask(stripe, CLIENT, Request::Credit { lane, wanted });
-    let Reply::Credit {
-        granted, pressure, ..
-    } = world.take_one()
-    else {
-        panic!("no answer")
-    };
+    let Reply::Credit { granted, pressure, .. } = world.take_one() else { panic!("no answer") };
     (granted, pressure.retry_after_micros)
 }
 
@@ -34,10 +29,7 @@ fn a_full_shard_refuses_by_lane_and_opens_again_as_it_indexes() {
     }
     world.ask(stripe, CLIENT, Request::ReturnCredit { count: 5 });
     let status = world.status().remove(0);
-    assert_eq!(
-        (status.depth, status.credits, status.level),
-        (95, 0, Level::Overloaded)
-    );
+    assert_eq!((status.depth, status.credits, status.level), (95, 0, Level::Overloaded));
     assert_eq!(status.depth_by_lane, [0, 95, 0]);
     assert_eq!(credit(&mut world, stripe, Lane::Normal, 1).0, 0);
     world.settle();
@@ -52,10 +44,7 @@ fn rows_of_a_restart_count_and_nothing_is_granted_above_the_capacity() {
     let mut world = World::new(1);
     let stripe = world.space("diary");
     for sequence in 1..=50 {
-        world.observe(
-            stripe,
-            unary(sequence, &format!("m{sequence}"), vector(sequence)),
-        );
+        world.observe(stripe, unary(sequence, &format!("m{sequence}"), vector(sequence)));
     }
     world.settle();
     world.capacity = 20;
@@ -73,19 +62,13 @@ fn a_refused_observation_gives_its_credit_back() {
     world.credit(diary, Lane::Normal);
     let append = unary(1, "m", vector(1)).append(stripe("nowhere"));
     world.ask(diary, CLIENT, Request::Append(append));
-    assert_eq!(
-        dropped_sequences(&world.take()),
-        [(1, Refusal::UnknownSpace)]
-    );
+    assert_eq!(dropped_sequences(&world.take()), [(1, Refusal::UnknownSpace)]);
     world.credit(diary, Lane::Normal);
     let mut append = unary(2, "m", vector(1)).append(diary);
     append.codes.codes8 = vec![1; 8].into();
     world.ask(diary, CLIENT, Request::Append(append));
     let expected = world::DIMENSION as u16;
-    assert_eq!(
-        dropped_sequences(&world.take()),
-        [(2, Refusal::WrongDimension { expected })]
-    );
+    assert_eq!(dropped_sequences(&world.take()), [(2, Refusal::WrongDimension { expected })]);
     assert_eq!(world.status()[0].credits, 0);
 }
 
@@ -94,10 +77,7 @@ fn a_slice_ends_soon_after_its_budget() {
     let mut world = World::new(1);
     let stripe = world.space("diary");
     for sequence in 1..=400 {
-        world.observe(
-            stripe,
-            unary(sequence, &format!("m{sequence}"), vector(sequence)),
-        );
+        world.observe(stripe, unary(sequence, &format!("m{sequence}"), vector(sequence)));
     }
     world.commit();
     let mut slices = 0;
@@ -114,20 +94,14 @@ fn a_busy_space_does_not_starve_its_neighbour() {
     let mut world = World::new(1);
     let (busy, quiet) = (world.space("busy"), world.space("quiet"));
     for sequence in 1..=1_000 {
-        world.observe(
-            busy,
-            unary(sequence, &format!("m{sequence}"), vector(sequence)),
-        );
+        world.observe(busy, unary(sequence, &format!("m{sequence}"), vector(sequence)));
     }
     world.observe(quiet, unary(1, "q", vector(1)));
     world.commit();
     let indexed = |world: &mut World, stripe: StripeKey| {
         let status = world.status().remove(0);
         let mut stripes = status.stripes.into_iter();
-        stripes
-            .find(|status| status.space.key == stripe.space)
-            .expect("it is there")
-            .indexed
+        stripes.find(|status| status.space.key == stripe.space).expect("it is there").indexed
     };
     while indexed(&mut world, quiet) == 0 {
         world.shards[0].work(1, world.now);
@@ -141,10 +115,7 @@ fn recalls_do_not_stop_insertions_nor_insertions_recalls() {
     let mut world = World::new(1);
     let stripe = world.space("diary");
     for sequence in 1..=200 {
-        world.observe(
-            stripe,
-            unary(sequence, &format!("m{sequence}"), vector(sequence)),
-        );
+        world.observe(stripe, unary(sequence, &format!("m{sequence}"), vector(sequence)));
     }
     world.commit();
     world.take();
@@ -172,10 +143,7 @@ fn so_many_recalls_wait_and_no_more() {
     }
     assert_eq!(world.take().len(), 0);
     world.ask(stripe, CLIENT, query());
-    assert!(matches!(
-        world.take_one(),
-        Reply::Recalled(Err(Refusal::TooManyRecalls))
-    ));
+    assert!(matches!(world.take_one(), Reply::Recalled(Err(Refusal::TooManyRecalls))));
     world.settle();
     assert_eq!(world.take().len(), RECALLS_WAITING_MAX);
     world.ask(stripe, CLIENT, query());

@@ -19,11 +19,7 @@ fn it_is_found_at_every_station() {
         hit.durability
     };
     world.observe(stripe, unary(1, "a", vector(1)));
-    assert_eq!(
-        found(&mut world),
-        Durability::InFlight,
-        "waiting for others"
-    );
+    assert_eq!(found(&mut world), Durability::InFlight, "waiting for others");
     world.pass(500);
     assert!(matches!(world.waiting[0].2, Io::Commit { .. }));
     assert_eq!(found(&mut world), Durability::InFlight, "being written");
@@ -43,10 +39,7 @@ fn a_recall_of_what_is_durable_sees_nothing_in_flight() {
     world.commit();
     world.observe(stripe, unary(2, "in flight", vector(2)));
     let recalled = world.recall(stripe, &vector(2), 10, Isolation::Durable);
-    assert_eq!(
-        recalled.hits.iter().map(id_of).collect::<Vec<_>>(),
-        ["durable"]
-    );
+    assert_eq!(recalled.hits.iter().map(id_of).collect::<Vec<_>>(), ["durable"]);
     assert_eq!((recalled.snapshot.0, recalled.rows), (1, 1));
     let recalled = world.recall(stripe, &vector(2), 10, Isolation::InFlight);
     assert_eq!(recalled.hits.len(), 2);
@@ -86,11 +79,7 @@ fn a_recall_passes_over_a_record_that_cannot_be_read_and_says_so() {
         world.observe(stripe, unary(number, &format!("m{number}"), vector(number)));
     }
     world.commit();
-    world.ask(
-        stripe,
-        CLIENT,
-        Request::Recall(recall(stripe, &vector(3), 10, Isolation::Durable)),
-    );
+    world.ask(stripe, CLIENT, Request::Recall(recall(stripe, &vector(3), 10, Isolation::Durable)));
     world.take();
     world.work();
     let Some((_, _, Io::Read { places })) = world.waiting.front().cloned() else {
@@ -111,10 +100,8 @@ fn a_recall_passes_over_a_record_that_cannot_be_read_and_says_so() {
 #[test]
 fn nothing_but_the_same_space_is_seen() {
     let mut world = World::new(2);
-    let stripes: Vec<_> = ["one", "two", "three"]
-        .into_iter()
-        .map(|name| (name, world.space(name)))
-        .collect();
+    let stripes: Vec<_> =
+        ["one", "two", "three"].into_iter().map(|name| (name, world.space(name))).collect();
     for (name, stripe) in &stripes {
         world.observe(*stripe, unary(1, name, vector(1)));
     }

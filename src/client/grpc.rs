@@ -69,9 +69,7 @@ impl Grpc {
     /// Connects to a server, on the executor of this thread.
     pub async fn connect(address: SocketAddr) -> Result<Grpc, CallError> {
         let failed = |why: io::Error| CallError::Connect(address, why);
-        let socket = TcpStream::connect(address)
-            .await
-            .map_err(|why| failed(why.into()))?;
+        let socket = TcpStream::connect(address).await.map_err(|why| failed(why.into()))?;
         socket.set_nodelay(true).map_err(|why| failed(why.into()))?;
         let (sender, connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW_BYTES)
@@ -82,10 +80,7 @@ impl Grpc {
             .await?;
         // What ends the connection is told to each of its calls.
         glommio::spawn_local(connection).detach();
-        Ok(Grpc {
-            sender,
-            authority: address.to_string(),
-        })
+        Ok(Grpc { sender, authority: address.to_string() })
     }
 
     /// One request, one response.
@@ -131,12 +126,8 @@ impl Grpc {
             .map_err(|why| CallError::Protocol(why.to_string()))?;
         let mut sender = self.sender.clone().ready().await?;
         let (response, stream) = sender.send_request(head, false)?;
-        let requests = Requests {
-            stream,
-            buffer: BytesMut::new(),
-            ready: Bytes::new(),
-            message: PhantomData,
-        };
+        let requests =
+            Requests { stream, buffer: BytesMut::new(), ready: Bytes::new(), message: PhantomData };
         let responses = Responses {
             state: ResponseState::Head(response),
             buffer: BytesMut::new(),
@@ -163,8 +154,7 @@ impl<Q: Message> Requests<Q> {
         let length = message.encoded_len();
         self.buffer.reserve(MESSAGE_HEAD_BYTES + length);
         self.buffer.put_u8(0);
-        self.buffer
-            .put_u32(u32::try_from(length).expect("a message is shorter than 4 GiB"));
+        self.buffer.put_u32(u32::try_from(length).expect("a message is shorter than 4 GiB"));
         message.encode(&mut self.buffer).expect("room was reserved");
     }
 
@@ -245,9 +235,8 @@ impl<A: Message + Default> Responses<A> {
                         self.buffer.extend_from_slice(&data);
                     }
                     None => {
-                        let trailers = poll_fn(|cx| body.poll_trailers(cx))
-                            .await?
-                            .unwrap_or_default();
+                        let trailers =
+                            poll_fn(|cx| body.poll_trailers(cx)).await?.unwrap_or_default();
                         self.state = ResponseState::Ended;
                         status_of(&trailers)?;
                     }
@@ -263,9 +252,7 @@ impl<A: Message + Default> Responses<A> {
             return Ok(None);
         }
         if self.buffer[0] != 0 {
-            return Err(CallError::Protocol(
-                "a compressed message was not asked for".into(),
-            ));
+            return Err(CallError::Protocol("a compressed message was not asked for".into()));
         }
         let length = (&self.buffer[1..MESSAGE_HEAD_BYTES]).get_u32() as usize;
         if self.buffer.len() < MESSAGE_HEAD_BYTES + length {
@@ -273,18 +260,13 @@ impl<A: Message + Default> Responses<A> {
         }
         self.buffer.advance(MESSAGE_HEAD_BYTES);
         let message = A::decode(self.buffer.split_to(length));
-        message
-            .map(Some)
-            .map_err(|why| CallError::Protocol(why.to_string()))
+        message.map(Some).map_err(|why| CallError::Protocol(why.to_string()))
     }
 }
 
 fn begin(response: Response<RecvStream>) -> Result<ResponseState, CallError> {
     if response.status() != StatusCode::OK {
-        return Err(CallError::Protocol(format!(
-            "HTTP status {}",
-            response.status()
-        )));
+        return Err(CallError::Protocol(format!("HTTP status {}", response.status())));
     }
     // A refusal without any message has its status where else only the headers stand.
     if response.headers().contains_key("grpc-status") {
@@ -297,9 +279,7 @@ fn begin(response: Response<RecvStream>) -> Result<ResponseState, CallError> {
 fn status_of(trailers: &HeaderMap) -> Result<(), CallError> {
     let text = |name| trailers.get(name).and_then(|value| value.to_str().ok());
     let Some(status) = text("grpc-status") else {
-        return Err(CallError::Protocol(
-            "the call ended without a status".into(),
-        ));
+        return Err(CallError::Protocol("the call ended without a status".into()));
     };
     match code_of(status) {
         Code::Ok => Ok(()),
@@ -365,9 +345,8 @@ mod tests {
     /// with the trailers alone.
     async fn serve(listener: TcpListener, body: Bytes, trailers: HeaderMap) {
         let socket = listener.accept().await.expect("a client comes");
-        let mut connection = h2::server::handshake(Stream::new(socket))
-            .await
-            .expect("it speaks HTTP/2");
+        let mut connection =
+            h2::server::handshake(Stream::new(socket)).await.expect("it speaks HTTP/2");
         while let Some(call) = connection.accept().await {
             let (_, mut respond) = call.expect("a call");
             let mut head = Response::new(());
@@ -378,9 +357,7 @@ mod tests {
             }
             let mut stream = respond.send_response(head, false).expect("sent");
             for byte in &body {
-                stream
-                    .send_data(Bytes::copy_from_slice(&[*byte]), false)
-                    .expect("sent");
+                stream.send_data(Bytes::copy_from_slice(&[*byte]), false).expect("sent");
             }
             stream.send_trailers(trailers.clone()).expect("sent");
         }
@@ -388,12 +365,7 @@ mod tests {
 
     fn trailers(status: &'static str) -> HeaderMap {
         [("grpc-status", status), ("grpc-message", "told")]
-            .map(|(name, value)| {
-                (
-                    name.parse().expect("a name"),
-                    value.parse().expect("a value"),
-                )
-            })
+            .map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value")))
             .into_iter()
             .collect()
     }
@@ -401,10 +373,7 @@ mod tests {
     fn framed(ids: &[&str]) -> Bytes {
         let mut body = BytesMut::new();
         for id in ids {
-            let message = Memory {
-                id: (*id).to_owned(),
-                ..Memory::default()
-            };
+            let message = Memory { id: (*id).to_owned(), ..Memory::default() };
             body.put_u8(0);
             body.put_u32(message.encoded_len() as u32);
             message.encode(&mut body).expect("it grows");
@@ -419,10 +388,7 @@ mod tests {
             let address = listener.local_addr().expect("it is bound");
             let server = glommio::spawn_local(serve(listener, body, trailers));
             let grpc = Grpc::connect(address).await.expect("it listens");
-            let request = Episode {
-                embedding: vec![0.5; 40_000],
-                ..Episode::default()
-            };
+            let request = Episode { embedding: vec![0.5; 40_000], ..Episode::default() };
             let mut ids = Vec::new();
             let ended = async {
                 let mut responses = grpc.server_streaming::<_, Memory>("/s/M", &request).await?;
@@ -440,10 +406,8 @@ mod tests {
 
     #[test]
     fn messages_are_put_together_from_whatever_frames_they_come_in() {
-        let (ids, ended) = called(
-            framed(&["a", "", "long enough to be told apart"]),
-            trailers("0"),
-        );
+        let (ids, ended) =
+            called(framed(&["a", "", "long enough to be told apart"]), trailers("0"));
         assert_eq!(ids, ["a", "", "long enough to be told apart"]);
         ended.expect("the status is OK");
     }
@@ -481,10 +445,7 @@ mod tests {
         let mut trailers = HeaderMap::new();
         assert!(status_of(&trailers).is_err(), "no status is no success");
         trailers.insert("grpc-status", "5".parse().expect("a header"));
-        trailers.insert(
-            "grpc-message",
-            "no space%3A caf%C3%A9 100%".parse().expect("a header"),
-        );
+        trailers.insert("grpc-message", "no space%3A caf%C3%A9 100%".parse().expect("a header"));
         match status_of(&trailers).expect_err("NOT_FOUND") {
             CallError::Refused(failure) => {
                 assert_eq!(failure, Failure::new(Code::NotFound, "no space: café 100%"));

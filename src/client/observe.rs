@@ -43,9 +43,8 @@ pub struct Opening {
 impl ObserveStream {
     /// Opens a session, or resumes one.
     pub async fn open(grpc: &Grpc, opening: Opening) -> Result<ObserveStream, CallError> {
-        let (mut requests, mut responses) = grpc
-            .bidirectional::<ObservationRequest, ObservationResponse>(PATH)
-            .await?;
+        let (mut requests, mut responses) =
+            grpc.bidirectional::<ObservationRequest, ObservationResponse>(PATH).await?;
         requests.push(&ObservationRequest {
             memory_space_id: opening.space,
             session_id: opening.session_id,
@@ -65,13 +64,7 @@ impl ObserveStream {
                 other => return Err(CallError::Protocol(format!("no init_ack but {other:?}"))),
             }
         };
-        Ok(ObserveStream {
-            requests,
-            responses,
-            session_id,
-            initial_sequence,
-            told: None,
-        })
+        Ok(ObserveStream { requests, responses, session_id, initial_sequence, told: None })
     }
 
     /// The session's id, with which it can be resumed.
@@ -108,9 +101,9 @@ impl ObserveStream {
     fn answer_of(&mut self, response: ObservationResponse) -> Result<Option<Answer>, CallError> {
         let sequence = response.sequence_number;
         match response.result {
-            Some(Answered::Status(status)) if status.state() == State::Closed => Err(
-                CallError::Protocol(format!("the session was closed: {}", status.message)),
-            ),
+            Some(Answered::Status(status)) if status.state() == State::Closed => {
+                Err(CallError::Protocol(format!("the session was closed: {}", status.message)))
+            }
             // Load is told in this way too; it asks for nothing that the window does not do.
             Some(Answered::Status(status)) => {
                 self.told = Some((sequence, status));
@@ -125,15 +118,8 @@ impl ObserveStream {
     fn answer_of_ack(&mut self, sequence: u64, ack: &ObservationAck) -> Option<Answer> {
         match ack.status() {
             Status::Accepted => {
-                let first = if ack.first_sequence == 0 {
-                    sequence
-                } else {
-                    ack.first_sequence
-                };
-                Some(Answer::Accepted {
-                    first,
-                    last: sequence,
-                })
+                let first = if ack.first_sequence == 0 { sequence } else { ack.first_sequence };
+                Some(Answer::Accepted { first, last: sequence })
             }
             Status::Rejected => {
                 let told = self.told.take().filter(|(about, _)| *about == sequence);
@@ -141,11 +127,7 @@ impl ObserveStream {
                 let overloaded = status.state() == State::Overloaded;
                 let wait = Duration::from_millis(status.retry_after_ms.into());
                 let retry_after = overloaded.then_some(wait);
-                Some(Answer::Refused {
-                    sequence,
-                    retry_after,
-                    message: status.message,
-                })
+                Some(Answer::Refused { sequence, retry_after, message: status.message })
             }
             Status::Indexed | Status::Unspecified => None,
         }

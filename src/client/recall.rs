@@ -34,9 +34,7 @@ pub async fn recall(grpc: &Grpc, cued: Cued<'_>) -> Result<Vec<Memory>, CallErro
         max_results: cued.count,
         ..StreamingRecallRequest::default()
     };
-    let mut pages = grpc
-        .server_streaming::<_, StreamingRecallResponse>(PATH, &request)
-        .await?;
+    let mut pages = grpc.server_streaming::<_, StreamingRecallResponse>(PATH, &request).await?;
     let mut found = Vec::with_capacity(cued.count as usize);
     while let Some(page) = pages.next().await? {
         found.extend(page.results);

@@ -114,7 +114,5 @@ async fn answer_until<T: Transport>(
         glommio::timer::sleep(due.saturating_duration_since(Instant::now())).await;
         Ok(None)
     };
-    future::or(answered, elapsed)
-        .await
-        .map_err(StreamError::Transport)
+    future::or(answered, elapsed).await.map_err(StreamError::Transport)
 }

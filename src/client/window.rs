@@ -92,11 +92,7 @@ pub enum Violation {
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Violation::AckOutOfTurn {
-                expected,
-                first,
-                last,
-            } => {
+            Violation::AckOutOfTurn { expected, first, last } => {
                 write!(f, "acked {first} to {last}, but the turn is at {expected}")
             }
             Violation::RefusalOutOfTurn { sequence } => {
@@ -139,15 +135,7 @@ impl Window {
     pub fn new(plan: Plan) -> Window {
         assert!(plan.window > 0, "nothing would ever be sent");
         let began = VecDeque::new();
-        Window {
-            plan,
-            acked: 0,
-            sent: 0,
-            under_way: 0,
-            began,
-            back: None,
-            refusals: 0,
-        }
+        Window { plan, acked: 0, sent: 0, under_way: 0, began, back: None, refusals: 0 }
     }
 
     /// All up to this sequence are acked.
@@ -173,11 +161,7 @@ impl Window {
         if next > self.plan.count || self.under_way >= self.plan.window {
             return Next::Answer;
         }
-        if now < due {
-            Next::Until(due)
-        } else {
-            Next::Send(next)
-        }
+        if now < due { Next::Until(due) } else { Next::Send(next) }
     }
 
     /// `sequence` was sent, as [`Window::next`] said.
@@ -187,8 +171,7 @@ impl Window {
         self.sent = sequence;
         self.under_way += 1;
         if sequence > self.acked + self.began.len() as u64 {
-            self.began
-                .push_back(self.plan.schedule.map_or(now, |_| self.due(sequence)));
+            self.began.push_back(self.plan.schedule.map_or(now, |_| self.due(sequence)));
         }
     }
 
@@ -206,25 +189,18 @@ impl Window {
                 // While going back, nothing behind the refused one may be acked.
                 let newest = self.back.map_or(self.sent, |back| back.to - 1);
                 if first != expected || last < first || last > newest || count > self.under_way {
-                    return Err(Violation::AckOutOfTurn {
-                        expected,
-                        first,
-                        last,
-                    });
+                    return Err(Violation::AckOutOfTurn { expected, first, last });
                 }
                 self.acked = last;
                 self.under_way -= count;
-                let began = self
-                    .began
-                    .drain(..usize::try_from(count).expect("the window is in memory"));
+                let began =
+                    self.began.drain(..usize::try_from(count).expect("the window is in memory"));
                 began.for_each(|began| latency(now.saturating_sub(began)));
                 Ok(())
             }
-            Answer::Refused {
-                sequence,
-                retry_after,
-                message,
-            } => self.refuse(sequence, retry_after, message, now),
+            Answer::Refused { sequence, retry_after, message } => {
+                self.refuse(sequence, retry_after, message, now)
+            }
         }
     }
 
@@ -245,10 +221,7 @@ impl Window {
             (None, None) => return Err(Violation::Refused { sequence, message }),
             (None, Some(retry_after)) => {
                 self.refusals += 1;
-                self.back = Some(Back {
-                    to: sequence,
-                    at: now + retry_after,
-                });
+                self.back = Some(Back { to: sequence, at: now + retry_after });
             }
         }
         self.under_way -= 1;
@@ -270,11 +243,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn window(count: u64, window: u64) -> Window {
-        Window::new(Plan {
-            count,
-            window,
-            schedule: None,
-        })
+        Window::new(Plan { count, window, schedule: None })
     }
 
     fn send(window: &mut Window, now: Duration) -> Vec<u64> {
@@ -296,11 +265,7 @@ mod tests {
         after: Option<Duration>,
     ) -> Result<(), Violation> {
         let message = "queue".to_owned();
-        let answer = Answer::Refused {
-            sequence,
-            retry_after: after,
-            message,
-        };
+        let answer = Answer::Refused { sequence, retry_after: after, message };
         window.handle_answer(answer, 9 * MS, |_| panic!("a refusal has no latency"))
     }
 
@@ -322,14 +287,7 @@ mod tests {
             let mut stream = window(5, 3);
             send(&mut stream, MS);
             let told = accept(&mut stream, first, last);
-            assert_eq!(
-                told,
-                Err(Violation::AckOutOfTurn {
-                    expected: 1,
-                    first,
-                    last
-                })
-            );
+            assert_eq!(told, Err(Violation::AckOutOfTurn { expected: 1, first, last }));
         }
         let mut stream = window(5, 3);
         send(&mut stream, MS);
@@ -339,22 +297,13 @@ mod tests {
 
     #[test]
     fn a_schedule_is_kept_and_latency_counts_from_it() {
-        let schedule = Some(Schedule {
-            first: 10 * MS,
-            interval_s: 0.002,
-        });
-        let mut stream = Window::new(Plan {
-            count: 3,
-            window: 1,
-            schedule,
-        });
+        let schedule = Some(Schedule { first: 10 * MS, interval_s: 0.002 });
+        let mut stream = Window::new(Plan { count: 3, window: 1, schedule });
         assert_eq!(stream.next(MS), Next::Until(10 * MS));
         assert_eq!(send(&mut stream, 13 * MS), [1]);
         let answer = Answer::Accepted { first: 1, last: 1 };
         let mut told = Vec::new();
-        stream
-            .handle_answer(answer, 15 * MS, |latency| told.push(latency))
-            .expect("in turn");
+        stream.handle_answer(answer, 15 * MS, |latency| told.push(latency)).expect("in turn");
         assert_eq!(told, [5 * MS], "since it was due, not since it was sent");
         assert_eq!(stream.next(11 * MS), Next::Until(12 * MS));
     }
@@ -367,30 +316,17 @@ mod tests {
         assert_eq!(send(&mut stream, 2 * MS), [5]);
         refuse(&mut stream, 2, Some(5 * MS)).expect("overload may be");
         for sequence in [3, 4] {
-            assert_eq!(
-                stream.next(60 * MS),
-                Next::Answer,
-                "until all under way is answered"
-            );
+            assert_eq!(stream.next(60 * MS), Next::Answer, "until all under way is answered");
             refuse(&mut stream, sequence, None).expect("it follows");
         }
-        assert!(
-            accept(&mut stream, 2, 2).is_err(),
-            "the refused one is not acked"
-        );
+        assert!(accept(&mut stream, 2, 2).is_err(), "the refused one is not acked");
         refuse(&mut stream, 5, None).expect("it follows");
         assert_eq!(stream.next(10 * MS), Next::Until(14 * MS));
         assert_eq!(send(&mut stream, 14 * MS), [2, 3, 4, 5]);
         let mut told = Vec::new();
         let answer = Answer::Accepted { first: 2, last: 5 };
-        stream
-            .handle_answer(answer, 21 * MS, |latency| told.push(latency))
-            .expect("in turn");
-        assert_eq!(
-            told,
-            [20 * MS, 20 * MS, 20 * MS, 19 * MS],
-            "since they were first sent"
-        );
+        stream.handle_answer(answer, 21 * MS, |latency| told.push(latency)).expect("in turn");
+        assert_eq!(told, [20 * MS, 20 * MS, 20 * MS, 19 * MS], "since they were first sent");
         assert_eq!(send(&mut stream, 21 * MS), [6]);
         assert_eq!(stream.refusals(), 1);
     }
@@ -400,13 +336,7 @@ mod tests {
         let mut stream = window(5, 3);
         send(&mut stream, MS);
         let told = refuse(&mut stream, 1, None).expect_err("no time to come back");
-        assert_eq!(
-            told,
-            Violation::Refused {
-                sequence: 1,
-                message: "queue".into()
-            }
-        );
+        assert_eq!(told, Violation::Refused { sequence: 1, message: "queue".into() });
         refuse(&mut stream, 4, Some(MS)).expect_err("it was never sent");
         accept(&mut stream, 1, 1).expect("in turn");
         refuse(&mut stream, 1, Some(MS)).expect_err("it is acked");

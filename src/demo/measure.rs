@@ -56,10 +56,7 @@ impl Measured {
     /// Whether recall is what it should be.
     pub(super) fn check(&self) -> Result<(), DemoError> {
         if self.recall_at_10 < RECALL_AT_10_MIN {
-            let why = format!(
-                "recall@10 is {:.4}, below {RECALL_AT_10_MIN}",
-                self.recall_at_10
-            );
+            let why = format!("recall@10 is {:.4}, below {RECALL_AT_10_MIN}", self.recall_at_10);
             return Err(DemoError::Broken(why));
         }
         Ok(())
@@ -76,12 +73,7 @@ impl fmt::Display for Measured {
             f,
             "streamed {rows} memories in {seconds:.2} s: {rate:.0} observations/s, each on disk"
         )?;
-        writeln!(
-            f,
-            "  ack        p50 {:.2} ms, p99 {:.2} ms",
-            ms(acks, 0.5),
-            ms(acks, 0.99)
-        )?;
+        writeln!(f, "  ack        p50 {:.2} ms, p99 {:.2} ms", ms(acks, 0.5), ms(acks, 0.99))?;
         let beside = recalls.len();
         writeln!(
             f,
@@ -114,11 +106,7 @@ pub(super) async fn measure(data: Rc<Dataset>, address: SocketAddr) -> Result<Me
         .map(|offset| recall_beside(&data, &grpc, offset, recalls.clone(), failure.clone()))
         .collect();
     let bar = progress(rows);
-    let mut window = Window::new(Plan {
-        count: rows as u64,
-        window: WINDOW,
-        schedule: None,
-    });
+    let mut window = Window::new(Plan { count: rows as u64, window: WINDOW, schedule: None });
     let mut acks = latencies();
     let start = Instant::now();
     let episode = |sequence| episode_of(&data, sequence as usize - 1);
@@ -126,9 +114,7 @@ pub(super) async fn measure(data: Rc<Dataset>, address: SocketAddr) -> Result<Me
         record(&mut acks, latency);
         bar.inc(1);
     };
-    stream::run(&mut stream, &mut window, start, episode, on_ack)
-        .await
-        .map_err(client_error)?;
+    stream::run(&mut stream, &mut window, start, episode, on_ack).await.map_err(client_error)?;
     let elapsed = start.elapsed();
     bar.finish_and_clear();
     for task in beside {
@@ -138,41 +124,19 @@ pub(super) async fn measure(data: Rc<Dataset>, address: SocketAddr) -> Result<Me
         return Err(client_error(why));
     }
     stream.close().await.map_err(client_error)?;
-    let recall_at_10 = compare(data.clone(), &grpc, rows)
-        .await
-        .map_err(client_error)?;
+    let recall_at_10 = compare(data.clone(), &grpc, rows).await.map_err(client_error)?;
     let mut shown = Vec::with_capacity(SHOWN.len());
     for query in SHOWN {
-        let found = recall_query(&data, &grpc, query)
-            .await
-            .map_err(client_error)?;
-        shown.push(Shown {
-            cue: data.query_text(query),
-            found,
-        });
+        let found = recall_query(&data, &grpc, query).await.map_err(client_error)?;
+        shown.push(Shown { cue: data.query_text(query), found });
     }
     let recalls = recalls.borrow().clone();
-    Ok(Measured {
-        rows,
-        elapsed,
-        acks,
-        recalls,
-        recall_at_10,
-        shown,
-    })
+    Ok(Measured { rows, elapsed, acks, recalls, recall_at_10, shown })
 }
 
 pub(super) async fn open_stream(grpc: &Grpc) -> Result<ObserveStream, CallError> {
     let (space, session_id) = (SPACE.to_owned(), String::new());
-    ObserveStream::open(
-        grpc,
-        Opening {
-            space,
-            session_id,
-            ack_mode: AckMode::Each,
-        },
-    )
-    .await
+    ObserveStream::open(grpc, Opening { space, session_id, ack_mode: AckMode::Each }).await
 }
 
 pub(super) fn id_of(row: usize) -> String {
@@ -220,15 +184,7 @@ fn recall_beside(
 async fn recall_query(data: &Dataset, grpc: &Grpc, query: usize) -> Result<Vec<Memory>, CallError> {
     let mut vector = [0.0; DIMENSION];
     data.query(query, &mut vector);
-    recall(
-        grpc,
-        Cued {
-            space: SPACE,
-            vector: &vector,
-            count: RECALL_COUNT,
-        },
-    )
-    .await
+    recall(grpc, Cued { space: SPACE, vector: &vector, count: RECALL_COUNT }).await
 }
 
 /// The share of the ten nearest base rows that recalls find.
@@ -244,10 +200,7 @@ async fn compare(data: Rc<Dataset>, grpc: &Grpc, rows: usize) -> Result<f64, Cal
                 for query in (offset..QUERY_ROWS).step_by(RECALLS_COMPARED) {
                     let found = recall_query(&data, &grpc, query).await?;
                     let is_found = |row| found.iter().any(|memory| memory.id == id_of(row));
-                    hits += exact[query]
-                        .iter()
-                        .filter(|nearest| is_found(nearest.row))
-                        .count();
+                    hits += exact[query].iter().filter(|nearest| is_found(nearest.row)).count();
                 }
                 Ok(hits)
             })

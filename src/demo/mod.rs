@@ -66,21 +66,14 @@ pub fn run(settings: DemoSettings) -> Result<(), DemoError> {
     );
     let data = Rc::new(Dataset::bundled());
     let mut server = host.start(&settings.cores)?;
-    println!(
-        "  serving on {}, data in {}\n",
-        server.address(),
-        host.data_dir().display()
-    );
+    println!("  serving on {}, data in {}\n", server.address(), host.data_dir().display());
     let address = server.address();
     let measured = executor::run(None, measure::measure(data.clone(), address));
     let measured = measured.map_err(DemoError::Client)??;
     print!("{measured}");
     measured.check()?;
 
-    let killed = executor::run(
-        None,
-        survive::stream_until_killed(data.clone(), &mut server),
-    );
+    let killed = executor::run(None, survive::stream_until_killed(data.clone(), &mut server));
     let killed = killed.map_err(DemoError::Client)??;
     println!(
         "\nkilled with SIGKILL in the middle of a stream: {} further memories were acked",
@@ -92,10 +85,7 @@ pub fn run(settings: DemoSettings) -> Result<(), DemoError> {
         restarted.start_time().as_secs_f64() * 1e3
     );
     let check = survive::check_survivors(data, restarted.address(), killed);
-    println!(
-        "  {}",
-        executor::run(None, check).map_err(DemoError::Client)??
-    );
+    println!("  {}", executor::run(None, check).map_err(DemoError::Client)??);
     println!("\nall of it held");
     Ok(())
 }

@@ -50,14 +50,8 @@ pub(super) struct Server {
 impl Host {
     pub(super) fn new() -> Result<Host, DemoError> {
         let failed = |why| DemoError::Server(format!("no temporary folder: {why}"));
-        let folder = tempfile::Builder::new()
-            .prefix("engram-demo-")
-            .tempdir()
-            .map_err(failed)?;
-        let host = Host {
-            folder,
-            running: Running::default(),
-        };
+        let folder = tempfile::Builder::new().prefix("engram-demo-").tempdir().map_err(failed)?;
+        let host = Host { folder, running: Running::default() };
         host.watch()?;
         Ok(host)
     }
@@ -69,9 +63,7 @@ impl Host {
     /// Starts a server on the folder and waits until it is ready.
     pub(super) fn start(&self, cores: &str) -> Result<Server, DemoError> {
         let began = Instant::now();
-        let child = self
-            .spawn(cores)
-            .map_err(|why| DemoError::Server(why.to_string()))?;
+        let child = self.spawn(cores).map_err(|why| DemoError::Server(why.to_string()))?;
         let mut server = Server {
             child,
             running: self.running.clone(),
@@ -81,9 +73,7 @@ impl Host {
         *lock(&self.running) = Pid::from_raw(server.child.id().cast_signed());
         let with_log = |why| DemoError::Server(format!("{why}{}", self.end_of_log()));
         server.address = server.listening(began + START_MAX).map_err(with_log)?;
-        server
-            .wait_until_ready(began + START_MAX)
-            .map_err(with_log)?;
+        server.wait_until_ready(began + START_MAX).map_err(with_log)?;
         server.start_time = began.elapsed();
         Ok(server)
     }
@@ -92,15 +82,7 @@ impl Host {
         let log = File::create(self.folder.path().join("server.log"))?;
         let mut command = Command::new(env::current_exe()?);
         command
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--cores",
-                cores,
-                "--log",
-                "warn",
-            ])
+            .args(["serve", "--listen", "127.0.0.1:0", "--cores", cores, "--log", "warn"])
             .arg("--data-dir")
             .arg(self.data_dir())
             .stdin(Stdio::null())
@@ -108,11 +90,9 @@ impl Host {
             .stderr(log);
         // What the user set for a real server is not meant for this one.
         let ours = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("ENGRAM_");
-        env::vars_os()
-            .filter(|(name, _)| ours(name))
-            .for_each(|(name, _)| {
-                command.env_remove(name);
-            });
+        env::vars_os().filter(|(name, _)| ours(name)).for_each(|(name, _)| {
+            command.env_remove(name);
+        });
         command.spawn()
     }
 
@@ -163,29 +143,22 @@ impl Server {
 
     /// The address that it says it listens on. A thread reads, so that the server never waits for a reader.
     fn listening(&mut self, deadline: Instant) -> Result<SocketAddr, String> {
-        let stdout = self
-            .child
-            .stdout
-            .take()
-            .expect("stdout is piped, and taken once");
+        let stdout = self.child.stdout.take().expect("stdout is piped, and taken once");
         let (sender, receiver) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let address = line
-                    .strip_prefix("listening ")
-                    .and_then(|address| address.parse().ok());
+                let address =
+                    line.strip_prefix("listening ").and_then(|address| address.parse().ok());
                 if let Some(address) = address {
                     // Nobody waits for a second one.
                     let _: Result<(), mpsc::SendError<SocketAddr>> = sender.send(address);
                 }
             }
         });
-        receiver
-            .recv_timeout(deadline - Instant::now())
-            .map_err(|why| match why {
-                RecvTimeoutError::Timeout => "it did not say where it listens".to_owned(),
-                RecvTimeoutError::Disconnected => "it ended before it served".to_owned(),
-            })
+        receiver.recv_timeout(deadline - Instant::now()).map_err(|why| match why {
+            RecvTimeoutError::Timeout => "it did not say where it listens".to_owned(),
+            RecvTimeoutError::Disconnected => "it ended before it served".to_owned(),
+        })
     }
 
     fn wait_until_ready(&mut self, deadline: Instant) -> Result<(), String> {
@@ -212,10 +185,7 @@ impl Drop for Server {
 fn is_ready(address: SocketAddr) -> std::io::Result<bool> {
     let mut socket = TcpStream::connect_timeout(&address, READY_ANSWER_MAX)?;
     socket.set_read_timeout(Some(READY_ANSWER_MAX))?;
-    write!(
-        socket,
-        "GET /health/ready HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
-    )?;
+    write!(socket, "GET /health/ready HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
     let mut status = [0; "HTTP/1.1 200".len()];
     socket.read_exact(&mut status)?;
     Ok(&status == b"HTTP/1.1 200")

@@ -60,17 +60,11 @@ pub(super) async fn stream_until_killed(
     data: Rc<Dataset>,
     server: &mut Server,
 ) -> Result<Killed, DemoError> {
-    let grpc = Grpc::connect(server.address())
-        .await
-        .map_err(client_error)?;
+    let grpc = Grpc::connect(server.address()).await.map_err(client_error)?;
     let mut stream = open_stream(&grpc).await.map_err(client_error)?;
     let session_id = stream.session_id().to_owned();
     let rows = data.base_rows();
-    let mut window = Window::new(Plan {
-        count: rows as u64,
-        window: WINDOW,
-        schedule: None,
-    });
+    let mut window = Window::new(Plan { count: rows as u64, window: WINDOW, schedule: None });
     let mut acks = 0;
     let episode = |sequence| episode_of(&data, rows + sequence as usize - 1);
     let on_ack = |_| {
@@ -80,14 +74,9 @@ pub(super) async fn stream_until_killed(
         }
     };
     match stream::run(&mut stream, &mut window, Instant::now(), episode, on_ack).await {
-        Ok(()) => Err(DemoError::Broken(
-            "the stream ended before the kill".to_owned(),
-        )),
+        Ok(()) => Err(DemoError::Broken("the stream ended before the kill".to_owned())),
         // The connection breaks, as it should; what was acked before counts.
-        Err(StreamError::Transport(_)) => Ok(Killed {
-            acked: window.acked(),
-            session_id,
-        }),
+        Err(StreamError::Transport(_)) => Ok(Killed { acked: window.acked(), session_id }),
         Err(violation) => Err(client_error(violation)),
     }
 }
@@ -122,56 +111,30 @@ pub(super) async fn check_survivors(
     }
     bar.finish_and_clear();
     if !lost.is_empty() {
-        let why = format!(
-            "{} of {memories} acked memories are lost: rows {lost:?}",
-            lost.len()
-        );
+        let why = format!("{} of {memories} acked memories are lost: rows {lost:?}", lost.len());
         return Err(DemoError::Broken(why));
     }
-    let resumed_at = resume(&grpc, &killed.session_id)
-        .await
-        .map_err(client_error)?;
+    let resumed_at = resume(&grpc, &killed.session_id).await.map_err(client_error)?;
     if resumed_at < killed.acked {
-        let why = format!(
-            "the session resumes at {resumed_at}, but {} were acked",
-            killed.acked
-        );
+        let why = format!("the session resumes at {resumed_at}, but {} were acked", killed.acked);
         return Err(DemoError::Broken(why));
     }
-    Ok(Survived {
-        memories,
-        acked: killed.acked,
-        resumed_at,
-    })
+    Ok(Survived { memories, acked: killed.acked, resumed_at })
 }
 
 /// Whether a row is recalled by its own vector, with its text.
 async fn is_found(data: &Dataset, grpc: &Grpc, row: usize) -> Result<bool, CallError> {
     let mut vector = [0.0; DIMENSION];
     data.base(row, &mut vector);
-    let found = recall(
-        grpc,
-        Cued {
-            space: SPACE,
-            vector: &vector,
-            count: RECALL_COUNT,
-        },
-    )
-    .await?;
+    let found = recall(grpc, Cued { space: SPACE, vector: &vector, count: RECALL_COUNT }).await?;
     let (id, text) = (id_of(row), data.base_text(row));
-    Ok(found
-        .iter()
-        .any(|m| m.id == id && m.content == text && m.activation > SAME))
+    Ok(found.iter().any(|m| m.id == id && m.content == text && m.activation > SAME))
 }
 
 /// The last durable sequence of a session that is resumed.
 async fn resume(grpc: &Grpc, session_id: &str) -> Result<u64, CallError> {
     let (space, session_id) = (String::new(), session_id.to_owned());
-    let opening = Opening {
-        space,
-        session_id,
-        ack_mode: AckMode::Each,
-    };
+    let opening = Opening { space, session_id, ack_mode: AckMode::Each };
     let stream = ObserveStream::open(grpc, opening).await?;
     let resumed_at = stream.initial_sequence();
     stream.close().await?;

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use super::frame::Address;
 
-/// Woken for each request that is given back, lest one that no longer wants it keep it from the others.
+/// Woken for each request that is given back, lest one that no longer wants it keep it from the
+/// others.
 const WAKE_EACH: usize = 2;
 
 /// The budget of one core, and the ports that wait for some of it.
@@ -23,8 +24,8 @@ impl BudgetPool {
         BudgetPool { requests_max, bytes_max, requests: 0, bytes: 0, waiting: VecDeque::new() }
     }
 
-    /// Takes one request of `bytes`, if there is room. The last one may be larger than the room: else one that is larger
-    /// than the whole budget would wait for ever.
+    /// Takes one request of `bytes`, if there is room. The last one may be larger than the room:
+    /// else one that is larger than the whole budget would wait for ever.
     pub(crate) fn take(&mut self, bytes: usize) -> bool {
         let room = self.has_room();
         if room {
@@ -49,8 +50,8 @@ impl BudgetPool {
         self.waiting.push_back(port);
     }
 
-    /// The next ports to be woken after something was given back. While anything is out there will be a next time;
-    /// the last one wakes all.
+    /// The next ports to be woken after something was given back. While anything is out there will
+    /// be a next time; the last one wakes all.
     pub(crate) fn woken(&mut self) -> impl Iterator<Item = Address> {
         let count = match (self.has_room(), self.requests) {
             (false, _) => 0,

@@ -8,7 +8,8 @@ use crate::limits::{
     CREDIT_CHUNK_MAX, CREDIT_IDLE_MICROS, CREDIT_POOL_SHARE, CREDIT_REFUSAL_MICROS_MAX,
 };
 
-/// Asks for `chunk` credits ahead, again when half of them are used, so that a steady stream never waits.
+/// Asks for `chunk` credits ahead, again when half of them are used, so that a steady stream never
+/// waits.
 #[derive(Debug)]
 pub(crate) struct CreditPool {
     chunk: u32,
@@ -33,7 +34,14 @@ pub(crate) enum Taken {
 impl CreditPool {
     pub(crate) fn new(capacity: u32, cores: u16) -> CreditPool {
         let chunk = (capacity / (CREDIT_POOL_SHARE * u32::from(cores))).clamp(1, CREDIT_CHUNK_MAX);
-        CreditPool { chunk, free: 0, asked: false, refused: None, waiting: Vec::new(), used_at: Time(0) }
+        CreditPool {
+            chunk,
+            free: 0,
+            asked: false,
+            refused: None,
+            waiting: Vec::new(),
+            used_at: Time(0),
+        }
     }
 
     /// Takes a credit for `port`.
@@ -63,7 +71,12 @@ impl CreditPool {
     }
 
     /// The owner has answered. Returns the ports that waited for it.
-    pub(crate) fn handle_answer(&mut self, granted: u32, pressure: Pressure, now: Time) -> Vec<Address> {
+    pub(crate) fn handle_answer(
+        &mut self,
+        granted: u32,
+        pressure: Pressure,
+        now: Time,
+    ) -> Vec<Address> {
         assert!(self.asked, "an owner answers what it was asked");
         self.asked = false;
         self.free += granted;

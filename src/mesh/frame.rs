@@ -5,21 +5,23 @@ use engram_shards::message::{Origin, Reply, Request};
 use crate::cores::CoreIndex;
 use crate::metrics::Metrics;
 
-/// One thing told to another core. Frames of one ordered pair of cores arrive in the order in which they were sent.
+/// One thing told to another core. Frames of one ordered pair of cores arrive in the order in which
+/// they were sent.
 #[derive(Debug)]
 pub(crate) enum Frame {
-    /// For the shard of the receiving core. Loss: whoever asked waits for ever, and an append's budget and credit are gone;
-    /// so it is never lost, and a shard that fails is told to all ([`Frame::Shard`]).
+    /// For the shard of the receiving core. Loss: whoever asked waits for ever, and an append's
+    /// budget and credit are gone; so it is never lost, and a shard that fails is told to all
+    /// ([`Frame::Shard`]).
     Request(Origin, Request),
     /// For a port of the receiving core. Loss: as above.
     Reply(Origin, Reply),
-    /// The sender's shard is now in this state; it answers nothing more once it has failed. Loss: requests to it hang, or
-    /// are refused for ever.
+    /// The sender's shard is now in this state; it answers nothing more once it has failed. Loss:
+    /// requests to it hang, or are refused for ever.
     Shard(ShardState),
     /// The server stops. Loss: the receiving core serves on, and the process does not end.
     Stop,
-    /// The sender has no connection any more and sends no further append. Loss: the receiver waits until the drain's time
-    /// is up.
+    /// The sender has no connection any more and sends no further append. Loss: the receiver waits
+    /// until the drain's time is up.
     Quiet,
     /// Asks for a copy of the receiver's counters. Loss: the scrape hangs until its client goes.
     AskMetrics(Gathering),
@@ -50,8 +52,8 @@ pub(crate) struct Address {
     pub(crate) generation: u32,
 }
 
-/// Bits of a slot's number, and of its generation. A generation comes again after 16 million ports of one slot, far
-/// later than any reply.
+/// Bits of a slot's number, and of its generation. A generation comes again after 16 million ports
+/// of one slot, far later than any reply.
 pub(crate) const SLOT_BITS: u32 = 24;
 
 impl Address {

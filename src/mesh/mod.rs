@@ -14,11 +14,14 @@
 //! | `ports` | what has arrived for whom, and which budget is still out |
 //! | `budget`, `credit` | what a core may have under way, in all and towards one owner |
 //! | `outgoing` | a ring with the backlog before it |
-//! | `end` | one core's end: sending, receiving, the state of all shards |
+//! | `weave` | the rings of all pairs of cores |
+//! | `state` | the bookkeeping of one core's end: ports, credits, how every shard is |
+//! | `end` | one core's end: sending, receiving, and waking whom it concerns |
 //! | `port` | what sessions and calls hold |
 //!
-//! **Invariant:** an append has a credit of its owner and room in its core's budget; both are given back exactly once,
-//! however its port, its owner or its connection ends. **Invariant:** no waker is called while the state is borrowed.
+//! **Invariant:** an append has a credit of its owner and room in its core's budget; both are given
+//! back exactly once, however its port, its owner or its connection ends. **Invariant:** no waker
+//! is called while the state is borrowed.
 
 mod sync;
 pub mod ring;
@@ -27,6 +30,8 @@ mod ports;
 mod budget;
 mod credit;
 mod outgoing;
+mod weave;
+mod state;
 mod end;
 mod port;
 
@@ -36,7 +41,9 @@ mod ring_tests;
 mod tests;
 
 pub use crate::cores::CoreIndex;
-pub use end::{Mesh, MeshSettings, Thread, weave};
+pub use end::Mesh;
 pub use frame::ShardState;
 pub use port::{Budget, Credit, CreditAnswer, Port};
 pub use ports::Unavailable;
+pub use state::MeshSettings;
+pub use weave::{Thread, weave};

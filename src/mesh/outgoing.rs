@@ -13,8 +13,9 @@ pub(crate) struct Outgoing {
     sender: Sender<Frame>,
     /// The receiver's bell.
     bell: Arc<Bell>,
-    /// Bounded by the budget for observations, and by the number of ports for the rest. A ring alone would either fail
-    /// (ten thousand sessions that detach at once) or block, and rings that block each other are a deadlock.
+    /// Bounded by the budget for observations, and by the number of ports for the rest. A ring
+    /// alone would either fail (ten thousand sessions that detach at once) or block, and rings that
+    /// block each other are a deadlock.
     backlog: VecDeque<Frame>,
 }
 

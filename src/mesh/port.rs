@@ -21,7 +21,8 @@ impl Mesh {
         Port { shared, address }
     }
 
-    /// Asks a shard and waits for its one reply. Not for appends: they go through a [`Port`], with credit and budget.
+    /// Asks a shard and waits for its one reply. Not for appends: they go through a [`Port`], with
+    /// credit and budget.
     pub async fn call(&self, owner: CoreIndex, request: Request) -> Result<Reply, Unavailable> {
         let mut port = self.port();
         port.send(owner, request);
@@ -31,16 +32,17 @@ impl Mesh {
     }
 }
 
-/// Sends requests whose replies come back, in order per owner, to be polled. It has one waker for replies, credit and
-/// budget together: a task polls whichever it waits for, and is woken when any of them may have changed.
+/// Sends requests whose replies come back, in order per owner, to be polled. It has one waker for
+/// replies, credit and budget together: a task polls whichever it waits for, and is woken when any
+/// of them may have changed.
 pub struct Port {
     shared: Rc<Shared>,
     address: Address,
 }
 
 impl Port {
-    /// Hands a request to a shard's core. Never blocks. Not for appends. An owner that is not ready is answered for at
-    /// once, with `Unavailable`.
+    /// Hands a request to a shard's core. Never blocks. Not for appends. An owner that is not ready
+    /// is answered for at once, with `Unavailable`.
     pub fn send(&self, owner: CoreIndex, request: Request) {
         assert!(!matches!(request, Request::Append(_)), "an append needs credit and budget");
         self.shared.with(|state| {
@@ -48,13 +50,17 @@ impl Port {
             slot.speak_to(owner);
             match state.is_ready(owner) {
                 true => state.send(owner, Frame::Request(self.address.origin(), request)),
-                false => state.ports.held(self.address).arrive((owner, Err(Unavailable)), &mut state.wake),
+                false => state
+                    .ports
+                    .held(self.address)
+                    .arrive((owner, Err(Unavailable)), &mut state.wake),
             }
         });
         self.shared.nudge();
     }
 
-    /// Takes room for one observation between socket and owner, of about `bytes`; pending while the core has none left.
+    /// Takes room for one observation between socket and owner, of about `bytes`; pending while the
+    /// core has none left.
     pub fn poll_budget(&mut self, cx: &mut Context<'_>, bytes: usize) -> Poll<Budget> {
         let taken = self.shared.with(|state| {
             if state.budget.take(bytes) {
@@ -74,7 +80,12 @@ impl Port {
     }
 
     /// Takes one credit of a lane. Pending only while the owner is being asked.
-    pub fn poll_credit(&mut self, cx: &mut Context<'_>, owner: CoreIndex, lane: Lane) -> Poll<CreditAnswer> {
+    pub fn poll_credit(
+        &mut self,
+        cx: &mut Context<'_>,
+        owner: CoreIndex,
+        lane: Lane,
+    ) -> Poll<CreditAnswer> {
         let (taken, asked) = self.shared.with(|state| {
             if !state.is_ready(owner) {
                 return (None, false);
@@ -100,8 +111,9 @@ impl Port {
         }
     }
 
-    /// Hands an observation to the owner that gave `credit`. The credit is spent; the budget goes back when the
-    /// owner's `Durable` or `Dropped` arrives on this core, whether or not this port still lives.
+    /// Hands an observation to the owner that gave `credit`. The credit is spent; the budget goes
+    /// back when the owner's `Durable` or `Dropped` arrives on this core, whether or not this port
+    /// still lives.
     pub fn append(&self, append: Append, credit: Credit, budget: Budget) {
         assert_eq!(append.lane, credit.lane, "a credit is good for its lane");
         let owner = credit.owner;
@@ -116,8 +128,12 @@ impl Port {
             return;
         }
         credit.spend();
-        let sent =
-            UnderWay { owner, session: append.session, sequence: append.sequence, bytes: budget.spend() };
+        let sent = UnderWay {
+            owner,
+            session: append.session,
+            sequence: append.sequence,
+            bytes: budget.spend(),
+        };
         self.shared.with(|state| {
             state.ports.held(self.address).send(sent);
             state.send(owner, Frame::Request(self.address.origin(), Request::Append(append)));
@@ -125,9 +141,13 @@ impl Port {
         self.shared.nudge();
     }
 
-    /// The next reply. `Unavailable` comes once from an owner that fails, after all that it still answered (every
-    /// request to it that is not answered by then never will be), and once for each request to one that is not ready.
-    pub fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<(CoreIndex, Result<Reply, Unavailable>)> {
+    /// The next reply. `Unavailable` comes once from an owner that fails, after all that it still
+    /// answered (every request to it that is not answered by then never will be), and once for each
+    /// request to one that is not ready.
+    pub fn poll_reply(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<(CoreIndex, Result<Reply, Unavailable>)> {
         self.shared.with(|state| {
             let slot = state.ports.held(self.address);
             match slot.take() {
@@ -161,7 +181,8 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Sets how many bytes it really takes. May overdraw the core's budget; then the next one waits longer.
+    /// Sets how many bytes it really takes. May overdraw the core's budget; then the next one waits
+    /// longer.
     pub fn resize(&mut self, bytes: usize) {
         let shared = self.shared.as_ref().expect("it is not spent");
         shared.with(|state| state.budget.resize(self.bytes, bytes));
@@ -188,7 +209,8 @@ impl fmt::Debug for Budget {
     }
 }
 
-/// Leave to hand one observation to one owner; goes back to the core's pool when it is dropped unspent.
+/// Leave to hand one observation to one owner; goes back to the core's pool when it is dropped
+/// unspent.
 pub struct Credit {
     shared: Option<Rc<Shared>>,
     owner: CoreIndex,

@@ -81,10 +81,14 @@ impl Ports {
         Address { core: self.core, slot, generation: port.generation }
     }
 
-    /// The port is gone. Its slot stays taken while observations are under way, so that their budget finds its way back.
+    /// The port is gone. Its slot stays taken while observations are under way, so that their
+    /// budget finds its way back.
     pub(crate) fn close(&mut self, address: Address) -> Option<Waker> {
         let slot = &mut self.slots[address.slot as usize];
-        assert!(slot.phase == Phase::Held && slot.generation == address.generation, "a port is closed once");
+        assert!(
+            slot.phase == Phase::Held && slot.generation == address.generation,
+            "a port is closed once"
+        );
         slot.phase = Phase::Settling;
         slot.arrived.clear();
         let waker = slot.waker.take();
@@ -95,18 +99,29 @@ impl Ports {
     /// The slot of a port that is held.
     pub(crate) fn held(&mut self, address: Address) -> &mut Slot {
         let slot = &mut self.slots[address.slot as usize];
-        assert!(slot.phase == Phase::Held && slot.generation == address.generation, "only its port asks for a slot");
+        assert!(
+            slot.phase == Phase::Held && slot.generation == address.generation,
+            "only its port asks for a slot"
+        );
         slot
     }
 
-    /// The slot as it was when something was promised to it: also without a port, but never with another one.
+    /// The slot as it was when something was promised to it: also without a port, but never with
+    /// another one.
     pub(crate) fn of(&mut self, address: Address) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(address.slot as usize)?;
         (slot.generation == address.generation).then_some(slot)
     }
 
-    /// Takes back the budget of what an owner's reply settles, and frees the slot if that was its last.
-    pub(crate) fn settle(&mut self, address: Address, owner: CoreIndex, reply: &Reply, settled: impl FnMut(usize)) {
+    /// Takes back the budget of what an owner's reply settles, and frees the slot if that was its
+    /// last.
+    pub(crate) fn settle(
+        &mut self,
+        address: Address,
+        owner: CoreIndex,
+        reply: &Reply,
+        settled: impl FnMut(usize),
+    ) {
         let (session, first, last) = match *reply {
             Reply::Durable { session, first, last, .. } => (session, first, last),
             Reply::Dropped { session, first, last, .. } => (session, first, last),
@@ -114,14 +129,22 @@ impl Ports {
         };
         if let Some(slot) = self.of(address) {
             slot.settle(settled, |sent| {
-                sent.owner == owner && sent.session == session && (first..=last).contains(&sent.sequence)
+                sent.owner == owner
+                    && sent.session == session
+                    && (first..=last).contains(&sent.sequence)
             });
             self.free_if_done(address.slot);
         }
     }
 
-    /// An owner has failed: settles all that was under way to it, and tells every port that ever spoke to it.
-    pub(crate) fn fail(&mut self, owner: CoreIndex, mut settled: impl FnMut(usize), wake: &mut Vec<Waker>) {
+    /// An owner has failed: settles all that was under way to it, and tells every port that ever
+    /// spoke to it.
+    pub(crate) fn fail(
+        &mut self,
+        owner: CoreIndex,
+        mut settled: impl FnMut(usize),
+        wake: &mut Vec<Waker>,
+    ) {
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
             slot.settle(&mut settled, |sent| sent.owner == owner);
@@ -185,8 +208,13 @@ impl Slot {
         self.waker.take()
     }
 
-    /// Removes what `is_settled` from what is under way. Replies come in order, so that it is most often the front.
-    fn settle(&mut self, mut settled: impl FnMut(usize), mut is_settled: impl FnMut(&UnderWay) -> bool) {
+    /// Removes what `is_settled` from what is under way. Replies come in order, so that it is most
+    /// often the front.
+    fn settle(
+        &mut self,
+        mut settled: impl FnMut(usize),
+        mut is_settled: impl FnMut(&UnderWay) -> bool,
+    ) {
         while let Some(sent) = self.under_way.pop_front_if(|sent| is_settled(sent)) {
             settled(sent.bytes);
         }

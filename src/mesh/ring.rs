@@ -6,20 +6,23 @@
 //!                          └─ ring the bell ─► wake ──┘   (only when it sleeps, once a batch)
 //! ```
 //!
-//! Positions count up for ever and wrap with the machine word; a slot is `position & mask`. Each side keeps what it
-//! last saw of the other's position and looks again only when that says full or empty, so that the two cache lines
-//! cross over about once a batch.
+//! Positions count up for ever and wrap with the machine word; a slot is `position & mask`. Each
+//! side keeps what it last saw of the other's position and looks again only when that says full or
+//! empty, so that the two cache lines cross over about once a batch.
 //!
-//! **Invariant:** a slot is touched by the sender alone while its position is in `tail..head + slots`, by the receiver
-//! alone while it is in `head..tail` (published). **Invariant:** a receiver that sleeps has raised `waiting` before its
-//! last look at the rings; a sender looks at `waiting` after it published; a full fence between the two on either side
-//! means that at least one of them sees the other.
+//! **Invariant:** a slot is touched by the sender alone while its position is in `tail..head +
+//! slots`, by the receiver alone while it is in `head..tail` (published). **Invariant:** a receiver
+//! that sleeps has raised `waiting` before its last look at the rings; a sender looks at `waiting`
+//! after it published; a full fence between the two on either side means that at least one of them
+//! sees the other.
 
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::task::Waker;
 
-use super::sync::{Arc, AtomicBool, AtomicUsize, AtomicWaker, CachePadded, Ordering, UnsafeCell, fence};
+use super::sync::{
+    Arc, AtomicBool, AtomicUsize, AtomicWaker, CachePadded, Ordering, UnsafeCell, fence,
+};
 
 /// What a receiver sleeps on; any number of senders may ring it.
 pub struct Bell {
@@ -29,7 +32,10 @@ pub struct Bell {
 
 impl Bell {
     /// A bell that no one waits for.
-    #[allow(clippy::new_without_default, reason = "the model checker's types have no const or default constructors")]
+    #[allow(
+        clippy::new_without_default,
+        reason = "the model checker's types have no const or default constructors"
+    )]
     pub fn new() -> Bell {
         Bell { waiting: CachePadded::new(AtomicBool::new(false)), waker: AtomicWaker::new() }
     }
@@ -43,8 +49,8 @@ impl Bell {
         }
     }
 
-    /// Announces that the receiver is about to sleep. It must look once more at all its rings afterwards, and sleep only
-    /// if they are empty.
+    /// Announces that the receiver is about to sleep. It must look once more at all its rings
+    /// afterwards, and sleep only if they are empty.
     pub fn arm(&self, waker: &Waker) {
         self.waker.register_by_ref(waker);
         self.waiting.store(true, Ordering::Release);
@@ -77,8 +83,8 @@ struct Shared<T> {
     slots: Box<[UnsafeCell<MaybeUninit<T>>]>,
 }
 
-// SAFETY: items move from one thread to another (hence `T: Send`); no slot is ever reached by both at once, as the
-// module's first invariant says.
+// SAFETY: items move from one thread to another (hence `T: Send`); no slot is ever reached by both
+// at once, as the module's first invariant says.
 unsafe impl<T: Send> Send for Shared<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Shared<T> {}
@@ -132,13 +138,14 @@ pub fn ring<T>(slots: usize) -> (Sender<T>, Receiver<T>) {
 }
 
 impl<T> Sender<T> {
-    /// Adds an item that the receiver sees once it is published; gives it back where the ring is full.
+    /// Adds an item that the receiver sees once it is published; gives it back where the ring is
+    /// full.
     pub fn push(&mut self, item: T) -> Result<(), T> {
         if self.is_full() {
             return Err(item);
         }
-        // SAFETY: the position is not published and less than a round ahead of the receiver, so the slot is empty and
-        // ours.
+        // SAFETY: the position is not published and less than a round ahead of the receiver, so the
+        // slot is empty and ours.
         self.shared.slot(self.tail).with_mut(|slot| unsafe { (*slot).write(item) });
         self.tail = self.tail.wrapping_add(1);
         Ok(())
@@ -178,7 +185,8 @@ impl<T> Receiver<T> {
         if self.is_empty() {
             return None;
         }
-        // SAFETY: the position is published, so the slot is written; it becomes the sender's with the store below.
+        // SAFETY: the position is published, so the slot is written; it becomes the sender's with
+        // the store below.
         let item = self.shared.slot(self.head).with(|slot| unsafe { (*slot).assume_init_read() });
         self.head = self.head.wrapping_add(1);
         self.shared.head.store(self.head, Ordering::Release);

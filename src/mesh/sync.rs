@@ -1,5 +1,5 @@
-//! What [`super::ring`] is built from, by the names and shapes that the model checker gives them: its crate includes
-//! the very same `ring.rs` beside a `sync` of its own.
+//! What [`super::ring`] is built from, by the names and shapes that the model checker gives them:
+//! its crate includes the very same `ring.rs` beside a `sync` of its own.
 
 pub(crate) use std::sync::Arc;
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};

@@ -1,4 +1,5 @@
-//! The mesh over two real executors, with shards that a test answers for; and its bookkeeping on one.
+//! The mesh over two real executors, with shards that a test answers for; and its bookkeeping on
+//! one.
 
 use std::future::{Future, poll_fn};
 use std::task::{Context, Poll, Waker};
@@ -53,7 +54,9 @@ fn pair() -> [Mesh; 2] {
     for mesh in &meshes {
         mesh.set_shard(ShardState::Ready);
     }
-    meshes.iter().for_each(|mesh| drop(mesh.flush()));
+    for mesh in &meshes {
+        mesh.flush();
+    }
     meshes.iter().for_each(|mesh| assert!(arrived(mesh).is_empty()));
     meshes
 }
@@ -74,7 +77,9 @@ fn credit(port: &mut Port, from: &Mesh, owner: &Mesh) -> Credit {
         }
         from.flush();
         for (origin, request) in arrived(owner) {
-            let Request::Credit { lane, wanted } = request else { panic!("credit is asked for: {request:?}") };
+            let Request::Credit { lane, wanted } = request else {
+                panic!("credit is asked for: {request:?}")
+            };
             owner.reply(origin, Reply::Credit { lane, granted: wanted, pressure: PRESSURE });
         }
         owner.flush();
@@ -104,7 +109,9 @@ fn calls_cross_two_cores_and_come_back() {
                                 for call in 0..CALLS / AT_ONCE {
                                     let owner = CoreIndex((call % 2) as u16);
                                     let reply = mesh.call(owner, Request::Status).await;
-                                    let Ok(Reply::Status(status)) = reply else { panic!("{reply:?}") };
+                                    let Ok(Reply::Status(status)) = reply else {
+                                        panic!("{reply:?}")
+                                    };
                                     assert_eq!(status.capacity, u32::from(owner.0));
                                 }
                             })
@@ -159,16 +166,21 @@ fn an_append_takes_budget_until_it_is_durable() {
     let (from, reply) = now_or_never(|cx| port.poll_reply(cx)).expect("a reply came");
     assert_eq!(from, there.core());
     assert!(matches!(reply, Ok(Reply::Durable { first: 1, last: 3, .. })), "{reply:?}");
-    let held: Vec<_> = (0..3).filter_map(|_| now_or_never(|cx| port.poll_budget(cx, 100))).collect();
+    let held: Vec<_> =
+        (0..3).filter_map(|_| now_or_never(|cx| port.poll_budget(cx, 100))).collect();
     assert_eq!(held.len(), 3, "three are durable");
-    assert!(now_or_never(|cx| port.poll_budget(cx, 100)).is_none(), "the fourth is still under way");
+    assert!(
+        now_or_never(|cx| port.poll_budget(cx, 100)).is_none(),
+        "the fourth is still under way"
+    );
 }
 
 #[test]
 fn budget_of_a_dropped_port_comes_back_with_its_late_reply() {
     let [here, there] = pair();
     let mut port = here.port();
-    let budget = now_or_never(|cx| port.poll_budget(cx, 2_000)).expect("the first may be larger than all");
+    let budget =
+        now_or_never(|cx| port.poll_budget(cx, 2_000)).expect("the first may be larger than all");
     let spent = credit(&mut port, &here, &there);
     port.append(append(there.core(), 1), spent, budget);
     here.flush();
@@ -234,7 +246,10 @@ fn a_refused_credit_comes_with_the_load() {
     assert!(now_or_never(|cx| port.poll_credit(cx, there.core(), Lane::Low)).is_none());
     here.flush();
     let (origin, request) = arrived(&there).pop().expect("the owner is asked");
-    assert!(matches!(request, Request::Credit { lane: Lane::Low, wanted: CREDIT_CHUNK_MAX }), "{request:?}");
+    assert!(
+        matches!(request, Request::Credit { lane: Lane::Low, wanted: CREDIT_CHUNK_MAX }),
+        "{request:?}"
+    );
     there.reply(origin, Reply::Credit { lane: Lane::Low, granted: 0, pressure: PRESSURE });
     there.flush();
     arrived(&here);
@@ -247,7 +262,8 @@ fn an_unspent_credit_serves_the_next() {
     let [here, there] = pair();
     let mut port = here.port();
     let first = credit(&mut port, &here, &there);
-    let mut held: Vec<_> = (1..CREDIT_CHUNK_MAX).map(|_| credit(&mut port, &here, &there)).collect();
+    let mut held: Vec<_> =
+        (1..CREDIT_CHUNK_MAX).map(|_| credit(&mut port, &here, &there)).collect();
     drop(first);
     held.push(credit(&mut port, &here, &there));
     assert_eq!(held.len(), CREDIT_CHUNK_MAX as usize);
@@ -292,7 +308,10 @@ fn counters_are_gathered_from_all_cores() {
     arrived(&there);
     there.flush();
     arrived(&here);
-    let Poll::Ready(reports) = gathering.as_mut().poll(&mut cx) else { panic!("both have answered") };
-    let connections: Vec<_> = reports.iter().map(|(core, metrics)| (core.0, metrics.connections)).collect();
+    let Poll::Ready(reports) = gathering.as_mut().poll(&mut cx) else {
+        panic!("both have answered")
+    };
+    let connections: Vec<_> =
+        reports.iter().map(|(core, metrics)| (core.0, metrics.connections)).collect();
     assert_eq!(connections, [(0, 1), (1, 2)]);
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use engram_shards::ids::{SessionEpoch, SessionId, StripeKey, Time};
+use engram_shards::ids::{SessionId, Time};
 use engram_shards::log::record::Observation;
 use engram_shards::message::{
     Append, Drain, Lane, Pressure, Refusal, Reply, Request, SpaceDescription,
@@ -13,21 +13,13 @@ use uuid::Uuid;
 
 use super::content::{self, ContentFault};
 use super::event::{AckMode, Event, Init, Refused};
-use super::open;
+use super::open::{self, Attached};
 use super::order::{Arrival, Order, Told};
 use crate::core::Core;
 use crate::failure::Failure;
 use crate::limits::SESSION_ANSWERS_MAX;
-use crate::mesh::{CoreIndex, CreditAnswer, Port, Unavailable};
+use crate::mesh::{CreditAnswer, Port, Unavailable};
 use crate::metrics::{Rejection, Stage};
-
-/// One stripe of the space, as this session is attached to it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Attached {
-    pub(super) stripe: StripeKey,
-    pub(super) owner: CoreIndex,
-    pub(super) epoch: SessionEpoch,
-}
 
 #[derive(Debug)]
 enum State {
@@ -116,10 +108,7 @@ impl Session {
             Arrival::Next => ready!(self.poll_hand_over(cx, sequence, observation)),
             Arrival::InFlight => {}
             Arrival::Repeat => {
-                self.core
-                    .metrics()
-                    .space(self.space.key)
-                    .reject(Rejection::Duplicate);
+                self.core.metrics().space(self.space.key).reject(Rejection::Duplicate);
                 self.order.repeat(sequence, own_id(observation));
             }
             Arrival::Gap { expected } => {
@@ -128,11 +117,7 @@ impl Session {
                     "Sequence validation failed: Sequence mismatch for session {session}: \
                      expected {expected}, got {sequence}"
                 );
-                self.refuse(
-                    sequence,
-                    observation.id.to_owned(),
-                    Refused::Sequence { message },
-                );
+                self.refuse(sequence, observation.id.to_owned(), Refused::Sequence { message });
             }
         }
         Poll::Ready(())
@@ -154,26 +139,11 @@ impl Session {
         if !matches!(self.state, State::Live) {
             return;
         }
-        for &Attached {
-            stripe,
-            owner,
-            epoch,
-        } in &self.stripes
-        {
+        for &Attached { stripe, owner, epoch } in &self.stripes {
             let session = self.id;
-            self.port.send(
-                owner,
-                Request::CloseSession {
-                    stripe,
-                    session,
-                    epoch,
-                    drain,
-                },
-            );
+            self.port.send(owner, Request::CloseSession { stripe, session, epoch, drain });
         }
-        self.state = State::Closing {
-            stripes_waiting: self.stripes.len(),
-        };
+        self.state = State::Closing { stripes_waiting: self.stripes.len() };
     }
 
     /// The next event. To be polled before the next observation is handed in, by the same task.
@@ -203,11 +173,7 @@ impl Session {
         let memory_id = self.memory_id(sequence, observation.id);
         let memory_hash = self.core.secret().memory_hash(&memory_id);
         let stripe = (memory_hash % self.stripes.len() as u64) as usize;
-        let Attached {
-            stripe,
-            owner,
-            epoch,
-        } = self.stripes[stripe];
+        let Attached { stripe, owner, epoch } = self.stripes[stripe];
         let credit = match ready!(self.port.poll_credit(cx, owner, self.lane)) {
             CreditAnswer::Taken(credit) => credit,
             CreditAnswer::Refused(pressure) => {
@@ -221,10 +187,7 @@ impl Session {
         };
         let mut budget = ready!(self.port.poll_budget(cx, content::size_bytes(observation)));
         let begun = Instant::now();
-        let named = Observation {
-            id: &memory_id,
-            ..observation.clone()
-        };
+        let named = Observation { id: &memory_id, ..observation.clone() };
         let dimension = self.space.settings.dimension;
         let prepared = match content::prepare(&named, dimension, &mut self.scratch) {
             Ok(prepared) => prepared,
@@ -250,8 +213,7 @@ impl Session {
             body: prepared.body,
             codes: prepared.codes,
         };
-        self.order
-            .hand_over(own_id(observation), append.received_at);
+        self.order.hand_over(own_id(observation), append.received_at);
         self.port.append(append, credit, budget);
         self.core.metrics().spend(Stage::Ring, begun);
         Poll::Ready(())
@@ -267,32 +229,16 @@ impl Session {
 
     fn event(&self, told: Told) -> Event {
         match told {
-            Told::Accepted {
-                first,
-                last,
-                memory_id,
-                committed_at,
-            } => {
+            Told::Accepted { first, last, memory_id, committed_at } => {
                 let memory_id = match memory_id {
                     Some(own) => own.into_string(),
                     None => self.memory_id(last, "").into_owned(),
                 };
-                Event::Accepted {
-                    first,
-                    last,
-                    memory_id,
-                    committed_at,
-                }
+                Event::Accepted { first, last, memory_id, committed_at }
             }
-            Told::Refused {
-                sequence,
-                memory_id,
-                why,
-            } => Event::Refused {
-                sequence,
-                memory_id,
-                why,
-            },
+            Told::Refused { sequence, memory_id, why } => {
+                Event::Refused { sequence, memory_id, why }
+            }
         }
     }
 
@@ -300,9 +246,9 @@ impl Session {
     fn last_event(&mut self) -> Option<Event> {
         let event = match &mut self.state {
             State::Ending(failure) => Event::Ended(failure.clone()),
-            State::Closing { stripes_waiting: 0 } if self.order.is_settled() => Event::Closed {
-                last_sequence: self.order.told(),
-            },
+            State::Closing { stripes_waiting: 0 } if self.order.is_settled() => {
+                Event::Closed { last_sequence: self.order.told() }
+            }
             _ => return None,
         };
         self.state = State::Over;
@@ -320,12 +266,7 @@ impl Session {
 
     fn handle_reply(&mut self, reply: Result<Reply, Unavailable>) {
         match reply {
-            Ok(Reply::Durable {
-                session,
-                first,
-                last,
-                committed_at,
-            }) => {
+            Ok(Reply::Durable { session, first, last, committed_at }) => {
                 assert_eq!(session, self.id, "a reply to another session");
                 self.count_latency(first, last, committed_at);
                 self.order.handle_durable(first, last, committed_at);
@@ -349,21 +290,9 @@ impl Drop for Session {
     fn drop(&mut self) {
         // A close that is under way detaches by itself.
         if matches!(self.state, State::Live | State::Ending(_)) {
-            for &Attached {
-                stripe,
-                owner,
-                epoch,
-            } in &self.stripes
-            {
+            for &Attached { stripe, owner, epoch } in &self.stripes {
                 let session = self.id;
-                self.port.send(
-                    owner,
-                    Request::DetachSession {
-                        stripe,
-                        session,
-                        epoch,
-                    },
-                );
+                self.port.send(owner, Request::DetachSession { stripe, session, epoch });
             }
         }
     }
@@ -374,11 +303,7 @@ fn own_id(observation: &Observation<'_>) -> Option<Box<str>> {
 }
 
 fn overloaded(pressure: Pressure) -> Refused {
-    let Pressure {
-        depth,
-        capacity,
-        retry_after_micros,
-    } = pressure;
+    let Pressure { depth, capacity, retry_after_micros } = pressure;
     Refused::Overloaded {
         message: over_capacity(pressure),
         retry_after_ms: retry_after_micros.div_ceil(1_000).min(u64::from(u32::MAX)) as u32,
@@ -389,8 +314,5 @@ fn overloaded(pressure: Pressure) -> Refused {
 
 /// What a client reads where no credit was granted.
 pub(crate) fn over_capacity(pressure: Pressure) -> String {
-    format!(
-        "Queue error: Queue over capacity: {} of {}",
-        pressure.depth, pressure.capacity
-    )
+    format!("Queue error: Queue over capacity: {} of {}", pressure.depth, pressure.capacity)
 }

@@ -29,10 +29,7 @@ pub(crate) fn prepare(
     check_fields(observation)?;
     scale(observation.embedding, dimension, scratch)?;
     let codes = encode(scratch);
-    Ok(Prepared {
-        body: encode_body(observation),
-        codes,
-    })
+    Ok(Prepared { body: encode_body(observation), codes })
 }
 
 /// Reads a vector of `dimension` numbers into `out`, scaled to unit length.
@@ -41,15 +38,9 @@ pub(crate) fn scale(
     dimension: u16,
     out: &mut Vec<f32>,
 ) -> Result<(), ContentFault> {
-    let width_bytes = if matches!(embedding, Embedding::F16Bytes(_)) {
-        2
-    } else {
-        4
-    };
+    let width_bytes = if matches!(embedding, Embedding::F16Bytes(_)) { 2 } else { 4 };
     if embedding_bytes(embedding) != usize::from(dimension) * width_bytes {
-        return Err(embedding_fault(format!(
-            "Embedding must be exactly {dimension} dimensions"
-        )));
+        return Err(embedding_fault(format!("Embedding must be exactly {dimension} dimensions")));
     }
     out.clear();
     out.resize(usize::from(dimension), 0.0);
@@ -73,10 +64,7 @@ fn embedding_bytes(embedding: Embedding<'_>) -> usize {
 }
 
 fn embedding_fault(message: String) -> ContentFault {
-    ContentFault {
-        message,
-        field: "embedding",
-    }
+    ContentFault { message, field: "embedding" }
 }
 
 fn check_fields(observation: &Observation<'_>) -> Result<(), ContentFault> {
@@ -91,36 +79,22 @@ fn check_fields(observation: &Observation<'_>) -> Result<(), ContentFault> {
         fits(field, text.len() <= bytes_max)?;
     }
     let short = |text: &&str| text.len() <= WHO_BYTES_MAX;
-    fits(
-        "who",
-        observation.who.len() <= WHO_ENTRIES_MAX && observation.who.iter().all(short),
-    )?;
-    fits(
-        "tags",
-        observation.tags.len() <= WHO_ENTRIES_MAX && observation.tags.iter().all(short),
-    )?;
+    fits("who", observation.who.len() <= WHO_ENTRIES_MAX && observation.who.iter().all(short))?;
+    fits("tags", observation.tags.len() <= WHO_ENTRIES_MAX && observation.tags.iter().all(short))?;
     let pairs = &observation.metadata;
     fits(
         "metadata",
         pairs.len() <= WHO_ENTRIES_MAX
             && pairs.iter().all(|(key, value)| short(key) && short(value)),
     )?;
-    fits(
-        "when",
-        observation
-            .when
-            .is_none_or(|(_, nanos)| nanos < 1_000_000_000),
-    )
+    fits("when", observation.when.is_none_or(|(_, nanos)| nanos < 1_000_000_000))
 }
 
 fn fits(field: &'static str, holds: bool) -> Result<(), ContentFault> {
     if holds {
         Ok(())
     } else {
-        Err(ContentFault {
-            message: format!("Field too large: {field}"),
-            field,
-        })
+        Err(ContentFault { message: format!("Field too large: {field}"), field })
     }
 }
 
@@ -160,34 +134,21 @@ mod tests {
     fn a_good_observation_is_prepared_and_a_texts_limit_is_inclusive() {
         let id = "i".repeat(ID_BYTES_MAX);
         let who = "w".repeat(WHO_BYTES_MAX);
-        let good = Observation {
-            id: &id,
-            who: vec![&who; WHO_ENTRIES_MAX],
-            ..observation(GOOD)
-        };
+        let good = Observation { id: &id, who: vec![&who; WHO_ENTRIES_MAX], ..observation(GOOD) };
         let prepared = prepare(&good, 8, &mut Vec::new()).expect("it is as it must be");
         assert_eq!(prepared.codes.codes8.len(), 8);
     }
 
     #[test]
     fn vectors_are_checked() {
-        let wrong = (
-            "Embedding must be exactly 8 dimensions".to_owned(),
-            "embedding",
-        );
+        let wrong = ("Embedding must be exactly 8 dimensions".to_owned(), "embedding");
         assert_eq!(fault(&observation(Embedding::F32(&[1.0; 7]))), wrong);
         assert_eq!(fault(&observation(Embedding::F32(&[]))), wrong);
         assert_eq!(fault(&observation(Embedding::F32Bytes(&[0; 33]))), wrong);
         assert_eq!(fault(&observation(Embedding::F16Bytes(&[0; 32]))), wrong);
         let not_finite = ("Embedding must be finite".to_owned(), "embedding");
-        assert_eq!(
-            fault(&observation(Embedding::F32(&[f32::NAN; 8]))),
-            not_finite
-        );
-        assert_eq!(
-            fault(&observation(Embedding::F32(&[f32::INFINITY; 8]))),
-            not_finite
-        );
+        assert_eq!(fault(&observation(Embedding::F32(&[f32::NAN; 8]))), not_finite);
+        assert_eq!(fault(&observation(Embedding::F32(&[f32::INFINITY; 8]))), not_finite);
         let zero = ("Embedding must not be zero".to_owned(), "embedding");
         assert_eq!(fault(&observation(Embedding::F32(&[0.0; 8]))), zero);
     }
@@ -196,82 +157,25 @@ mod tests {
     fn long_fields_are_named() {
         let long = |field: &'static str| (format!("Field too large: {field}"), field);
         let text = |bytes: usize| "x".repeat(bytes);
-        let (id, what, note) = (
-            text(ID_BYTES_MAX + 1),
-            text(WHAT_BYTES_MAX + 1),
-            text(NOTE_BYTES_MAX + 1),
-        );
+        let (id, what, note) =
+            (text(ID_BYTES_MAX + 1), text(WHAT_BYTES_MAX + 1), text(NOTE_BYTES_MAX + 1));
         let who = text(WHO_BYTES_MAX + 1);
         let good = observation(GOOD);
+        assert_eq!(fault(&Observation { id: &id, ..good.clone() }), long("id"));
+        assert_eq!(fault(&Observation { what: &what, ..good.clone() }), long("what"));
+        assert_eq!(fault(&Observation { place: &note, ..good.clone() }), long("where_location"));
+        assert_eq!(fault(&Observation { why: &note, ..good.clone() }), long("why"));
+        assert_eq!(fault(&Observation { how: &note, ..good.clone() }), long("how"));
+        assert_eq!(fault(&Observation { who: vec![&who], ..good.clone() }), long("who"));
         assert_eq!(
-            fault(&Observation {
-                id: &id,
-                ..good.clone()
-            }),
-            long("id")
-        );
-        assert_eq!(
-            fault(&Observation {
-                what: &what,
-                ..good.clone()
-            }),
-            long("what")
-        );
-        assert_eq!(
-            fault(&Observation {
-                place: &note,
-                ..good.clone()
-            }),
-            long("where_location")
-        );
-        assert_eq!(
-            fault(&Observation {
-                why: &note,
-                ..good.clone()
-            }),
-            long("why")
-        );
-        assert_eq!(
-            fault(&Observation {
-                how: &note,
-                ..good.clone()
-            }),
-            long("how")
-        );
-        assert_eq!(
-            fault(&Observation {
-                who: vec![&who],
-                ..good.clone()
-            }),
+            fault(&Observation { who: vec!["a"; WHO_ENTRIES_MAX + 1], ..good.clone() }),
             long("who")
         );
+        assert_eq!(fault(&Observation { tags: vec![&who], ..good.clone() }), long("tags"));
         assert_eq!(
-            fault(&Observation {
-                who: vec!["a"; WHO_ENTRIES_MAX + 1],
-                ..good.clone()
-            }),
-            long("who")
-        );
-        assert_eq!(
-            fault(&Observation {
-                tags: vec![&who],
-                ..good.clone()
-            }),
-            long("tags")
-        );
-        assert_eq!(
-            fault(&Observation {
-                metadata: vec![("key", &who)],
-                ..good.clone()
-            }),
+            fault(&Observation { metadata: vec![("key", &who)], ..good.clone() }),
             long("metadata")
         );
-        assert_eq!(
-            fault(&Observation {
-                when: Some((0, u32::MAX)),
-                ..good
-            }),
-            long("when")
-        );
+        assert_eq!(fault(&Observation { when: Some((0, u32::MAX)), ..good }), long("when"));
     }
 }

@@ -15,11 +15,11 @@
 //! **Invariants:** acks of new numbers rise; a refusal is told after the acks of all that came before it; an
 //! observation is handed on only with a credit of its owner and within the core's budget.
 
-pub(crate) mod content;
 mod event;
 mod order;
-mod attachment;
+pub(crate) mod content;
 mod open;
+mod attachment;
 
 pub use attachment::Session;
 pub(crate) use attachment::over_capacity;

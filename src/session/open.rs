@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 
-use engram_shards::ids::{SessionId, StripeKey};
+use engram_shards::ids::{SessionEpoch, SessionId, StripeKey};
 use engram_shards::limits::{SPACE_NAME_BYTES_MAX, SPACE_NAME_BYTES_MIN};
 use engram_shards::message::{
     IfExists, OpenIntent, Refusal, Reply, Request, SessionOpened, SpaceDescription,
@@ -10,12 +10,19 @@ use engram_shards::message::{
 use engram_shards::settings::{Metric, SpaceSettings};
 use uuid::Uuid;
 
-use super::attachment::Attached;
 use super::event::Init;
 use crate::core::Core;
 use crate::failure::{Code, Failure};
 use crate::limits::SPACE_DIMENSION_DEFAULT;
 use crate::mesh::{CoreIndex, Port};
+
+/// One stripe of the space, as this session is attached to it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attached {
+    pub(super) stripe: StripeKey,
+    pub(super) owner: CoreIndex,
+    pub(super) epoch: SessionEpoch,
+}
 
 /// What opening gives.
 #[derive(Debug)]
@@ -38,10 +45,8 @@ pub(super) async fn open(core: &Core, init: &Init) -> Result<Opened, Failure> {
     } else {
         let (id, space) = find(core, &init.resume).await?;
         if !init.space.is_empty() && init.space != space.settings.name {
-            let message = format!(
-                "Invalid memory_space_id: session {} is of another space",
-                init.resume
-            );
+            let message =
+                format!("Invalid memory_space_id: session {} is of another space", init.resume);
             return Err(Failure::new(Code::InvalidArgument, message));
         }
         attach(core, id, space, OpenIntent::Resume).await
@@ -73,20 +78,12 @@ pub fn default_settings(name: &str) -> SpaceSettings {
 
 /// Asks every shard for the session, since its id does not say where it lies.
 async fn find(core: &Core, text: &str) -> Result<(SessionId, SpaceDescription), Failure> {
-    let unknown = || {
-        Failure::new(
-            Code::NotFound,
-            format!("Session error: Session not found: {text}"),
-        )
-    };
+    let unknown =
+        || Failure::new(Code::NotFound, format!("Session error: Session not found: {text}"));
     let id = SessionId(Uuid::try_parse(text).map_err(|_| unknown())?.as_u128());
     let mut missing = unknown();
     for index in 0..core.mesh().cores() {
-        match core
-            .mesh()
-            .call(CoreIndex(index), Request::FindSession(id))
-            .await
-        {
+        match core.mesh().call(CoreIndex(index), Request::FindSession(id)).await {
             Ok(Reply::Space(Ok((space, _)))) => return Ok((id, space)),
             Ok(Reply::Space(Err(Refusal::UnknownSession))) => {}
             Ok(Reply::Space(Err(refusal))) => missing = Failure::from(refusal),
@@ -116,34 +113,14 @@ async fn attach(
     let mut stripes = Vec::with_capacity(usize::from(count));
     let mut durable_sequence = 0;
     for number in 0..count {
-        let stripe = StripeKey {
-            space: space.key,
-            stripe: number,
-        };
+        let stripe = StripeKey { space: space.key, stripe: number };
         let owner = core.mesh().owner_of(stripe);
-        port.send(
-            owner,
-            Request::OpenSession {
-                stripe,
-                session,
-                intent,
-            },
-        );
+        port.send(owner, Request::OpenSession { stripe, session, intent });
         let opened = opened(&mut port, session).await?;
         durable_sequence = opened.durable_sequence;
-        stripes.push(Attached {
-            stripe,
-            owner,
-            epoch: opened.epoch,
-        });
+        stripes.push(Attached { stripe, owner, epoch: opened.epoch });
     }
-    Ok(Opened {
-        id: session,
-        space,
-        durable_sequence,
-        port,
-        stripes,
-    })
+    Ok(Opened { id: session, space, durable_sequence, port, stripes })
 }
 
 async fn opened(port: &mut Port, session: SessionId) -> Result<SessionOpened, Failure> {
@@ -151,16 +128,12 @@ async fn opened(port: &mut Port, session: SessionId) -> Result<SessionOpened, Fa
         (_, Ok(Reply::Session(Ok(opened)))) => Ok(opened),
         (_, Ok(Reply::Session(Err(Refusal::UnknownSession)))) => {
             let id = Uuid::from_u128(session.0);
-            Err(Failure::new(
-                Code::NotFound,
-                format!("Session error: Session not found: {id}"),
-            ))
+            Err(Failure::new(Code::NotFound, format!("Session error: Session not found: {id}")))
         }
         (_, Ok(Reply::Session(Err(refusal)))) => Err(Failure::from(refusal)),
-        (_, Ok(Reply::Fenced { .. })) => Err(Failure::new(
-            Code::Aborted,
-            "Session taken over by another connection",
-        )),
+        (_, Ok(Reply::Fenced { .. })) => {
+            Err(Failure::new(Code::Aborted, "Session taken over by another connection"))
+        }
         (_, Ok(other)) => panic!("opening a session, a shard answered {other:?}"),
         (_, Err(_)) => Err(Failure::unavailable()),
     }

@@ -37,11 +37,7 @@ pub(crate) enum Told {
         committed_at: Time,
     },
     /// This number is refused.
-    Refused {
-        sequence: u64,
-        memory_id: String,
-        why: Refused,
-    },
+    Refused { sequence: u64, memory_id: String, why: Refused },
 }
 
 /// An observation on its way.
@@ -126,11 +122,7 @@ impl Order {
 
     /// The expected number was handed over.
     pub(crate) fn hand_over(&mut self, memory_id: Option<Box<str>>, received_at: Time) {
-        self.flights.push_back(Flight {
-            memory_id,
-            received_at,
-            committed_at: None,
-        });
+        self.flights.push_back(Flight { memory_id, received_at, committed_at: None });
     }
 
     /// When `sequence`, which is in flight, was received.
@@ -140,22 +132,14 @@ impl Order {
 
     /// A number that had been acked came again.
     pub(crate) fn repeat(&mut self, sequence: u64, memory_id: Option<Box<str>>) {
-        assert!(
-            sequence >= 1 && sequence <= self.told,
-            "only what was acked can be acked again"
-        );
+        assert!(sequence >= 1 && sequence <= self.told, "only what was acked can be acked again");
         self.repeats.push_back((sequence, memory_id));
     }
 
     /// `sequence` is refused; what came before it is acked first.
     pub(crate) fn refuse(&mut self, sequence: u64, memory_id: String, why: Refused) {
         let after = self.expected() - 1;
-        self.refusals.push_back(Waiting {
-            after,
-            sequence,
-            memory_id,
-            why,
-        });
+        self.refusals.push_back(Waiting { after, sequence, memory_id, why });
     }
 
     /// `first..=last` became durable. Over several stripes, runs may come in any order.
@@ -163,10 +147,7 @@ impl Order {
         for sequence in first..=last {
             let index = self.index(sequence);
             let flight = &mut self.flights[index];
-            assert!(
-                flight.committed_at.is_none(),
-                "an observation becomes durable once"
-            );
+            assert!(flight.committed_at.is_none(), "an observation becomes durable once");
             flight.committed_at = Some(committed_at);
         }
     }
@@ -182,40 +163,17 @@ impl Order {
                 committed_at,
             });
         }
-        if self
-            .refusals
-            .front()
-            .is_some_and(|refusal| refusal.after == self.told)
-        {
-            let Waiting {
-                sequence,
-                memory_id,
-                why,
-                ..
-            } = self.refusals.pop_front()?;
-            return Some(Told::Refused {
-                sequence,
-                memory_id,
-                why,
-            });
+        if self.refusals.front().is_some_and(|refusal| refusal.after == self.told) {
+            let Waiting { sequence, memory_id, why, .. } = self.refusals.pop_front()?;
+            return Some(Told::Refused { sequence, memory_id, why });
         }
-        let limit = self
-            .refusals
-            .front()
-            .map_or(u64::MAX, |refusal| refusal.after);
+        let limit = self.refusals.front().map_or(u64::MAX, |refusal| refusal.after);
         let first = self.told + 1;
         let mut last_memory_id = None;
         while self.told < limit
-            && self
-                .flights
-                .front()
-                .is_some_and(|flight| flight.committed_at.is_some())
+            && self.flights.front().is_some_and(|flight| flight.committed_at.is_some())
         {
-            let Flight {
-                memory_id,
-                committed_at,
-                ..
-            } = self.flights.pop_front()?;
+            let Flight { memory_id, committed_at, .. } = self.flights.pop_front()?;
             self.told += 1;
             self.told_by = self.told_by.max(committed_at?);
             last_memory_id = memory_id;
@@ -232,10 +190,7 @@ impl Order {
     }
 
     fn index(&self, sequence: u64) -> usize {
-        assert!(
-            self.told < sequence && sequence < self.expected(),
-            "{sequence} is not in flight"
-        );
+        assert!(self.told < sequence && sequence < self.expected(), "{sequence} is not in flight");
         (sequence - self.told - 1) as usize
     }
 }
@@ -301,12 +256,7 @@ mod tests {
                     assert!(last <= self.acked, "only what was acked is acked again");
                     self.repeats.pop_front();
                 }
-                Told::Accepted {
-                    first,
-                    last,
-                    memory_id,
-                    committed_at,
-                } => {
+                Told::Accepted { first, last, memory_id, committed_at } => {
                     for sequence in first..=last {
                         assert_eq!(self.to_tell.pop_front(), Some(Fate::Accepted(sequence)));
                         assert!(
@@ -337,9 +287,7 @@ mod tests {
     }
 
     fn refusal() -> Refused {
-        Refused::Sequence {
-            message: String::new(),
-        }
+        Refused::Sequence { message: String::new() }
     }
 
     fn run(mode: AckMode, initial: u64, steps: Vec<Step>) {
@@ -411,10 +359,7 @@ mod tests {
             }
             assert_eq!(order.expected(), model.expected);
             assert_eq!(order.told(), model.acked);
-            assert_eq!(
-                order.is_settled(),
-                model.to_tell.is_empty() && model.repeats.is_empty()
-            );
+            assert_eq!(order.is_settled(), model.to_tell.is_empty() && model.repeats.is_empty());
         }
     }
 
@@ -438,18 +383,10 @@ mod tests {
         order.hand_over(None, Time(2));
         order.handle_durable(1, 3, Time(9));
         let accepted = |first, last| {
-            Some(Told::Accepted {
-                first,
-                last,
-                memory_id: None,
-                committed_at: Time(9),
-            })
+            Some(Told::Accepted { first, last, memory_id: None, committed_at: Time(9) })
         };
         assert_eq!(order.next(AckMode::Cumulative), accepted(1, 2));
-        assert!(matches!(
-            order.next(AckMode::Cumulative),
-            Some(Told::Refused { sequence: 3, .. })
-        ));
+        assert!(matches!(order.next(AckMode::Cumulative), Some(Told::Refused { sequence: 3, .. })));
         assert_eq!(order.next(AckMode::Cumulative), accepted(3, 3));
         assert_eq!(order.next(AckMode::Cumulative), None);
         assert!(order.is_settled());

@@ -91,17 +91,11 @@ mod tests {
             assert_eq!(protocol_of(&HTTP2_PREFACE[..length]), None, "{length}");
         }
         assert_eq!(protocol_of(HTTP2_PREFACE), Some(Protocol::Http2));
-        assert_eq!(
-            protocol_of(&[HTTP2_PREFACE, b"\0\0"].concat()),
-            Some(Protocol::Http2)
-        );
+        assert_eq!(protocol_of(&[HTTP2_PREFACE, b"\0\0"].concat()), Some(Protocol::Http2));
         assert_eq!(protocol_of(b"P"), None);
         assert_eq!(protocol_of(b"PO"), Some(Protocol::Http1));
         assert_eq!(protocol_of(b"GET / HTTP/1.1\r\n"), Some(Protocol::Http1));
-        assert_eq!(
-            protocol_of(b"PRI * HTTP/2.0\r\n\r\nSX"),
-            Some(Protocol::Http1)
-        );
+        assert_eq!(protocol_of(b"PRI * HTTP/2.0\r\n\r\nSX"), Some(Protocol::Http1));
         assert_eq!(protocol_of(&[0xff, 0]), Some(Protocol::Http1));
     }
 }

@@ -29,9 +29,7 @@ impl Moment {
     /// Digits beyond nanoseconds are dropped; a leap second counts as the first of the next minute. `None` for anything
     /// that RFC 3339 does not allow.
     pub fn parse_rfc3339(text: &str) -> Option<Moment> {
-        let mut digits = Digits {
-            rest: text.as_bytes(),
-        };
+        let mut digits = Digits { rest: text.as_bytes() };
         let year = digits.number(4)?;
         digits.byte(b"-")?;
         let month = digits.number(2)?;
@@ -63,9 +61,8 @@ impl Moment {
     /// HTTP's form: `Sun, 06 Nov 1994 08:49:37 GMT`.
     pub fn to_http_date(self) -> String {
         const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-        const MONTHS: [&str; 12] = [
-            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-        ];
+        const MONTHS: [&str; 12] =
+            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         let days = self.seconds.div_euclid(SECONDS_PER_DAY);
         let (year, month, day) = civil_from_days(days);
         let weekday = WEEKDAYS[usize::try_from(days.rem_euclid(7)).expect("a remainder of 7")];
@@ -85,10 +82,7 @@ impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (year, month, day) = civil_from_days(self.seconds.div_euclid(SECONDS_PER_DAY));
         let (hour, minute, second) = self.time_of_day();
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
-        )?;
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
         match self.nanos {
             0 => f.write_str("Z"),
             nanos if nanos % 1_000_000 == 0 => write!(f, ".{:03}Z", nanos / 1_000_000),
@@ -107,9 +101,7 @@ impl Digits<'_> {
         let (digits, rest) = self.rest.split_at_checked(count)?;
         self.rest = rest;
         digits.iter().try_fold(0, |number, &digit| {
-            digit
-                .is_ascii_digit()
-                .then(|| number * 10 + i64::from(digit - b'0'))
+            digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0'))
         })
     }
 
@@ -124,10 +116,7 @@ impl Digits<'_> {
         if self.rest.first() != Some(&b'.') {
             return Some(0);
         }
-        let digits = self.rest[1..]
-            .iter()
-            .take_while(|digit| digit.is_ascii_digit())
-            .count();
+        let digits = self.rest[1..].iter().take_while(|digit| digit.is_ascii_digit()).count();
         let nanos = self.rest[1..=digits]
             .iter()
             .chain(std::iter::repeat(&b'0'))
@@ -179,11 +168,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
     (era * 400 + year_of_era + i64::from(month <= 2), month, day)
 }
 
@@ -204,23 +189,11 @@ mod tests {
     fn text_is_read_to_the_nanosecond() {
         let read = |text| Moment::parse_rfc3339(text).map(|moment| (moment.seconds, moment.nanos));
         assert_eq!(read("1970-01-01T00:00:00Z"), Some((0, 0)));
-        assert_eq!(
-            read("2001-09-09T01:46:40.5Z"),
-            Some((1_000_000_000, 500_000_000))
-        );
-        assert_eq!(
-            read("2001-09-09t03:46:40.0000000019+02:00"),
-            Some((1_000_000_000, 1))
-        );
-        assert_eq!(
-            read("1969-12-31T23:59:59.999999999Z"),
-            Some((-1, 999_999_999))
-        );
+        assert_eq!(read("2001-09-09T01:46:40.5Z"), Some((1_000_000_000, 500_000_000)));
+        assert_eq!(read("2001-09-09t03:46:40.0000000019+02:00"), Some((1_000_000_000, 1)));
+        assert_eq!(read("1969-12-31T23:59:59.999999999Z"), Some((-1, 999_999_999)));
         assert_eq!(read("2016-12-31T23:59:60Z"), read("2017-01-01T00:00:00Z"));
-        assert_eq!(
-            read("2024-02-29T00:00:00-00:30"),
-            read("2024-02-29T00:30:00Z")
-        );
+        assert_eq!(read("2024-02-29T00:00:00-00:30"), read("2024-02-29T00:30:00Z"));
     }
 
     #[test]
@@ -248,13 +221,7 @@ mod tests {
 
     #[test]
     fn text_is_written_as_short_as_it_is_exact() {
-        let written = |nanos| {
-            Moment {
-                seconds: 784_111_777,
-                nanos,
-            }
-            .to_string()
-        };
+        let written = |nanos| Moment { seconds: 784_111_777, nanos }.to_string();
         assert_eq!(written(0), "1994-11-06T08:49:37Z");
         assert_eq!(written(120_000_000), "1994-11-06T08:49:37.120Z");
         assert_eq!(written(123_456_000), "1994-11-06T08:49:37.123456Z");
@@ -267,18 +234,8 @@ mod tests {
 
     #[test]
     fn http_dates_have_the_fixed_form() {
-        let moment = Moment {
-            seconds: 784_111_777,
-            nanos: 5,
-        };
+        let moment = Moment { seconds: 784_111_777, nanos: 5 };
         assert_eq!(moment.to_http_date(), "Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(
-            Moment {
-                seconds: 0,
-                nanos: 0
-            }
-            .to_http_date(),
-            "Thu, 01 Jan 1970 00:00:00 GMT"
-        );
+        assert_eq!(Moment { seconds: 0, nanos: 0 }.to_http_date(), "Thu, 01 Jan 1970 00:00:00 GMT");
     }
 }

@@ -25,10 +25,7 @@ use crate::session::{AckMode, Init, Refused, Session};
 
 /// An engine's time on the wire.
 pub(crate) fn timestamp(time: Time) -> Timestamp {
-    Timestamp {
-        seconds: (time.0 / 1_000_000) as i64,
-        nanos: (time.0 % 1_000_000) as i32 * 1_000,
-    }
+    Timestamp { seconds: (time.0 / 1_000_000) as i64, nanos: (time.0 % 1_000_000) as i32 * 1_000 }
 }
 
 /// A confidence and the word for it.
@@ -40,11 +37,7 @@ pub(crate) fn confidence(value: f32) -> Confidence {
         v if v < 0.95 => ConfidenceCategory::High,
         _ => ConfidenceCategory::Certain,
     };
-    Confidence {
-        value,
-        category: category.into(),
-        reasoning: String::new(),
-    }
+    Confidence { value, category: category.into(), reasoning: String::new() }
 }
 
 /// What an episode observes.
@@ -61,10 +54,7 @@ pub(crate) fn observation(episode: &Episode) -> Observation<'_> {
         tags: Vec::new(),
         metadata: Vec::new(),
         memory_type: MemoryType::Episodic as u8,
-        confidence: episode
-            .encoding_confidence
-            .as_ref()
-            .map(|confidence| confidence.value),
+        confidence: episode.encoding_confidence.as_ref().map(|confidence| confidence.value),
         decay_rate: episode.decay_rate,
         emotional_valence: episode.emotional_valence,
         importance: episode.importance,
@@ -89,10 +79,7 @@ pub(crate) fn observation_of_memory(memory: &Memory) -> Observation<'_> {
             .map(|(key, value)| (key.as_str(), value.as_str()))
             .collect(),
         memory_type: MemoryType::try_from(memory.memory_type).unwrap_or_default() as u8,
-        confidence: memory
-            .confidence
-            .as_ref()
-            .map(|confidence| confidence.value),
+        confidence: memory.confidence.as_ref().map(|confidence| confidence.value),
         decay_rate: memory.decay_rate,
         emotional_valence: 0.0,
         importance: 0.0,
@@ -112,10 +99,7 @@ fn embedding(episode: &Episode) -> Embedding<'_> {
 
 /// Nanoseconds that are none (negative ones) become too many, and are refused with the rest of the content.
 fn moment(timestamp: &Timestamp) -> (i64, u32) {
-    (
-        timestamp.seconds,
-        u32::try_from(timestamp.nanos).unwrap_or(u32::MAX),
-    )
+    (timestamp.seconds, u32::try_from(timestamp.nanos).unwrap_or(u32::MAX))
 }
 
 /// What `init` asks for; `session_id` is the one to be resumed, or empty.
@@ -134,12 +118,7 @@ pub(crate) fn init(init: &StreamInit, space: String, session_id: String) -> Resu
         Ok(WireAckMode::Cumulative) => AckMode::Cumulative,
         Err(_) => return Err(invalid(format!("ack_mode {} is not known", init.ack_mode))),
     };
-    Ok(Init {
-        space,
-        resume: session_id,
-        lane,
-        ack_mode,
-    })
+    Ok(Init { space, resume: session_id, lane, ack_mode })
 }
 
 /// The answer to `init`.
@@ -161,11 +140,7 @@ pub(crate) fn init_ack(core: &Core, session: &Session) -> StreamInitAck {
 
 /// How far `close` wants to drain.
 pub(crate) fn drain(close: &StreamClose) -> Drain {
-    if close.drain_queue {
-        Drain::Indexed
-    } else {
-        Drain::Durable
-    }
+    if close.drain_queue { Drain::Indexed } else { Drain::Durable }
 }
 
 /// An ack of `first..=last`.
@@ -203,12 +178,7 @@ pub(crate) fn status_of(why: &Refused) -> StreamStatus {
             status(State::Error, format!("{message} (field: {field})"))
         }
         Refused::Sequence { message } => status(State::Error, message.clone()),
-        Refused::Overloaded {
-            message,
-            retry_after_ms,
-            depth,
-            capacity,
-        } => StreamStatus {
+        Refused::Overloaded { message, retry_after_ms, depth, capacity } => StreamStatus {
             queue_depth: *depth,
             queue_capacity: *capacity,
             pressure: *depth as f32 / (*capacity).max(1) as f32,
@@ -220,11 +190,7 @@ pub(crate) fn status_of(why: &Refused) -> StreamStatus {
 
 /// A status that is no more than its state and a text.
 pub(crate) fn status(state: State, message: impl Into<String>) -> StreamStatus {
-    StreamStatus {
-        state: state.into(),
-        message: message.into(),
-        ..StreamStatus::default()
-    }
+    StreamStatus { state: state.into(), message: message.into(), ..StreamStatus::default() }
 }
 
 /// What a streaming recall asks.
@@ -235,31 +201,16 @@ pub(crate) fn streaming_query(request: &StreamingRecallRequest) -> Result<Query<
     if request.filter.is_some() {
         return Err(not_served("filter"));
     }
-    let isolation = if request.snapshot_isolation {
-        Isolation::Durable
-    } else {
-        Isolation::InFlight
-    };
+    let isolation =
+        if request.snapshot_isolation { Isolation::Durable } else { Isolation::InFlight };
     let width = request.search_width;
-    query(
-        &request.memory_space_id,
-        request.cue.as_ref(),
-        request.max_results,
-        width,
-        isolation,
-    )
+    query(&request.memory_space_id, request.cue.as_ref(), request.max_results, width, isolation)
 }
 
 /// What a unary recall asks.
 pub(crate) fn unary_query(request: &RecallRequest) -> Result<Query<'_>, Failure> {
     let count = at_least_zero(request.max_results)?;
-    query(
-        &request.memory_space_id,
-        request.cue.as_ref(),
-        count,
-        0,
-        Isolation::InFlight,
-    )
+    query(&request.memory_space_id, request.cue.as_ref(), count, 0, Isolation::InFlight)
 }
 
 fn query<'a>(
@@ -271,22 +222,12 @@ fn query<'a>(
 ) -> Result<Query<'a>, Failure> {
     let cue = cue.ok_or_else(|| invalid("the recall has no cue"))?;
     let embedding = embedding_cue(cue)?;
-    let threshold = cue
-        .threshold
-        .as_ref()
-        .map_or(0.0, |threshold| threshold.value);
-    let counts = [
-        count,
-        at_least_zero(cue.max_results)?,
-        RECALL_RESULTS_DEFAULT,
-    ];
+    let threshold = cue.threshold.as_ref().map_or(0.0, |threshold| threshold.value);
+    let counts = [count, at_least_zero(cue.max_results)?, RECALL_RESULTS_DEFAULT];
     Ok(Query {
         space,
         embedding: Embedding::F32(&embedding.vector),
-        count: counts
-            .into_iter()
-            .find(|count| *count > 0)
-            .unwrap_or(RECALL_RESULTS_DEFAULT),
+        count: counts.into_iter().find(|count| *count > 0).unwrap_or(RECALL_RESULTS_DEFAULT),
         width,
         isolation,
         similarity_min: similarity_min(threshold, embedding.similarity_threshold)?,
@@ -324,9 +265,8 @@ pub(crate) fn memory(found: &Found, dimension: Option<u16>) -> Memory {
     let observation = found.observation();
     Memory {
         id: observation.id.to_owned(),
-        embedding: dimension.map_or_else(Vec::new, |dimension| {
-            vector(observation.embedding, dimension)
-        }),
+        embedding: dimension
+            .map_or_else(Vec::new, |dimension| vector(observation.embedding, dimension)),
         activation: found.activation,
         confidence: Some(confidence(found.confidence)),
         last_access: None,
@@ -351,13 +291,9 @@ fn vector(embedding: Embedding<'_>, dimension: u16) -> Vec<f32> {
 
 /// Who, where, why, how and when of the episode, beside the memory's own.
 pub(crate) fn metadata(observation: &Observation<'_>) -> BTreeMap<String, String> {
-    let when = observation.when.map(|(seconds, nanos)| {
-        Timestamp {
-            seconds,
-            nanos: nanos as i32,
-        }
-        .to_string()
-    });
+    let when = observation
+        .when
+        .map(|(seconds, nanos)| Timestamp { seconds, nanos: nanos as i32 }.to_string());
     let described = [
         ("who", observation.who.join(", ")),
         ("where", observation.place.to_owned()),
@@ -365,14 +301,9 @@ pub(crate) fn metadata(observation: &Observation<'_>) -> BTreeMap<String, String
         ("how", observation.how.to_owned()),
         ("when", when.unwrap_or_default()),
     ];
-    let own = observation
-        .metadata
-        .iter()
-        .map(|&(key, value)| (key, value.to_owned()));
+    let own = observation.metadata.iter().map(|&(key, value)| (key, value.to_owned()));
     let described = described.into_iter().filter(|(_, value)| !value.is_empty());
-    own.chain(described)
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect()
+    own.chain(described).map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// What a recall did.
@@ -382,11 +313,7 @@ pub(crate) fn recall_metadata(recollection: &Recollection, took_micros: u64) -> 
     RecallMetadata {
         total_activated: i32::try_from(recollection.rows).unwrap_or(i32::MAX),
         above_threshold: found.len() as i32,
-        avg_activation: if found.is_empty() {
-            0.0
-        } else {
-            sum / found.len() as f32
-        },
+        avg_activation: if found.is_empty() { 0.0 } else { sum / found.len() as f32 },
         recall_time_ms: (took_micros / 1_000) as i64,
         activation_path: Vec::new(),
     }
@@ -406,10 +333,7 @@ mod tests {
     use super::*;
 
     fn cue(similarity_threshold: f32, threshold: Option<f32>) -> Cue {
-        let embedding = EmbeddingCue {
-            vector: vec![1.0; 8],
-            similarity_threshold,
-        };
+        let embedding = EmbeddingCue { vector: vec![1.0; 8], similarity_threshold };
         Cue {
             cue_type: Some(CueType::Embedding(embedding)),
             threshold: threshold.map(confidence),
@@ -446,46 +370,33 @@ mod tests {
     fn only_embedding_cues_are_served() {
         let none = Cue::default();
         assert_eq!(
-            query("", Some(&none), 1, 0, Isolation::Durable)
-                .unwrap_err()
-                .code,
+            query("", Some(&none), 1, 0, Isolation::Durable).unwrap_err().code,
             Code::InvalidArgument
         );
         assert_eq!(
             query("", None, 1, 0, Isolation::Durable).unwrap_err().code,
             Code::InvalidArgument
         );
-        let semantic = Cue {
-            cue_type: Some(CueType::Semantic(Default::default())),
-            ..Cue::default()
-        };
+        let semantic =
+            Cue { cue_type: Some(CueType::Semantic(Default::default())), ..Cue::default() };
         let refusal = query("", Some(&semantic), 1, 0, Isolation::Durable).unwrap_err();
         assert_eq!(refusal.code, Code::Unimplemented);
     }
 
     #[test]
     fn what_an_init_asks_and_is_not_served_is_refused() {
-        let asks = StreamInit {
-            indexed_acks: true,
-            ..StreamInit::default()
-        };
+        let asks = StreamInit { indexed_acks: true, ..StreamInit::default() };
         assert_eq!(
             init(&asks, "space".into(), String::new()).unwrap_err(),
             not_served("indexed_acks")
         );
-        let asks = StreamInit {
-            priority: 9,
-            ..StreamInit::default()
-        };
+        let asks = StreamInit { priority: 9, ..StreamInit::default() };
         assert_eq!(
             init(&asks, "space".into(), String::new()).unwrap_err().code,
             Code::InvalidArgument
         );
-        let asks = StreamInit {
-            priority: Priority::Low.into(),
-            ack_mode: 1,
-            ..StreamInit::default()
-        };
+        let asks =
+            StreamInit { priority: Priority::Low.into(), ack_mode: 1, ..StreamInit::default() };
         let init = init(&asks, "space".into(), String::new()).expect("served");
         assert_eq!((init.lane, init.ack_mode), (Lane::Low, AckMode::Cumulative));
     }
@@ -495,23 +406,14 @@ mod tests {
         let episode = Episode {
             who: vec!["Ada".into(), "Bob".into()],
             where_location: "lab".into(),
-            when: Some(Timestamp {
-                seconds: 1_700_000_000,
-                nanos: 0,
-            }),
+            when: Some(Timestamp { seconds: 1_700_000_000, nanos: 0 }),
             ..Episode::default()
         };
         let metadata = metadata(&observation(&episode));
-        let expected = [
-            ("when", "2023-11-14T22:13:20Z"),
-            ("where", "lab"),
-            ("who", "Ada, Bob"),
-        ];
+        let expected = [("when", "2023-11-14T22:13:20Z"), ("where", "lab"), ("who", "Ada, Bob")];
         assert_eq!(
             metadata,
-            expected
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .into()
+            expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
         );
     }
 }

@@ -60,9 +60,7 @@ impl Route {
     }
 
     fn allows(self, method: &Method) -> bool {
-        self.methods()
-            .split(", ")
-            .any(|allowed| allowed == method.as_str())
+        self.methods().split(", ").any(|allowed| allowed == method.as_str())
     }
 }
 
@@ -78,10 +76,9 @@ pub async fn respond(core: &Core, request: Request<Bytes>) -> Response<Bytes> {
     }
     let outcome = match (route, request.method()) {
         (Route::Health, _) => Ok(health(core.readiness(), now(core))),
-        (Route::Live, _) => Ok(json_response(
-            StatusCode::OK,
-            &serde_json::json!({"status": "alive"}),
-        )),
+        (Route::Live, _) => {
+            Ok(json_response(StatusCode::OK, &serde_json::json!({"status": "alive"})))
+        }
         (Route::Ready, _) => Ok(ready(core.readiness())),
         (Route::Metrics, _) => Ok(metrics(core, request.headers()).await),
         (Route::Spaces, &Method::POST) => create_space(core, request.body()).await,
@@ -106,9 +103,7 @@ pub(crate) fn failure_response(status: StatusCode, failure: &Failure) -> Respons
     let mut response = json_response(status, &serde_json::json!({"error": error}));
     if let Some(after) = failure.retry_after {
         let seconds = after.as_millis().div_ceil(1_000) as u64;
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }
@@ -117,19 +112,16 @@ pub(crate) fn failure_response(status: StatusCode, failure: &Failure) -> Respons
 pub(crate) fn method_not_allowed(methods: &'static str) -> Response<Bytes> {
     let failure = Failure::new(Code::Unimplemented, format!("this path has only {methods}"));
     let mut response = failure_response(StatusCode::METHOD_NOT_ALLOWED, &failure);
-    response
-        .headers_mut()
-        .insert(header::ALLOW, HeaderValue::from_static(methods));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
     response
 }
 
 /// Whether a header's comma-separated list has `word`.
 pub(crate) fn names(headers: &HeaderMap, header: HeaderName, word: &str) -> bool {
     let values = headers.get_all(header).into_iter();
-    values.filter_map(|value| value.to_str().ok()).any(|list| {
-        list.split(',')
-            .any(|item| item.trim().eq_ignore_ascii_case(word))
-    })
+    values
+        .filter_map(|value| value.to_str().ok())
+        .any(|list| list.split(',').any(|item| item.trim().eq_ignore_ascii_case(word)))
 }
 
 fn json_response(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {
@@ -184,11 +176,7 @@ fn health(readiness: Readiness, now: Moment) -> Response<Bytes> {
 
 fn ready(readiness: Readiness) -> Response<Bytes> {
     let (code, state) = state_of(readiness);
-    let state = if readiness == Readiness::Ready {
-        "ready"
-    } else {
-        state
-    };
+    let state = if readiness == Readiness::Ready { "ready" } else { state };
     json_response(code, &serde_json::json!({"status": state}))
 }
 
@@ -253,9 +241,7 @@ fn read_space(body: &[u8]) -> Result<SpaceSettings, Failure> {
             .ok()
             .filter(|dimension| (DIMENSION_MIN..=DIMENSION_MAX).contains(dimension))
             .ok_or_else(|| {
-                invalid(format!(
-                    "dimension is {DIMENSION_MIN} to {DIMENSION_MAX}, not {dimension}"
-                ))
+                invalid(format!("dimension is {DIMENSION_MIN} to {DIMENSION_MAX}, not {dimension}"))
             })?;
     }
     match request.metric.as_deref() {
@@ -265,9 +251,7 @@ fn read_space(body: &[u8]) -> Result<SpaceSettings, Failure> {
     match request.cores {
         None | Some(1) => {}
         Some(other) => {
-            return Err(invalid(format!(
-                "a space lies on one core; cores {other} is not served"
-            )));
+            return Err(invalid(format!("a space lies on one core; cores {other} is not served")));
         }
     }
     match request.limits {
@@ -294,17 +278,10 @@ fn list_spaces(statuses: &Statuses) -> Result<Response<Bytes>, Failure> {
     for (_, status) in statuses {
         let status = status.as_ref().map_err(|_| Failure::unavailable())?;
         for stripe in &status.stripes {
-            let known = entries
-                .iter()
-                .position(|(space, _)| space.key == stripe.space.key);
+            let known = entries.iter().position(|(space, _)| space.key == stripe.space.key);
             let at = known.unwrap_or_else(|| {
                 let space = SpaceBody::new(&stripe.space.settings);
-                let entry = SpaceEntry {
-                    space,
-                    rows: 0,
-                    indexed: 0,
-                    observations: 0,
-                };
+                let entry = SpaceEntry { space, rows: 0, indexed: 0, observations: 0 };
                 entries.push((&stripe.space, entry));
                 entries.len() - 1
             });
@@ -316,10 +293,7 @@ fn list_spaces(statuses: &Statuses) -> Result<Response<Bytes>, Failure> {
     }
     let mut spaces: Vec<SpaceEntry<'_>> = entries.into_iter().map(|(_, entry)| entry).collect();
     spaces.sort_by_key(|entry| entry.space.id);
-    Ok(json_response(
-        StatusCode::OK,
-        &serde_json::json!({"spaces": spaces}),
-    ))
+    Ok(json_response(StatusCode::OK, &serde_json::json!({"spaces": spaces})))
 }
 
 fn system_health(readiness: Readiness, statuses: &Statuses) -> Response<Bytes> {
@@ -352,15 +326,9 @@ mod tests {
     }
 
     fn stripe(name: &str, number: u16, rows: u64) -> StripeStatus {
-        let settings = SpaceSettings {
-            stripes: 2,
-            ..default_settings(name)
-        };
+        let settings = SpaceSettings { stripes: 2, ..default_settings(name) };
         StripeStatus {
-            space: SpaceDescription {
-                key: SpaceKey(name.len() as u64),
-                settings,
-            },
+            space: SpaceDescription { key: SpaceKey(name.len() as u64), settings },
             stripe: number,
             generation: Generation(rows + 1),
             rows,
@@ -372,42 +340,20 @@ mod tests {
     }
 
     fn answering(stripes: Vec<StripeStatus>) -> Result<ShardStatus, Unavailable> {
-        Ok(ShardStatus {
-            stripes,
-            ..ShardStatus::default()
-        })
+        Ok(ShardStatus { stripes, ..ShardStatus::default() })
     }
 
     #[test]
     fn health_tells_what_serves_and_how_well() {
-        let response = health(
-            Readiness::Ready,
-            Moment {
-                seconds: 0,
-                nanos: 0,
-            },
-        );
+        let response = health(Readiness::Ready, Moment { seconds: 0, nanos: 0 });
         assert_eq!(response.status(), StatusCode::OK);
         let body = body(&response);
-        assert_eq!(
-            (&body["status"], &body["service"]),
-            (&json!("healthy"), &json!("engram"))
-        );
+        assert_eq!((&body["status"], &body["service"]), (&json!("healthy"), &json!("engram")));
         assert_eq!(body["timestamp"], "1970-01-01T00:00:00Z");
         assert_eq!(body["version"], env!("CARGO_PKG_VERSION"));
-        for readiness in [
-            Readiness::Recovering,
-            Readiness::Draining,
-            Readiness::Failed,
-        ] {
-            let now = Moment {
-                seconds: 0,
-                nanos: 0,
-            };
-            assert_eq!(
-                health(readiness, now).status(),
-                StatusCode::SERVICE_UNAVAILABLE
-            );
+        for readiness in [Readiness::Recovering, Readiness::Draining, Readiness::Failed] {
+            let now = Moment { seconds: 0, nanos: 0 };
+            assert_eq!(health(readiness, now).status(), StatusCode::SERVICE_UNAVAILABLE);
             assert_eq!(ready(readiness).status(), StatusCode::SERVICE_UNAVAILABLE);
         }
         assert_eq!(ready(Readiness::Ready).status(), StatusCode::OK);
@@ -452,10 +398,7 @@ mod tests {
     #[test]
     fn spaces_are_listed_whole_and_by_name() {
         let statuses = [
-            (
-                CoreIndex(0),
-                answering(vec![stripe("zebra", 0, 10), stripe("ant", 0, 4)]),
-            ),
+            (CoreIndex(0), answering(vec![stripe("zebra", 0, 10), stripe("ant", 0, 4)])),
             (CoreIndex(1), answering(vec![stripe("zebra", 1, 20)])),
         ];
         let body = body(&list_spaces(&statuses).expect("all answer"));
@@ -470,20 +413,11 @@ mod tests {
 
     #[test]
     fn a_core_that_does_not_answer_leaves_no_gap_in_the_list() {
-        let statuses = [
-            (CoreIndex(0), answering(vec![])),
-            (CoreIndex(1), Err(Unavailable)),
-        ];
-        assert_eq!(
-            list_spaces(&statuses).expect_err("a gap").code,
-            Code::Unavailable
-        );
+        let statuses = [(CoreIndex(0), answering(vec![])), (CoreIndex(1), Err(Unavailable))];
+        assert_eq!(list_spaces(&statuses).expect_err("a gap").code, Code::Unavailable);
         let health = body(&system_health(Readiness::Failed, &statuses));
         assert_eq!(health["status"], "failed");
-        assert_eq!(
-            health["cores"][1],
-            json!({"core": 1, "status": "unavailable"})
-        );
+        assert_eq!(health["cores"][1], json!({"core": 1, "status": "unavailable"}));
     }
 
     #[test]

@@ -54,10 +54,7 @@ fn builder() -> Builder {
 }
 
 /// What a connection is woken for.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one at a time, on the stack"
-)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, on the stack")]
 enum Step {
     Request(Request<RecvStream>, SendResponse<Bytes>),
     /// So much has come that larger windows pay.
@@ -126,26 +123,16 @@ struct Patience {
 impl Patience {
     /// A connection without any request yet; it has as long as a handshake.
     fn new() -> Patience {
-        Patience {
-            idle: Duration::ZERO,
-            allowed: HANDSHAKE_MAX,
-        }
+        Patience { idle: Duration::ZERO, allowed: HANDSHAKE_MAX }
     }
 
     fn handle_request(&mut self) {
-        *self = Patience {
-            idle: Duration::ZERO,
-            allowed: HTTP2_IDLE_MAX,
-        };
+        *self = Patience { idle: Duration::ZERO, allowed: HTTP2_IDLE_MAX };
     }
 
     /// Whether patience ends, another [`HTTP2_TICK`] later.
     fn ends_at_tick(&mut self, has_streams: bool) -> bool {
-        self.idle = if has_streams {
-            Duration::ZERO
-        } else {
-            self.idle + HTTP2_TICK
-        };
+        self.idle = if has_streams { Duration::ZERO } else { self.idle + HTTP2_TICK };
         self.idle >= self.allowed
     }
 }
@@ -247,9 +234,7 @@ mod tests {
     #[test]
     fn patience_ends_soon_without_a_request_and_late_without_streams() {
         let ticks_until_end = |patience: &mut Patience, has_streams| {
-            (1..10_000)
-                .find(|_| patience.ends_at_tick(has_streams))
-                .map(|ticks| HTTP2_TICK * ticks)
+            (1..10_000).find(|_| patience.ends_at_tick(has_streams)).map(|ticks| HTTP2_TICK * ticks)
         };
         let mut patience = Patience::new();
         assert_eq!(ticks_until_end(&mut patience, false), Some(HANDSHAKE_MAX));

@@ -34,11 +34,7 @@ impl Meter {
 impl Stream {
     /// A fresh connection.
     pub fn new(socket: TcpStream) -> Stream {
-        Stream {
-            socket,
-            prefix: Bytes::new(),
-            meter: Meter::default(),
-        }
+        Stream { socket, prefix: Bytes::new(), meter: Meter::default() }
     }
 
     /// The same connection, which gives `prefix` before what it still has.

@@ -170,17 +170,8 @@ pub(crate) mod fake {
     /// A connection in memory: two ends.
     pub(crate) fn duplex() -> (End, End) {
         let (one, other) = (Rc::default(), Rc::default());
-        let here = End {
-            incoming: Rc::clone(&one),
-            outgoing: Rc::clone(&other),
-        };
-        (
-            here,
-            End {
-                incoming: other,
-                outgoing: one,
-            },
-        )
+        let here = End { incoming: Rc::clone(&one), outgoing: Rc::clone(&other) };
+        (here, End { incoming: other, outgoing: one })
     }
 
     impl AsyncRead for End {

@@ -35,17 +35,8 @@ fn a_mistake_on_the_command_line_is_named_and_exits_with_2() {
     ];
     for (arguments, named) in cases {
         let output = run(arguments);
-        assert_eq!(
-            output.status.code(),
-            Some(2),
-            "{arguments:?}: {}",
-            text(&output.stderr)
-        );
-        assert!(
-            text(&output.stderr).contains(named),
-            "{arguments:?}: {}",
-            text(&output.stderr)
-        );
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(named), "{arguments:?}: {}", text(&output.stderr));
         assert!(output.stdout.is_empty(), "{arguments:?} wrote to stdout");
     }
 }
@@ -54,26 +45,12 @@ fn a_mistake_on_the_command_line_is_named_and_exits_with_2() {
 fn a_second_server_on_the_same_folder_is_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let server = Server::start(folder.path());
-    let path = folder
-        .path()
-        .to_str()
-        .expect("temporary folders have plain names");
-    let second = run(&[
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--cores",
-        "1",
-        "--data-dir",
-        path,
-    ]);
+    let path = folder.path().to_str().expect("temporary folders have plain names");
+    let second = run(&["serve", "--listen", "127.0.0.1:0", "--cores", "1", "--data-dir", path]);
     assert!(!second.status.success());
     let said = text(&second.stderr);
     assert!(said.contains(path), "it does not say which folder: {said}");
-    assert!(
-        said.contains(&server.pid().to_string()),
-        "it does not say who holds it: {said}"
-    );
+    assert!(said.contains(&server.pid().to_string()), "it does not say who holds it: {said}");
     // Released with the process, however it ends.
     server.kill();
     drop(Server::start(folder.path()));
@@ -82,30 +59,13 @@ fn a_second_server_on_the_same_folder_is_refused() {
 #[test]
 fn a_port_in_use_is_refused() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = taken
-        .local_addr()
-        .expect("a bound socket has an address")
-        .to_string();
+    let address = taken.local_addr().expect("a bound socket has an address").to_string();
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let path = folder
-        .path()
-        .to_str()
-        .expect("temporary folders have plain names");
-    let refused = run(&[
-        "serve",
-        "--listen",
-        &address,
-        "--cores",
-        "1",
-        "--data-dir",
-        path,
-    ]);
+    let path = folder.path().to_str().expect("temporary folders have plain names");
+    let refused = run(&["serve", "--listen", &address, "--cores", "1", "--data-dir", path]);
     assert!(!refused.status.success());
     let said = text(&refused.stderr);
-    assert!(
-        said.contains(&address),
-        "it does not say which address: {said}"
-    );
+    assert!(said.contains(&address), "it does not say which address: {said}");
 }
 
 #[test]
@@ -114,25 +74,10 @@ fn a_port_of_another_server_of_ours_is_refused() {
     let first = first.expect("a temporary folder can be made");
     let second = second.expect("a temporary folder can be made");
     let server = Server::start(first.path());
-    let path = second
-        .path()
-        .to_str()
-        .expect("temporary folders have plain names");
+    let path = second.path().to_str().expect("temporary folders have plain names");
     // SO_REUSEPORT would let both have it, and clients would reach either.
     let address = server.address.to_string();
-    let refused = run(&[
-        "serve",
-        "--listen",
-        &address,
-        "--cores",
-        "1",
-        "--data-dir",
-        path,
-    ]);
+    let refused = run(&["serve", "--listen", &address, "--cores", "1", "--data-dir", path]);
     assert!(!refused.status.success());
-    assert!(
-        text(&refused.stderr).contains(&address),
-        "{}",
-        text(&refused.stderr)
-    );
+    assert!(text(&refused.stderr).contains(&address), "{}", text(&refused.stderr));
 }

@@ -40,9 +40,7 @@ impl Known {
 
 fn setting(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{name} is not a number: {text}")),
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")),
         Err(_) => default,
     }
 }
@@ -57,21 +55,12 @@ fn random(state: &mut u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_again_and_again_it_keeps_what_it_acked() {
-    let (seed, rounds) = (
-        setting("ENGRAM_TEST_SEED", 1),
-        setting("ENGRAM_TEST_ROUNDS", 10),
-    );
+    let (seed, rounds) = (setting("ENGRAM_TEST_SEED", 1), setting("ENGRAM_TEST_ROUNDS", 10));
     eprintln!("ENGRAM_TEST_SEED={seed} ENGRAM_TEST_ROUNDS={rounds}");
     let mut state = seed;
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let memories = Arc::new(Memories::bundled());
-    let known = |prefix, parity| Known {
-        prefix,
-        parity,
-        id: String::new(),
-        acked: 0,
-        sent: 0,
-    };
+    let known = |prefix, parity| Known { prefix, parity, id: String::new(), acked: 0, sent: 0 };
     let mut sessions = [known('a', 0), known('b', 1)];
 
     for round in 0..rounds {
@@ -114,14 +103,8 @@ async fn open_both(
         }
         let (observing, durable) = client.resume(&known.id).await;
         let (acked, sent) = (known.acked, known.sent);
-        assert!(
-            durable >= acked,
-            "lost: {acked} acked, {durable} durable after the crash"
-        );
-        assert!(
-            durable <= sent,
-            "invented: {sent} sent, {durable} durable after the crash"
-        );
+        assert!(durable >= acked, "lost: {acked} acked, {durable} durable after the crash");
+        assert!(durable <= sent, "invented: {sent} sent, {durable} durable after the crash");
         known.acked = durable;
         known.sent = durable;
         assert_all_found(client, known, acked + 1, memories).await;
@@ -141,27 +124,16 @@ async fn stream_until_killed(
     let (acked, mut counted) = mpsc::unbounded_channel();
     let mut ends = Vec::new();
     for (stream, known) in streams.into_iter().zip(sessions.iter()) {
-        let feeding = Feed {
-            prefix: known.prefix,
-            parity: known.parity,
-            after: known.acked,
-        };
-        ends.push(tokio::spawn(feeding.run(
-            stream,
-            Arc::clone(memories),
-            acked.clone(),
-        )));
+        let feeding = Feed { prefix: known.prefix, parity: known.parity, after: known.acked };
+        ends.push(tokio::spawn(feeding.run(stream, Arc::clone(memories), acked.clone())));
     }
     for _ in 0..acks {
-        owed("ack", counted.recv())
-            .await
-            .expect("a stream ended although its server lives");
+        owed("ack", counted.recv()).await.expect("a stream ended although its server lives");
     }
     server.kill();
     for (end, known) in ends.into_iter().zip(sessions) {
-        (known.acked, known.sent) = owed("end of a killed server's stream", end)
-            .await
-            .expect("the stream ran well");
+        (known.acked, known.sent) =
+            owed("end of a killed server's stream", end).await.expect("the stream ran well");
     }
 }
 
@@ -220,9 +192,7 @@ impl Feed {
             let _ = acks.send(());
         }
         drop(stream);
-        owed("end of the sender", sender)
-            .await
-            .expect("the sender ran well");
+        owed("end of the sender", sender).await.expect("the sender ran well");
         (acked, sent.load(Ordering::SeqCst))
     }
 }
@@ -236,42 +206,22 @@ async fn assert_space_holds(
 ) {
     let total: u64 = sessions.iter().map(|known| known.acked).sum();
     let recalled = client.nearest(SPACE, memories, 0, 1).await;
-    assert_eq!(
-        recalled.snapshot_sequence, total,
-        "observations doubled or lost"
-    );
-    let spaces = get(server.address, "/api/v1/spaces")
-        .expect("the server answers")
-        .body;
+    assert_eq!(recalled.snapshot_sequence, total, "observations doubled or lost");
+    let spaces = get(server.address, "/api/v1/spaces").expect("the server answers").body;
     let spaces: serde_json::Value = serde_json::from_str(&spaces).expect("/api/v1/spaces is JSON");
-    let space = spaces["spaces"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .find(|space| space["id"] == SPACE);
-    assert_eq!(
-        space.expect("the space is listed")["rows"],
-        total,
-        "rows doubled or lost"
-    );
+    let space =
+        spaces["spaces"].as_array().expect("a list").iter().find(|space| space["id"] == SPACE);
+    assert_eq!(space.expect("the space is listed")["rows"], total, "rows doubled or lost");
 }
 
 /// Each observation from `first` to the last durable one is found by its vector, with its text, once.
 async fn assert_all_found(client: &Client, known: &Known, first: u64, memories: &Memories) {
     for sequence in first..=known.acked {
-        let recalled = client
-            .nearest(SPACE, memories, known.memory(sequence), 2)
-            .await;
+        let recalled = client.nearest(SPACE, memories, known.memory(sequence), 2).await;
         let found = first_of(&recalled);
-        assert_eq!(
-            found.id,
-            known.memory_id(sequence),
-            "not found by its own vector"
-        );
+        assert_eq!(found.id, known.memory_id(sequence), "not found by its own vector");
         assert_eq!(found.content, memories.text(known.memory(sequence)));
-        let again = recalled.memories[1..]
-            .iter()
-            .any(|memory| memory.id == found.id);
+        let again = recalled.memories[1..].iter().any(|memory| memory.id == found.id);
         assert!(!again, "{} is found twice", found.id);
     }
 }

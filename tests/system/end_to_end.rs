@@ -29,17 +29,12 @@ async fn ten_thousand_observations_are_acked_in_order_found_and_kept() {
                     sequence,
                     memories.episode(sequence as usize, ""),
                 );
-                owed("room to send", requests.send(request))
-                    .await
-                    .expect("the stream lives");
+                owed("room to send", requests.send(request)).await.expect("the stream lives");
             }
         }
     });
     for sequence in 1..=OBSERVATIONS {
-        assert_eq!(
-            stream.accepted(sequence).await,
-            format!("mem_{session}_{sequence}")
-        );
+        assert_eq!(stream.accepted(sequence).await, format!("mem_{session}_{sequence}"));
     }
     sender.await.expect("the sender ran well");
     stream.close(OBSERVATIONS).await;
@@ -51,10 +46,7 @@ async fn ten_thousand_observations_are_acked_in_order_found_and_kept() {
     let client = Client::connect(server.address).await;
     assert_own_vectors_come_first(&client, &memories, &session, OBSERVATIONS).await;
     let (stream, durable) = client.resume(&session).await;
-    assert_eq!(
-        durable, OBSERVATIONS,
-        "the session did not survive its own close"
-    );
+    assert_eq!(durable, OBSERVATIONS, "the session did not survive its own close");
     stream.close(OBSERVATIONS).await;
 }
 
@@ -65,34 +57,20 @@ async fn assert_own_vectors_come_first(
     observations: u64,
 ) {
     for sequence in (1..=observations).step_by(97) {
-        let recalled = client
-            .nearest("ten-thousand", memories, sequence as usize, 10)
-            .await;
+        let recalled = client.nearest("ten-thousand", memories, sequence as usize, 10).await;
         assert_eq!(recalled.snapshot_sequence, observations);
         assert_eq!(recalled.memories.len(), 10);
         let found = first_of(&recalled);
         assert_eq!(found.id, format!("mem_{session}_{sequence}"));
         assert_eq!(found.content, memories.text(sequence as usize));
+        assert!(found.activation > 0.999, "similarity to itself: {}", found.activation);
+        assert!(found.embedding.is_empty(), "an embedding that nobody asked for");
         assert!(
-            found.activation > 0.999,
-            "similarity to itself: {}",
-            found.activation
-        );
-        assert!(
-            found.embedding.is_empty(),
-            "an embedding that nobody asked for"
-        );
-        assert!(
-            recalled
-                .memories
-                .is_sorted_by(|a, b| a.activation >= b.activation),
+            recalled.memories.is_sorted_by(|a, b| a.activation >= b.activation),
             "not best first"
         );
-        let ids: BTreeSet<&str> = recalled
-            .memories
-            .iter()
-            .map(|memory| memory.id.as_str())
-            .collect();
+        let ids: BTreeSet<&str> =
+            recalled.memories.iter().map(|memory| memory.id.as_str()).collect();
         assert_eq!(ids.len(), 10, "a memory is found twice");
     }
 }
@@ -129,28 +107,19 @@ async fn remember_and_recall_as_single_calls() {
     let client = Client::connect(server.address).await;
 
     let remembered = remember(&client, &memories, 1, "").await;
-    let made = uuid::Uuid::parse_str(
-        remembered
-            .strip_prefix("mem_")
-            .expect("a made id begins with mem_"),
-    );
+    let made =
+        uuid::Uuid::parse_str(remembered.strip_prefix("mem_").expect("a made id begins with mem_"));
     assert_eq!(made.expect("a made id is a UUID").get_version_num(), 7);
     assert_eq!(remember(&client, &memories, 2, "named").await, "named");
 
     // No space named: `default`.
     let request = RecallRequest {
-        cue: Some(Cue {
-            max_results: 1,
-            ..memories.cue(2)
-        }),
+        cue: Some(Cue { max_results: 1, ..memories.cue(2) }),
         max_results: 1,
         include_metadata: true,
         ..RecallRequest::default()
     };
-    let recalled: RecallResponse = client
-        .call("Recall", request)
-        .await
-        .expect("a recall succeeds");
+    let recalled: RecallResponse = client.call("Recall", request).await.expect("a recall succeeds");
     assert_eq!(recalled.memories.len(), 1);
     assert_eq!(recalled.memories[0].id, "named");
     assert_eq!(recalled.memories[0].content, memories.text(2));
@@ -162,20 +131,15 @@ async fn remember(client: &Client, memories: &Memories, number: usize, id: &str)
         id: id.to_owned(),
         content: memories.text(number),
         embedding: memories.vector(number),
-        confidence: Some(Confidence {
-            value: 0.9,
-            ..Confidence::default()
-        }),
+        confidence: Some(Confidence { value: 0.9, ..Confidence::default() }),
         ..Memory::default()
     };
     let request = RememberRequest {
         memory_type: Some(MemoryType::Memory(memory)),
         ..RememberRequest::default()
     };
-    let answer: RememberResponse = client
-        .call("Remember", request)
-        .await
-        .expect("a good memory is remembered");
+    let answer: RememberResponse =
+        client.call("Remember", request).await.expect("a good memory is remembered");
     answer.memory_id
 }
 
@@ -194,19 +158,10 @@ async fn a_recall_never_makes_a_space_and_names_what_is_wrong() {
     let code = |answer: Result<_, tonic::Status>| answer.err().map(|status| status.code());
 
     let cue = memories.cue(1);
-    assert_eq!(
-        code(client.recall(of("nowhere", Some(cue.clone()))).await),
-        Some(Code::NotFound)
-    );
-    assert_eq!(
-        code(client.recall(of("nowhere", Some(cue.clone()))).await),
-        Some(Code::NotFound)
-    );
+    assert_eq!(code(client.recall(of("nowhere", Some(cue.clone()))).await), Some(Code::NotFound));
+    assert_eq!(code(client.recall(of("nowhere", Some(cue.clone()))).await), Some(Code::NotFound));
     let stream = client.begin("somewhere").await;
-    assert_eq!(
-        code(client.recall(of("somewhere", None)).await),
-        Some(Code::InvalidArgument)
-    );
+    assert_eq!(code(client.recall(of("somewhere", None)).await), Some(Code::InvalidArgument));
     let mut short = cue.clone();
     let Some(engram_proto::engram::v1::cue::CueType::Embedding(vector)) = &mut short.cue_type
     else {
@@ -220,9 +175,7 @@ async fn a_recall_never_makes_a_space_and_names_what_is_wrong() {
         .expect("a cue of 767 numbers is refused");
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert!(
-        refused
-            .message()
-            .contains("Embedding must be exactly 768 dimensions"),
+        refused.message().contains("Embedding must be exactly 768 dimensions"),
         "{}",
         refused.message()
     );

@@ -12,10 +12,7 @@ use crate::harness::{Client, Memories, Observing, Server, first_of};
 const BATCH: u64 = 200;
 
 fn half_floats(vector: &[f32]) -> Vec<u8> {
-    vector
-        .iter()
-        .flat_map(|&x| f16::from_f32(x).to_le_bytes())
-        .collect()
+    vector.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect()
 }
 
 fn single_floats(vector: &[f32]) -> Vec<u8> {
@@ -26,7 +23,7 @@ fn single_floats(vector: &[f32]) -> Vec<u8> {
 fn episode(memories: &Memories, number: usize) -> Episode {
     let mut episode = memories.episode(number, &format!("m{number}"));
     let vector = std::mem::take(&mut episode.embedding);
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         episode.embedding_f16 = half_floats(&vector).into();
     } else {
         episode.embedding_f32 = single_floats(&vector).into();
@@ -53,9 +50,8 @@ async fn a_batch_counts_each_of_its_observations_and_may_be_acked_at_once() {
     stream.await_init().await;
     for batch in 0..3 {
         let first = 1 + batch * BATCH;
-        let observations = (first..first + BATCH)
-            .map(|number| episode(&memories, number as usize))
-            .collect();
+        let observations =
+            (first..first + BATCH).map(|number| episode(&memories, number as usize)).collect();
         let request = ObservationRequest {
             session_id: stream.session.clone(),
             sequence_number: first,
@@ -66,23 +62,12 @@ async fn a_batch_counts_each_of_its_observations_and_may_be_acked_at_once() {
     }
     let mut acked = 0;
     while acked < 3 * BATCH {
-        let next = stream
-            .next_ack()
-            .await
-            .expect("the stream ended with an error");
+        let next = stream.next_ack().await.expect("the stream ended with an error");
         let (last, ack) = next.expect("the stream ended");
         assert_eq!(ack.status(), AckStatus::Accepted);
-        assert_eq!(
-            ack.first_sequence,
-            acked + 1,
-            "an ack that leaves a gap or covers one twice"
-        );
+        assert_eq!(ack.first_sequence, acked + 1, "an ack that leaves a gap or covers one twice");
         assert!(last >= ack.first_sequence);
-        assert_eq!(
-            ack.memory_id,
-            format!("m{last}"),
-            "the id is the last one's"
-        );
+        assert_eq!(ack.memory_id, format!("m{last}"), "the id is the last one's");
         acked = last;
     }
     assert_eq!(acked, 3 * BATCH);
@@ -103,10 +88,7 @@ async fn results_come_in_pages_with_their_vectors_where_asked_for() {
     let mut stream = client.begin("pages").await;
     for sequence in 1..=20 {
         stream
-            .observe(
-                sequence,
-                memories.episode(sequence as usize, &format!("m{sequence}")),
-            )
+            .observe(sequence, memories.episode(sequence as usize, &format!("m{sequence}")))
             .await;
         stream.accepted(sequence).await;
     }
@@ -118,10 +100,7 @@ async fn results_come_in_pages_with_their_vectors_where_asked_for() {
         include_embeddings: true,
         ..StreamingRecallRequest::default()
     };
-    let pages = client
-        .recall_pages(request)
-        .await
-        .expect("a recall of a known space succeeds");
+    let pages = client.recall_pages(request).await.expect("a recall of a known space succeeds");
     let lengths: Vec<usize> = pages.iter().map(|page| page.results.len()).collect();
     assert_eq!(lengths, [4, 4, 2, 0], "three pages and the closing message");
     let more: Vec<bool> = pages.iter().map(|page| page.more_results).collect();
@@ -129,11 +108,7 @@ async fn results_come_in_pages_with_their_vectors_where_asked_for() {
     assert_eq!(pages[0].results[0].id, "m5");
     for found in pages.iter().flat_map(|page| &page.results) {
         let number: usize = found.id[1..].parse().expect("ids are m and a number");
-        assert_eq!(
-            found.embedding,
-            memories.vector(number),
-            "another vector than was sent"
-        );
+        assert_eq!(found.embedding, memories.vector(number), "another vector than was sent");
     }
     stream.close(20).await;
 }

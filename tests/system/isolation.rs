@@ -25,9 +25,7 @@ async fn three_clients_at_once_find_their_own_and_nothing_else() {
         clients.push(tokio::spawn(fill(client, space, Arc::clone(&memories))));
     }
     for client in clients {
-        client
-            .await
-            .expect("a client found what it should not, or not what it should");
+        client.await.expect("a client found what it should not, or not what it should");
     }
 }
 
@@ -45,27 +43,17 @@ async fn fill(client: Client, space: &'static str, memories: Arc<Memories>) {
             for sequence in 1..=OBSERVATIONS {
                 let episode = memories.episode(sequence as usize, &id(space, sequence));
                 let request = Observing::observation(&session, sequence, episode);
-                owed("room to send", requests.send(request))
-                    .await
-                    .expect("the stream lives");
+                owed("room to send", requests.send(request)).await.expect("the stream lives");
             }
         }
     });
     // Room for every sample, so that recalls never hold back the acks.
     let (acked, samples) = mpsc::channel((OBSERVATIONS / SAMPLE) as usize);
-    let watcher = tokio::spawn(recall_acked(
-        client.clone(),
-        space,
-        Arc::clone(&memories),
-        samples,
-    ));
+    let watcher = tokio::spawn(recall_acked(client.clone(), space, Arc::clone(&memories), samples));
     for sequence in 1..=OBSERVATIONS {
         assert_eq!(stream.accepted(sequence).await, id(space, sequence));
         if sequence % SAMPLE == 0 {
-            acked
-                .send(sequence)
-                .await
-                .expect("the watcher reads to the end");
+            acked.send(sequence).await.expect("the watcher reads to the end");
         }
     }
     drop(acked);
@@ -89,26 +77,15 @@ async fn recall_acked(
     let mut snapshot_before = 0;
     while let Some(sequence) = acked.recv().await {
         let recalled = client.nearest(space, &memories, sequence as usize, 5).await;
-        assert_eq!(
-            first_of(&recalled).id,
-            id(space, sequence),
-            "acked but not found"
-        );
+        assert_eq!(first_of(&recalled).id, id(space, sequence), "acked but not found");
         assert!(
             recalled.snapshot_sequence >= sequence,
             "a snapshot that misses what was acked before it"
         );
-        assert!(
-            recalled.snapshot_sequence >= snapshot_before,
-            "a snapshot sequence fell"
-        );
+        assert!(recalled.snapshot_sequence >= snapshot_before, "a snapshot sequence fell");
         snapshot_before = recalled.snapshot_sequence;
         for memory in &recalled.memories {
-            assert!(
-                memory.id.starts_with(&format!("{space}-")),
-                "{space} found {}",
-                memory.id
-            );
+            assert!(memory.id.starts_with(&format!("{space}-")), "{space} found {}", memory.id);
         }
     }
 }
@@ -125,19 +102,10 @@ async fn one_session_cannot_be_used_by_a_stream_of_another() {
     let stray = Observing::observation(&first.session, 1, memories.episode(0, "stray"));
     assert!(second.send(stray).await);
     let status = second.refused(1).await;
-    let expected = format!(
-        "Session ID mismatch: expected {}, got {}",
-        second.session, first.session
-    );
+    let expected =
+        format!("Session ID mismatch: expected {}, got {}", second.session, first.session);
     assert!(status.message.contains(&expected), "{}", status.message);
     second.observe(1, memories.episode(0, "own")).await;
     assert_eq!(second.accepted(1).await, "own");
-    assert_eq!(
-        client
-            .nearest("first", &memories, 0, 10)
-            .await
-            .memories
-            .len(),
-        0
-    );
+    assert_eq!(client.nearest("first", &memories, 0, 10).await.memories.len(), 0);
 }

@@ -22,11 +22,7 @@ struct Bystander {
 impl Bystander {
     async fn join(address: SocketAddr) -> Bystander {
         let stream = Client::connect(address).await.begin("bystander").await;
-        let mut bystander = Bystander {
-            stream,
-            memories: Memories::bundled(),
-            sequence: 0,
-        };
+        let mut bystander = Bystander { stream, memories: Memories::bundled(), sequence: 0 };
         bystander.is_served(address).await;
         bystander
     }
@@ -66,49 +62,27 @@ async fn a_bad_observation_is_refused_by_field_and_its_stream_lives_on() {
             with(&|e| e.embedding.clear()),
             "Embedding must be exactly 768 dimensions (field: embedding)",
         ),
-        (
-            with(&|e| e.embedding[7] = f32::NAN),
-            "Embedding must be finite (field: embedding)",
-        ),
+        (with(&|e| e.embedding[7] = f32::NAN), "Embedding must be finite (field: embedding)"),
         (
             with(&|e| e.embedding[767] = f32::INFINITY),
             "Embedding must be finite (field: embedding)",
         ),
-        (
-            with(&|e| e.embedding.fill(0.0)),
-            "Embedding must not be zero (field: embedding)",
-        ),
-        (
-            with(&|e| e.id = "x".repeat(257)),
-            "Field too large: id (field: id)",
-        ),
-        (
-            with(&|e| e.what = "x".repeat(64 * 1024 + 1)),
-            "Field too large: what (field: what)",
-        ),
-        (
-            with(&|e| e.who = vec!["x".to_owned(); 65]),
-            "Field too large: who (field: who)",
-        ),
+        (with(&|e| e.embedding.fill(0.0)), "Embedding must not be zero (field: embedding)"),
+        (with(&|e| e.id = "x".repeat(257)), "Field too large: id (field: id)"),
+        (with(&|e| e.what = "x".repeat(64 * 1024 + 1)), "Field too large: what (field: what)"),
+        (with(&|e| e.who = vec!["x".to_owned(); 65]), "Field too large: who (field: who)"),
     ];
     for (sequence, (episode, message)) in (1..).zip(bad) {
         stream.observe(sequence, episode).await;
         let status = stream.refused(sequence).await;
-        assert_eq!(
-            (status.state(), status.message.as_str()),
-            (State::Error, message)
-        );
+        assert_eq!((status.state(), status.message.as_str()), (State::Error, message));
         // The number was not consumed.
         stream.observe(sequence, good("good")).await;
         assert_eq!(stream.accepted(sequence).await, "good");
         bystander.is_served(server.address).await;
     }
     let found = client.nearest("refusing", &memories, 1, 10).await;
-    let ids: Vec<&str> = found
-        .memories
-        .iter()
-        .map(|memory| memory.id.as_str())
-        .collect();
+    let ids: Vec<&str> = found.memories.iter().map(|memory| memory.id.as_str()).collect();
     assert_eq!(ids, ["good"], "something refused was stored");
 }
 
@@ -164,21 +138,9 @@ async fn what_no_later_message_can_mend_ends_the_stream() {
             Code::FailedPrecondition,
             "Must send 'init' before observations",
         ),
-        (
-            Observing::init("No Such Name!", ""),
-            Code::InvalidArgument,
-            "Invalid memory_space_id: ",
-        ),
-        (
-            Observing::init("ab", ""),
-            Code::InvalidArgument,
-            "Invalid memory_space_id: ",
-        ),
-        (
-            Observing::init("", ""),
-            Code::InvalidArgument,
-            "Invalid memory_space_id: ",
-        ),
+        (Observing::init("No Such Name!", ""), Code::InvalidArgument, "Invalid memory_space_id: "),
+        (Observing::init("ab", ""), Code::InvalidArgument, "Invalid memory_space_id: "),
+        (Observing::init("", ""), Code::InvalidArgument, "Invalid memory_space_id: "),
         (ObservationRequest::default(), Code::InvalidArgument, ""),
     ];
     for (first, code, message) in cases {
@@ -201,10 +163,7 @@ async fn a_message_of_100_megabytes_ends_its_stream_only() {
     let mut neighbour = client.begin("neighbour").await;
     let memories = Memories::bundled();
 
-    let huge = Episode {
-        what: "x".repeat(100 << 20),
-        ..memories.episode(1, "huge")
-    };
+    let huge = Episode { what: "x".repeat(100 << 20), ..memories.episode(1, "huge") };
     stream.observe(1, huge).await;
     assert_eq!(stream.ended().await.code(), Code::ResourceExhausted);
     neighbour.observe(1, memories.episode(1, "one")).await;
@@ -230,21 +189,12 @@ async fn garbage_on_the_port_is_answered_or_closed() {
         b"PRI * HTTP/9.9\r\n\r\n".to_vec(),
         [preface, &noise].concat(),
         b"GET / HTTP/1.1\r\nno colon in this line\r\n\r\n".to_vec(),
-        [
-            b"GET /".to_vec(),
-            vec![b'x'; 200_000],
-            b" HTTP/1.1\r\n\r\n".to_vec(),
-        ]
-        .concat(),
+        [b"GET /".to_vec(), vec![b'x'; 200_000], b" HTTP/1.1\r\n\r\n".to_vec()].concat(),
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS hello".to_vec(),
     ];
     for bytes in garbage {
         let answer = raw(server.address, &bytes).expect("the server closes the connection");
-        assert!(
-            !answer.starts_with(b"HTTP/1.1 200"),
-            "garbage was served: {:?}",
-            &bytes[..16]
-        );
+        assert!(!answer.starts_with(b"HTTP/1.1 200"), "garbage was served: {:?}", &bytes[..16]);
         bystander.is_served(server.address).await;
     }
 }
@@ -256,23 +206,14 @@ async fn a_client_that_vanishes_mid_frame_leaves_nothing_behind() {
     let mut bystander = Bystander::join(server.address).await;
     let whole = half_an_observation();
     // Cut in the preface, in a frame's head, in the headers, in the gRPC prefix, in the message.
-    for cut in [
-        10,
-        24 + 4,
-        24 + 9 + 9 + 20,
-        whole.len() - 1_000,
-        whole.len(),
-    ] {
+    for cut in [10, 24 + 4, 24 + 9 + 9 + 20, whole.len() - 1_000, whole.len()] {
         let mut stream = TcpStream::connect(server.address).expect("the server listens");
         stream.write_all(&whole[..cut]).expect("the server reads");
         drop(stream);
         bystander.is_served(server.address).await;
     }
     // And in the middle of a WebSocket's handshake and of a request's head.
-    for part in [
-        "GET /v1/stream HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebS",
-        "GET /hea",
-    ] {
+    for part in ["GET /v1/stream HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebS", "GET /hea"] {
         let mut stream = TcpStream::connect(server.address).expect("the server listens");
         stream.write_all(part.as_bytes()).expect("the server reads");
         drop(stream);

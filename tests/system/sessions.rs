@@ -14,10 +14,7 @@ async fn a_repeat_is_acked_again_and_stored_once() {
     let mut stream = client.begin("repeating").await;
     for sequence in 1..=3 {
         stream
-            .observe(
-                sequence,
-                memories.episode(sequence as usize, &format!("m{sequence}")),
-            )
+            .observe(sequence, memories.episode(sequence as usize, &format!("m{sequence}")))
             .await;
         stream.accepted(sequence).await;
     }
@@ -25,10 +22,7 @@ async fn a_repeat_is_acked_again_and_stored_once() {
     stream.observe(2, memories.episode(9, "m2")).await;
     assert_eq!(stream.accepted(2).await, "m2");
     let recalled = client.nearest("repeating", &memories, 2, 10).await;
-    assert_eq!(
-        (recalled.memories.len(), recalled.snapshot_sequence),
-        (3, 3)
-    );
+    assert_eq!((recalled.memories.len(), recalled.snapshot_sequence), (3, 3));
     assert_eq!(recalled.memories[0].content, memories.text(2));
     stream.close(3).await;
 }
@@ -63,21 +57,13 @@ async fn a_half_close_drains_to_durable() {
     let client = Client::connect(server.address).await;
     let mut stream = client.begin("half-closed").await;
     for sequence in 1..=50 {
-        stream
-            .observe(sequence, memories.episode(sequence as usize, ""))
-            .await;
+        stream.observe(sequence, memories.episode(sequence as usize, "")).await;
     }
     let session = stream.half_close();
     for sequence in 1..=50 {
         stream.accepted(sequence).await;
     }
-    assert!(
-        stream
-            .next_ack()
-            .await
-            .expect("a drained stream ends well")
-            .is_none()
-    );
+    assert!(stream.next_ack().await.expect("a drained stream ends well").is_none());
     let (resumed, durable) = client.resume(&session).await;
     assert_eq!(durable, 50);
     resumed.close(50).await;
@@ -93,16 +79,12 @@ async fn what_cannot_be_resumed_is_named() {
     let status = stream.ended().await;
     assert_eq!(status.code(), Code::NotFound);
     assert!(
-        status
-            .message()
-            .contains(&format!("Session error: Session not found: {unknown}")),
+        status.message().contains(&format!("Session error: Session not found: {unknown}")),
         "{status:?}"
     );
 
     let known = client.begin("its-space").await;
-    let mut stream = client
-        .open(Observing::init("another", &known.session))
-        .await;
+    let mut stream = client.open(Observing::init("another", &known.session)).await;
     assert_eq!(stream.ended().await.code(), Code::InvalidArgument);
     known.close(0).await;
 }

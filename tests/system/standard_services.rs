@@ -16,9 +16,7 @@ use crate::harness::{Client, Server, owed};
 const HEALTH: &str = "/grpc.health.v1.Health/";
 
 fn of(service: &str) -> HealthCheckRequest {
-    HealthCheckRequest {
-        service: service.to_owned(),
-    }
+    HealthCheckRequest { service: service.to_owned() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -27,20 +25,16 @@ async fn health_is_told_for_the_server_and_its_service() {
     let server = Server::start(folder.path());
     let client = Client::connect(server.address).await;
     for service in ["", "engram.v1.EngramService"] {
-        let answer: HealthCheckResponse = client
-            .call_of(HEALTH, "Check", of(service))
-            .await
-            .expect("health is always told");
+        let answer: HealthCheckResponse =
+            client.call_of(HEALTH, "Check", of(service)).await.expect("health is always told");
         assert_eq!(answer.status(), ServingStatus::Serving, "{service:?}");
     }
     let unknown: Result<HealthCheckResponse, _> =
         client.call_of(HEALTH, "Check", of("no.such.Service")).await;
     assert_eq!(unknown.expect_err("no such service").code(), Code::NotFound);
 
-    let mut watch: Streaming<HealthCheckResponse> = client
-        .server_stream(HEALTH, "Watch", of(""))
-        .await
-        .expect("health can be watched");
+    let mut watch: Streaming<HealthCheckResponse> =
+        client.server_stream(HEALTH, "Watch", of("")).await.expect("health can be watched");
     let first = owed("first health", watch.message())
         .await
         .expect("the watch lives")
@@ -61,15 +55,9 @@ async fn reflection_describes_all_that_is_served() {
         message_request: Some(question),
         ..Default::default()
     };
-    ask.send(put(MessageRequest::ListServices(String::new())))
-        .await
-        .expect("room for eight");
+    ask.send(put(MessageRequest::ListServices(String::new()))).await.expect("room for eight");
     let mut answers: Streaming<v1::ServerReflectionResponse> = client
-        .both_streams(
-            "/grpc.reflection.v1.ServerReflection/",
-            "ServerReflectionInfo",
-            questions,
-        )
+        .both_streams("/grpc.reflection.v1.ServerReflection/", "ServerReflectionInfo", questions)
         .await
         .expect("reflection is served");
 
@@ -78,26 +66,17 @@ async fn reflection_describes_all_that_is_served() {
     else {
         panic!("no list of services")
     };
-    let services: BTreeSet<&str> = list
-        .service
-        .iter()
-        .map(|service| service.name.as_str())
-        .collect();
-    for served in [
-        "engram.v1.EngramService",
-        "grpc.health.v1.Health",
-        "grpc.reflection.v1.ServerReflection",
-    ] {
-        assert!(
-            services.contains(served),
-            "{served} is not among {services:?}"
-        );
+    let services: BTreeSet<&str> =
+        list.service.iter().map(|service| service.name.as_str()).collect();
+    for served in
+        ["engram.v1.EngramService", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"]
+    {
+        assert!(services.contains(served), "{served} is not among {services:?}");
     }
 
     // All that a client needs to make a request comes with, or can be asked for by, file names.
-    let mut wanted = vec![put(MessageRequest::FileContainingSymbol(
-        "engram.v1.EngramService".to_owned(),
-    ))];
+    let mut wanted =
+        vec![put(MessageRequest::FileContainingSymbol("engram.v1.EngramService".to_owned()))];
     let mut files: BTreeSet<String> = BTreeSet::new();
     let mut calls = BTreeSet::new();
     while let Some(question) = wanted.pop() {
@@ -116,29 +95,18 @@ async fn reflection_describes_all_that_is_served() {
                     .map(|m| m.name().to_owned()),
             );
             files.insert(file.name().to_owned());
-            let unknown = file
-                .dependency
-                .iter()
-                .filter(|import| !files.contains(*import));
+            let unknown = file.dependency.iter().filter(|import| !files.contains(*import));
             wanted
                 .extend(unknown.map(|import| put(MessageRequest::FileByFilename(import.clone()))));
         }
     }
     assert!(files.contains("engram/v1/memory.proto"), "{files:?}");
-    assert!(
-        files.contains("google/protobuf/timestamp.proto"),
-        "{files:?}"
-    );
-    assert!(
-        calls.contains("ObserveStream") && calls.contains("Dream"),
-        "{calls:?}"
-    );
+    assert!(files.contains("google/protobuf/timestamp.proto"), "{files:?}");
+    assert!(calls.contains("ObserveStream") && calls.contains("Dream"), "{calls:?}");
 
-    ask.send(put(MessageRequest::FileContainingSymbol(
-        "no.such.Symbol".to_owned(),
-    )))
-    .await
-    .expect("room");
+    ask.send(put(MessageRequest::FileContainingSymbol("no.such.Symbol".to_owned())))
+        .await
+        .expect("room");
     let Some(MessageResponse::ErrorResponse(error)) = next(&mut answers).await.message_response
     else {
         panic!("an unknown symbol was found")
@@ -148,9 +116,7 @@ async fn reflection_describes_all_that_is_served() {
 
 async fn next<A>(answers: &mut Streaming<A>) -> A {
     let answer = owed("answer of reflection", answers.message()).await;
-    answer
-        .expect("reflection lives on")
-        .expect("reflection answers each question")
+    answer.expect("reflection lives on").expect("reflection answers each question")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -163,10 +129,8 @@ async fn old_clients_find_reflection_under_its_old_name() {
     let client = Client::connect(server.address).await;
     let (ask, questions) = mpsc::channel(1);
     let list = MessageRequest::ListServices(String::new());
-    let question = v1alpha::ServerReflectionRequest {
-        message_request: Some(list),
-        ..Default::default()
-    };
+    let question =
+        v1alpha::ServerReflectionRequest { message_request: Some(list), ..Default::default() };
     ask.send(question).await.expect("room for one");
     let mut answers: Streaming<v1alpha::ServerReflectionResponse> = client
         .both_streams(
@@ -181,11 +145,7 @@ async fn old_clients_find_reflection_under_its_old_name() {
     else {
         panic!("no list of services")
     };
-    assert!(
-        list.service
-            .iter()
-            .any(|service| service.name == "engram.v1.EngramService")
-    );
+    assert!(list.service.iter().any(|service| service.name == "engram.v1.EngramService"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -196,14 +156,7 @@ async fn a_call_that_is_not_served_says_so() {
     let answer: Result<CompleteResponse, _> = client.call("Complete", CompleteRequest {}).await;
     let status = answer.expect_err("Complete is not served");
     assert_eq!(status.code(), Code::Unimplemented);
-    assert!(
-        status.message().contains("Complete"),
-        "which call? {}",
-        status.message()
-    );
+    assert!(status.message().contains("Complete"), "which call? {}", status.message());
     let answer: Result<CompleteResponse, _> = client.call("NoSuchCall", CompleteRequest {}).await;
-    assert_eq!(
-        answer.expect_err("there is no such call").code(),
-        Code::Unimplemented
-    );
+    assert_eq!(answer.expect_err("there is no such call").code(), Code::Unimplemented);
 }

@@ -7,8 +7,8 @@ use super::rank::Rank;
 /// Nodes a search passes through without returning them, remembered at most, per node of its width.
 const PASSING_PER_WIDTH: usize = 4;
 
-/// Unsorted arrays: with a few dozen nodes, one pass of vector instructions finds the best or the worst sooner than
-/// any order is maintained.
+/// Unsorted arrays: with a few dozen nodes, one pass of vector instructions finds the best or the
+/// worst sooner than any order is maintained.
 #[derive(Debug, Default)]
 pub(super) struct Beam {
     width: usize,

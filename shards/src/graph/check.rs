@@ -21,25 +21,14 @@ pub(super) fn check(
     seed: u64,
 ) -> Result<(), String> {
     let indexed = bottom.len();
-    ensure!(
-        indexed <= rows.len(),
-        "{indexed} rows are indexed, of {}",
-        rows.len()
-    );
+    ensure!(indexed <= rows.len(), "{indexed} rows are indexed, of {}", rows.len());
     check_links(rows, bottom, |node| node, 0)?;
     for (below, layer) in upper.iter().enumerate() {
         let height = below + 1;
         ensure!(layer.links.len() > 0, "layer {height} is empty");
-        let wanted: Vec<u32> = (0..indexed)
-            .filter(|row| level(seed, *row) >= height)
-            .collect();
-        let nodes: Vec<u32> = (0..layer.links.len())
-            .map(|node| layer.rows[node])
-            .collect();
-        ensure!(
-            nodes == wanted,
-            "layer {height} holds other rows than were drawn for it"
-        );
+        let wanted: Vec<u32> = (0..indexed).filter(|row| level(seed, *row) >= height).collect();
+        let nodes: Vec<u32> = (0..layer.links.len()).map(|node| layer.rows[node]).collect();
+        ensure!(nodes == wanted, "layer {height} holds other rows than were drawn for it");
         for node in 0..layer.links.len() {
             let (row, lower) = (layer.rows[node], layer.below[node]);
             let same = match below.checked_sub(1) {
@@ -54,11 +43,7 @@ pub(super) fn check(
         check_links(rows, &layer.links, |node| layer.rows[node], height)?;
     }
     let drawn = (0..indexed).map(|row| level(seed, row)).max().unwrap_or(0);
-    ensure!(
-        drawn == upper.len(),
-        "{} upper layers where {drawn} were drawn",
-        upper.len()
-    );
+    ensure!(drawn == upper.len(), "{} upper layers where {drawn} were drawn", upper.len());
     let entry = upper.last().map_or(0, |layer| layer.rows[0]);
     check_reachable(bottom, entry)
 }
@@ -89,10 +74,7 @@ fn check_links<const SLOTS: usize>(
                 "node {node} of layer {height} links to {target}, of {}",
                 links.len()
             );
-            ensure!(
-                *target != node,
-                "node {node} of layer {height} links to itself"
-            );
+            ensure!(*target != node, "node {node} of layer {height} links to itself");
             ensure!(
                 !targets[..slot].contains(target),
                 "node {node} of layer {height} links twice to {target}"
@@ -121,11 +103,7 @@ fn check_parent<const SLOTS: usize>(
         .map(|(_, target)| *target)
         .collect();
     let wanted = usize::from(node > 0);
-    ensure!(
-        parents.len() == wanted,
-        "node {node} of layer {height} has {} parents",
-        parents.len()
-    );
+    ensure!(parents.len() == wanted, "node {node} of layer {height} has {} parents", parents.len());
     for parent in parents {
         let children = [Kin::Twin, Kin::Other]
             .map(|kin| links.children(parent, kin).filter(|child| *child == node));
@@ -212,27 +190,20 @@ mod tests {
         assert!(replaced(7, 0.123).contains("has 0.123 beside its link"));
         let twice = damaged(|index| {
             let slot = free_slot(index, 5);
-            let (other, similarity) = (
-                index.bottom.of(5)[slot + 1],
-                index.bottom.similarities_of(5)[slot + 1],
-            );
+            let (other, similarity) =
+                (index.bottom.of(5)[slot + 1], index.bottom.similarities_of(5)[slot + 1]);
             index.bottom.replace(5, slot, Rank::new(similarity, other));
         });
         assert!(twice.contains("links twice"), "{twice}");
         let parents = damaged(|index| {
             let kept = index.bottom.kept_of(299);
             let earlier = |slot: &usize| kept >> slot & 1 == 0 && index.bottom.of(299)[*slot] < 299;
-            let slot = (0..index.bottom.of(299).len())
-                .find(earlier)
-                .expect("two links");
+            let slot = (0..index.bottom.of(299).len()).find(earlier).expect("two links");
             index.bottom.keep_parent(299, slot);
         });
         assert!(parents.contains("has 2 parents"), "{parents}");
         let drawn = damaged(|index| index.upper[0].rows[1] += 1);
-        assert!(
-            drawn.contains("holds other rows than were drawn"),
-            "{drawn}"
-        );
+        assert!(drawn.contains("holds other rows than were drawn"), "{drawn}");
         let nested = damaged(|index| index.upper[0].below[1] += 1);
         assert!(nested.contains("is not the same row"), "{nested}");
         let missing = damaged(|index| index.upper.clear());
@@ -252,9 +223,6 @@ mod tests {
         bottom.append(0, Rank::new(0.5, 1));
         bottom.append(2, Rank::new(0.5, 0));
         assert_eq!(check_reachable(&bottom, 2), Ok(()));
-        assert_eq!(
-            check_reachable(&bottom, 0),
-            Err("row 2 cannot be reached from row 0".into())
-        );
+        assert_eq!(check_reachable(&bottom, 0), Err("row 2 cannot be reached from row 0".into()));
     }
 }

@@ -17,7 +17,8 @@ use super::scan;
 use super::search::{Traversal, descend, search};
 use super::select::select;
 
-/// Reusable memory of searches and insertions. One serves any number of indices; it carries nothing from call to call.
+/// Reusable memory of searches and insertions. One serves any number of indices; it carries nothing
+/// from call to call.
 #[derive(Debug, Default)]
 pub struct Scratch {
     traversal: Traversal,
@@ -26,7 +27,8 @@ pub struct Scratch {
     chosen_rows: Vec<u32>,
 }
 
-/// The rows of one stripe: all codes in order of arrival, and the graph over the first `indexed` of them.
+/// The rows of one stripe: all codes in order of arrival, and the graph over the first `indexed` of
+/// them.
 #[derive(Clone, Debug)]
 pub struct Index {
     seed: u64,
@@ -37,23 +39,16 @@ pub struct Index {
 }
 
 impl Index {
-    /// An empty index for vectors of `dimension`; `seed` draws the layers, so equal inputs build equal graphs.
+    /// An empty index for vectors of `dimension`; `seed` draws the layers, so equal inputs build
+    /// equal graphs.
     pub fn new(dimension: u16, seed: u64) -> Index {
         Index::with_kernel(dimension, seed, Kernel::fastest())
     }
 
     /// The same with another kernel than the fastest; results do not depend on it.
     pub fn with_kernel(dimension: u16, seed: u64, kernel: Kernel) -> Index {
-        assert!(
-            (DIMENSION_MIN..=DIMENSION_MAX).contains(&dimension),
-            "dimension {dimension}"
-        );
-        Index {
-            seed,
-            rows: Rows::new(dimension, kernel),
-            bottom: Bottom::new(),
-            upper: Vec::new(),
-        }
+        assert!((DIMENSION_MIN..=DIMENSION_MAX).contains(&dimension), "dimension {dimension}");
+        Index { seed, rows: Rows::new(dimension, kernel), bottom: Bottom::new(), upper: Vec::new() }
     }
 
     /// Rows held, in the graph or not.
@@ -86,7 +81,8 @@ impl Index {
         self.rows.truncate(len);
     }
 
-    /// Puts row `indexed()` into the graph; there must be such a row. Returns the distances that it took.
+    /// Puts row `indexed()` into the graph; there must be such a row. Returns the distances that it
+    /// took.
     pub fn insert_next(&mut self, scratch: &mut Scratch) -> u32 {
         let row = self.indexed();
         assert!(row < self.len(), "all {row} rows are in the graph");
@@ -106,14 +102,7 @@ impl Index {
                     &mut distances,
                 );
             }
-            insert_bottom(
-                &self.rows,
-                &mut self.bottom,
-                row,
-                at,
-                scratch,
-                &mut distances,
-            );
+            insert_bottom(&self.rows, &mut self.bottom, row, at, scratch, &mut distances);
         } else {
             self.bottom.push();
         }
@@ -126,8 +115,8 @@ impl Index {
         distances
     }
 
-    /// The nearest `count` rows of the graph for which `visible` holds, best first, ties by row number. Others are
-    /// passed through but not returned. Returns the distances that it took.
+    /// The nearest `count` rows of the graph for which `visible` holds, best first, ties by row
+    /// number. Others are passed through but not returned. Returns the distances that it took.
     pub fn search(
         &self,
         query: &Codes,
@@ -147,23 +136,16 @@ impl Index {
         let start = self.enter(query, 0, &mut distances);
         let traversal = &mut scratch.traversal;
         let visible = |row| visible(Row(row));
-        distances += search(
-            &self.rows,
-            &self.bottom,
-            query,
-            start,
-            width.max(count),
-            visible,
-            traversal,
-        );
+        distances +=
+            search(&self.rows, &self.bottom, query, start, width.max(count), visible, traversal);
         found.extend(traversal.beam.kept().map(Scored::from));
         found.sort_unstable_by_key(|scored| Reverse(Rank::from(*scored)));
         found.truncate(count as usize);
         distances
     }
 
-    /// Compares the rows `range` one by one and merges those that are `visible` into `found`, which keeps the best
-    /// `count`, best first. Returns the distances that it took.
+    /// Compares the rows `range` one by one and merges those that are `visible` into `found`, which
+    /// keeps the best `count`, best first. Returns the distances that it took.
     pub fn scan(
         &self,
         query: &Codes,
@@ -172,12 +154,7 @@ impl Index {
         visible: impl Fn(Row) -> bool,
         found: &mut Vec<Scored>,
     ) -> u32 {
-        assert!(
-            range.end <= self.len(),
-            "rows to {} are scanned, of {}",
-            range.end,
-            self.len()
-        );
+        assert!(range.end <= self.len(), "rows to {} are scanned, of {}", range.end, self.len());
         let blocks = QueryBlocks::new(query);
         let query = self.rows.query(query, &blocks);
         let distances = range.len() as u32;
@@ -190,7 +167,8 @@ impl Index {
         check::check(&self.rows, &self.bottom, &self.upper, self.seed)
     }
 
-    /// From the entry down to the layer `height`, or to the topmost if it is lower: the node there to start from.
+    /// From the entry down to the layer `height`, or to the topmost if it is lower: the node there
+    /// to start from.
     fn enter(&self, query: Query<'_>, height: usize, distances: &mut u32) -> Rank {
         let row = self.upper.last().map_or(0, |layer| layer.rows[0]);
         let mut at = Rank::new(self.rows.similarity(query, row), 0);
@@ -214,29 +192,14 @@ fn insert_upper(
     distances: &mut u32,
 ) -> Rank {
     // The row is pushed to the layer below right after.
-    let below = if height > 1 {
-        upper[height - 2].links.len()
-    } else {
-        row
-    };
+    let below = if height > 1 { upper[height - 2].links.len() } else { row };
     let layer = &mut upper[height - 1];
     let query = rows.row(row);
     let kin = find_and_select(rows, layer, row, at, scratch, distances);
     let node = layer.push(row, below);
-    let Upper {
-        links,
-        rows: layer_rows,
-        below,
-    } = layer;
+    let Upper { links, rows: layer_rows, below } = layer;
     let similarity = |other| rows.similarity(query, layer_rows[other]);
-    *distances += link(
-        links,
-        node,
-        kin,
-        &scratch.chosen,
-        &scratch.traversal.visited,
-        similarity,
-    );
+    *distances += link(links, node, kin, &scratch.chosen, &scratch.traversal.visited, similarity);
     let best = scratch.candidates[0];
     Rank::new(best.similarity(), below[best.node()])
 }
@@ -254,17 +217,11 @@ fn insert_bottom(
     let kin = find_and_select(rows, bottom, row, at, scratch, distances);
     let node = bottom.push();
     let similarity = |other| rows.similarity(query, other);
-    *distances += link(
-        bottom,
-        node,
-        kin,
-        &scratch.chosen,
-        &scratch.traversal.visited,
-        similarity,
-    );
+    *distances += link(bottom, node, kin, &scratch.chosen, &scratch.traversal.visited, similarity);
 }
 
-/// Searches a layer for the neighbours of a new row and chooses among them: a twin alone, if there is one. Tells which.
+/// Searches a layer for the neighbours of a new row and chooses among them: a twin alone, if there
+/// is one. Tells which.
 fn find_and_select<L: Layer>(
     rows: &Rows,
     layer: &L,
@@ -273,22 +230,9 @@ fn find_and_select<L: Layer>(
     scratch: &mut Scratch,
     distances: &mut u32,
 ) -> Kin {
-    let Scratch {
-        traversal,
-        candidates,
-        chosen,
-        chosen_rows,
-    } = scratch;
+    let Scratch { traversal, candidates, chosen, chosen_rows } = scratch;
     let query = rows.row(row);
-    *distances += search(
-        rows,
-        layer,
-        query,
-        start,
-        GRAPH_WIDTH_INSERT,
-        |_| true,
-        traversal,
-    );
+    *distances += search(rows, layer, query, start, GRAPH_WIDTH_INSERT, |_| true, traversal);
     candidates.clear();
     candidates.extend(traversal.beam.kept());
     candidates.sort_unstable_by(|a, b| b.cmp(a));

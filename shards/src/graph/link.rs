@@ -4,10 +4,11 @@ use super::links::{Kin, Links};
 use super::rank::Rank;
 use super::visited::Visited;
 
-/// Links `node`, the last of its layer and without links, with `chosen`, best first, and makes one of them (or, where
-/// none takes a child, a descendant of the best) its parent. A twin is linked with its parent and the twin that was
-/// found, which links back only if it is the parent. `visited` is what the search for the node met; `similarity` compares
-/// it with another node. Returns the distances that it took.
+/// Links `node`, the last of its layer and without links, with `chosen`, best first, and makes one
+/// of them (or, where none takes a child, a descendant of the best) its parent. A twin is linked
+/// with its parent and the twin that was found, which links back only if it is the parent.
+/// `visited` is what the search for the node met; `similarity` compares it with another node.
+/// Returns the distances that it took.
 pub(super) fn link<const SLOTS: usize>(
     links: &mut Links<SLOTS>,
     node: u32,
@@ -26,18 +27,10 @@ pub(super) fn link<const SLOTS: usize>(
     for rank in chosen {
         links.append(node, *rank);
         if *rank != parent && kin == Kin::Other {
-            link_back(
-                links,
-                rank.node(),
-                Rank::new(rank.similarity(), node),
-                visited,
-            );
+            link_back(links, rank.node(), Rank::new(rank.similarity(), node), visited);
         }
     }
-    let slot = links
-        .of(node)
-        .iter()
-        .position(|target| *target == parent.node());
+    let slot = links.of(node).iter().position(|target| *target == parent.node());
     let slot = slot.unwrap_or_else(|| {
         // A free slot, or that of the farthest link.
         if links.is_full(node) {
@@ -48,18 +41,12 @@ pub(super) fn link<const SLOTS: usize>(
         }
     });
     links.keep_parent(node, slot);
-    adopt(
-        links,
-        parent.node(),
-        Rank::new(parent.similarity(), node),
-        kin,
-        visited,
-    );
+    adopt(links, parent.node(), Rank::new(parent.similarity(), node), kin, visited);
     u32::from(near.is_none())
 }
 
-/// A node below `ancestor` in the tree of parents that takes a child; `ancestor` takes none. The way down ends at a leaf
-/// at the latest.
+/// A node below `ancestor` in the tree of parents that takes a child; `ancestor` takes none. The
+/// way down ends at a leaf at the latest.
 fn descendant_with_room<const SLOTS: usize>(
     links: &Links<SLOTS>,
     ancestor: u32,
@@ -68,7 +55,8 @@ fn descendant_with_room<const SLOTS: usize>(
 ) -> u32 {
     let mut at = ancestor;
     while !links.takes_child(at, kin) {
-        // Another child for each new node, so that the tree over thousands of equal rows stays flat.
+        // Another child for each new node, so that the tree over thousands of equal rows stays
+        // flat.
         let turn = node.wrapping_mul(0x9e37_79b9) >> 16;
         let children = links.children(at, kin).count();
         let next = links.children(at, kin).nth(turn as usize % children);
@@ -129,9 +117,10 @@ impl Weighed {
     }
 }
 
-/// The rule of [`super::select`], without a distance: links carry their similarities, and how similar their targets are
-/// to the new node is known of those that the search for it met. Others hide nothing and are not hidden. Ties hide nothing here,
-/// so that a twin of `from` does not keep out all who are not.
+/// The rule of [`super::select`], without a distance: links carry their similarities, and how
+/// similar their targets are to the new node is known of those that the search for it met. Others
+/// hide nothing and are not hidden. Ties hide nothing here, so that a twin of `from` does not keep
+/// out all who are not.
 fn weigh<const SLOTS: usize>(
     links: &Links<SLOTS>,
     from: u32,
@@ -139,16 +128,9 @@ fn weigh<const SLOTS: usize>(
     visited: &Visited,
 ) -> Weighed {
     let kept = links.kept_of(from);
-    let mut weighed = Weighed {
-        farthest: (f32::INFINITY, 0),
-        hidden: None,
-        new_is_hidden: false,
-    };
-    for (slot, (target, similarity)) in links
-        .of(from)
-        .iter()
-        .zip(links.similarities_of(from))
-        .enumerate()
+    let mut weighed = Weighed { farthest: (f32::INFINITY, 0), hidden: None, new_is_hidden: false };
+    for (slot, (target, similarity)) in
+        links.of(from).iter().zip(links.similarities_of(from)).enumerate()
     {
         let may_go = kept >> slot & 1 == 0;
         if may_go && *similarity < weighed.farthest.0 {
@@ -166,9 +148,6 @@ fn weigh<const SLOTS: usize>(
             weighed.hidden = Some((*similarity, slot));
         }
     }
-    assert!(
-        weighed.farthest.0 < f32::INFINITY,
-        "at most half of the slots and one more are kept"
-    );
+    assert!(weighed.farthest.0 < f32::INFINITY, "at most half of the slots and one more are kept");
     weighed
 }

@@ -10,11 +10,8 @@ pub(super) fn level(seed: u64, row: u32) -> usize {
     const LINKS_LOG2: u32 = GRAPH_LINKS.ilog2();
     const _: () = assert!(GRAPH_LINKS.is_power_of_two());
     // The finaliser of SplitMix64 (Steele, Lea & Flood 2014).
-    let mut hash = seed.wrapping_add(
-        u64::from(row)
-            .wrapping_add(1)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15),
-    );
+    let mut hash =
+        seed.wrapping_add(u64::from(row).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     hash = (hash ^ hash >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     hash ^= hash >> 31;
@@ -52,8 +49,9 @@ struct Kept {
     twins: u32,
 }
 
-/// What a child is to its parent. Twins (rows with the same codes) have a quota of their own, so that thousands of
-/// them leave room for others at each, and the first of them stays the way to all that lies around.
+/// What a child is to its parent. Twins (rows with the same codes) have a quota of their own, so
+/// that thousands of them leave room for others at each, and the first of them stays the way to all
+/// that lies around.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kin {
     Twin,
@@ -173,11 +171,7 @@ pub(super) struct Upper {
 impl Upper {
     /// A layer without nodes.
     pub(super) fn new() -> Upper {
-        Upper {
-            links: Links::new(),
-            rows: Arena::new(1),
-            below: Arena::new(1),
-        }
+        Upper { links: Links::new(), rows: Arena::new(1), below: Arena::new(1) }
     }
 
     /// Adds a node without links.

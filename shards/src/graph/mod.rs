@@ -1,4 +1,4 @@
-//! The index of one stripe: HNSW over the rows of the arena, and an exact scan of those not yet in it.
+//! The index of one stripe: HNSW over the rows of the arena, and an exact scan of those not in it.
 //!
 //! ```text
 //!  push ─► rows (codes) ─────────────────────────► scan ─► found
@@ -23,10 +23,13 @@
 //! | `index` | these put together |
 //!
 //! Invariants (`Index::check` verifies them):
-//! - A node of an upper layer is a node of the layer below; the entry is node 0 of the topmost layer.
-//! - Links lead to other nodes of their layer, none twice, and carry the similarity of their two rows.
-//! - Each node but node 0 has one *parent*, an earlier node: the links between the two are kept, both ways, whatever is
-//!   pruned later. So a layer is connected both ways at any time, also among near-duplicates.
+//! - A node of an upper layer is a node of the layer below; the entry is node 0 of the topmost
+//!   layer.
+//! - Links lead to other nodes of their layer, none twice, and carry the similarity of their two
+//!   rows.
+//! - Each node but node 0 has one *parent*, an earlier node: the links between the two are kept,
+//!   both ways, whatever is pruned later. So a layer is connected both ways at any time, also
+//!   among near-duplicates.
 //! - Equal calls on equal seeds build equal graphs on every processor.
 
 mod rank;

@@ -11,8 +11,8 @@ pub struct Scored {
     pub similarity: f32,
 }
 
-/// How near a node is: ordered by similarity, ties by the lower node. One i64, so that vectors of them are compared by
-/// plain integer instructions.
+/// How near a node is: ordered by similarity, ties by the lower node. One i64, so that vectors of
+/// them are compared by plain integer instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank(pub(super) i64);
 
@@ -49,10 +49,7 @@ impl From<Scored> for Rank {
 
 impl From<Rank> for Scored {
     fn from(rank: Rank) -> Scored {
-        Scored {
-            row: Row(rank.node()),
-            similarity: rank.similarity(),
-        }
+        Scored { row: Row(rank.node()), similarity: rank.similarity() }
     }
 }
 

@@ -10,8 +10,9 @@ use super::rank::{Rank, Scored};
 
 /// Merges the best of `range` that are visible into `found`, best first, at most `count`.
 ///
-/// What beats the worst of the best `count` so far is only appended; once as much again has gathered, the best are
-/// parted from the rest. So a row costs a comparison with the bound, and a hit a constant share of the parting.
+/// What beats the worst of the best `count` so far is only appended; once as much again has
+/// gathered, the best are parted from the rest. So a row costs a comparison with the bound, and a
+/// hit a constant share of the parting.
 pub(super) fn scan(
     rows: &Rows,
     query: Query<'_>,
@@ -35,10 +36,7 @@ pub(super) fn scan(
         rows.similarities(query, some, &mut similarities);
         for (row, similarity) in some.iter().zip(similarities) {
             if Rank::new(similarity, *row) > bound && visible(Row(*row)) {
-                found.push(Scored {
-                    row: Row(*row),
-                    similarity,
-                });
+                found.push(Scored { row: Row(*row), similarity });
                 if found.len() >= 2 * count {
                     bound = bound_of(found, count);
                 }
@@ -49,7 +47,8 @@ pub(super) fn scan(
     found.truncate(count);
 }
 
-/// Leaves the best `count` and returns the worst of them, which is what others must beat; `NONE` while there are fewer.
+/// Leaves the best `count` and returns the worst of them, which is what others must beat; `NONE`
+/// while there are fewer.
 fn bound_of(found: &mut Vec<Scored>, count: usize) -> Rank {
     if found.len() < count {
         return Rank::NONE;

@@ -7,8 +7,8 @@ use super::links::{Layer, Upper};
 use super::rank::Rank;
 use super::visited::Visited;
 
-/// Nodes that one search expands, at most, per node of its width. Far beyond what a graph of visible rows needs; it
-/// bounds a search where almost none are visible.
+/// Nodes that one search expands, at most, per node of its width. Far beyond what a graph of
+/// visible rows needs; it bounds a search where almost none are visible.
 const EXPANSIONS_PER_WIDTH: usize = 64;
 
 /// What a search writes to.
@@ -18,7 +18,8 @@ pub(super) struct Traversal {
     pub(super) beam: Beam,
 }
 
-/// Best-first from `start` with a beam of `width`: what is found is in the traversal's beam. Nodes for which `visible` does not hold are passed through. Returns the distances that it took.
+/// Best-first from `start` with a beam of `width`: what is found is in the traversal's beam. Nodes
+/// for which `visible` does not hold are passed through. Returns the distances that it took.
 pub(super) fn search<L: Layer>(
     rows: &Rows,
     layer: &L,
@@ -55,18 +56,15 @@ pub(super) fn search<L: Layer>(
             visited.note(*node, similarity);
             let rank = Rank::new(similarity, *node);
             if beam.admits(rank) {
-                if visible(*node) {
-                    beam.push(rank, kernel)
-                } else {
-                    beam.pass(rank, kernel)
-                }
+                if visible(*node) { beam.push(rank, kernel) } else { beam.pass(rank, kernel) }
             }
         }
     }
     distances
 }
 
-/// From `start` to whatever neighbour is nearer, until none is. Adds the distances that it took to `distances`.
+/// From `start` to whatever neighbour is nearer, until none is. Adds the distances that it took to
+/// `distances`.
 pub(super) fn descend(
     rows: &Rows,
     layer: &Upper,

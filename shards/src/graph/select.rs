@@ -8,9 +8,10 @@ use super::rank::Rank;
 /// Rows compared at once: most candidates fall to one of the first few chosen.
 const COMPARED_AT_ONCE: usize = 4;
 
-/// The heuristic of HNSW (Malkov & Yashunin 2018, algorithm 4, without filling up): takes candidates from the nearest on,
-/// but leaves out those that are at least as near to one already chosen as to the new row; the search finds them
-/// through it. Candidates come best first; at most `most` are chosen. Returns the distances that it took.
+/// The heuristic of HNSW (Malkov & Yashunin 2018, algorithm 4, without filling up): takes
+/// candidates from the nearest on, but leaves out those that are at least as near to one already
+/// chosen as to the new row; the search finds them through it. Candidates come best first; at most
+/// `most` are chosen. Returns the distances that it took.
 pub(super) fn select<L: Layer>(
     rows: &Rows,
     layer: &L,
@@ -42,4 +43,41 @@ pub(super) fn select<L: Layer>(
         }
     }
     distances
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::links::Bottom;
+    use crate::vector::codes::{encode, normalise};
+    use crate::vector::kernel::Kernel;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn those_near_to_a_chosen_one_are_left_out(
+            vectors in prop::collection::vec(prop::array::uniform8(-1f32..1.0), 2..60), most in 1usize..20
+        ) {
+            let mut rows = Rows::new(8, Kernel::fastest());
+            for mut vector in vectors {
+                vector[0] += 2.0;
+                normalise(&mut vector).expect("not zero");
+                rows.push(&encode(&vector));
+            }
+            let similarity = |a: u32, b: u32| rows.similarity(rows.row(a), b);
+            let mut candidates: Vec<Rank> =
+                (1..rows.len()).map(|row| Rank::new(similarity(0, row), row)).collect();
+            candidates.sort_unstable_by(|a, b| b.cmp(a));
+            let (mut chosen, mut chosen_rows) = (Vec::new(), Vec::new());
+            select(&rows, &Bottom::new(), &candidates, most, &mut chosen, &mut chosen_rows);
+            let mut wanted: Vec<Rank> = Vec::new();
+            for candidate in candidates {
+                let near = |other: &Rank| similarity(other.node(), candidate.node()) >= candidate.similarity();
+                if wanted.len() < most && !wanted.iter().any(near) {
+                    wanted.push(candidate);
+                }
+            }
+            prop_assert_eq!(chosen, wanted);
+        }
+    }
 }

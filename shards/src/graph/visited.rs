@@ -1,6 +1,7 @@
 //! Which nodes a search has met, and how similar they were.
 
-/// A bitmap with the list of what was set in it, so that clearing costs what the search did, not what the graph holds.
+/// A bitmap with the list of what was set in it, so that clearing costs what the search did, not
+/// what the graph holds.
 #[derive(Debug, Default)]
 pub(super) struct Visited {
     bits: Vec<u64>,
@@ -23,8 +24,8 @@ impl Visited {
         }
     }
 
-    /// Marks `nodes` (no more than `fresh` holds) and moves those not yet marked to the front of `fresh`; returns how
-    /// many there are.
+    /// Marks `nodes` (no more than `fresh` holds) and moves those not yet marked to the front of
+    /// `fresh`; returns how many there are.
     #[inline]
     pub(super) fn mark(&mut self, nodes: &[u32], fresh: &mut [u32]) -> usize {
         let mut count = 0;

@@ -91,11 +91,7 @@ pub(crate) fn encode<'a>(
         head_crcs.extend_from_slice(&head_crc.to_le_bytes());
         record_count += 1;
     }
-    assert_eq!(
-        bytes.len(),
-        BATCH_HEADER_BYTES + payload_bytes as usize,
-        "length of the records"
-    );
+    assert_eq!(bytes.len(), BATCH_HEADER_BYTES + payload_bytes as usize, "length of the records");
     bytes.resize(total, 0);
     put_at(&mut bytes, MAGIC_AT, BATCH_MAGIC);
     put_at(&mut bytes, RECORD_COUNT_AT, record_count.to_le_bytes());
@@ -104,11 +100,7 @@ pub(crate) fn encode<'a>(
     put_at(&mut bytes, NUMBER_AT, place.segment.number.to_le_bytes());
     put_at(&mut bytes, OFFSET_AT, place.offset.to_le_bytes());
     put_at(&mut bytes, PAYLOAD_BYTES_AT, payload_bytes.to_le_bytes());
-    put_at(
-        &mut bytes,
-        COMMITTED_AT_AT,
-        place.committed_at.0.to_le_bytes(),
-    );
+    put_at(&mut bytes, COMMITTED_AT_AT, place.committed_at.0.to_le_bytes());
     // One batch is in flight at a time, so all before it was synced.
     put_at(&mut bytes, SYNCED_AT, place.offset.to_le_bytes());
     put_at(&mut bytes, ORDER_CRC_AT, crc32c(&head_crcs).to_le_bytes());
@@ -127,10 +119,7 @@ pub(crate) fn decode_header(bytes: &[u8], segment: SegmentId, offset: u32) -> Op
         return None;
     }
     let header = BatchHeader {
-        segment: SegmentId {
-            log: LogId(u16_at(bytes, LOG_AT)),
-            number: u32_at(bytes, NUMBER_AT),
-        },
+        segment: SegmentId { log: LogId(u16_at(bytes, LOG_AT)), number: u32_at(bytes, NUMBER_AT) },
         incarnation: u64_at(bytes, INCARNATION_AT),
         offset: u32_at(bytes, OFFSET_AT),
         record_count: u32_at(bytes, RECORD_COUNT_AT),

@@ -132,28 +132,12 @@ pub fn encode_body(observation: &Observation<'_>) -> Body {
     out[FORM_AT] = form;
     out[MEMORY_TYPE_AT] = observation.memory_type;
     put_at(&mut out, DIMENSION_AT, dimension.to_le_bytes());
-    put_at(
-        &mut out,
-        DECAY_RATE_AT,
-        observation.decay_rate.to_le_bytes(),
-    );
-    put_at(
-        &mut out,
-        EMOTIONAL_VALENCE_AT,
-        observation.emotional_valence.to_le_bytes(),
-    );
-    put_at(
-        &mut out,
-        IMPORTANCE_AT,
-        observation.importance.to_le_bytes(),
-    );
+    put_at(&mut out, DECAY_RATE_AT, observation.decay_rate.to_le_bytes());
+    put_at(&mut out, EMOTIONAL_VALENCE_AT, observation.emotional_valence.to_le_bytes());
+    put_at(&mut out, IMPORTANCE_AT, observation.importance.to_le_bytes());
     push_embedding(&mut out, embedding);
     push_fields(&mut out, observation);
-    assert!(
-        out.len() <= limits::RECORD_BODY_BYTES_MAX as usize,
-        "a body of {} bytes",
-        out.len()
-    );
+    assert!(out.len() <= limits::RECORD_BODY_BYTES_MAX as usize, "a body of {} bytes", out.len());
     Body::of(out)
 }
 
@@ -161,19 +145,11 @@ fn push_embedding(out: &mut Vec<u8>, embedding: Embedding<'_>) {
     match embedding {
         Embedding::F32(values) => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
         Embedding::F32Bytes(bytes) => {
-            assert!(
-                bytes.len().is_multiple_of(4),
-                "{} bytes are no 32-bit floats",
-                bytes.len()
-            );
+            assert!(bytes.len().is_multiple_of(4), "{} bytes are no 32-bit floats", bytes.len());
             out.extend_from_slice(bytes);
         }
         Embedding::F16Bytes(bytes) => {
-            assert!(
-                bytes.len().is_multiple_of(2),
-                "{} bytes are no half floats",
-                bytes.len()
-            );
+            assert!(bytes.len().is_multiple_of(2), "{} bytes are no half floats", bytes.len());
             out.extend_from_slice(bytes);
         }
     }
@@ -336,11 +312,7 @@ const TAG_NAME: u8 = 1;
 /// Encodes the body of a `Space` record.
 pub fn encode_space(settings: &SpaceSettings) -> Body {
     let mut out = vec![0; SPACE_FIXED_BYTES];
-    put_at(
-        &mut out,
-        SPACE_DIMENSION_AT,
-        settings.dimension.to_le_bytes(),
-    );
+    put_at(&mut out, SPACE_DIMENSION_AT, settings.dimension.to_le_bytes());
     put_at(&mut out, SPACE_STRIPES_AT, settings.stripes.to_le_bytes());
     out[SPACE_METRIC_AT] = match settings.metric {
         Metric::Cosine => METRIC_COSINE,
@@ -369,10 +341,5 @@ pub fn decode_space(bytes: &[u8]) -> Result<SpaceSettings, BodyFault> {
     if name.is_empty() || stripes == 0 || !dimensions.contains(&dimension) {
         return Err(BodyFault);
     }
-    Ok(SpaceSettings {
-        name: name.to_owned(),
-        dimension,
-        metric,
-        stripes,
-    })
+    Ok(SpaceSettings { name: name.to_owned(), dimension, metric, stripes })
 }

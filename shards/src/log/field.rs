@@ -11,9 +11,7 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
 
 /// The `N` bytes at `at`, which the caller knows to be there.
 pub(crate) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    bytes[at..at + N]
-        .try_into()
-        .expect("a slice of N bytes is an array of N bytes")
+    bytes[at..at + N].try_into().expect("a slice of N bytes is an array of N bytes")
 }
 
 /// The little-endian number at `at`.
@@ -73,10 +71,7 @@ pub(crate) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// The fields in `bytes`.
     pub(crate) fn new(bytes: &'a [u8]) -> Fields<'a> {
-        Fields {
-            rest: bytes,
-            tag_last: 0,
-        }
+        Fields { rest: bytes, tag_last: 0 }
     }
 
     /// The next one; `None` at the end.
@@ -121,11 +116,7 @@ mod tests {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
         let bytes: Vec<u8> = (0..4_500u32).map(|i| (i * 7 + i / 13) as u8).collect();
         for length in (0..600).chain([1_023, 1_024, 4_095, 4_096, 4_500]) {
-            assert_eq!(
-                crc32c(&bytes[..length]),
-                crc32c_slow(&bytes[..length]),
-                "{length} bytes"
-            );
+            assert_eq!(crc32c(&bytes[..length]), crc32c_slow(&bytes[..length]), "{length} bytes");
         }
     }
 
@@ -140,11 +131,7 @@ mod tests {
         assert_eq!(fields.next(), Ok(Some((7, &b""[..]))));
         assert_eq!(fields.next(), Ok(None));
         for cut in 1..8 {
-            assert_eq!(
-                Fields::new(&bytes[..cut]).next(),
-                Err(BodyFault),
-                "{cut} bytes"
-            );
+            assert_eq!(Fields::new(&bytes[..cut]).next(), Err(BodyFault), "{cut} bytes");
         }
         let mut falling = Vec::new();
         push_text(&mut falling, 3, "c");

@@ -87,11 +87,8 @@ pub struct LogStart {
 
 impl LogStart {
     /// Of a log that has no segment yet.
-    pub const NEW: LogStart = LogStart {
-        next_segment: 1,
-        end: LogEnd::NONE,
-        committed_at: Time(0),
-    };
+    pub const NEW: LogStart =
+        LogStart { next_segment: 1, end: LogEnd::NONE, committed_at: Time(0) };
 }
 
 /// The open end of one log.
@@ -138,10 +135,7 @@ enum InFlight {
 impl Log {
     /// A log that goes on at `start`. The seed is another one at each start of the process.
     pub fn new(log: LogId, shards: u16, incarnation_seed: u64, start: LogStart) -> Log {
-        assert!(
-            start.end.number < start.next_segment,
-            "segments' numbers rise"
-        );
+        assert!(start.end.number < start.next_segment, "segments' numbers rise");
         Log {
             log,
             shards,
@@ -160,17 +154,10 @@ impl Log {
 
     /// Takes a record behind those that wait. It is durable once `handle_done` says so.
     pub fn append(&mut self, head: RecordHead, body: Body, now: Time) -> Ordinal {
-        assert!(
-            body.bytes.len() <= limits::RECORD_BODY_BYTES_MAX as usize,
-            "a body within limits"
-        );
+        assert!(body.bytes.len() <= limits::RECORD_BODY_BYTES_MAX as usize, "a body within limits");
         let ordinal = Ordinal(self.first.0 + self.pending.len() as u64);
         self.pending_bytes += record_bytes(body.bytes.len()) as u64;
-        self.pending.push_back(Pending {
-            head,
-            body,
-            appended_at: now,
-        });
+        self.pending.push_back(Pending { head, body, appended_at: now });
         ordinal
     }
 
@@ -195,22 +182,13 @@ impl Log {
         if self.in_flight.is_some() {
             return None;
         }
-        let wait = if self.is_full() {
-            0
-        } else {
-            limits::LOG_COMMIT_WAIT_MICROS
-        };
-        self.pending
-            .front()
-            .map(|pending| pending.appended_at.after_micros(wait))
+        let wait = if self.is_full() { 0 } else { limits::LOG_COMMIT_WAIT_MICROS };
+        self.pending.front().map(|pending| pending.appended_at.after_micros(wait))
     }
 
     /// The I/O in flight has ended.
     pub fn handle_done(&mut self, result: Result<(), IoFault>) -> Outcome {
-        let in_flight = self
-            .in_flight
-            .take()
-            .expect("an I/O ended, so one was in flight");
+        let in_flight = self.in_flight.take().expect("an I/O ended, so one was in flight");
         match (in_flight, result) {
             (InFlight::Create(open), Ok(())) => {
                 self.open = Some(open);
@@ -235,9 +213,7 @@ impl Log {
     /// The body of a record that is not durable yet.
     pub fn pending_body(&self, ordinal: Ordinal) -> Option<&[u8]> {
         let index = usize::try_from(ordinal.0.checked_sub(self.first.0)?).ok()?;
-        self.pending
-            .get(index)
-            .map(|pending| &pending.body.bytes[..])
+        self.pending.get(index).map(|pending| &pending.body.bytes[..])
     }
 
     /// Bytes that wait or are in flight.
@@ -263,11 +239,7 @@ impl Log {
     fn next_commit(&self) -> (usize, u32) {
         let mut record_count = 0;
         let mut payload_bytes = 0;
-        for pending in self
-            .pending
-            .iter()
-            .take(limits::LOG_COMMIT_RECORDS_MAX as usize)
-        {
+        for pending in self.pending.iter().take(limits::LOG_COMMIT_RECORDS_MAX as usize) {
             let bytes = record_bytes(pending.body.bytes.len()) as u32;
             if record_count > 0 && payload_bytes + bytes > limits::LOG_COMMIT_BYTES_MAX {
                 break;
@@ -280,14 +252,9 @@ impl Log {
 
     fn create(&mut self) -> LogIo {
         let number = self.next_segment;
-        self.next_segment = number
-            .checked_add(1)
-            .expect("2³² segments of 64 MiB are no disk");
+        self.next_segment = number.checked_add(1).expect("2³² segments of 64 MiB are no disk");
         let open = OpenSegment {
-            segment: SegmentId {
-                log: self.log,
-                number,
-            },
+            segment: SegmentId { log: self.log, number },
             incarnation: incarnation(self.incarnation_seed, self.log, number),
         };
         let head = SegmentHead {
@@ -325,16 +292,9 @@ impl Log {
         let records = records.map(|pending| (&pending.head, &pending.body));
         let bytes = batch::encode(&place, payload_bytes, records);
         let end = place.offset + bytes.len() as u32;
-        assert!(
-            end <= limits::LOG_SEGMENT_BYTES,
-            "a batch that fits its segment"
-        );
+        assert!(end <= limits::LOG_SEGMENT_BYTES, "a batch that fits its segment");
         self.in_flight = Some(InFlight::Commit { record_count, end });
-        LogIo::Commit {
-            segment: open.segment,
-            offset: place.offset,
-            bytes,
-        }
+        LogIo::Commit { segment: open.segment, offset: place.offset, bytes }
     }
 
     /// Where the next batch goes: behind the last one, or behind the head.
@@ -352,11 +312,7 @@ impl Log {
         let mut locations = Vec::with_capacity(record_count);
         for pending in self.pending.drain(..record_count) {
             let bytes = record_bytes(pending.body.bytes.len()) as u32;
-            locations.push(Location {
-                segment: open.segment,
-                offset,
-                bytes,
-            });
+            locations.push(Location { segment: open.segment, offset, bytes });
             self.pending_bytes -= u64::from(bytes);
             offset += bytes;
         }
@@ -365,19 +321,11 @@ impl Log {
             end,
             "the batch's records fill it"
         );
-        self.end = LogEnd {
-            number: open.segment.number,
-            synced: end,
-            live: end,
-        };
+        self.end = LogEnd { number: open.segment.number, synced: end, live: end };
         self.rewriting = false;
         let first = self.first;
         self.first.0 += record_count as u64;
-        Outcome::Durable {
-            first,
-            locations,
-            committed_at: self.committed_at,
-        }
+        Outcome::Durable { first, locations, committed_at: self.committed_at }
     }
 
     fn drop_all(&mut self, fault: IoFault) -> Outcome {
@@ -387,11 +335,7 @@ impl Log {
         self.pending_bytes = 0;
         self.open = None;
         self.rewriting = false;
-        Outcome::Dropped {
-            first,
-            end: self.first,
-            fault,
-        }
+        Outcome::Dropped { first, end: self.first, fault }
     }
 }
 

@@ -183,10 +183,8 @@ fn parse(bytes: &[u8]) -> Result<(Record<'_>, usize), RecordFault> {
     if bytes[ZERO_AT] != 0 || !is_zero(&bytes[body_end..end]) {
         return Err(RecordFault("record padding"));
     }
-    let stripe = StripeKey {
-        space: SpaceKey(u64_at(bytes, SPACE_AT)),
-        stripe: u16_at(bytes, STRIPE_AT),
-    };
+    let stripe =
+        StripeKey { space: SpaceKey(u64_at(bytes, SPACE_AT)), stripe: u16_at(bytes, STRIPE_AT) };
     let head = RecordHead {
         stripe,
         generation: Generation(u64_at(bytes, GENERATION_AT)),
@@ -197,12 +195,5 @@ fn parse(bytes: &[u8]) -> Result<(Record<'_>, usize), RecordFault> {
         kind,
     };
     let body = &bytes[RECORD_HEAD_BYTES..body_end];
-    Ok((
-        Record {
-            head,
-            body,
-            body_crc: u32_at(bytes, BODY_CRC_AT),
-        },
-        end,
-    ))
+    Ok((Record { head, body, body_crc: u32_at(bytes, BODY_CRC_AT) }, end))
 }

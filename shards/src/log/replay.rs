@@ -76,10 +76,7 @@ impl ReplayEnd {
     /// Where `log` goes on. Commit times go on after the latest of all logs, as stripes may have changed their owner.
     pub fn start_of(&self, log: LogId) -> LogStart {
         let start = self.logs.get(&log).copied().unwrap_or(LogStart::NEW);
-        LogStart {
-            committed_at: self.committed_at,
-            ..start
-        }
+        LogStart { committed_at: self.committed_at, ..start }
     }
 }
 
@@ -114,15 +111,10 @@ impl Replay {
                 Ok(head) => Some(head),
                 Err(HeadFault::Damaged) => None,
                 Err(HeadFault::UnknownVersion(version)) => {
-                    return Err(LogFault::UnknownVersion {
-                        segment: *segment,
-                        version,
-                    });
+                    return Err(LogFault::UnknownVersion { segment: *segment, version });
                 }
             };
-            logs.entry(segment.log)
-                .or_default()
-                .insert(segment.number, head);
+            logs.entry(segment.log).or_default().insert(segment.number, head);
         }
         let mut replay = Replay {
             logs: BTreeMap::new(),
@@ -149,40 +141,22 @@ impl Replay {
             match (next, head) {
                 (Some(end), _) if end.number < number => self.empty.push(segment),
                 (Some(end), _) if end.number > number => {
-                    return Err(LogFault::Missing(SegmentId {
-                        log,
-                        number: end.number,
-                    }));
+                    return Err(LogFault::Missing(SegmentId { log, number: end.number }));
                 }
                 (Some(_), None) => {
-                    return Err(LogFault::Corrupt {
-                        segment,
-                        offset: 0,
-                        what: "segment head",
-                    });
+                    return Err(LogFault::Corrupt { segment, offset: 0, what: "segment head" });
                 }
                 (end, Some(head)) => {
                     last_linked = last_linked.or(Some(head.earlier));
-                    self.waiting.push(Waiting {
-                        segment,
-                        head: Some(head),
-                        end,
-                    });
+                    self.waiting.push(Waiting { segment, head: Some(head), end });
                     next = Some(head.earlier);
                 }
-                (None, None) => self.waiting.push(Waiting {
-                    segment,
-                    head: None,
-                    end: None,
-                }),
+                (None, None) => self.waiting.push(Waiting { segment, head: None, end: None }),
             }
         }
         if let Some(end) = next.filter(|end| end.number != 0 && !segments.contains_key(&end.number))
         {
-            return Err(LogFault::Missing(SegmentId {
-                log,
-                number: end.number,
-            }));
+            return Err(LogFault::Missing(SegmentId { log, number: end.number }));
         }
         let last_number = segments.last_key_value().map_or(0, |(&number, _)| number);
         let start = LogStart {
@@ -211,11 +185,7 @@ impl Replay {
         let Some(head) = waiting.head else {
             // A batch behind a damaged head: the head was whole when it was written.
             if highest_synced(bytes, segment, None, LOG_BLOCK_BYTES).is_some() {
-                return Err(LogFault::Corrupt {
-                    segment,
-                    offset: 0,
-                    what: "segment head",
-                });
+                return Err(LogFault::Corrupt { segment, offset: 0, what: "segment head" });
             }
             self.empty.push(segment);
             return Ok(());
@@ -223,10 +193,7 @@ impl Replay {
         let found = read_segment(bytes, &head, waiting.end, visit)?;
         self.committed_at = self.committed_at.max(found.committed_at);
         if waiting.end.is_none() && found.end.live > LOG_BLOCK_BYTES {
-            let log = self
-                .logs
-                .get_mut(&segment.log)
-                .expect("the log of a segment asked for");
+            let log = self.logs.get_mut(&segment.log).expect("the log of a segment asked for");
             log.end = found.end;
         }
         Ok(())
@@ -235,11 +202,7 @@ impl Replay {
     /// Ends the replay, once `next()` is `None`.
     pub fn finish(self) -> ReplayEnd {
         assert!(self.waiting.is_empty(), "all segments were given");
-        ReplayEnd {
-            logs: self.logs,
-            committed_at: self.committed_at,
-            empty: self.empty,
-        }
+        ReplayEnd { logs: self.logs, committed_at: self.committed_at, empty: self.empty }
     }
 }
 
@@ -274,11 +237,7 @@ fn read_segment(
                     break;
                 }
                 let (at, what) = fault.err().unwrap_or((offset, "batch length"));
-                return Err(LogFault::Corrupt {
-                    segment,
-                    offset: at,
-                    what,
-                });
+                return Err(LogFault::Corrupt { segment, offset: at, what });
             }
         };
         let end = batch.header.end();
@@ -302,11 +261,7 @@ fn read_segment(
         }
         offset = end;
     }
-    let end = LogEnd {
-        number: segment.number,
-        synced: synced.min(offset),
-        live: offset,
-    };
+    let end = LogEnd { number: segment.number, synced: synced.min(offset), live: offset };
     Ok(Found { end, committed_at })
 }
 
@@ -326,9 +281,7 @@ fn read_batch<'a>(
         .filter(|header| header.incarnation == head.incarnation)
         .ok_or((offset, "batch header"))?;
     let batch_bytes = (header.end() - offset) as usize;
-    let whole = from_batch
-        .get(..batch_bytes)
-        .ok_or((offset, "batch cut short"))?;
+    let whole = from_batch.get(..batch_bytes).ok_or((offset, "batch cut short"))?;
     let payload_end = BATCH_HEADER_BYTES + header.payload_bytes as usize;
     let mut records = Vec::new();
     let mut head_crcs = Vec::new();
@@ -337,11 +290,8 @@ fn read_batch<'a>(
         let record_offset = offset + at as u32;
         let read = record::read_first(&whole[at..payload_end], head.incarnation);
         let (record, head_crc, length) = read.map_err(|fault| (record_offset, fault.0))?;
-        let location = Location {
-            segment: head.segment,
-            offset: record_offset,
-            bytes: length as u32,
-        };
+        let location =
+            Location { segment: head.segment, offset: record_offset, bytes: length as u32 };
         records.push((record, location));
         head_crcs.extend_from_slice(&head_crc.to_le_bytes());
         at += length;

@@ -19,11 +19,7 @@ pub struct LogEnd {
 
 impl LogEnd {
     /// A log that has no segment yet.
-    pub const NONE: LogEnd = LogEnd {
-        number: 0,
-        synced: 0,
-        live: 0,
-    };
+    pub const NONE: LogEnd = LogEnd { number: 0, synced: 0, live: 0 };
 }
 
 /// What a segment's file says of itself.
@@ -78,16 +74,8 @@ pub(crate) fn encode(head: &SegmentHead) -> Vec<u8> {
     put_at(&mut bytes, NUMBER_AT, head.segment.number.to_le_bytes());
     put_at(&mut bytes, BYTES_TOTAL_AT, head.bytes_total.to_le_bytes());
     put_at(&mut bytes, INCARNATION_AT, head.incarnation.to_le_bytes());
-    put_at(
-        &mut bytes,
-        EARLIER_NUMBER_AT,
-        head.earlier.number.to_le_bytes(),
-    );
-    put_at(
-        &mut bytes,
-        EARLIER_SYNCED_AT,
-        head.earlier.synced.to_le_bytes(),
-    );
+    put_at(&mut bytes, EARLIER_NUMBER_AT, head.earlier.number.to_le_bytes());
+    put_at(&mut bytes, EARLIER_SYNCED_AT, head.earlier.synced.to_le_bytes());
     put_at(&mut bytes, EARLIER_LIVE_AT, head.earlier.live.to_le_bytes());
     let crc = crc32c(&bytes[..CRC_AT]);
     put_at(&mut bytes, CRC_AT, crc.to_le_bytes());
@@ -96,9 +84,7 @@ pub(crate) fn encode(head: &SegmentHead) -> Vec<u8> {
 
 /// Reads the first block of `segment`'s file.
 pub(crate) fn decode(bytes: &[u8], segment: SegmentId) -> Result<SegmentHead, HeadFault> {
-    let block = bytes
-        .get(..LOG_BLOCK_BYTES as usize)
-        .ok_or(HeadFault::Damaged)?;
+    let block = bytes.get(..LOG_BLOCK_BYTES as usize).ok_or(HeadFault::Damaged)?;
     if block[MAGIC_AT..VERSION_AT] != SEGMENT_MAGIC
         || crc32c(&block[..CRC_AT]) != u32_at(block, CRC_AT)
     {
@@ -109,10 +95,7 @@ pub(crate) fn decode(bytes: &[u8], segment: SegmentId) -> Result<SegmentHead, He
         return Err(HeadFault::UnknownVersion(version));
     }
     let head = SegmentHead {
-        segment: SegmentId {
-            log: LogId(u16_at(block, LOG_AT)),
-            number: u32_at(block, NUMBER_AT),
-        },
+        segment: SegmentId { log: LogId(u16_at(block, LOG_AT)), number: u32_at(block, NUMBER_AT) },
         shards: u16_at(block, SHARDS_AT),
         bytes_total: u32_at(block, BYTES_TOTAL_AT),
         incarnation: u64_at(block, INCARNATION_AT),

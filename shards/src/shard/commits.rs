@@ -68,27 +68,13 @@ impl Shard {
     pub(super) fn settle_commit(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Nothing => {}
-            Outcome::Durable {
-                first,
-                locations,
-                committed_at,
-            } => {
-                assert_eq!(
-                    first, self.pending_first,
-                    "commits end in the order of their records"
-                );
+            Outcome::Durable { first, locations, committed_at } => {
+                assert_eq!(first, self.pending_first, "commits end in the order of their records");
                 self.settle_durable(&locations, committed_at);
             }
             Outcome::Dropped { first, end, fault } => {
-                assert_eq!(
-                    first, self.pending_first,
-                    "commits end in the order of their records"
-                );
-                assert_eq!(
-                    (end.0 - first.0) as usize,
-                    self.pending.len(),
-                    "all of it is dropped"
-                );
+                assert_eq!(first, self.pending_first, "commits end in the order of their records");
+                assert_eq!((end.0 - first.0) as usize, self.pending.len(), "all of it is dropped");
                 self.settle_dropped(end, fault);
             }
         }
@@ -99,28 +85,16 @@ impl Shard {
         let mut told = Vec::with_capacity(locations.len());
         let mut sessions = Vec::new();
         for &location in locations {
-            let pending = self
-                .pending
-                .pop_front()
-                .expect("only what is pending becomes durable");
+            let pending = self.pending.pop_front().expect("only what is pending becomes durable");
             self.pending_first.0 += 1;
             match pending {
                 Pending::Observation(observed, sender) => {
-                    let Observed {
-                        slot,
-                        row,
-                        session,
-                        sequence,
-                    } = observed;
+                    let Observed { slot, row, session, sequence } = observed;
                     sessions.extend(self.commit_row(observed, location, committed_at));
                     let stripe = &mut self.stripes[slot.0];
                     let received_at = stripe.rows().received_at(row);
                     stripe.count_commit(sender.lane, received_at, self.now);
-                    told.push(Told {
-                        origin: sender.origin,
-                        session,
-                        sequence,
-                    });
+                    told.push(Told { origin: sender.origin, session, sequence });
                 }
                 Pending::Space(stripe) => self.settle_stripe_made(stripe),
                 Pending::Session(key) => {
@@ -133,28 +107,12 @@ impl Shard {
                 }
             }
         }
-        for Run {
-            origin,
-            session,
-            first,
-            last,
-        } in runs(told)
-        {
-            self.reply(
-                origin,
-                Reply::Durable {
-                    session,
-                    first,
-                    last,
-                    committed_at,
-                },
-            );
+        for Run { origin, session, first, last } in runs(told) {
+            self.reply(origin, Reply::Durable { session, first, last, committed_at });
         }
         sessions.sort_unstable();
         sessions.dedup();
-        sessions
-            .into_iter()
-            .for_each(|key| self.settle_session(key));
+        sessions.into_iter().for_each(|key| self.settle_session(key));
         self.read_pairs();
     }
 
@@ -184,12 +142,7 @@ impl Shard {
         location: Location,
         committed_at: Time,
     ) -> Option<SessionKey> {
-        let Observed {
-            slot,
-            row,
-            session,
-            sequence,
-        } = observed;
+        let Observed { slot, row, session, sequence } = observed;
         let stripe = &mut self.stripes[slot.0];
         let was_insertable = stripe.rows().is_insertable();
         let pair = stripe.commit(row, location, committed_at);
@@ -213,22 +166,10 @@ impl Shard {
         self.pending_first = end;
         for pending in std::mem::take(&mut self.pending) {
             match pending {
-                Pending::Observation(
-                    Observed {
-                        slot,
-                        session,
-                        sequence,
-                        ..
-                    },
-                    sender,
-                ) => {
+                Pending::Observation(Observed { slot, session, sequence, .. }, sender) => {
                     slots.push(slot);
                     fenced.extend(Shard::session_key(session, self.stripes[slot.0].key()));
-                    told.push(Told {
-                        origin: sender.origin,
-                        session,
-                        sequence,
-                    });
+                    told.push(Told { origin: sender.origin, session, sequence });
                 }
                 Pending::Space(stripe) => self.settle_stripe_dropped(stripe, &refusal),
                 Pending::Session(key) => fenced.push(key),
@@ -245,23 +186,9 @@ impl Shard {
         slots.sort_unstable();
         slots.dedup();
         slots.into_iter().for_each(|slot| self.truncate(slot));
-        for Run {
-            origin,
-            session,
-            first,
-            last,
-        } in runs(told)
-        {
+        for Run { origin, session, first, last } in runs(told) {
             let refusal = refusal.clone();
-            self.reply(
-                origin,
-                Reply::Dropped {
-                    session,
-                    first,
-                    last,
-                    refusal,
-                },
-            );
+            self.reply(origin, Reply::Dropped { session, first, last, refusal });
         }
         fenced.sort_unstable();
         for records in fenced.chunk_by(|one, other| one == other) {
@@ -269,9 +196,7 @@ impl Shard {
         }
         delayed.sort_unstable();
         delayed.dedup();
-        delayed
-            .into_iter()
-            .for_each(|key| self.give_up_waiting(key, &refusal));
+        delayed.into_iter().for_each(|key| self.give_up_waiting(key, &refusal));
     }
 
     fn count_failure(&mut self, fault: IoFault) -> Refusal {
@@ -308,24 +233,14 @@ impl Shard {
 fn runs(mut told: Vec<Told>) -> Vec<Run> {
     told.sort_unstable();
     let mut runs: Vec<Run> = Vec::new();
-    for Told {
-        origin,
-        session,
-        sequence,
-    } in told
-    {
+    for Told { origin, session, sequence } in told {
         match runs.last_mut() {
             Some(run)
                 if (run.origin, run.session) == (origin, session) && run.last + 1 == sequence =>
             {
                 run.last = sequence
             }
-            _ => runs.push(Run {
-                origin,
-                session,
-                first: sequence,
-                last: sequence,
-            }),
+            _ => runs.push(Run { origin, session, first: sequence, last: sequence }),
         }
     }
     runs
@@ -354,9 +269,6 @@ mod tests {
             .into_iter()
             .map(|run| (run.origin.0, run.session.0, run.first, run.last))
             .collect();
-        assert_eq!(
-            told,
-            [(1, 7, 1, 3), (1, 9, 3, 3), (2, 8, 4, 4), (2, 8, 6, 6)]
-        );
+        assert_eq!(told, [(1, 7, 1, 3), (1, 9, 3, 3), (2, 8, 4, 4), (2, 8, 6, 6)]);
     }
 }

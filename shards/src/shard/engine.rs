@@ -119,41 +119,26 @@ impl Shard {
     pub fn handle_request(&mut self, origin: Origin, request: Request, now: Time) {
         self.advance(now);
         match request {
-            Request::CreateSpace {
-                settings,
-                if_exists,
-            } => self.create_space(origin, settings, if_exists),
+            Request::CreateSpace { settings, if_exists } => {
+                self.create_space(origin, settings, if_exists)
+            }
             Request::DescribeSpace(space) => self.describe_space(origin, space),
             Request::Status => self.reply(origin, Reply::Status(self.status())),
-            Request::OpenSession {
-                stripe,
-                session,
-                intent,
-            } => self.open_session(origin, SessionKey { session, stripe }, intent),
+            Request::OpenSession { stripe, session, intent } => {
+                self.open_session(origin, SessionKey { session, stripe }, intent)
+            }
             Request::FindSession(session) => self.find_session(origin, session),
             Request::Append(append) => self.append(origin, append),
-            Request::CloseSession {
-                stripe,
-                session,
-                epoch,
-                drain,
-            } => self.close_session(origin, SessionKey { session, stripe }, epoch, drain),
-            Request::DetachSession {
-                stripe,
-                session,
-                epoch,
-            } => self.detach_session(SessionKey { session, stripe }, epoch),
+            Request::CloseSession { stripe, session, epoch, drain } => {
+                self.close_session(origin, SessionKey { session, stripe }, epoch, drain)
+            }
+            Request::DetachSession { stripe, session, epoch } => {
+                self.detach_session(SessionKey { session, stripe }, epoch)
+            }
             Request::Recall(recall) => self.recall(origin, recall),
             Request::Credit { lane, wanted } => {
                 let (granted, pressure) = self.admission.grant(lane, wanted);
-                self.reply(
-                    origin,
-                    Reply::Credit {
-                        lane,
-                        granted,
-                        pressure,
-                    },
-                );
+                self.reply(origin, Reply::Credit { lane, granted, pressure });
             }
             Request::ReturnCredit { count } => self.admission.take_back(count),
         }
@@ -228,10 +213,7 @@ impl Shard {
             None => self.log.deadline(),
         };
         let expire = (!self.sessions.is_empty()).then_some(self.expire_at);
-        [log, self.unproven.retry_at(), expire]
-            .into_iter()
-            .flatten()
-            .min()
+        [log, self.unproven.retry_at(), expire].into_iter().flatten().min()
     }
 
     /// The next output, to be called until there is none.
@@ -244,32 +226,18 @@ impl Shard {
         }
         // Asked for last, so that a commit takes all that came in one go.
         let io = match self.log.poll(self.now)? {
-            LogIo::Create {
-                segment,
-                bytes_total,
-                head,
-            } => Io::CreateSegment {
-                segment,
-                bytes_total,
-                head,
-            },
-            LogIo::Commit {
-                segment,
-                offset,
-                bytes,
-            } => Io::Commit {
-                segment,
-                offset,
-                bytes,
-            },
+            LogIo::Create { segment, bytes_total, head } => {
+                Io::CreateSegment { segment, bytes_total, head }
+            }
+            LogIo::Commit { segment, offset, bytes } => Io::Commit { segment, offset, bytes },
         };
         let ticket = self.ticket();
         self.log_ticket = Some(ticket);
         Some(Output::Io(ticket, io))
     }
 
-    /// Whether replayed records are still on their way to the log again. Until they are durable, recalls and marks may
-    /// lack what was acked before the restart, so no one should be served yet. Changes with `handle_io`.
+    /// Whether replayed records are not durable again yet, even if the disk is to blame: the strict form of
+    /// [`Shard::is_settled`]. As long as it is so, recalls and marks may lack what was acked before the restart.
     pub fn has_unproven(&self) -> bool {
         !self.unproven.is_empty()
     }
@@ -291,8 +259,7 @@ impl Shard {
         let stripe = &mut self.stripes[asked.slot.0];
         let log = &self.log;
         let (distances, progress) = asked.job.step(stripe.rows(), &mut self.scratch, |ordinal| {
-            log.pending_body(ordinal)
-                .expect("the log has what is not durable")
+            log.pending_body(ordinal).expect("the log has what is not durable")
         });
         match progress {
             Progress::More => {}

@@ -60,12 +60,7 @@ impl Shard {
         // Whoever still waited for the session to open has been told so just now.
         let told = matches!(waiting, Some(Waiting::Open(opener)) if Some(opener) == attached);
         if let Some(attached) = attached.filter(|_| !told) {
-            self.reply(
-                attached,
-                Reply::Fenced {
-                    session: key.session,
-                },
-            );
+            self.reply(attached, Reply::Fenced { session: key.session });
         }
         self.settle_session(key);
     }
@@ -86,10 +81,7 @@ impl Shard {
         epoch: SessionEpoch,
         drain: Drain,
     ) {
-        let session = self
-            .sessions
-            .get(key, self.now)
-            .ok_or(Refusal::UnknownSession);
+        let session = self.sessions.get(key, self.now).ok_or(Refusal::UnknownSession);
         match session.and_then(|session| session.close(epoch, origin, drain)) {
             Ok(earlier) => {
                 if let Some(waiting) = earlier {
@@ -116,12 +108,7 @@ impl Shard {
         let (epoch, durable_sequence) = (session.epoch(), session.durable_sequence());
         match session.settle(indexed) {
             Some(Waiting::Open(origin)) => {
-                let opened = SessionOpened {
-                    session: key.session,
-                    epoch,
-                    durable_sequence,
-                    space,
-                };
+                let opened = SessionOpened { session: key.session, epoch, durable_sequence, space };
                 self.reply(origin, Reply::Session(Ok(opened)));
             }
             Some(Waiting::Close { origin, .. }) => {

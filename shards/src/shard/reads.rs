@@ -80,9 +80,9 @@ impl Shard {
                         self.give_record(number, candidate, Some(record));
                     }
                 }
-                Err(_) if candidates.len() > 1 => candidates
-                    .into_iter()
-                    .for_each(|one| self.read_for_recall(number, vec![one])),
+                Err(_) if candidates.len() > 1 => {
+                    candidates.into_iter().for_each(|one| self.read_for_recall(number, vec![one]))
+                }
                 Err(_) => self.give_record(number, candidates[0].0, None),
             },
             Wanted::Pairs(pairs) => {
@@ -95,10 +95,7 @@ impl Shard {
 
     fn give_record(&mut self, number: RecallNumber, candidate: usize, record: Option<&Vec<u8>>) {
         let asked = self.recalls.waiting(number);
-        if asked
-            .job
-            .handle_record(candidate, record.map(Vec::as_slice))
-        {
+        if asked.job.handle_record(candidate, record.map(Vec::as_slice)) {
             self.recalls.wake(number);
         }
     }
@@ -111,9 +108,9 @@ impl Shard {
                     self.verify(slot, pair, &records[0], &records[1]);
                 }
             }
-            Err(_) if pairs.len() > 1 => pairs
-                .into_iter()
-                .for_each(|one| self.read_these_pairs(vec![one])),
+            Err(_) if pairs.len() > 1 => {
+                pairs.into_iter().for_each(|one| self.read_these_pairs(vec![one]))
+            }
             Err(_) => self.tally.unreadable += 1,
         }
     }

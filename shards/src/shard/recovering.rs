@@ -73,12 +73,7 @@ impl Recovering {
         owns: Box<dyn Fn(StripeKey) -> bool>,
     ) -> Result<Recovering, LogFault> {
         let replay = Replay::new(heads)?;
-        Ok(Recovering {
-            config,
-            owns,
-            replay,
-            found: Found::default(),
-        })
+        Ok(Recovering { config, owns, replay, found: Found::default() })
     }
 
     /// The segment to be given next; changes with `handle_segment`.
@@ -88,19 +83,11 @@ impl Recovering {
 
     /// Takes the whole segment `next()`. After a fault the recovery is over.
     pub fn handle_segment(&mut self, bytes: &[u8]) -> Result<(), LogFault> {
-        let Recovering {
-            owns,
-            replay,
-            found,
-            ..
-        } = self;
+        let Recovering { owns, replay, found, .. } = self;
         let mut fault = None;
         replay.handle_segment(bytes, &mut |record| {
             if fault.is_none() && owns(record.head.stripe) {
-                fault = found
-                    .take(&record)
-                    .err()
-                    .map(|what| corrupt(record.location, what));
+                fault = found.take(&record).err().map(|what| corrupt(record.location, what));
             }
         })?;
         if let Some(fault) = fault {
@@ -115,12 +102,7 @@ impl Recovering {
     /// The shard, once `next()` is `None`; its rows are in the tail, and unproven records are on their way to the log.
     /// Also the segments that hold nothing and may be removed.
     pub fn finish(self, now: Time) -> (Shard, Vec<SegmentId>) {
-        let Recovering {
-            config,
-            owns,
-            replay,
-            found,
-        } = self;
+        let Recovering { config, owns, replay, found } = self;
         let end = replay.finish();
         let start = end.start_of(config.log);
         let log = Log::new(config.log, config.shards, config.incarnation_seed, start);
@@ -136,10 +118,7 @@ impl Found {
     /// Takes a record in; the text says what is wrong with it.
     fn take(&mut self, record: &Replayed<'_>) -> Result<(), &'static str> {
         let stripe = record.head.stripe;
-        let building = self
-            .stripes
-            .entry(stripe)
-            .or_insert_with(|| Building::new(record.location));
+        let building = self.stripes.entry(stripe).or_insert_with(|| Building::new(record.location));
         let session = Shard::session_key(record.head.session, stripe);
         match record.head.kind {
             RecordKind::Space => building.take_space(record)?,
@@ -152,9 +131,7 @@ impl Found {
             RecordKind::Observation => building.take_observation(record, &mut self.vector)?,
         }
         if let Some(key) = session.filter(|_| record.proven) {
-            self.sessions
-                .replayed(key)
-                .replay(record.head.sequence, record.committed_at);
+            self.sessions.replayed(key).replay(record.head.sequence, record.committed_at);
         }
         Ok(())
     }
@@ -166,21 +143,14 @@ impl Found {
             for observed in building.take_preceding() {
                 let head = observed.head;
                 building
-                    .push_durable(
-                        &head,
-                        &observed.codes,
-                        observed.location,
-                        observed.committed_at,
-                    )
+                    .push_durable(&head, &observed.codes, observed.location, observed.committed_at)
                     .map_err(|what| corrupt(observed.location, what))?;
                 if let Some(key) = Shard::session_key(head.session, head.stripe) {
                     let session = self.sessions.replayed(key);
                     session.replay(head.sequence, observed.committed_at);
                 }
             }
-            building
-                .check()
-                .map_err(|what| corrupt(building.place, what))?;
+            building.check().map_err(|what| corrupt(building.place, what))?;
         }
         Ok(())
     }
@@ -194,20 +164,14 @@ impl Found {
             if !self.sessions.replayed(key).is_recorded() {
                 self.sessions.replayed(key).rescue(0, None);
                 let replayed = commits::Replayed::Session(key);
-                unproven.push(Unvouched {
-                    head,
-                    body: Body::empty(),
-                    replayed,
-                });
+                unproven.push(Unvouched { head, body: Body::empty(), replayed });
             }
         }
         for Unvouched { head, replayed, .. } in &observations {
             if let commits::Replayed::Observation(observed) = replayed
                 && let Some(key) = Shard::session_key(head.session, head.stripe)
             {
-                self.sessions
-                    .replayed(key)
-                    .rescue(head.sequence, Some(observed.row));
+                self.sessions.replayed(key).rescue(head.sequence, Some(observed.row));
             }
         }
         self.sessions.expire(now);
@@ -278,9 +242,7 @@ impl Building {
         self.seen.insert(generation);
         self.generation_max = self.generation_max.max(generation);
         let dimension = codes.codes8.len() as u16;
-        let rows = self
-            .rows
-            .get_or_insert_with(|| Rows::new(dimension, stripe_seed(head.stripe)));
+        let rows = self.rows.get_or_insert_with(|| Rows::new(dimension, stripe_seed(head.stripe)));
         if rows.dimension() != dimension {
             return Err("a vector of another length than the others of its space");
         }
@@ -298,29 +260,19 @@ impl Building {
 
     /// Leaves out what is there without a doubt as well.
     fn forget_doubles(&mut self) {
-        self.unproven
-            .retain(|generation, _| !self.seen.contains(generation));
+        self.unproven.retain(|generation, _| !self.seen.contains(generation));
         if self.settings.is_some() {
             self.settings_unproven = None;
         }
     }
 
     fn check(&self) -> Result<(), &'static str> {
-        let unproven = self
-            .settings_unproven
-            .as_ref()
-            .map(|(_, settings, _)| settings);
+        let unproven = self.settings_unproven.as_ref().map(|(_, settings, _)| settings);
         let settings = self.settings.as_ref().or(unproven);
         let settings = settings.ok_or("a record of a space of which no record says what it is")?;
         let of_rows = self.rows.iter().map(Rows::dimension);
-        let of_others = self
-            .unproven
-            .values()
-            .map(|observed| observed.codes.codes8.len() as u16);
-        if of_rows
-            .chain(of_others)
-            .any(|dimension| dimension != settings.dimension)
-        {
+        let of_others = self.unproven.values().map(|observed| observed.codes.codes8.len() as u16);
+        if of_rows.chain(of_others).any(|dimension| dimension != settings.dimension) {
             return Err("a vector of another length than its space says");
         }
         if self.generation_max != self.seen.len() as u64 {
@@ -350,15 +302,9 @@ impl Building {
         let settings = match (self.settings, self.settings_unproven) {
             (Some(settings), _) => settings,
             (None, Some((head, settings, body))) => {
-                shard.expect_space(&SpaceDescription {
-                    key: key.space,
-                    settings: settings.clone(),
-                });
-                unproven.push(Unvouched {
-                    head,
-                    body,
-                    replayed: commits::Replayed::Space(key),
-                });
+                shard
+                    .expect_space(&SpaceDescription { key: key.space, settings: settings.clone() });
+                unproven.push(Unvouched { head, body, replayed: commits::Replayed::Space(key) });
                 settings
             }
             (None, None) => unreachable!("checked when the last segment was read"),
@@ -366,33 +312,15 @@ impl Building {
         let rows = self.rows;
         let mut rows = rows.unwrap_or_else(|| Rows::new(settings.dimension, stripe_seed(key)));
         let first = observations.len();
-        for Observed {
-            head,
-            body,
-            codes,
-            location,
-            ..
-        } in self.unproven.into_values()
-        {
+        for Observed { head, body, codes, location, .. } in self.unproven.into_values() {
             let row = rows.push(&arrival(&head, &codes), Place::Stored(location));
             let slot = shard.next_slot();
-            let observed = commits::Observed {
-                slot,
-                row,
-                session: head.session,
-                sequence: head.sequence,
-            };
+            let observed =
+                commits::Observed { slot, row, session: head.session, sequence: head.sequence };
             let replayed = commits::Replayed::Observation(observed);
-            observations.push(Unvouched {
-                head,
-                body,
-                replayed,
-            });
+            observations.push(Unvouched { head, body, replayed });
         }
-        assert_eq!(
-            rows.durable() as usize + observations.len() - first,
-            rows.len() as usize
-        );
+        assert_eq!(rows.durable() as usize + observations.len() - first, rows.len() as usize);
         shard.restore_stripe(Stripe::new(key, settings, rows));
     }
 }
@@ -400,11 +328,7 @@ impl Building {
 impl Shard {
     /// A stripe of this space was found in a record that is not durable yet.
     fn expect_space(&mut self, space: &SpaceDescription) {
-        match self
-            .making
-            .iter_mut()
-            .find(|making| making.space.key == space.key)
-        {
+        match self.making.iter_mut().find(|making| making.space.key == space.key) {
             Some(making) => making.records_left += 1,
             None => self.making.push(Making {
                 space: space.clone(),
@@ -422,9 +346,7 @@ impl Shard {
         let pairs = stripe.enter_all();
         let insertable = stripe.rows().is_insertable();
         let slot = self.add_stripe(stripe);
-        pairs
-            .into_iter()
-            .for_each(|pair| self.replacing.push(slot, pair));
+        pairs.into_iter().for_each(|pair| self.replacing.push(slot, pair));
         if insertable {
             self.rotation.enter(slot);
         }
@@ -441,10 +363,7 @@ fn arrival<'a>(head: &RecordHead, codes: &'a Codes) -> Arrival<'a> {
 }
 
 fn body_of(record: &Replayed<'_>) -> Body {
-    Body {
-        bytes: record.body.to_vec(),
-        crc: record.body_crc,
-    }
+    Body { bytes: record.body.to_vec(), crc: record.body_crc }
 }
 
 /// The codes of the vector in a body; `vector` is scratch.
@@ -457,11 +376,7 @@ fn codes_of(body: &[u8], vector: &mut Vec<f32>) -> Result<Codes, &'static str> {
 }
 
 fn corrupt(place: Location, what: &'static str) -> LogFault {
-    LogFault::Corrupt {
-        segment: place.segment,
-        offset: place.offset,
-        what,
-    }
+    LogFault::Corrupt { segment: place.segment, offset: place.offset, what }
 }
 
 impl fmt::Debug for Recovering {

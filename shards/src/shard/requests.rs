@@ -57,16 +57,8 @@ impl Shard {
     ) {
         assert!((DIMENSION_MIN..=DIMENSION_MAX).contains(&settings.dimension));
         let key = self.config.secret.space_key(&settings.name);
-        let creation = Creation {
-            origin,
-            settings,
-            if_exists,
-        };
-        if let Some(making) = self
-            .making
-            .iter_mut()
-            .find(|making| making.space.key == key)
-        {
+        let creation = Creation { origin, settings, if_exists };
+        if let Some(making) = self.making.iter_mut().find(|making| making.space.key == key) {
             return making.waiting.push(creation);
         }
         let space = match self.known_space(key).cloned() {
@@ -74,29 +66,19 @@ impl Shard {
                 Ok(()) => space,
                 Err(refusal) => return self.reply(origin, Reply::Space(Err(refusal))),
             },
-            None => SpaceDescription {
-                key,
-                settings: creation.settings.clone(),
-            },
+            None => SpaceDescription { key, settings: creation.settings.clone() },
         };
         self.make_stripes(space, creation);
     }
 
     /// Makes what this shard owns of the space and does not have.
     fn make_stripes(&mut self, space: SpaceDescription, creation: Creation) {
-        let stripes = (0..space.settings.stripes).map(|stripe| StripeKey {
-            space: space.key,
-            stripe,
-        });
+        let stripes =
+            (0..space.settings.stripes).map(|stripe| StripeKey { space: space.key, stripe });
         let owned: Vec<StripeKey> = stripes.filter(|&stripe| (self.owns)(stripe)).collect();
-        assert!(
-            !owned.is_empty(),
-            "a space is asked for where some of it lies"
-        );
-        let missing: Vec<StripeKey> = owned
-            .into_iter()
-            .filter(|stripe| !self.slots.contains_key(stripe))
-            .collect();
+        assert!(!owned.is_empty(), "a space is asked for where some of it lies");
+        let missing: Vec<StripeKey> =
+            owned.into_iter().filter(|stripe| !self.slots.contains_key(stripe)).collect();
         if missing.is_empty() {
             return self.reply(creation.origin, Reply::Space(Ok((space, Made::Before))));
         }
@@ -151,20 +133,13 @@ impl Shard {
 
     fn making_of(&mut self, stripe: StripeKey) -> &mut Making {
         let mut making = self.making.iter_mut();
-        making
-            .find(|making| making.space.key == stripe.space)
-            .expect("it is being made")
+        making.find(|making| making.space.key == stripe.space).expect("it is being made")
     }
 
     fn settle_making(&mut self, space: SpaceKey) {
         let done = |making: &mut Making| making.space.key == space && making.records_left == 0;
-        let Some(Making {
-            space,
-            waiting,
-            mut made,
-            fault,
-            ..
-        }) = self.making.extract_if(.., done).next()
+        let Some(Making { space, waiting, mut made, fault, .. }) =
+            self.making.extract_if(.., done).next()
         else {
             return;
         };
@@ -198,15 +173,8 @@ impl Shard {
             Ok(observed) => self.store(origin, append, observed),
             Err(refusal) => {
                 self.admission.take_back(1);
-                let Append {
-                    session, sequence, ..
-                } = append;
-                let dropped = Reply::Dropped {
-                    session,
-                    first: sequence,
-                    last: sequence,
-                    refusal,
-                };
+                let Append { session, sequence, .. } = append;
+                let dropped = Reply::Dropped { session, first: sequence, last: sequence, refusal };
                 self.reply(origin, dropped);
             }
         }
@@ -221,18 +189,10 @@ impl Shard {
         }
         let row = Row(stripe.rows().len());
         if let Some(key) = Shard::session_key(append.session, append.stripe) {
-            let session = self
-                .sessions
-                .get(key, self.now)
-                .ok_or(Refusal::UnknownSession)?;
+            let session = self.sessions.get(key, self.now).ok_or(Refusal::UnknownSession)?;
             session.hand_over(append.epoch, append.sequence, row)?;
         }
-        Ok(Observed {
-            slot,
-            row,
-            session: append.session,
-            sequence: append.sequence,
-        })
+        Ok(Observed { slot, row, session: append.session, sequence: append.sequence })
     }
 
     fn store(&mut self, origin: Origin, append: Append, observed: Observed) {
@@ -245,10 +205,7 @@ impl Shard {
             received_at: append.received_at,
             kind: RecordKind::Observation,
         };
-        let sender = Sender {
-            origin,
-            lane: append.lane,
-        };
+        let sender = Sender { origin, lane: append.lane };
         let arrival = Arrival {
             codes: &append.codes,
             memory_hash: append.memory_hash,
@@ -278,11 +235,7 @@ impl Shard {
         if lengths != [usize::from(expected); 2] {
             return Err(Refusal::WrongDimension { expected });
         }
-        Ok(Asked {
-            origin,
-            slot,
-            job: Job::new(recall, stripe),
-        })
+        Ok(Asked { origin, slot, job: Job::new(recall, stripe) })
     }
 
     pub(super) fn status(&self) -> ShardStatus {

@@ -44,12 +44,7 @@ impl Recalls {
     /// The one whose turn it is; it stays so until it waits or ends.
     pub(super) fn current(&mut self) -> Option<(RecallNumber, &mut Asked)> {
         let number = *self.runnable.front()?;
-        Some((
-            number,
-            self.jobs
-                .get_mut(&number)
-                .expect("a runnable recall exists"),
-        ))
+        Some((number, self.jobs.get_mut(&number).expect("a runnable recall exists")))
     }
 
     /// The current one waits for records.
@@ -65,9 +60,7 @@ impl Recalls {
 
     /// One that waits for records.
     pub(super) fn waiting(&mut self, number: RecallNumber) -> &mut Asked {
-        self.jobs
-            .get_mut(&number)
-            .expect("a recall stays while it waits for records")
+        self.jobs.get_mut(&number).expect("a recall stays while it waits for records")
     }
 
     /// It need not wait any longer.
@@ -108,10 +101,7 @@ struct Turn {
 impl Rotation {
     /// The stripe has a row to insert, and had none before.
     pub(super) fn enter(&mut self, slot: Slot) {
-        self.turns.push_back(Turn {
-            slot,
-            distances_left: QUANTUM_DISTANCES,
-        });
+        self.turns.push_back(Turn { slot, distances_left: QUANTUM_DISTANCES });
     }
 
     /// Whose turn it is.

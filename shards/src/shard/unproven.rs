@@ -30,11 +30,7 @@ pub(super) struct Unproven {
 impl Unproven {
     /// These records, none of them with the log yet.
     pub(super) fn new(records: Vec<Unvouched>) -> Unproven {
-        Unproven {
-            records: records.into(),
-            appended: 0,
-            retry_at: None,
-        }
+        Unproven { records: records.into(), appended: 0, retry_at: None }
     }
 
     /// Whether none is left.

@@ -12,25 +12,17 @@ pub(super) struct Ids {
 impl Ids {
     /// Enters `row`.
     pub(super) fn insert(&mut self, row: u32, hashes: &[u64]) {
-        self.rows
-            .insert_unique(hashes[row as usize], row, |&other| hashes[other as usize]);
+        self.rows.insert_unique(hashes[row as usize], row, |&other| hashes[other as usize]);
     }
 
     /// Takes `row` out.
     pub(super) fn remove(&mut self, row: u32, hashes: &[u64]) {
-        let entry = self
-            .rows
-            .find_entry(hashes[row as usize], |&other| other == row);
-        entry
-            .expect("a living durable row is in the table")
-            .remove();
+        let entry = self.rows.find_entry(hashes[row as usize], |&other| other == row);
+        entry.expect("a living durable row is in the table").remove();
     }
 
     /// All rows of `hash`, in no order that anything may depend on.
     pub(super) fn of<'a>(&'a self, hash: u64, hashes: &'a [u64]) -> impl Iterator<Item = u32> + 'a {
-        self.rows
-            .iter_hash(hash)
-            .copied()
-            .filter(move |&row| hashes[row as usize] == hash)
+        self.rows.iter_hash(hash).copied().filter(move |&row| hashes[row as usize] == hash)
     }
 }

@@ -94,10 +94,7 @@ impl Rows {
         self.received.push(arrival.received_at);
         self.replaced_by.push(ALIVE);
         self.waiting.push_back(place);
-        assert_eq!(
-            self.durable() as usize + self.waiting.len(),
-            self.index.len() as usize
-        );
+        assert_eq!(self.durable() as usize + self.waiting.len(), self.index.len() as usize);
         row
     }
 
@@ -136,10 +133,7 @@ impl Rows {
 
     /// Makes a durable row known by its hash. Gives back the pair to be verified, if it may replace another.
     pub fn enter(&mut self, row: Row) -> Option<Pair> {
-        assert!(
-            row.0 < self.durable(),
-            "only durable rows are known by their id"
-        );
+        assert!(row.0 < self.durable(), "only durable rows are known by their id");
         let pair = self.older_twin(row, row);
         self.ids.insert(row.0, &self.memory_hashes);
         pair
@@ -148,32 +142,21 @@ impl Rows {
     /// The pair of `newer` and the newest living row of its hash that is older than `than`.
     pub fn older_twin(&self, newer: Row, than: Row) -> Option<Pair> {
         let bound = self.generation(than);
-        let twins = self
-            .ids
-            .of(self.memory_hash(newer), &self.memory_hashes)
-            .map(Row);
+        let twins = self.ids.of(self.memory_hash(newer), &self.memory_hashes).map(Row);
         let older = twins.filter(|&twin| self.generation(twin) < bound);
-        older
-            .max_by_key(|&twin| self.generation(twin))
-            .map(|older| Pair { older, newer })
+        older.max_by_key(|&twin| self.generation(twin)).map(|older| Pair { older, newer })
     }
 
     /// Living durable rows of the same hash as `row` and a higher generation that a recall up to `limit` may see.
     pub fn newer_twins(&self, row: Row, limit: u32) -> impl Iterator<Item = Row> + '_ {
         let bound = self.generation(row);
-        let twins = self
-            .ids
-            .of(self.memory_hash(row), &self.memory_hashes)
-            .map(Row);
+        let twins = self.ids.of(self.memory_hash(row), &self.memory_hashes).map(Row);
         twins.filter(move |&twin| self.generation(twin) > bound && self.is_visible(twin, limit))
     }
 
     /// The older of the pair is replaced.
     pub fn replace(&mut self, pair: Pair) {
-        assert!(
-            self.generation(pair.older) < self.generation(pair.newer),
-            "the newer one wins"
-        );
+        assert!(self.generation(pair.older) < self.generation(pair.newer), "the newer one wins");
         assert!(self.is_alive(pair.older), "a row is replaced once");
         self.ids.remove(pair.older.0, &self.memory_hashes);
         self.replaced_by[pair.older.0 as usize] = pair.newer.0;
@@ -200,10 +183,7 @@ impl Rows {
 
     /// When the row was committed, or received where it is not durable.
     pub fn committed_at(&self, row: Row) -> Time {
-        self.committed
-            .get(row.0 as usize)
-            .copied()
-            .unwrap_or_else(|| self.received_at(row))
+        self.committed.get(row.0 as usize).copied().unwrap_or_else(|| self.received_at(row))
     }
 
     /// When the row was received.

@@ -39,15 +39,10 @@ impl Stripe {
     /// A stripe with these `rows`, which were replayed.
     pub fn new(key: StripeKey, settings: SpaceSettings, mut rows: Rows) -> Stripe {
         rows.keep_recovered();
-        let generation = (0..rows.durable())
-            .map(|row| rows.generation(Row(row)))
-            .max();
+        let generation = (0..rows.durable()).map(|row| rows.generation(Row(row))).max();
         Stripe {
             key,
-            space: SpaceDescription {
-                key: key.space,
-                settings,
-            },
+            space: SpaceDescription { key: key.space, settings },
             lanes: (rows.indexed()..rows.len()).map(|_| None).collect(),
             generation: generation.unwrap_or_default(),
             rows,
@@ -66,11 +61,7 @@ impl Stripe {
 
     /// Takes an observation into the tail, where recalls see it.
     pub fn push(&mut self, arrival: &Arrival<'_>, lane: Lane, ordinal: Ordinal) -> Row {
-        assert_eq!(
-            arrival.generation,
-            self.next_generation(),
-            "generations have no gap"
-        );
+        assert_eq!(arrival.generation, self.next_generation(), "generations have no gap");
         self.lanes.push_back(Some(lane));
         self.rows.push(arrival, Place::Pending(ordinal))
     }
@@ -78,20 +69,14 @@ impl Stripe {
     /// Checks what must hold of the graph.
     pub fn check(&self) -> Result<(), String> {
         let Self { key, rows, .. } = self;
-        rows.index()
-            .check()
-            .map_err(|what| format!("{key:?}: {what}"))
+        rows.index().check().map_err(|what| format!("{key:?}: {what}"))
     }
 
     /// The first row above the durable mark is durable. Gives back the pair to be verified, if it may replace another.
     pub fn commit(&mut self, row: Row, location: Location, committed_at: Time) -> Option<Pair> {
         self.rows.commit(row, location, committed_at);
         let generation = self.rows.generation(row);
-        assert_eq!(
-            generation.0,
-            self.generation.0 + 1,
-            "generations become durable without a gap"
-        );
+        assert_eq!(generation.0, self.generation.0 + 1, "generations become durable without a gap");
         self.generation = generation;
         self.rows.enter(row)
     }
@@ -112,15 +97,8 @@ impl Stripe {
     /// Puts the next durable row into the graph.
     pub fn insert_next(&mut self, scratch: &mut Scratch) -> Inserted {
         let (row, distances) = self.rows.insert_next(scratch);
-        let lane = self
-            .lanes
-            .pop_front()
-            .expect("every row outside the graph has a lane");
-        Inserted {
-            lane,
-            received_at: self.rows.received_at(row),
-            distances,
-        }
+        let lane = self.lanes.pop_front().expect("every row outside the graph has a lane");
+        Inserted { lane, received_at: self.rows.received_at(row), distances }
     }
 
     /// The older of the pair is replaced.
@@ -132,10 +110,7 @@ impl Stripe {
     pub fn enter_all(&mut self) -> Vec<Pair> {
         let mut order: Vec<Row> = (0..self.rows.durable()).map(Row).collect();
         order.sort_by_key(|&row| self.rows.generation(row));
-        order
-            .into_iter()
-            .filter_map(|row| self.rows.enter(row))
-            .collect()
+        order.into_iter().filter_map(|row| self.rows.enter(row)).collect()
     }
 
     /// Counts a recall.

@@ -1,7 +1,8 @@
 //! Rows of equal length in chunks that never move, so that growing copies nothing.
 //!
-//! The first chunk holds 16 rows; each further one doubles the whole, until a chunk is as large as [`CHUNK_BYTES`]
-//! allows; from there on all are of that size. Where a row lies follows from its number by shifts alone.
+//! The first chunk holds 16 rows; each further one doubles the whole, until a chunk is as large as
+//! [`CHUNK_BYTES`] allows; from there on all are of that size. Where a row lies follows from its
+//! number by shifts alone.
 
 /// No chunk is larger, unless 16 rows are: a huge page's worth.
 const CHUNK_BYTES: usize = 2 << 20;
@@ -24,12 +25,7 @@ impl<T: Copy + Default> Arena<T> {
         assert!(stride > 0 && size_of::<T>() > 0);
         let rows = CHUNK_BYTES / (stride * size_of::<T>());
         let chunk_rows_log2 = rows.max(1).ilog2().max(FIRST_CHUNK_ROWS_LOG2);
-        Arena {
-            stride,
-            chunk_rows_log2,
-            chunks: Vec::new(),
-            len: 0,
-        }
+        Arena { stride, chunk_rows_log2, chunks: Vec::new(), len: 0 }
     }
 
     /// Rows held.
@@ -53,27 +49,23 @@ impl<T: Copy + Default> Arena<T> {
         &mut self.chunks[chunk][offset * self.stride..][..self.stride]
     }
 
-    /// Adds a row and returns it to be filled. What it holds is what a row truncated before left there, else defaults.
+    /// Adds a row and returns it to be filled. What it holds is what a row truncated before left
+    /// there, else defaults.
     pub(crate) fn push(&mut self) -> &mut [T] {
         let row = self.len;
         let (chunk, offset) = self.place(row);
         if chunk == self.chunks.len() {
             assert!(offset == 0, "chunks are filled in order");
-            let rows = 1usize
-                << self
-                    .chunk_rows_log2
-                    .min(row.max(1 << FIRST_CHUNK_ROWS_LOG2).ilog2());
-            self.chunks
-                .push(vec![T::default(); rows * self.stride].into_boxed_slice());
+            let rows =
+                1usize << self.chunk_rows_log2.min(row.max(1 << FIRST_CHUNK_ROWS_LOG2).ilog2());
+            self.chunks.push(vec![T::default(); rows * self.stride].into_boxed_slice());
         }
-        self.len = row
-            .checked_add(1)
-            .expect("an arena holds less than 2^32 rows");
+        self.len = row.checked_add(1).expect("an arena holds less than 2^32 rows");
         self.row_mut(row)
     }
 
-    /// Drops the rows from `len` up. One empty chunk is kept, so that a row pushed and dropped at its edge over and over
-    /// allocates nothing.
+    /// Drops the rows from `len` up. One empty chunk is kept, so that a row pushed and dropped at
+    /// its edge over and over allocates nothing.
     pub(crate) fn truncate(&mut self, len: u32) {
         assert!(len <= self.len, "truncated to {len} rows, of {}", self.len);
         self.len = len;

@@ -12,7 +12,8 @@ pub(super) fn dots(query: &[Block], rows: &[&[Block]], out: &mut [i32]) {
     }
 }
 
-/// `maddubs` wants one unsigned factor: |a| · (b with the sign of a). Two products of at most 127² fit an i16.
+/// `maddubs` wants one unsigned factor: |a| · (b with the sign of a). Two products of at most 127²
+/// fit an i16.
 #[target_feature(enable = "avx2")]
 fn dot(a: &[Block], b: &[Block]) -> i32 {
     let ones = _mm256_set1_epi16(1);
@@ -31,10 +32,7 @@ fn dot(a: &[Block], b: &[Block]) -> i32 {
         }
     }
     let sum = _mm256_add_epi32(sums[0], sums[1]);
-    let sum = _mm_add_epi32(
-        _mm256_castsi256_si128(sum),
-        _mm256_extracti128_si256::<1>(sum),
-    );
+    let sum = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
     let sum = _mm_add_epi32(sum, _mm_shuffle_epi32::<0b01_00_11_10>(sum));
     let sum = _mm_add_epi32(sum, _mm_shuffle_epi32::<0b10_11_00_01>(sum));
     _mm_cvtsi128_si32(sum)
@@ -49,11 +47,7 @@ pub(super) fn largest(values: &[i64]) -> usize {
         let group = load(group);
         most = _mm256_blendv_epi8(most, group, _mm256_cmpgt_epi64(group, most));
     }
-    let most = rest
-        .iter()
-        .copied()
-        .chain(lanes(most))
-        .fold(i64::MIN, i64::max);
+    let most = rest.iter().copied().chain(lanes(most)).fold(i64::MIN, i64::max);
     position(values, most)
 }
 
@@ -66,11 +60,7 @@ pub(super) fn smallest(values: &[i64]) -> usize {
         let group = load(group);
         least = _mm256_blendv_epi8(least, group, _mm256_cmpgt_epi64(least, group));
     }
-    let least = rest
-        .iter()
-        .copied()
-        .chain(lanes(least))
-        .fold(i64::MAX, i64::min);
+    let least = rest.iter().copied().chain(lanes(least)).fold(i64::MAX, i64::min);
     position(values, least)
 }
 

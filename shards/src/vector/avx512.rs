@@ -4,7 +4,8 @@ use std::arch::x86_64::*;
 
 use super::kernel::Block;
 
-/// Rows compared in one pass over the query: as many streams from memory at a time, with one reduction for all.
+/// Rows compared in one pass over the query: as many streams from memory at a time, with one
+/// reduction for all.
 const ROWS: usize = 4;
 
 /// See [`super::kernel::Kernel::dots`].
@@ -36,16 +37,10 @@ fn dots_of_four(query: &[Block], rows: &[&[Block]; ROWS]) -> [i32; ROWS] {
     }
     let [a, b, c, d] = sums.map(|sum| {
         let sum = _mm512_sub_epi32(sum, excess);
-        _mm256_add_epi32(
-            _mm512_castsi512_si256(sum),
-            _mm512_extracti64x4_epi64::<1>(sum),
-        )
+        _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64::<1>(sum))
     });
     let sums = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
-    let sums = _mm_add_epi32(
-        _mm256_castsi256_si128(sums),
-        _mm256_extracti128_si256::<1>(sums),
-    );
+    let sums = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
     let mut out = [0; ROWS];
     // SAFETY: four i32 are the 16 bytes that an unaligned store writes.
     unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), sums) };

@@ -2,7 +2,8 @@
 
 use super::kernel::{LANES, tree};
 
-/// A vector as the index compares it: int8 values with one scale (`value ≈ scale × code`, codes within ±127).
+/// A vector as the index compares it: int8 values with one scale (`value ≈ scale × code`, codes
+/// within ±127).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Codes {
     /// One code a dimension.
@@ -22,13 +23,14 @@ pub enum VectorFault {
 
 /// Largest code.
 const CODE_MAX: f32 = 127.0;
-/// 1.5 · 2^23: added to a float of less than 2^22, it leaves the nearest integer (ties to even) in the low bits.
+/// 1.5 · 2^23: added to a float of less than 2^22, it leaves the nearest integer (ties to even) in
+/// the low bits.
 const ROUNDING: f32 = 12_582_912.0;
 
 /// Scales `vector` to unit length, in place. On a fault it is left as it was.
 ///
-/// The length is taken in double precision, where the square of no f32 overflows or vanishes, so that denormals and
-/// huge numbers are scaled like any others.
+/// The length is taken in double precision, where the square of no f32 overflows or vanishes, so
+/// that denormals and huge numbers are scaled like any others.
 pub fn normalise(vector: &mut [f32]) -> Result<(), VectorFault> {
     let mut squares = [0.0f64; LANES];
     let (groups, rest) = vector.as_chunks::<LANES>();
@@ -67,20 +69,11 @@ pub fn encode(vector: &[f32]) -> Codes {
         *largest = larger(*largest, value.abs());
     }
     let largest = tree(largest, larger);
-    assert!(
-        largest > 0.0 && largest <= 2.0,
-        "only vectors of unit length are quantised"
-    );
+    assert!(largest > 0.0 && largest <= 2.0, "only vectors of unit length are quantised");
     let factor = CODE_MAX / largest;
-    let code = |value: &f32| {
-        (value * factor + ROUNDING)
-            .to_bits()
-            .wrapping_sub(ROUNDING.to_bits()) as i8
-    };
-    Codes {
-        codes8: vector.iter().map(code).collect(),
-        scale: largest / CODE_MAX,
-    }
+    let code =
+        |value: &f32| (value * factor + ROUNDING).to_bits().wrapping_sub(ROUNDING.to_bits()) as i8;
+    Codes { codes8: vector.iter().map(code).collect(), scale: largest / CODE_MAX }
 }
 
 /// One instruction, where `f32::max` must mind NaN.
@@ -128,10 +121,7 @@ mod tests {
         assert_eq!(denormal[1], 1.0);
         let mut huge = [f32::MAX; 8];
         normalise(&mut huge).expect("a direction");
-        assert!(
-            huge.iter()
-                .all(|value| (value - 8f32.sqrt().recip()).abs() < 1e-6)
-        );
+        assert!(huge.iter().all(|value| (value - 8f32.sqrt().recip()).abs() < 1e-6));
     }
 
     #[test]

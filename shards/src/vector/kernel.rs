@@ -1,4 +1,5 @@
-//! Which hot loops this processor runs: a table of functions, chosen once and kept by whoever compares.
+//! Which hot loops this processor runs: a table of functions, chosen once and kept by whoever
+//! compares.
 
 use super::portable;
 
@@ -54,7 +55,8 @@ impl Kernel {
         kernels
     }
 
-    /// The dot product of `query` with each of `rows`, into the first places of `out`. All are of the same length.
+    /// The dot product of `query` with each of `rows`, into the first places of `out`. All are of
+    /// the same length.
     #[inline]
     pub fn dots(&self, query: &[Block], rows: &[&[Block]], out: &mut [i32]) {
         debug_assert!(rows.iter().all(|row| row.len() == query.len()) && out.len() >= rows.len());
@@ -81,7 +83,8 @@ const PORTABLE: Kernel = Kernel {
     smallest: portable::smallest,
 };
 
-// SAFETY of the calls below: a table is handed out only by `Kernel::all`, and only where the features were detected.
+// SAFETY of the calls below: a table is handed out only by `Kernel::all`, and only where the
+// features were detected.
 
 #[cfg(target_arch = "x86_64")]
 const AVX2: Kernel = {
@@ -122,8 +125,8 @@ const NEON: Kernel = Kernel {
 /// Partial sums of a float reduction.
 pub(super) const LANES: usize = 16;
 
-/// The exact dot product of two vectors of one length. Item i goes to partial sum i mod 16 and the sums are added as
-/// one fixed tree, never fused: every processor gives the same bits.
+/// The exact dot product of two vectors of one length. Item i goes to partial sum i mod 16 and the
+/// sums are added as one fixed tree, never fused: every processor gives the same bits.
 pub fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len(), "vectors of one space have one dimension");
     let mut sums = [0.0; LANES];
@@ -157,13 +160,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn blocks(codes: &[i8]) -> Vec<Block> {
-        codes
-            .chunks_exact(BLOCK_CODES)
-            .map(|part| Block(part.try_into().expect("64")))
-            .collect()
+        codes.chunks_exact(BLOCK_CODES).map(|part| Block(part.try_into().expect("64"))).collect()
     }
 
-    /// A query and some rows of one length, of whole blocks, with extremes more often than chance has them.
+    /// A query and some rows of one length, of whole blocks, with extremes more often than chance
+    /// has them.
     fn compared() -> impl Strategy<Value = Vec<Vec<Block>>> {
         let code = prop_oneof![4 => -127i8..=127, 1 => Just(127), 1 => Just(-127)];
         (1usize..=64, 1usize..=10).prop_flat_map(move |(length, count)| {
@@ -174,11 +175,7 @@ mod tests {
 
     fn obvious_dot(a: &[Block], b: &[Block]) -> i32 {
         let codes = |blocks: &[Block]| blocks.iter().flat_map(|block| block.0).collect::<Vec<i8>>();
-        codes(a)
-            .into_iter()
-            .zip(codes(b))
-            .map(|(a, b)| i32::from(a) * i32::from(b))
-            .sum()
+        codes(a).into_iter().zip(codes(b)).map(|(a, b)| i32::from(a) * i32::from(b)).sum()
     }
 
     proptest! {
@@ -219,7 +216,8 @@ mod tests {
 
     #[test]
     fn float_dots_add_in_the_order_that_is_promised() {
-        // 2^24 + 1 is lost in f32, so the order shows: item 16 joins item 0's sum, and that joins item 8's last.
+        // 2^24 + 1 is lost in f32, so the order shows: item 16 joins item 0's sum, and that joins
+        // item 8's last.
         let mut a = [0.0f32; 20];
         (a[0], a[16], a[8], a[1]) = (16_777_216.0, 1.0, -16_777_216.0, 3.0);
         assert_eq!(dot_f32(&a, &[1.0; 20]), 3.0);

@@ -16,8 +16,8 @@
 //! | `codes` | from f32 to int8 |
 //! | `rows` | codes and scales of all rows of a stripe |
 //!
-//! Invariants: codes lie within ±127 and are padded with zeros to whole [`kernel::Block`]s; every similarity is
-//! `dot as f32 * (scale * scale)`, so it is symmetric and equal on every processor.
+//! Invariants: codes lie within ±127 and are padded with zeros to whole [`kernel::Block`]s; every
+//! similarity is `dot as f32 * (scale * scale)`, so it is symmetric and equal on every processor.
 
 pub(crate) mod arena;
 mod portable;

@@ -24,9 +24,6 @@ fn dot(a: &[Block], b: &[Block]) -> i32 {
                 *sum = vpadalq_s16(*sum, vmlal_high_s8(pairs, a, b));
             }
         }
-        vaddvq_s32(vaddq_s32(
-            vaddq_s32(sums[0], sums[1]),
-            vaddq_s32(sums[2], sums[3]),
-        ))
+        vaddvq_s32(vaddq_s32(vaddq_s32(sums[0], sums[1]), vaddq_s32(sums[2], sums[3])))
     }
 }

@@ -42,12 +42,7 @@ impl Rows {
     pub(crate) fn new(dimension: u16, kernel: Kernel) -> Rows {
         let dimension = usize::from(dimension);
         let codes8 = Arena::new(dimension.div_ceil(BLOCK_CODES));
-        Rows {
-            dimension,
-            kernel,
-            codes8,
-            scales: Arena::new(1),
-        }
+        Rows { dimension, kernel, codes8, scales: Arena::new(1) }
     }
 
     /// Rows held.
@@ -62,11 +57,7 @@ impl Rows {
 
     /// Adds a row.
     pub(crate) fn push(&mut self, codes: &Codes) -> u32 {
-        assert_eq!(
-            codes.codes8.len(),
-            self.dimension,
-            "rows of one stripe have one dimension"
-        );
+        assert_eq!(codes.codes8.len(), self.dimension, "rows of one stripe have one dimension");
         let row = self.len();
         fill(self.codes8.push(), &codes.codes8);
         self.scales.push()[0] = codes.scale;
@@ -81,23 +72,13 @@ impl Rows {
 
     /// `codes`, to compare rows with.
     pub(crate) fn query<'a>(&self, codes: &Codes, blocks: &'a QueryBlocks) -> Query<'a> {
-        assert_eq!(
-            codes.codes8.len(),
-            self.dimension,
-            "queries have the dimension of the rows"
-        );
-        Query {
-            blocks: &blocks.0[..self.dimension.div_ceil(BLOCK_CODES)],
-            scale: codes.scale,
-        }
+        assert_eq!(codes.codes8.len(), self.dimension, "queries have the dimension of the rows");
+        Query { blocks: &blocks.0[..self.dimension.div_ceil(BLOCK_CODES)], scale: codes.scale }
     }
 
     /// A row, to compare others with.
     pub(crate) fn row(&self, row: u32) -> Query<'_> {
-        Query {
-            blocks: self.codes8.row(row),
-            scale: self.scales[row],
-        }
+        Query { blocks: self.codes8.row(row), scale: self.scales[row] }
     }
 
     /// Similarity of `query` and one row.
@@ -107,7 +88,8 @@ impl Rows {
         similarity[0]
     }
 
-    /// Similarity of `query` and each of at most [`COMPARED_MAX`] `rows`, into the first places of `similarities`.
+    /// Similarity of `query` and each of at most [`COMPARED_MAX`] `rows`, into the first places of
+    /// `similarities`.
     #[inline]
     pub(crate) fn similarities(&self, query: Query<'_>, rows: &[u32], similarities: &mut [f32]) {
         let mut codes: [&[Block]; COMPARED_MAX] = [&[]; COMPARED_MAX];
@@ -115,15 +97,15 @@ impl Rows {
         for (codes, row) in codes.iter_mut().zip(rows) {
             *codes = self.codes8.row(*row);
         }
-        self.kernel
-            .dots(query.blocks, &codes[..rows.len()], &mut dots);
+        self.kernel.dots(query.blocks, &codes[..rows.len()], &mut dots);
         for ((similarity, dot), row) in similarities[..rows.len()].iter_mut().zip(dots).zip(rows) {
             *similarity = dot as f32 * (query.scale * self.scales[*row]);
         }
     }
 }
 
-/// Lays codes out in blocks. What lies beyond the codes is zero and stays so, for all rows are of one length.
+/// Lays codes out in blocks. What lies beyond the codes is zero and stays so, for all rows are of
+/// one length.
 fn fill(blocks: &mut [Block], codes: &[i8]) {
     let (whole, rest) = codes.as_chunks::<BLOCK_CODES>();
     for (block, codes) in blocks.iter_mut().zip(whole) {

@@ -1,4 +1,5 @@
-//! Real vectors: a folder of `gloss.f16` and `words.f16`, paired to rows as `tests/data/README.md` tells.
+//! Real vectors: a folder of `gloss.f16` and `words.f16`, paired to rows as `tests/data/README.md`
+//! tells.
 
 use std::path::Path;
 
@@ -28,20 +29,10 @@ impl Pairs {
             let bytes =
                 std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let (numbers, rest) = bytes.as_chunks::<2>();
-            assert!(
-                rest.is_empty() && numbers.len() % HALF == 0,
-                "{} is cut",
-                path.display()
-            );
-            numbers
-                .iter()
-                .map(|number| f16::from_le_bytes(*number).to_f32())
-                .collect()
+            assert!(rest.is_empty() && numbers.len() % HALF == 0, "{} is cut", path.display());
+            numbers.iter().map(|number| f16::from_le_bytes(*number).to_f32()).collect()
         };
-        let pairs = Pairs {
-            gloss: file("gloss.f16"),
-            words: file("words.f16"),
-        };
+        let pairs = Pairs { gloss: file("gloss.f16"), words: file("words.f16") };
         assert!(pairs.gloss.len() == pairs.words.len() && pairs.rows() > QUERIES);
         pairs
     }

@@ -48,11 +48,7 @@ impl Disk {
                         Ok(bytes.to_vec())
                     }
                 };
-                places
-                    .iter()
-                    .map(read)
-                    .collect::<Result<_, _>>()
-                    .map(IoOutput::Read)
+                places.iter().map(read).collect::<Result<_, _>>().map(IoOutput::Read)
             }
             (_, Some(fault)) => Err(fault),
             (Io::CreateSegment { segment, head, .. }, None) => {
@@ -60,14 +56,7 @@ impl Disk {
                 assert!(earlier.is_none(), "a segment's number is used once");
                 Ok(IoOutput::Done)
             }
-            (
-                Io::Commit {
-                    segment,
-                    offset,
-                    bytes,
-                },
-                None,
-            ) => {
+            (Io::Commit { segment, offset, bytes }, None) => {
                 self.write(*segment, *offset as usize, bytes);
                 Ok(IoOutput::Done)
             }
@@ -75,10 +64,7 @@ impl Disk {
     }
 
     fn write(&mut self, segment: SegmentId, offset: usize, bytes: &[u8]) {
-        let file = self
-            .files
-            .get_mut(&segment)
-            .expect("commits go to a segment that was created");
+        let file = self.files.get_mut(&segment).expect("commits go to a segment that was created");
         assert_eq!(offset % 4096, 0);
         file.resize(file.len().max(offset + bytes.len()), 0);
         file[offset..offset + bytes.len()].copy_from_slice(bytes);
@@ -140,12 +126,7 @@ impl World {
         self.waiting.clear();
         self.shards.clear();
         let head = |bytes: &Vec<u8>| bytes[..bytes.len().min(HEAD_BYTES)].to_vec();
-        let heads: Vec<_> = self
-            .disk
-            .files
-            .iter()
-            .map(|(&id, bytes)| (id, head(bytes)))
-            .collect();
+        let heads: Vec<_> = self.disk.files.iter().map(|(&id, bytes)| (id, head(bytes))).collect();
         for shard in 0..shards {
             let config = ShardConfig {
                 log: LogId(shard),
@@ -178,26 +159,14 @@ impl World {
                 (Fate::Lost, _) | (_, Io::Read { .. }) => {}
                 (Fate::Whole, io) => {
                     let fault = self.disk.fault.take();
-                    self.disk
-                        .perform(&io)
-                        .expect("nothing is wrong with the disk");
+                    self.disk.perform(&io).expect("nothing is wrong with the disk");
                     self.disk.fault = fault;
                 }
                 (Fate::Torn, Io::CreateSegment { segment, head, .. }) => {
-                    self.disk
-                        .files
-                        .insert(segment, head[..head.len() / 2].to_vec());
+                    self.disk.files.insert(segment, head[..head.len() / 2].to_vec());
                 }
-                (
-                    Fate::Torn,
-                    Io::Commit {
-                        segment,
-                        offset,
-                        bytes,
-                    },
-                ) => {
-                    self.disk
-                        .write(segment, offset as usize, &bytes[..bytes.len() / 2]);
+                (Fate::Torn, Io::Commit { segment, offset, bytes }) => {
+                    self.disk.write(segment, offset as usize, &bytes[..bytes.len() / 2]);
                 }
             }
         }
@@ -224,9 +193,7 @@ impl World {
     /// Lets time pass, so that what waits for it is due.
     pub(crate) fn pass(&mut self, micros: u64) {
         self.now = self.now.after_micros(micros);
-        self.shards
-            .iter_mut()
-            .for_each(|shard| shard.handle_tick(self.now));
+        self.shards.iter_mut().for_each(|shard| shard.handle_tick(self.now));
         self.collect();
     }
 
@@ -250,16 +217,9 @@ impl World {
     pub(crate) fn work(&mut self) {
         for shard in &mut self.shards {
             while shard.has_work() {
-                assert!(
-                    shard.work(1_000, self.now) > 0,
-                    "has_work says that there is some"
-                );
+                assert!(shard.work(1_000, self.now) > 0, "has_work says that there is some");
             }
-            assert_eq!(
-                shard.work(1_000, self.now),
-                0,
-                "has_work says that there is none"
-            );
+            assert_eq!(shard.work(1_000, self.now), 0, "has_work says that there is none");
         }
         self.collect();
     }
@@ -270,9 +230,7 @@ impl World {
         self.end_all(|_| true);
         while self.status().iter().any(|status| status.pending_bytes > 0) {
             let due = self.shards.iter().filter_map(Shard::deadline).min();
-            self.now = self
-                .now
-                .max(due.expect("a record waits, so a commit is due"));
+            self.now = self.now.max(due.expect("a record waits, so a commit is due"));
             self.pass(0);
             self.end_all(|_| true);
         }
@@ -326,10 +284,7 @@ impl World {
     pub(crate) fn space(&mut self, name: &str) -> StripeKey {
         let stripe = stripe(name);
         let settings = settings(name);
-        let request = Request::CreateSpace {
-            settings,
-            if_exists: IfExists::Take,
-        };
+        let request = Request::CreateSpace { settings, if_exists: IfExists::Take };
         self.ask(stripe, CLIENT, request);
         self.commit();
         assert!(matches!(self.take_one(), Reply::Space(Ok(_))));
@@ -344,15 +299,7 @@ impl World {
         intent: OpenIntent,
     ) -> SessionOpened {
         let session = SessionId(session);
-        self.ask(
-            stripe,
-            CLIENT,
-            Request::OpenSession {
-                stripe,
-                session,
-                intent,
-            },
-        );
+        self.ask(stripe, CLIENT, Request::OpenSession { stripe, session, intent });
         self.commit();
         match self.take_one() {
             Reply::Session(Ok(opened)) => opened,
@@ -364,9 +311,7 @@ impl World {
     pub(crate) fn credit(&mut self, stripe: StripeKey, lane: Lane) {
         let taken = self.take();
         self.ask(stripe, CLIENT, Request::Credit { lane, wanted: 1 });
-        let Reply::Credit { granted: 1, .. } = self.take_one() else {
-            panic!("no credit")
-        };
+        let Reply::Credit { granted: 1, .. } = self.take_one() else { panic!("no credit") };
         self.replies = taken;
     }
 
@@ -385,11 +330,7 @@ impl World {
         isolation: Isolation,
     ) -> Recalled {
         let taken = self.take();
-        self.ask(
-            stripe,
-            CLIENT,
-            Request::Recall(recall(stripe, cue, count, isolation)),
-        );
+        self.ask(stripe, CLIENT, Request::Recall(recall(stripe, cue, count, isolation)));
         let mut replies = Vec::new();
         while replies.is_empty() {
             self.work();
@@ -405,11 +346,7 @@ impl World {
 
     /// Ids of the results, best first.
     pub(crate) fn recall_ids(&mut self, stripe: StripeKey, cue: &[f32], count: u32) -> Vec<String> {
-        self.recall(stripe, cue, count, Isolation::InFlight)
-            .hits
-            .iter()
-            .map(id_of)
-            .collect()
+        self.recall(stripe, cue, count, Isolation::InFlight).hits.iter().map(id_of).collect()
     }
 }
 
@@ -461,46 +398,23 @@ impl Sent<'_> {
 
 /// An observation of no session.
 pub(crate) fn unary(sequence: u64, id: &str, vector: Vec<f32>) -> Sent<'_> {
-    Sent {
-        origin: CLIENT,
-        session: 0,
-        epoch: SessionEpoch(0),
-        sequence,
-        id,
-        vector,
-    }
+    Sent { origin: CLIENT, session: 0, epoch: SessionEpoch(0), sequence, id, vector }
 }
 
 pub(crate) fn recall(stripe: StripeKey, cue: &[f32], count: u32, isolation: Isolation) -> Recall {
     let mut vector: Box<[f32]> = cue.into();
     normalise(&mut vector).expect("cues of tests have a length");
     let codes = encode(&vector);
-    Recall {
-        stripe,
-        vector,
-        codes,
-        count,
-        width: 0,
-        isolation,
-        similarity_min: -1.0,
-    }
+    Recall { stripe, vector, codes, count, width: 0, isolation, similarity_min: -1.0 }
 }
 
 pub(crate) fn settings(name: &str) -> SpaceSettings {
     let dimension = DIMENSION as u16;
-    SpaceSettings {
-        name: name.to_owned(),
-        dimension,
-        metric: Metric::Cosine,
-        stripes: 1,
-    }
+    SpaceSettings { name: name.to_owned(), dimension, metric: Metric::Cosine, stripes: 1 }
 }
 
 pub(crate) fn stripe(name: &str) -> StripeKey {
-    StripeKey {
-        space: SECRET.space_key(name),
-        stripe: 0,
-    }
+    StripeKey { space: SECRET.space_key(name), stripe: 0 }
 }
 
 /// Which shard owns a stripe.
@@ -509,10 +423,7 @@ pub(crate) fn owner(stripe: StripeKey, shards: u16) -> usize {
 }
 
 pub(crate) fn id_of(hit: &Hit) -> String {
-    decode_body(&hit.body)
-        .expect("a hit has a body")
-        .id
-        .to_owned()
+    decode_body(&hit.body).expect("a hit has a body").id.to_owned()
 }
 
 /// The vector of this number: always the same, in no direction that another has.
@@ -539,14 +450,8 @@ pub(crate) fn durable_sequences(replies: &[(Origin, Reply)]) -> Vec<u64> {
 /// The sequences that were dropped, and why.
 pub(crate) fn dropped_sequences(replies: &[(Origin, Reply)]) -> Vec<(u64, Refusal)> {
     let runs = replies.iter().filter_map(|(_, reply)| match reply {
-        Reply::Dropped {
-            first,
-            last,
-            refusal,
-            ..
-        } => Some((*first..=*last, refusal)),
+        Reply::Dropped { first, last, refusal, .. } => Some((*first..=*last, refusal)),
         _ => None,
     });
-    runs.flat_map(|(run, refusal)| run.map(move |sequence| (sequence, refusal.clone())))
-        .collect()
+    runs.flat_map(|(run, refusal)| run.map(move |sequence| (sequence, refusal.clone()))).collect()
 }

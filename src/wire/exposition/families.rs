@@ -35,10 +35,8 @@ pub fn render(
         .iter()
         .filter_map(|(core, status)| Some((core.0.to_string(), status.as_ref().ok()?)))
         .collect();
-    let counted: Vec<(String, &Metrics)> = reports
-        .iter()
-        .map(|(core, metrics)| (core.0.to_string(), metrics))
-        .collect();
+    let counted: Vec<(String, &Metrics)> =
+        reports.iter().map(|(core, metrics)| (core.0.to_string(), metrics)).collect();
     let shards: Vec<&ShardStatus> = answered.iter().map(|(_, status)| *status).collect();
     let spaces = totals(reports.iter().map(|(_, metrics)| metrics), &shards);
     let spaces: Vec<(&str, SpaceTotals)> = spaces.into_iter().collect();
@@ -55,10 +53,7 @@ fn observations(page: &mut Page, spaces: &[(&str, SpaceTotals)]) {
     let mut family = page.family("observations_total", Kind::Counter, "Durable observations.");
     for (space, totals) in spaces {
         for (priority, count) in PRIORITIES.iter().zip(totals.observations) {
-            family.value(
-                &[("memory_space", space), ("priority", priority)],
-                count as f64,
-            );
+            family.value(&[("memory_space", space), ("priority", priority)], count as f64);
         }
     }
     let mut family = page.family(
@@ -68,10 +63,7 @@ fn observations(page: &mut Page, spaces: &[(&str, SpaceTotals)]) {
     );
     for (space, totals) in spaces {
         for (reason, count) in Rejection::ALL.iter().zip(totals.rejected) {
-            family.value(
-                &[("memory_space", space), ("reason", reason.label())],
-                count as f64,
-            );
+            family.value(&[("memory_space", space), ("reason", reason.label())], count as f64);
         }
     }
 }
@@ -105,17 +97,10 @@ fn workers(page: &mut Page, shards: &[(String, &ShardStatus)], cores: &[(String,
     for (worker, status) in shards {
         let (full, other) = (status.commit_failures_full, status.commit_failures_other);
         for (error_type, count) in [("disk_full", full), ("disk_fault", other)] {
-            family.value(
-                &[("worker_id", worker), ("error_type", error_type)],
-                count as f64,
-            );
+            family.value(&[("worker_id", worker), ("error_type", error_type)], count as f64);
         }
     }
-    let mut family = page.family(
-        "batch_size",
-        Kind::Histogram,
-        "Rows of one insertion batch.",
-    );
+    let mut family = page.family("batch_size", Kind::Histogram, "Rows of one insertion batch.");
     for (worker, status) in shards {
         let buckets = Buckets::of_micros(&status.insert_batch_rows, 1.0, BATCH_ROWS);
         family.buckets(&[("worker_id", worker)], &buckets);
@@ -141,48 +126,25 @@ fn workers(page: &mut Page, shards: &[(String, &ShardStatus)], cores: &[(String,
 }
 
 fn queue(page: &mut Page, shards: &[(String, &ShardStatus)], cores: &[(String, &Metrics)]) {
-    let mut family = page.family(
-        "queue_depth",
-        Kind::Gauge,
-        "Observations received and not yet indexed.",
-    );
+    let mut family =
+        page.family("queue_depth", Kind::Gauge, "Observations received and not yet indexed.");
     for (worker, status) in shards {
         for (priority, depth) in PRIORITIES.iter().zip(depths(status)) {
-            family.value(
-                &[("priority", priority), ("worker_id", worker)],
-                f64::from(depth),
-            );
+            family.value(&[("priority", priority), ("worker_id", worker)], f64::from(depth));
         }
     }
-    let mut family = page.family(
-        "queue_capacity",
-        Kind::Gauge,
-        "The most observations that may wait.",
-    );
+    let mut family =
+        page.family("queue_capacity", Kind::Gauge, "The most observations that may wait.");
     for (worker, status) in shards {
         family.value(&[("worker_id", worker)], f64::from(status.capacity));
     }
-    let waiting = shards
-        .iter()
-        .map(|(_, status)| status.pending_bytes)
-        .sum::<u64>()
-        + cores
-            .iter()
-            .map(|(_, metrics)| metrics.between_bytes)
-            .sum::<u64>();
+    let waiting = shards.iter().map(|(_, status)| status.pending_bytes).sum::<u64>()
+        + cores.iter().map(|(_, metrics)| metrics.between_bytes).sum::<u64>();
     let help = "Bytes of observations between socket and disk.";
-    page.family("queue_memory_bytes", Kind::Gauge, help)
-        .value(&[], waiting as f64);
-    let sessions: u32 = shards
-        .iter()
-        .map(|(_, status)| status.sessions_attached)
-        .sum();
-    page.family(
-        "active_sessions_total",
-        Kind::Gauge,
-        "Sessions attached to a connection.",
-    )
-    .value(&[], f64::from(sessions));
+    page.family("queue_memory_bytes", Kind::Gauge, help).value(&[], waiting as f64);
+    let sessions: u32 = shards.iter().map(|(_, status)| status.sessions_attached).sum();
+    page.family("active_sessions_total", Kind::Gauge, "Sessions attached to a connection.")
+        .value(&[], f64::from(sessions));
     let mut waits: [MicrosHistogram; 3] = Default::default();
     for (_, status) in shards {
         for (wait, more) in waits.iter_mut().zip(&status.queue_wait_micros) {
@@ -234,12 +196,7 @@ impl Buckets {
 
     fn of_seconds(histogram: &Histogram, told: &[f64]) -> Buckets {
         let bounds = histogram.bounds.iter().copied();
-        Buckets::of(
-            bounds.zip(&histogram.counts),
-            histogram.count(),
-            histogram.sum,
-            told,
-        )
+        Buckets::of(bounds.zip(&histogram.counts), histogram.count(), histogram.sum, told)
     }
 
     /// Cumulative counts at the bounds that are `told`, and at those below them all. To leave a bound out loses nothing
@@ -256,11 +213,7 @@ impl Buckets {
             (bound, below)
         });
         let is_told = |&(bound, _): &(f64, u64)| bound < told[0] || told.contains(&bound);
-        Buckets {
-            cumulative: cumulative.filter(is_told).collect(),
-            count,
-            sum,
-        }
+        Buckets { cumulative: cumulative.filter(is_told).collect(), count, sum }
     }
 }
 
@@ -280,10 +233,7 @@ mod tests {
             durable_micros.record(micros);
         }
         let stripe = StripeStatus {
-            space: SpaceDescription {
-                key: SpaceKey(1),
-                settings: default_settings("robots"),
-            },
+            space: SpaceDescription { key: SpaceKey(1), settings: default_settings("robots") },
             stripe: 0,
             generation: Generation(6),
             rows: 6,
@@ -302,28 +252,18 @@ mod tests {
             insert_batch_rows: MicrosHistogram::new(engram_shards::histogram::BATCH_ROWS),
             ..ShardStatus::default()
         };
-        let mut metrics = Metrics {
-            utilisation_percent: 12.5,
-            ..Metrics::default()
-        };
+        let mut metrics = Metrics { utilisation_percent: 12.5, ..Metrics::default() };
         metrics.space(SpaceKey(1)).reject(Rejection::OverCapacity);
         metrics.space(SpaceKey(1)).recall_latency.observe(0.003);
         let statuses = [(CoreIndex(0), Ok(status)), (CoreIndex(1), Err(Unavailable))];
-        render(
-            &[(CoreIndex(0), metrics.clone()), (CoreIndex(1), metrics)],
-            &statuses,
-            format,
-        )
+        render(&[(CoreIndex(0), metrics.clone()), (CoreIndex(1), metrics)], &statuses, format)
     }
 
     /// Reads either format: types by family and values by series. Panics on what neither allows.
     fn parse(text: &str) -> (BTreeMap<String, String>, BTreeMap<String, f64>) {
         let (mut types, mut series) = (BTreeMap::new(), BTreeMap::new());
         let (mut family, mut closed) = (String::new(), BTreeSet::new());
-        for line in text
-            .lines()
-            .filter(|line| !line.starts_with("# HELP") && *line != "# EOF")
-        {
+        for line in text.lines().filter(|line| !line.starts_with("# HELP") && *line != "# EOF") {
             if let Some(declared) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = declared.split_once(' ').expect("a name and a type");
                 assert!(closed.insert(name.to_owned()), "{name} begins twice");
@@ -333,10 +273,7 @@ mod tests {
                 let (name, value) = line.rsplit_once(' ').expect("a series and its value");
                 assert!(name.starts_with(&family), "{name} stands within {family}");
                 let value = value.parse().expect("a number");
-                assert!(
-                    series.insert(name.to_owned(), value).is_none(),
-                    "{name} appears twice"
-                );
+                assert!(series.insert(name.to_owned(), value).is_none(), "{name} appears twice");
             }
         }
         (types, series)
@@ -347,8 +284,7 @@ mod tests {
         let (text_types, text) = parse(&sample_text(Format::Text));
         let (open_types, open) = parse(&sample_text(Format::OpenMetrics));
         let normal = |name: &String| {
-            name.replace("le=\"1.0\"", "le=\"1\"")
-                .replace("le=\"5.0\"", "le=\"5\"")
+            name.replace("le=\"1.0\"", "le=\"1\"").replace("le=\"5.0\"", "le=\"5\"")
         };
         let known: BTreeSet<String> = text.keys().map(normal).collect();
         for (name, value) in &open {
@@ -357,21 +293,12 @@ mod tests {
         }
         assert_eq!(known.len(), open.len());
         for counter in ["observations", "observations_rejected", "batches_processed"] {
-            assert_eq!(
-                text_types[&format!("engram_streaming_{counter}_total")],
-                "counter"
-            );
-            assert_eq!(
-                open_types[&format!("engram_streaming_{counter}")],
-                "counter"
-            );
+            assert_eq!(text_types[&format!("engram_streaming_{counter}_total")], "counter");
+            assert_eq!(open_types[&format!("engram_streaming_{counter}")], "counter");
         }
-        for gauge in [
-            "queue_depth",
-            "worker_utilization",
-            "active_sessions_total",
-            "backpressure_state",
-        ] {
+        for gauge in
+            ["queue_depth", "worker_utilization", "active_sessions_total", "backpressure_state"]
+        {
             assert_eq!(open_types[&format!("engram_streaming_{gauge}")], "gauge");
         }
     }
@@ -380,30 +307,18 @@ mod tests {
     fn values_are_those_that_were_counted() {
         let (_, series) = parse(&sample_text(Format::Text));
         let value = |name: &str| series[&format!("engram_streaming_{name}")];
-        assert_eq!(
-            value(r#"observations_total{memory_space="robots",priority="high"}"#),
-            1.0
-        );
-        assert_eq!(
-            value(r#"observations_total{memory_space="robots",priority="low"}"#),
-            3.0
-        );
+        assert_eq!(value(r#"observations_total{memory_space="robots",priority="high"}"#), 1.0);
+        assert_eq!(value(r#"observations_total{memory_space="robots",priority="low"}"#), 3.0);
         assert_eq!(
             value(r#"observations_rejected_total{memory_space="robots",reason="over_capacity"}"#),
             2.0
         );
-        assert_eq!(
-            value(r#"queue_depth{priority="normal",worker_id="0"}"#),
-            5.0
-        );
+        assert_eq!(value(r#"queue_depth{priority="normal",worker_id="0"}"#), 5.0);
         assert_eq!(value(r#"queue_capacity{worker_id="0"}"#), 100.0);
         assert_eq!(value("active_sessions_total"), 4.0);
         assert_eq!(value(r#"batches_processed_total{worker_id="0"}"#), 5.0);
         assert_eq!(value(r#"worker_utilization{worker_id="1"}"#), 12.5);
-        assert_eq!(
-            value(r#"recall_latency_seconds_count{memory_space="robots"}"#),
-            2.0
-        );
+        assert_eq!(value(r#"recall_latency_seconds_count{memory_space="robots"}"#), 2.0);
     }
 
     #[test]
@@ -415,11 +330,7 @@ mod tests {
                 .keys()
                 .filter(|series| series.starts_with(&prefix))
                 .map(|series| {
-                    series
-                        .split("le=\"")
-                        .nth(1)
-                        .expect("a bound")
-                        .trim_end_matches("\"}")
+                    series.split("le=\"").nth(1).expect("a bound").trim_end_matches("\"}")
                 })
                 .filter(|bound| *bound != "+Inf")
                 .map(|bound| bound.parse().expect("a number"))

@@ -24,10 +24,7 @@ impl Format {
     /// What a request accepts: OpenMetrics where it asks for it at least as strongly as for plain text.
     pub fn accepted(headers: &HeaderMap) -> Format {
         let strongest = |kind: &str| {
-            let values = headers
-                .get_all(ACCEPT)
-                .iter()
-                .filter_map(|value| value.to_str().ok());
+            let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
             values
                 .flat_map(|list| list.split(','))
                 .filter_map(|item| quality(item, kind))
@@ -94,10 +91,7 @@ pub(super) struct Page {
 
 impl Page {
     pub(super) fn new(format: Format) -> Page {
-        Page {
-            text: String::new(),
-            format,
-        }
+        Page { text: String::new(), format }
     }
 
     /// Begins a family; its samples follow before another begins. `name` is the samples', without the prefix.
@@ -108,22 +102,16 @@ impl Page {
         help: &'static str,
     ) -> Family<'_> {
         let (shown, kind_shown) = match (kind, self.format) {
-            (Kind::Counter, Format::OpenMetrics) => (
-                name.strip_suffix("_total")
-                    .expect("a counter's samples end in _total"),
-                "counter",
-            ),
+            (Kind::Counter, Format::OpenMetrics) => {
+                (name.strip_suffix("_total").expect("a counter's samples end in _total"), "counter")
+            }
             (Kind::Counter, Format::Text) => (name, "counter"),
             (Kind::Gauge, _) => (name, "gauge"),
             (Kind::Histogram, _) => (name, "histogram"),
         };
         self.line(format_args!("# HELP {PREFIX}{shown} {help}"));
         self.line(format_args!("# TYPE {PREFIX}{shown} {kind_shown}"));
-        Family {
-            page: self,
-            name,
-            kind,
-        }
+        Family { page: self, name, kind }
     }
 
     /// The whole text.
@@ -178,15 +166,12 @@ impl Family<'_> {
         for &(bound, count) in &buckets.cumulative {
             let bound = self.page.bound(bound);
             let labels = [labels, &[("le", bound.as_str())]].concat();
-            self.page
-                .sample(self.name, "_bucket", &labels, count as f64);
+            self.page.sample(self.name, "_bucket", &labels, count as f64);
         }
         let all = [labels, &[("le", "+Inf")]].concat();
-        self.page
-            .sample(self.name, "_bucket", &all, buckets.count as f64);
+        self.page.sample(self.name, "_bucket", &all, buckets.count as f64);
         self.page.sample(self.name, "_sum", labels, buckets.sum);
-        self.page
-            .sample(self.name, "_count", labels, buckets.count as f64);
+        self.page.sample(self.name, "_count", labels, buckets.count as f64);
     }
 }
 
@@ -215,13 +200,8 @@ mod tests {
         let mut page = Page::new(format);
         let mut counter = page.family("seen_total", Kind::Counter, "What was seen.");
         counter.value(&[("space", "a\"b\\c\nd"), ("lane", "high")], 3.0);
-        page.family("depth", Kind::Gauge, "How deep.")
-            .value(&[], 0.5);
-        let buckets = Buckets {
-            cumulative: vec![(0.001, 1), (1.0, 3)],
-            count: 4,
-            sum: 7.25,
-        };
+        page.family("depth", Kind::Gauge, "How deep.").value(&[], 0.5);
+        let buckets = Buckets { cumulative: vec![(0.001, 1), (1.0, 3)], count: 4, sum: 7.25 };
         page.family("wait_seconds", Kind::Histogram, "How long.")
             .buckets(&[("lane", "low")], &buckets);
         page.finish()
@@ -265,15 +245,9 @@ engram_streaming_wait_seconds_count{lane="low"} 4
         let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,\
                           application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
         assert_eq!(accepted(prometheus), Format::OpenMetrics);
-        assert_eq!(
-            accepted("application/openmetrics-text"),
-            Format::OpenMetrics
-        );
+        assert_eq!(accepted("application/openmetrics-text"), Format::OpenMetrics);
         assert_eq!(accepted("application/openmetrics-text; q=0"), Format::Text);
-        assert_eq!(
-            accepted("application/openmetrics-text;q=0.1, text/plain"),
-            Format::Text
-        );
+        assert_eq!(accepted("application/openmetrics-text;q=0.1, text/plain"), Format::Text);
         assert_eq!(accepted("*/*"), Format::Text);
         assert_eq!(Format::accepted(&HeaderMap::new()), Format::Text);
     }

@@ -76,10 +76,8 @@ fn labels<'a>(statuses: &[&'a ShardStatus]) -> HashMap<SpaceKey, &'a str> {
         let (_, observations) = work.entry(stripe.space.key).or_insert((name, 0));
         *observations += stripe.durable_observations.iter().sum::<u64>() + stripe.recalls;
     }
-    let mut spaces: Vec<(SpaceKey, &str, u64)> = work
-        .into_iter()
-        .map(|(key, (name, observations))| (key, name, observations))
-        .collect();
+    let mut spaces: Vec<(SpaceKey, &str, u64)> =
+        work.into_iter().map(|(key, (name, observations))| (key, name, observations)).collect();
     spaces.sort_by(|(_, name, busy), (_, other, busier)| busier.cmp(busy).then(name.cmp(other)));
     let label = |(at, (key, name, _))| (key, if at < METRICS_SPACES_MAX { name } else { OTHER });
     spaces.into_iter().enumerate().map(label).collect()
@@ -102,10 +100,7 @@ mod tests {
     fn stripe(number: u64, observations: u64) -> StripeStatus {
         let settings = default_settings(&format!("space-{number:03}"));
         StripeStatus {
-            space: SpaceDescription {
-                key: SpaceKey(number),
-                settings,
-            },
+            space: SpaceDescription { key: SpaceKey(number), settings },
             stripe: 0,
             generation: Generation(observations),
             rows: 0,
@@ -119,14 +114,8 @@ mod tests {
     #[test]
     fn the_busiest_spaces_keep_their_names_and_nothing_is_lost() {
         let spaces = METRICS_SPACES_MAX as u64 + 50;
-        let stripes = (0..spaces)
-            .map(|number| stripe(number, number + 1))
-            .collect();
-        let status = ShardStatus {
-            stripes,
-            level: Level::Critical,
-            ..ShardStatus::default()
-        };
+        let stripes = (0..spaces).map(|number| stripe(number, number + 1)).collect();
+        let status = ShardStatus { stripes, level: Level::Critical, ..ShardStatus::default() };
         let mut metrics = Metrics::default();
         metrics.space(SpaceKey(0)).reject(Rejection::Invalid);
         metrics.space(SpaceKey(999)).reject(Rejection::Invalid);

@@ -37,12 +37,7 @@ pub(super) struct Deframer {
 
 impl Deframer {
     pub(super) fn new(encoding: Encoding, message_bytes_max: usize) -> Deframer {
-        Deframer {
-            encoding,
-            message_bytes_max,
-            piece: Bytes::new(),
-            partial: BytesMut::new(),
-        }
+        Deframer { encoding, message_bytes_max, piece: Bytes::new(), partial: BytesMut::new() }
     }
 
     /// Takes the next piece, once [`Deframer::next_message`] has nothing more of the last.
@@ -78,9 +73,7 @@ impl Deframer {
 
     /// Moves what belongs to the message that spans pieces out of the piece.
     fn gather(&mut self) -> Result<Option<Bytes>, Failure> {
-        let missing = PREFIX_BYTES
-            .saturating_sub(self.partial.len())
-            .min(self.piece.len());
+        let missing = PREFIX_BYTES.saturating_sub(self.partial.len()).min(self.piece.len());
         self.partial.put(self.piece.split_to(missing));
         let Some(bytes) = self.frame_bytes(&self.partial)? else {
             return Ok(None);
@@ -109,14 +102,12 @@ impl Deframer {
         match (flag, self.encoding) {
             (0, _) => Ok(frame),
             (1, Encoding::Gzip) => self.inflate(&frame),
-            (1, Encoding::Identity) => Err(Failure::new(
-                Code::Internal,
-                "a compressed message without grpc-encoding",
-            )),
-            (other, _) => Err(Failure::new(
-                Code::Internal,
-                format!("compressed flag {other} is not known"),
-            )),
+            (1, Encoding::Identity) => {
+                Err(Failure::new(Code::Internal, "a compressed message without grpc-encoding"))
+            }
+            (other, _) => {
+                Err(Failure::new(Code::Internal, format!("compressed flag {other} is not known")))
+            }
         }
     }
 
@@ -192,11 +183,7 @@ pub(super) struct Responses {
 
 impl Responses {
     pub(super) fn new(stream: SendStream<Bytes>) -> Responses {
-        Responses {
-            stream,
-            waiting: BytesMut::new(),
-            stalled: None,
-        }
+        Responses { stream, waiting: BytesMut::new(), stalled: None }
     }
 
     /// Puts a message behind those that wait.
@@ -204,11 +191,8 @@ impl Responses {
         let length = message.encoded_len();
         self.waiting.reserve(PREFIX_BYTES + length);
         self.waiting.put_u8(0);
-        self.waiting
-            .put_u32(u32::try_from(length).expect("no response comes near 4 GiB"));
-        message
-            .encode(&mut self.waiting)
-            .expect("a BytesMut grows as needed");
+        self.waiting.put_u32(u32::try_from(length).expect("no response comes near 4 GiB"));
+        message.encode(&mut self.waiting).expect("a BytesMut grows as needed");
     }
 
     /// Whether so much waits that nothing should be added: the client reads slowly.
@@ -226,9 +210,7 @@ impl Responses {
             };
             self.stalled = None;
             let piece = self.waiting.split_to(granted.min(self.waiting.len()));
-            self.stream
-                .send_data(piece.freeze(), false)
-                .map_err(|error| gone(&error))?;
+            self.stream.send_data(piece.freeze(), false).map_err(|error| gone(&error))?;
         }
         Poll::Ready(Ok(()))
     }
@@ -253,21 +235,14 @@ impl Responses {
     }
 
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
-        let timer = self
-            .stalled
-            .get_or_insert_with(|| Timer::new(WRITE_STALL_MAX));
+        let timer = self.stalled.get_or_insert_with(|| Timer::new(WRITE_STALL_MAX));
         ready!(Pin::new(timer).poll(cx));
-        Poll::Ready(Failure::new(
-            Code::ResourceExhausted,
-            "the client does not read",
-        ))
+        Poll::Ready(Failure::new(Code::ResourceExhausted, "the client does not read"))
     }
 
     /// Ready once the client has given up on the call.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
-        self.stream
-            .poll_reset(cx)
-            .map(|_| Failure::new(Code::Cancelled, "the client went away"))
+        self.stream.poll_reset(cx).map(|_| Failure::new(Code::Cancelled, "the client went away"))
     }
 
     /// Ends the call.
@@ -339,10 +314,7 @@ mod tests {
     #[test]
     fn a_long_message_is_refused_by_its_prefix() {
         let mut deframer = Deframer::new(Encoding::Identity, 100);
-        assert_eq!(
-            cut(&mut deframer, &[&frame(0, &[7; 100])]),
-            Ok(vec![vec![7; 100]])
-        );
+        assert_eq!(cut(&mut deframer, &[&frame(0, &[7; 100])]), Ok(vec![vec![7; 100]]));
         let refusal = cut(&mut deframer, &[&frame(0, &[7; 101])[..5]]).unwrap_err();
         assert_eq!(refusal.code, Code::ResourceExhausted);
     }
@@ -353,10 +325,7 @@ mod tests {
         let fits = frame(1, &gzip(&[0; 1_000]));
         assert_eq!(cut(&mut deframer, &[&fits]), Ok(vec![vec![0; 1_000]]));
         let bomb = frame(1, &gzip(&[0; 1_001]));
-        assert_eq!(
-            cut(&mut deframer, &[&bomb]).unwrap_err().code,
-            Code::ResourceExhausted
-        );
+        assert_eq!(cut(&mut deframer, &[&bomb]).unwrap_err().code, Code::ResourceExhausted);
     }
 
     #[test]

@@ -18,10 +18,7 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 pub(super) async fn check(call: &mut Call) -> Result<(), Failure> {
     let request: HealthCheckRequest = call.request().await?;
     if !is_known(&request.service) {
-        return Err(Failure::new(
-            Code::NotFound,
-            format!("unknown service {}", request.service),
-        ));
+        return Err(Failure::new(Code::NotFound, format!("unknown service {}", request.service)));
     }
     let response = response(status(&call.core));
     call.respond(&response).await
@@ -33,11 +30,7 @@ pub(super) async fn watch(call: &mut Call) -> Result<(), Failure> {
     let known = is_known(&request.service);
     let mut told = None;
     loop {
-        let status = if known {
-            status(&call.core)
-        } else {
-            ServingStatus::ServiceUnknown
-        };
+        let status = if known { status(&call.core) } else { ServingStatus::ServiceUnknown };
         if told != Some(status) {
             told = Some(status);
             call.respond(&response(status)).await?;
@@ -68,7 +61,5 @@ fn status(core: &Core) -> ServingStatus {
 }
 
 fn response(status: ServingStatus) -> HealthCheckResponse {
-    HealthCheckResponse {
-        status: status.into(),
-    }
+    HealthCheckResponse { status: status.into() }
 }

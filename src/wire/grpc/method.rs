@@ -37,14 +37,10 @@ pub(super) fn of_path(path: &str) -> Result<Method, Failure> {
         Some((HEALTH, "Check")) => Ok(Method::HealthCheck),
         Some((HEALTH, "Watch")) => Ok(Method::HealthWatch),
         Some((REFLECTION | REFLECTION_ALPHA, "ServerReflectionInfo")) => Ok(Method::Reflection),
-        Some((_, method)) => Err(Failure::new(
-            Code::Unimplemented,
-            format!("{method} is not served by engram"),
-        )),
-        None => Err(Failure::new(
-            Code::Unimplemented,
-            format!("{path} is not a method"),
-        )),
+        Some((_, method)) => {
+            Err(Failure::new(Code::Unimplemented, format!("{method} is not served by engram")))
+        }
+        None => Err(Failure::new(Code::Unimplemented, format!("{path} is not a method"))),
     }
 }
 
@@ -58,14 +54,8 @@ mod tests {
 
     #[test]
     fn paths_name_methods() {
-        assert_eq!(
-            of_path("/engram.v1.EngramService/ObserveStream"),
-            Ok(Method::ObserveStream)
-        );
-        assert_eq!(
-            of_path("/grpc.health.v1.Health/Check"),
-            Ok(Method::HealthCheck)
-        );
+        assert_eq!(of_path("/engram.v1.EngramService/ObserveStream"), Ok(Method::ObserveStream));
+        assert_eq!(of_path("/grpc.health.v1.Health/Check"), Ok(Method::HealthCheck));
         for service in [REFLECTION, REFLECTION_ALPHA] {
             assert_eq!(
                 of_path(&format!("/{service}/ServerReflectionInfo")),
@@ -77,14 +67,8 @@ mod tests {
     #[test]
     fn what_is_not_served_says_so() {
         let refusal = of_path("/engram.v1.EngramService/Dream").unwrap_err();
-        assert_eq!(
-            refusal,
-            Failure::new(Code::Unimplemented, "Dream is not served by engram")
-        );
-        assert_eq!(
-            of_path("/other.Service/Recall").unwrap_err().code,
-            Code::Unimplemented
-        );
+        assert_eq!(refusal, Failure::new(Code::Unimplemented, "Dream is not served by engram"));
+        assert_eq!(of_path("/other.Service/Recall").unwrap_err().code, Code::Unimplemented);
         assert_eq!(of_path("nonsense").unwrap_err().code, Code::Unimplemented);
     }
 

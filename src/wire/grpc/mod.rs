@@ -79,11 +79,7 @@ pub(super) async fn serve(
             };
             let deframer = Deframer::new(encoding, core.settings().message_bytes_max);
             let requests = Requests::new(body, deframer);
-            let mut call = Call {
-                core: core.clone(),
-                requests,
-                responses: Responses::new(stream),
-            };
+            let mut call = Call { core: core.clone(), requests, responses: Responses::new(stream) };
             let mut outcome = contained(&core, within(deadline, dispatch(method, &mut call))).await;
             if let Err(failure) = flush(&mut call.responses).await {
                 outcome = outcome.and(Err(failure));
@@ -103,10 +99,7 @@ async fn contained(
         Err(panic) => {
             core.metrics().panics += 1;
             tracing::error!(panic = panic.message, "a call panicked and was ended");
-            Err(Failure::new(
-                Code::Internal,
-                "a fault of the server; it was logged",
-            ))
+            Err(Failure::new(Code::Internal, "a fault of the server; it was logged"))
         }
     }
 }
@@ -132,10 +125,9 @@ impl Call {
         let message = decode(bytes)?;
         match poll_fn(|cx| self.requests.poll_message(cx)).await? {
             None => Ok(message),
-            Some(_) => Err(Failure::new(
-                Code::Internal,
-                "the call has more than one request message",
-            )),
+            Some(_) => {
+                Err(Failure::new(Code::Internal, "the call has more than one request message"))
+            }
         }
     }
 
@@ -144,20 +136,13 @@ impl Call {
         &mut self,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        or(work, async {
-            Err(poll_fn(|cx| self.responses.poll_gone(cx)).await)
-        })
-        .await
+        or(work, async { Err(poll_fn(|cx| self.responses.poll_gone(cx)).await) }).await
     }
 
     /// Says `message`, waiting while the client reads slowly.
     async fn respond(&mut self, message: &impl Message) -> Result<(), Failure> {
         self.responses.push(message);
-        if self.responses.is_full() {
-            flush(&mut self.responses).await
-        } else {
-            Ok(())
-        }
+        if self.responses.is_full() { flush(&mut self.responses).await } else { Ok(()) }
     }
 }
 
@@ -223,13 +208,7 @@ fn admit(headers: &HeaderMap, path: &str) -> Result<(Method, Encoding, Option<Du
         None => None,
         Some(value) => {
             let malformed = || Failure::new(Code::Internal, "malformed grpc-timeout");
-            Some(
-                value
-                    .to_str()
-                    .ok()
-                    .and_then(timeout)
-                    .ok_or_else(malformed)?,
-            )
+            Some(value.to_str().ok().and_then(timeout).ok_or_else(malformed)?)
         }
     };
     Ok((method, encoding, deadline))
@@ -256,23 +235,15 @@ fn timeout(text: &str) -> Option<Duration> {
 fn response() -> Response<()> {
     let mut response = Response::new(());
     let headers = response.headers_mut();
-    headers.insert(
-        http::header::CONTENT_TYPE,
-        HeaderValue::from_static("application/grpc"),
-    );
-    headers.insert(
-        "grpc-accept-encoding",
-        HeaderValue::from_static("identity,gzip"),
-    );
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity,gzip"));
     response
 }
 
 /// A call that never began: its trailers are its headers.
 fn refuse(mut respond: SendResponse<Bytes>, failure: &Failure) {
     let mut response = response();
-    response
-        .headers_mut()
-        .extend(status::trailers(&Err(failure.clone())));
+    response.headers_mut().extend(status::trailers(&Err(failure.clone())));
     // It fails only where the client has gone.
     let _ = respond.send_response(response, true);
 }
@@ -284,10 +255,7 @@ mod tests {
     #[test]
     fn timeouts_are_read() {
         assert_eq!(timeout("2H"), Some(Duration::from_secs(7_200)));
-        assert_eq!(
-            timeout("99999999m"),
-            Some(Duration::from_millis(99_999_999))
-        );
+        assert_eq!(timeout("99999999m"), Some(Duration::from_millis(99_999_999)));
         assert_eq!(timeout("5u"), Some(Duration::from_micros(5)));
         for bad in ["", "m", "5", "-5m", "123456789m", "5x", "+5m", "5µ"] {
             assert_eq!(timeout(bad), None, "{bad}");
@@ -302,35 +270,16 @@ mod tests {
                 HeaderValue::from_static(content_type),
             )])
         };
-        for good in [
-            "application/grpc",
-            "application/grpc+proto",
-            "application/grpc;charset=utf-8",
-        ] {
-            assert_eq!(
-                check_http(&HttpMethod::POST, &headers(good)),
-                Ok(()),
-                "{good}"
-            );
+        for good in ["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8"]
+        {
+            assert_eq!(check_http(&HttpMethod::POST, &headers(good)), Ok(()), "{good}");
         }
-        for bad in [
-            "application/json",
-            "application/grpc-web",
-            "application/grpc+json",
-            "",
-        ] {
+        for bad in ["application/json", "application/grpc-web", "application/grpc+json", ""] {
             let expected = Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-            assert_eq!(
-                check_http(&HttpMethod::POST, &headers(bad)),
-                expected,
-                "{bad}"
-            );
+            assert_eq!(check_http(&HttpMethod::POST, &headers(bad)), expected, "{bad}");
         }
         let expected = Err(StatusCode::METHOD_NOT_ALLOWED);
-        assert_eq!(
-            check_http(&HttpMethod::GET, &headers("application/grpc")),
-            expected
-        );
+        assert_eq!(check_http(&HttpMethod::GET, &headers("application/grpc")), expected);
     }
 
     #[test]

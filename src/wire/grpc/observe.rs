@@ -50,11 +50,7 @@ pub(super) async fn serve(call: &mut Call) -> Result<(), Failure> {
         },
         session,
         ack_mode,
-        overload: if init.enable_backpressure {
-            Overload::IsRefused
-        } else {
-            Overload::EndsStream
-        },
+        overload: if init.enable_backpressure { Overload::IsRefused } else { Overload::EndsStream },
         phase: Phase::Open,
         request: ObservationRequest::default(),
         held: None,
@@ -208,13 +204,7 @@ impl ObserveStream<'_> {
                 if let Some(episode) = batch.observations.get(taken) {
                     let fault = foreign(&self.request, &self.session);
                     let sequence = first.saturating_add(taken as u64);
-                    ready!(poll_observe(
-                        &mut self.session,
-                        cx,
-                        sequence,
-                        episode,
-                        fault
-                    ));
+                    ready!(poll_observe(&mut self.session, cx, sequence, episode, fault));
                     if taken + 1 < batch.observations.len() {
                         self.held = Some(taken + 1);
                         return Poll::Ready(());
@@ -237,10 +227,7 @@ impl ObserveStream<'_> {
     }
 
     fn refuse_operation(&mut self, sequence: u64, message: &str) {
-        self.say(
-            sequence,
-            Answer::Status(convert::status(State::Error, message)),
-        );
+        self.say(sequence, Answer::Status(convert::status(State::Error, message)));
     }
 
     /// Says what the session has to tell, as far as the client reads.
@@ -255,20 +242,13 @@ impl ObserveStream<'_> {
 
     fn tell(&mut self, event: Event) {
         match event {
-            Event::Accepted {
-                first,
-                last,
-                memory_id,
-                committed_at,
-            } => {
+            Event::Accepted { first, last, memory_id, committed_at } => {
                 let ack = convert::accepted(self.ack_mode, first, memory_id, committed_at);
                 self.say(last, Answer::Ack(ack));
             }
-            Event::Refused {
-                sequence,
-                memory_id,
-                why,
-            } => self.tell_refusal(sequence, memory_id, why),
+            Event::Refused { sequence, memory_id, why } => {
+                self.tell_refusal(sequence, memory_id, why)
+            }
             Event::Ended(failure) => {
                 if failure.code == Code::Aborted {
                     let status = convert::status(State::Closed, failure.message.clone());
@@ -284,10 +264,9 @@ impl ObserveStream<'_> {
                     );
                 }
                 self.end = Some(match self.phase {
-                    Phase::Stopping => Err(Failure::new(
-                        Code::Unavailable,
-                        "the server stops; resume later",
-                    )),
+                    Phase::Stopping => {
+                        Err(Failure::new(Code::Unavailable, "the server stops; resume later"))
+                    }
                     Phase::Open | Phase::Closing | Phase::HalfClosed => Ok(()),
                 });
             }
@@ -295,14 +274,8 @@ impl ObserveStream<'_> {
     }
 
     fn tell_refusal(&mut self, sequence: u64, memory_id: String, why: Refused) {
-        if let (
-            Refused::Overloaded {
-                message,
-                retry_after_ms,
-                ..
-            },
-            Overload::EndsStream,
-        ) = (&why, self.overload)
+        if let (Refused::Overloaded { message, retry_after_ms, .. }, Overload::EndsStream) =
+            (&why, self.overload)
         {
             let after = Duration::from_millis((*retry_after_ms).into());
             self.end = Some(Err(
@@ -344,10 +317,7 @@ fn foreign(request: &ObservationRequest, session: &Session) -> Option<Refused> {
     let space = &session.space().settings.name;
     if !request.memory_space_id.is_empty() && request.memory_space_id != *space {
         let message = format!("Invalid memory_space_id: the session is of {space}");
-        return Some(Refused::Content {
-            message,
-            field: "memory_space_id",
-        });
+        return Some(Refused::Content { message, field: "memory_space_id" });
     }
     if request.session_id.is_empty() {
         return None;
@@ -357,14 +327,8 @@ fn foreign(request: &ObservationRequest, session: &Session) -> Option<Refused> {
         return None;
     }
     let own = Uuid::from_u128(session.id().0);
-    let message = format!(
-        "Session ID mismatch: expected {own}, got {}",
-        request.session_id
-    );
-    Some(Refused::Content {
-        message,
-        field: "session_id",
-    })
+    let message = format!("Session ID mismatch: expected {own}, got {}", request.session_id);
+    Some(Refused::Content { message, field: "session_id" })
 }
 
 /// Whether the message's operation is an observation: then the last one's memory can be used again. (Without that
@@ -409,31 +373,15 @@ mod tests {
     #[test]
     fn only_an_init_opens_a_stream() {
         let open = |operation| {
-            let failure = init_of(ObservationRequest {
-                operation,
-                ..Default::default()
-            })
-            .unwrap_err();
+            let failure =
+                init_of(ObservationRequest { operation, ..Default::default() }).unwrap_err();
             (failure.code, failure.message)
         };
-        let before = |what: &str| {
-            (
-                Code::FailedPrecondition,
-                format!("Must send 'init' before {what}"),
-            )
-        };
-        assert_eq!(
-            open(Some(Operation::Observation(Episode::default()))),
-            before("observations")
-        );
-        assert_eq!(
-            open(Some(Operation::Batch(Default::default()))),
-            before("observations")
-        );
-        assert_eq!(
-            open(Some(Operation::Flow(Default::default()))),
-            before("flow control")
-        );
+        let before =
+            |what: &str| (Code::FailedPrecondition, format!("Must send 'init' before {what}"));
+        assert_eq!(open(Some(Operation::Observation(Episode::default()))), before("observations"));
+        assert_eq!(open(Some(Operation::Batch(Default::default()))), before("observations"));
+        assert_eq!(open(Some(Operation::Flow(Default::default()))), before("flow control"));
         assert_eq!(open(None).0, Code::InvalidArgument);
     }
 }

@@ -32,10 +32,7 @@ pub(super) async fn recall_stream(call: &mut Call) -> Result<(), Failure> {
     let mut pages = recollection.found.chunks(page_size).peekable();
     while let Some(page) = pages.next() {
         let response = StreamingRecallResponse {
-            results: page
-                .iter()
-                .map(|found| convert::memory(found, dimension))
-                .collect(),
+            results: page.iter().map(|found| convert::memory(found, dimension)).collect(),
             more_results: pages.peek().is_some(),
             ..closing.clone()
         };
@@ -43,11 +40,7 @@ pub(super) async fn recall_stream(call: &mut Call) -> Result<(), Failure> {
     }
     let took_micros = core.now().micros_since(began_at);
     let metadata = Some(convert::recall_metadata(&recollection, took_micros));
-    call.respond(&StreamingRecallResponse {
-        metadata,
-        ..closing
-    })
-    .await
+    call.respond(&StreamingRecallResponse { metadata, ..closing }).await
 }
 
 /// One recall, one answer.
@@ -57,17 +50,10 @@ pub(super) async fn recall(call: &mut Call) -> Result<(), Failure> {
     let request: RecallRequest = call.request().await?;
     let query = convert::unary_query(&request)?;
     let recollection = call.unless_gone(recall::recall(&core, query)).await?;
-    let best = recollection
-        .found
-        .first()
-        .map_or(0.0, |found| found.confidence);
+    let best = recollection.found.first().map_or(0.0, |found| found.confidence);
     let took_micros = core.now().micros_since(began_at);
     let response = RecallResponse {
-        memories: recollection
-            .found
-            .iter()
-            .map(|found| convert::memory(found, None))
-            .collect(),
+        memories: recollection.found.iter().map(|found| convert::memory(found, None)).collect(),
         recall_confidence: Some(convert::confidence(best)),
         metadata: request
             .include_metadata
@@ -85,10 +71,7 @@ pub(super) async fn remember(call: &mut Call) -> Result<(), Failure> {
         Some(Remembered::Episode(episode)) => convert::observation(episode),
         Some(Remembered::Memory(memory)) => convert::observation_of_memory(memory),
         None => {
-            return Err(Failure::new(
-                Code::InvalidArgument,
-                "neither a memory nor an episode",
-            ));
+            return Err(Failure::new(Code::InvalidArgument, "neither a memory nor an episode"));
         }
     };
     let stored = recall::remember(&core, &request.memory_space_id, &observation);

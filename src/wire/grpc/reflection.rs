@@ -74,11 +74,8 @@ impl Files {
         while next < names.len() {
             if let Some(file) = self.0.iter().find(|file| file.name() == names[next]) {
                 encoded.push(file.encode_to_vec().into());
-                let new = file
-                    .dependency
-                    .iter()
-                    .map(String::as_str)
-                    .filter(|name| !names.contains(name));
+                let new =
+                    file.dependency.iter().map(String::as_str).filter(|name| !names.contains(name));
                 let new: Vec<&str> = new.collect();
                 names.extend(new);
             }
@@ -89,11 +86,7 @@ impl Files {
 }
 
 fn list() -> MessageResponse {
-    let service = SERVICES
-        .map(|name| ServiceResponse {
-            name: name.to_owned(),
-        })
-        .into();
+    let service = SERVICES.map(|name| ServiceResponse { name: name.to_owned() }).into();
     MessageResponse::ListServicesResponse(ListServiceResponse { service })
 }
 
@@ -106,32 +99,18 @@ fn error(code: Code, message: &str) -> MessageResponse {
 
 /// Whether the file declares the message, field, enum, service or method of this full name.
 fn declares(file: &FileDescriptorProto, symbol: &str) -> bool {
-    let Some(local) = symbol
-        .strip_prefix(file.package())
-        .and_then(|rest| rest.strip_prefix('.'))
+    let Some(local) = symbol.strip_prefix(file.package()).and_then(|rest| rest.strip_prefix('.'))
     else {
         return false;
     };
-    let in_service = file
-        .service
-        .iter()
-        .any(|service| match strip(local, service.name()) {
-            Some("") => true,
-            Some(method) => service
-                .method
-                .iter()
-                .any(|candidate| candidate.name() == method),
-            None => false,
-        });
+    let in_service = file.service.iter().any(|service| match strip(local, service.name()) {
+        Some("") => true,
+        Some(method) => service.method.iter().any(|candidate| candidate.name() == method),
+        None => false,
+    });
     in_service
-        || file
-            .enum_type
-            .iter()
-            .any(|candidate| candidate.name() == local)
-        || file
-            .message_type
-            .iter()
-            .any(|message| message_declares(message, local))
+        || file.enum_type.iter().any(|candidate| candidate.name() == local)
+        || file.message_type.iter().any(|message| message_declares(message, local))
 }
 
 fn message_declares(message: &DescriptorProto, local: &str) -> bool {
@@ -140,14 +119,8 @@ fn message_declares(message: &DescriptorProto, local: &str) -> bool {
     };
     inner.is_empty()
         || message.field.iter().any(|field| field.name() == inner)
-        || message
-            .enum_type
-            .iter()
-            .any(|candidate| candidate.name() == inner)
-        || message
-            .nested_type
-            .iter()
-            .any(|nested| message_declares(nested, inner))
+        || message.enum_type.iter().any(|candidate| candidate.name() == inner)
+        || message.nested_type.iter().any(|nested| message_declares(nested, inner))
 }
 
 /// What follows `name` and a dot in `path`; empty where nothing does.
@@ -168,17 +141,12 @@ mod tests {
                 .file_descriptor_proto
                 .iter()
                 .map(|bytes| {
-                    FileDescriptorProto::decode(&bytes[..])
-                        .expect("a file")
-                        .name()
-                        .to_owned()
+                    FileDescriptorProto::decode(&bytes[..]).expect("a file").name().to_owned()
                 })
                 .collect(),
-            MessageResponse::ListServicesResponse(response) => response
-                .service
-                .into_iter()
-                .map(|service| service.name)
-                .collect(),
+            MessageResponse::ListServicesResponse(response) => {
+                response.service.into_iter().map(|service| service.name).collect()
+            }
             MessageResponse::ErrorResponse(error) => vec![format!("error {}", error.error_code)],
             other => panic!("{other:?}"),
         }
@@ -208,12 +176,8 @@ mod tests {
                 "{symbol}: {files:?}"
             );
         }
-        for absent in [
-            "engram.v1.Nothing",
-            "engram.v1.EngramService.Nothing",
-            "engram.v1.Epi",
-            "",
-        ] {
+        for absent in ["engram.v1.Nothing", "engram.v1.EngramService.Nothing", "engram.v1.Epi", ""]
+        {
             assert_eq!(
                 names(MessageRequest::FileContainingSymbol(absent.to_owned())),
                 ["error 5"],

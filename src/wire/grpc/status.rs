@@ -35,18 +35,13 @@ fn details(failure: &Failure) -> Option<String> {
         seconds: i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
         nanos: after.subsec_nanos() as i32,
     };
-    let retry = RetryInfo {
-        retry_delay: Some(retry_delay),
-    };
+    let retry = RetryInfo { retry_delay: Some(retry_delay) };
     let any = Any {
         type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
         value: retry.encode_to_vec(),
     };
-    let status = Status {
-        code: failure.code as i32,
-        message: failure.message.clone(),
-        details: vec![any],
-    };
+    let status =
+        Status { code: failure.code as i32, message: failure.message.clone(), details: vec![any] };
     Some(STANDARD_NO_PAD.encode_to_string(status.encode_to_vec()))
 }
 

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{Method, Response, StatusCode};
 
 use crate::failure::{Code, Failure};
 use crate::wire::calendar::Moment;
@@ -44,9 +44,7 @@ pub(crate) fn write_answer(
         write!(writer, "content-length: {}\r\n", body.len()).expect("memory takes every byte");
     }
     if afterwards == Afterwards::Close {
-        writer
-            .write_all(b"connection: close\r\n")
-            .expect("memory takes every byte");
+        writer.write_all(b"connection: close\r\n").expect("memory takes every byte");
     }
     writer.write_all(b"\r\n").expect("memory takes every byte");
     if method != Method::HEAD {
@@ -67,30 +65,17 @@ pub(crate) fn refusal(bad: BadRequest) -> Response<Bytes> {
     failure_response(bad.status, &Failure::new(code, bad.message))
 }
 
-/// The value of `Allow` of a 405.
-pub(crate) fn allow(methods: &'static str) -> (header::HeaderName, HeaderValue) {
-    (header::ALLOW, HeaderValue::from_static(methods))
-}
-
 #[cfg(test)]
 mod tests {
+    use http::{HeaderValue, header};
+
     use super::*;
 
     fn written(method: &Method, afterwards: Afterwards) -> String {
         let mut response = Response::new(Bytes::from_static(b"four"));
-        let (name, value) = allow("GET, HEAD");
-        response.headers_mut().insert(name, value);
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         let mut out = BytesMut::new();
-        write_answer(
-            &response,
-            method,
-            Moment {
-                seconds: 0,
-                nanos: 0,
-            },
-            afterwards,
-            &mut out,
-        );
+        write_answer(&response, method, Moment { seconds: 0, nanos: 0 }, afterwards, &mut out);
         String::from_utf8(out.to_vec()).expect("text")
     }
 
@@ -109,10 +94,7 @@ mod tests {
 
     #[test]
     fn refusals_are_json() {
-        let bad = BadRequest {
-            status: StatusCode::PAYLOAD_TOO_LARGE,
-            message: "long",
-        };
+        let bad = BadRequest { status: StatusCode::PAYLOAD_TOO_LARGE, message: "long" };
         let response = refusal(bad);
         assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
         let json: serde_json::Value = serde_json::from_slice(response.body()).expect("JSON");

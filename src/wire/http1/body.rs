@@ -38,11 +38,7 @@ impl BodyReader {
             BodyLength::Bytes(bytes) => Next::LastBytes(bytes),
             BodyLength::Chunked => Next::ChunkSize,
         };
-        Ok(BodyReader {
-            body: BytesMut::new(),
-            bytes_max,
-            next,
-        })
+        Ok(BodyReader { body: BytesMut::new(), bytes_max, next })
     }
 
     /// Takes what belongs to the body off the front of `input`; gives the body once it is whole.
@@ -105,11 +101,7 @@ impl BodyReader {
                 if size > self.bytes_max - self.body.len() {
                     return Err(TOO_LONG);
                 }
-                Ok(Some(if size == 0 {
-                    Next::Trailers(0)
-                } else {
-                    Next::ChunkBytes(size)
-                }))
+                Ok(Some(if size == 0 { Next::Trailers(0) } else { Next::ChunkBytes(size) }))
             }
             Ok(httparse::Status::Partial) if input.len() <= CHUNK_LINE_BYTES_MAX => Ok(None),
             _ => Err(BadRequest::syntax("a chunk's size is not a number")),
@@ -125,10 +117,7 @@ const TOO_LONG: BadRequest = BadRequest {
 fn check_trailers(bytes: usize) -> Result<(), BadRequest> {
     if bytes > limits::HTTP_HEADERS_BYTES_MAX {
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        return Err(BadRequest {
-            status,
-            message: "the trailers are longer than 16 KiB",
-        });
+        return Err(BadRequest { status, message: "the trailers are longer than 16 KiB" });
     }
     Ok(())
 }
@@ -158,17 +147,9 @@ mod tests {
         let chunked = "3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\nTrailer: t\r\n\r\nnext";
         for piece in 1..chunked.len() {
             let (body, left) = read(BodyLength::Chunked, chunked, piece).expect("sound");
-            assert_eq!(
-                (body.as_ref(), left),
-                (b"abcdefg".as_ref(), 4),
-                "pieces of {piece}"
-            );
+            assert_eq!((body.as_ref(), left), (b"abcdefg".as_ref(), 4), "pieces of {piece}");
             let (body, left) = read(BodyLength::Bytes(5), "12345next", piece).expect("sound");
-            assert_eq!(
-                (body.as_ref(), left),
-                (b"12345".as_ref(), 4),
-                "pieces of {piece}"
-            );
+            assert_eq!((body.as_ref(), left), (b"12345".as_ref(), 4), "pieces of {piece}");
         }
         assert_eq!(read(BodyLength::Bytes(0), "", 1), Ok((Bytes::new(), 0)));
     }
@@ -177,33 +158,18 @@ mod tests {
     fn a_body_is_never_longer_than_it_may_be() {
         assert_eq!(read(BodyLength::Bytes(11), "", 1), Err(TOO_LONG));
         assert_eq!(read(BodyLength::Chunked, "b\r\n", 8), Err(TOO_LONG));
-        assert_eq!(
-            read(BodyLength::Chunked, "6\r\n123456\r\n5\r\n", 64),
-            Err(TOO_LONG)
-        );
-        assert_eq!(
-            read(BodyLength::Chunked, "ffffffffffffffff\r\n", 64),
-            Err(TOO_LONG)
-        );
+        assert_eq!(read(BodyLength::Chunked, "6\r\n123456\r\n5\r\n", 64), Err(TOO_LONG));
+        assert_eq!(read(BodyLength::Chunked, "ffffffffffffffff\r\n", 64), Err(TOO_LONG));
     }
 
     #[test]
     fn broken_chunks_are_refused() {
-        let refused = |text| {
-            read(BodyLength::Chunked, text, 64)
-                .expect_err("broken")
-                .status
-        };
+        let refused = |text| read(BodyLength::Chunked, text, 64).expect_err("broken").status;
         assert_eq!(refused("x\r\n"), StatusCode::BAD_REQUEST);
         assert_eq!(refused("1\r\nab\r\n"), StatusCode::BAD_REQUEST);
-        assert_eq!(
-            refused(&format!("1;{}", "e".repeat(2 << 10))),
-            StatusCode::BAD_REQUEST
-        );
+        assert_eq!(refused(&format!("1;{}", "e".repeat(2 << 10))), StatusCode::BAD_REQUEST);
         let trailers = format!("0\r\n{}", "T: t\r\n".repeat(4_000));
-        let refused = read(BodyLength::Chunked, &trailers, 64)
-            .expect_err("too long")
-            .status;
+        let refused = read(BodyLength::Chunked, &trailers, 64).expect_err("too long").status;
         assert_eq!(refused, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     }
 }

@@ -66,12 +66,7 @@ impl From<BadRequest> for End {
 impl<S: Transport, T: Timers> Connection<S, T> {
     /// A fresh connection.
     pub(crate) fn new(transport: S, timers: T) -> Connection<S, T> {
-        Connection {
-            transport,
-            timers,
-            input: BytesMut::new(),
-            output: BytesMut::new(),
-        }
+        Connection { transport, timers, input: BytesMut::new(), output: BytesMut::new() }
     }
 
     /// Answers requests until the connection ends or switches to another protocol.
@@ -80,23 +75,14 @@ impl<S: Transport, T: Timers> Connection<S, T> {
             match self.exchange(site).await {
                 Ok(Afterwards::KeepAlive) => {}
                 Ok(Afterwards::Switch) => {
-                    return Some(Switched {
-                        transport: self.transport,
-                        read: self.input,
-                    });
+                    return Some(Switched { transport: self.transport, read: self.input });
                 }
                 Ok(Afterwards::Close) => break,
                 Err(End::Silent) => return None,
                 Err(End::Refused(bad)) => {
                     let response = refusal(bad);
                     let afterwards = Afterwards::Close;
-                    write_answer(
-                        &response,
-                        &Method::GET,
-                        site.now(),
-                        afterwards,
-                        &mut self.output,
-                    );
+                    write_answer(&response, &Method::GET, site.now(), afterwards, &mut self.output);
                     if self.send().await.is_err() {
                         return None;
                     }
@@ -114,9 +100,7 @@ impl<S: Transport, T: Timers> Connection<S, T> {
         let body = self.read_body(&head, site.body_bytes_max()).await?;
         let method = head.request.method().clone();
         let answer = site.answer(head.request.map(|()| body)).await;
-        let stopping = futures_lite::future::poll_once(site.stopping())
-            .await
-            .is_some();
+        let stopping = futures_lite::future::poll_once(site.stopping()).await.is_some();
         let (response, afterwards) = match answer {
             Answer::Switch(response) => (response, Afterwards::Switch),
             Answer::Response(response) if head.keep_alive && !stopping => {
@@ -132,11 +116,8 @@ impl<S: Transport, T: Timers> Connection<S, T> {
     /// Waits for the first byte of a request; empty lines before it do not count.
     async fn await_request(&mut self, site: &impl Site) -> Result<(), End> {
         loop {
-            let empty = self
-                .input
-                .iter()
-                .take_while(|&&byte| matches!(byte, b'\r' | b'\n'))
-                .count();
+            let empty =
+                self.input.iter().take_while(|&&byte| matches!(byte, b'\r' | b'\n')).count();
             self.input.advance(empty);
             if !self.input.is_empty() {
                 return Ok(());
@@ -166,10 +147,7 @@ impl<S: Transport, T: Timers> Connection<S, T> {
                 self.read_more().await?;
             }
         };
-        timers
-            .within(limits::HTTP_HEAD_WAIT, reading)
-            .await
-            .unwrap_or(Err(LATE))
+        timers.within(limits::HTTP_HEAD_WAIT, reading).await.unwrap_or(Err(LATE))
     }
 
     async fn read_body(&mut self, head: &Head, bytes_max: usize) -> Result<Bytes, End> {
@@ -182,18 +160,14 @@ impl<S: Transport, T: Timers> Connection<S, T> {
                     return Ok(body);
                 }
                 if !told && self.input.is_empty() {
-                    self.output
-                        .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                    self.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
                     self.send().await?;
                     told = true;
                 }
                 self.read_more().await?;
             }
         };
-        timers
-            .within(limits::HTTP_BODY_WAIT, reading)
-            .await
-            .unwrap_or(Err(LATE))
+        timers.within(limits::HTTP_BODY_WAIT, reading).await.unwrap_or(Err(LATE))
     }
 
     async fn read_more(&mut self) -> Result<(), End> {
@@ -240,6 +214,8 @@ mod tests {
     use std::cell::RefCell;
     use std::time::Duration;
 
+    use futures_lite::future::{block_on, poll_once};
+
     use super::*;
     use crate::wire::transport::fake::{AtOnceUpTo, End as FakeEnd, Never, duplex};
 
@@ -252,12 +228,7 @@ mod tests {
 
     impl Site for Echo {
         async fn answer(&self, request: Request<Bytes>) -> Answer {
-            let asked = format!(
-                "{} {} {:?}",
-                request.method(),
-                request.uri(),
-                request.body()
-            );
+            let asked = format!("{} {} {:?}", request.method(), request.uri(), request.body());
             self.asked.borrow_mut().push(asked.clone());
             if request.uri().path() == "/switch" {
                 let mut response = Response::new(Bytes::new());
@@ -268,10 +239,7 @@ mod tests {
         }
 
         fn now(&self) -> Moment {
-            Moment {
-                seconds: 0,
-                nanos: 0,
-            }
+            Moment { seconds: 0, nanos: 0 }
         }
 
         fn body_bytes_max(&self) -> usize {
@@ -285,24 +253,22 @@ mod tests {
         }
     }
 
+    async fn say(client: &mut FakeEnd, text: &str) {
+        let mut bytes = BytesMut::from(text);
+        write_from(client, &mut bytes).await.expect("memory does not fail");
+    }
+
     async fn read_all(client: &mut FakeEnd) -> String {
         let mut all = BytesMut::new();
-        while read_into(client, &mut all)
-            .await
-            .expect("memory does not fail")
-            > 0
-        {}
+        while read_into(client, &mut all).await.expect("memory does not fail") > 0 {}
         String::from_utf8(all.to_vec()).expect("text")
     }
 
     /// What the server says to a client that says all of `text` at once and then ends.
     fn exchange(site: &Echo, timers: impl Timers, text: &str) -> String {
-        futures_lite::future::block_on(async {
+        block_on(async {
             let (mut client, server) = duplex();
-            let mut bytes = BytesMut::from(text);
-            write_from(&mut client, &mut bytes)
-                .await
-                .expect("memory does not fail");
+            say(&mut client, text).await;
             shutdown(&mut client).await.expect("memory does not fail");
             Connection::new(server, timers).serve(site).await;
             read_all(&mut client).await
@@ -322,24 +288,14 @@ mod tests {
                     Connection: close\r\n\r\nGET /never HTTP/1.1\r\nHost: h\r\n\r\n";
         let said = exchange(&site, Never, text);
         assert_eq!(statuses(&said), ["200", "200", "200"]);
-        assert_eq!(
-            *site.asked.borrow(),
-            ["GET /a b\"\"", "POST /b b\"hi\"", "HEAD /c b\"\""]
-        );
-        assert!(
-            said.ends_with("connection: close\r\n\r\n"),
-            "HEAD has no body: {said}"
-        );
+        assert_eq!(*site.asked.borrow(), ["GET /a b\"\"", "POST /b b\"hi\"", "HEAD /c b\"\""]);
+        assert!(said.ends_with("connection: close\r\n\r\n"), "HEAD has no body: {said}");
     }
 
     #[test]
     fn garbage_is_answered_and_the_connection_closed() {
         let site = Echo::default();
-        let said = exchange(
-            &site,
-            Never,
-            "\u{16}\u{3}\u{1} tls?\r\n\r\nGET /a HTTP/1.1\r\n\r\n",
-        );
+        let said = exchange(&site, Never, "\u{16}\u{3}\u{1} tls?\r\n\r\nGET /a HTTP/1.1\r\n\r\n");
         assert_eq!(statuses(&said), ["400"]);
         assert!(said.contains("connection: close"));
         assert!(site.asked.borrow().is_empty());
@@ -356,37 +312,32 @@ mod tests {
     #[test]
     fn a_client_that_waits_is_told_to_go_on() {
         let site = Echo::default();
-        let said = futures_lite::future::block_on(async {
+        let said = block_on(async {
             let (mut client, server) = duplex();
             let head = "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\
                         Connection: close\r\n\r\n";
-            let talk = async {
-                write_from(&mut client, &mut BytesMut::from(head))
-                    .await
-                    .expect("written");
-                let mut interim = BytesMut::new();
-                read_into(&mut client, &mut interim).await.expect("read");
-                assert_eq!(interim, "HTTP/1.1 100 Continue\r\n\r\n");
-                write_from(&mut client, &mut BytesMut::from("ok"))
-                    .await
-                    .expect("written");
-                shutdown(&mut client).await.expect("ended");
-                read_all(&mut client).await
-            };
-            let serve = Connection::new(server, Never).serve(&site);
-            futures_lite::future::zip(serve, talk).await.1
+            say(&mut client, head).await;
+            let mut serving = Box::pin(Connection::new(server, Never).serve(&site));
+            assert!(poll_once(&mut serving).await.is_none());
+            let mut interim = BytesMut::new();
+            let told = poll_once(read_into(&mut client, &mut interim)).await;
+            assert!(told.is_some(), "the client would wait for ever");
+            assert_eq!(interim, "HTTP/1.1 100 Continue\r\n\r\n");
+            say(&mut client, "ok").await;
+            shutdown(&mut client).await.expect("memory does not fail");
+            serving.await;
+            read_all(&mut client).await
         });
         assert_eq!(statuses(&said), ["200"]);
+        assert_eq!(*site.asked.borrow(), ["POST / b\"ok\""]);
     }
 
     #[test]
     fn a_head_that_trickles_in_is_given_up() {
         let site = Echo::default();
-        let said = futures_lite::future::block_on(async {
+        let said = block_on(async {
             let (mut client, server) = duplex();
-            write_from(&mut client, &mut BytesMut::from("GET / HT"))
-                .await
-                .expect("written");
+            say(&mut client, "GET / HT").await;
             let timers = AtOnceUpTo(limits::HTTP_HEAD_WAIT);
             Connection::new(server, timers).serve(&site).await;
             read_all(&mut client).await
@@ -397,7 +348,7 @@ mod tests {
     #[test]
     fn an_idle_connection_is_closed_without_a_word() {
         let site = Echo::default();
-        let said = futures_lite::future::block_on(async {
+        let said = block_on(async {
             let (mut client, server) = duplex();
             let timers = AtOnceUpTo(Duration::from_secs(3_600));
             Connection::new(server, timers).serve(&site).await;
@@ -408,10 +359,7 @@ mod tests {
 
     #[test]
     fn a_stopping_server_closes_after_the_answer() {
-        let site = Echo {
-            stopping: true,
-            ..Echo::default()
-        };
+        let site = Echo { stopping: true, ..Echo::default() };
         let text = "GET /a HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n";
         let said = exchange(&site, Never, text);
         assert_eq!(statuses(&said), ["200"]);
@@ -421,16 +369,11 @@ mod tests {
     #[test]
     fn what_follows_a_switch_belongs_to_the_other_protocol() {
         let site = Echo::default();
-        futures_lite::future::block_on(async {
+        block_on(async {
             let (mut client, server) = duplex();
             let text = "GET /switch HTTP/1.1\r\nHost: h\r\n\r\nframes";
-            write_from(&mut client, &mut BytesMut::from(text))
-                .await
-                .expect("written");
-            let switched = Connection::new(server, Never)
-                .serve(&site)
-                .await
-                .expect("switched");
+            say(&mut client, text).await;
+            let switched = Connection::new(server, Never).serve(&site).await.expect("switched");
             assert_eq!(switched.read, "frames");
             let mut said = BytesMut::new();
             read_into(&mut client, &mut said).await.expect("read");

@@ -19,10 +19,7 @@ pub(crate) struct BadRequest {
 impl BadRequest {
     /// A request that is not HTTP.
     pub(crate) const fn syntax(message: &'static str) -> BadRequest {
-        BadRequest {
-            status: StatusCode::BAD_REQUEST,
-            message,
-        }
+        BadRequest { status: StatusCode::BAD_REQUEST, message }
     }
 }
 
@@ -93,10 +90,7 @@ impl HeadScanner {
         let request_line = self.request_line_ended.unwrap_or(bytes);
         if request_line > limits::HTTP_REQUEST_LINE_BYTES_MAX {
             let message = "the request line is longer than 128 KiB";
-            return Err(BadRequest {
-                status: StatusCode::URI_TOO_LONG,
-                message,
-            });
+            return Err(BadRequest { status: StatusCode::URI_TOO_LONG, message });
         }
         if bytes - request_line > limits::HTTP_HEADERS_BYTES_MAX {
             let message = "the headers are longer than 16 KiB";
@@ -115,10 +109,7 @@ fn parse(bytes: &[u8]) -> Result<Option<Head>, BadRequest> {
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            return Err(BadRequest {
-                status,
-                message: "too many headers",
-            });
+            return Err(BadRequest { status, message: "too many headers" });
         }
         Err(_) => return Err(BadRequest::syntax("not an HTTP/1.1 request")),
     };
@@ -183,10 +174,7 @@ fn body_length(headers: &HeaderMap) -> Result<BodyLength, BadRequest> {
         (Some(coding), None) => {
             if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
                 let message = "chunked is the only transfer encoding";
-                return Err(BadRequest {
-                    status: StatusCode::NOT_IMPLEMENTED,
-                    message,
-                });
+                return Err(BadRequest { status: StatusCode::NOT_IMPLEMENTED, message });
             }
             Ok(BodyLength::Chunked)
         }
@@ -209,10 +197,7 @@ fn expects_continue(headers: &HeaderMap) -> Result<bool, BadRequest> {
         Some(expected) if expected.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(true),
         Some(_) => {
             let message = "100-continue is all that may be expected";
-            Err(BadRequest {
-                status: StatusCode::EXPECTATION_FAILED,
-                message,
-            })
+            Err(BadRequest { status: StatusCode::EXPECTATION_FAILED, message })
         }
     }
 }
@@ -239,18 +224,9 @@ mod tests {
         let head_bytes = text.len() - "rest".len();
         let mut scanner = HeadScanner::default();
         for end in 0..head_bytes {
-            assert!(
-                scanner
-                    .scan(&text.as_bytes()[..end])
-                    .expect("sound")
-                    .is_none(),
-                "{end}"
-            );
+            assert!(scanner.scan(&text.as_bytes()[..end]).expect("sound").is_none(), "{end}");
         }
-        let head = scanner
-            .scan(text.as_bytes())
-            .expect("sound")
-            .expect("complete");
+        let head = scanner.scan(text.as_bytes()).expect("sound").expect("complete");
         assert_eq!(head.bytes, head_bytes);
         assert_eq!(
             (head.request.uri().path(), head.request.uri().query()),
@@ -265,10 +241,7 @@ mod tests {
     fn garbage_is_refused_before_a_line_ends() {
         assert_eq!(refused("\u{1}\u{2}\u{3}"), StatusCode::BAD_REQUEST);
         assert_eq!(refused("GET / SPDY"), StatusCode::BAD_REQUEST);
-        assert_eq!(
-            refused("GET / HTTP/1.1\r\nno colon\r\n"),
-            StatusCode::BAD_REQUEST
-        );
+        assert_eq!(refused("GET / HTTP/1.1\r\nno colon\r\n"), StatusCode::BAD_REQUEST);
     }
 
     #[test]
@@ -276,19 +249,12 @@ mod tests {
         let line = |bytes: usize| format!("GET /recall?v={} HTTP/1.1\r\n", "1".repeat(bytes));
         let fits = head(&(line(120 << 10) + "Host: a\r\n\r\n"));
         assert_eq!(fits.request.uri(), "/recall");
-        let query = fits
-            .request
-            .extensions()
-            .get::<LongQuery>()
-            .expect("a long query");
+        let query = fits.request.extensions().get::<LongQuery>().expect("a long query");
         assert_eq!(query.0.len(), "v=".len() + (120 << 10));
         assert_eq!(refused(&line(128 << 10)), StatusCode::URI_TOO_LONG);
         assert_eq!(refused(&"x".repeat(129 << 10)), StatusCode::URI_TOO_LONG);
         let long_header = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "y".repeat(17 << 10));
-        assert_eq!(
-            refused(&long_header),
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-        );
+        assert_eq!(refused(&long_header), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
         let many = "GET / HTTP/1.1\r\nHost: a\r\n".to_owned() + &"A: b\r\n".repeat(101) + "\r\n";
         assert_eq!(refused(&many), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     }
@@ -299,31 +265,19 @@ mod tests {
         let length = |headers| body(headers).expect("sound").expect("complete").body;
         let refused = |headers| body(headers).expect_err("bad").status;
         assert_eq!(length("Content-Length: 12\r\n"), BodyLength::Bytes(12));
-        assert_eq!(
-            length("Content-Length: 12\r\nContent-Length: 12\r\n"),
-            BodyLength::Bytes(12)
-        );
-        assert_eq!(
-            length("Transfer-Encoding: Chunked\r\n"),
-            BodyLength::Chunked
-        );
+        assert_eq!(length("Content-Length: 12\r\nContent-Length: 12\r\n"), BodyLength::Bytes(12));
+        assert_eq!(length("Transfer-Encoding: Chunked\r\n"), BodyLength::Chunked);
         assert_eq!(
             length(&format!("Content-Length: {}\r\n", "9".repeat(30))),
             BodyLength::Bytes(usize::MAX)
         );
-        assert_eq!(
-            refused("Content-Length: 1\r\nContent-Length: 2\r\n"),
-            StatusCode::BAD_REQUEST
-        );
+        assert_eq!(refused("Content-Length: 1\r\nContent-Length: 2\r\n"), StatusCode::BAD_REQUEST);
         assert_eq!(refused("Content-Length: +1\r\n"), StatusCode::BAD_REQUEST);
         assert_eq!(
             refused("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"),
             StatusCode::BAD_REQUEST
         );
-        assert_eq!(
-            refused("Transfer-Encoding: gzip, chunked\r\n"),
-            StatusCode::NOT_IMPLEMENTED
-        );
+        assert_eq!(refused("Transfer-Encoding: gzip, chunked\r\n"), StatusCode::NOT_IMPLEMENTED);
     }
 
     #[test]
@@ -332,10 +286,7 @@ mod tests {
         assert!(!head("GET / HTTP/1.0\r\n\r\n").keep_alive);
         let expecting = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\n\r\n";
         assert!(head(expecting).expects_continue);
-        assert_eq!(
-            refused(&expecting.replace("100-C", "200-c")),
-            StatusCode::EXPECTATION_FAILED
-        );
+        assert_eq!(refused(&expecting.replace("100-C", "200-c")), StatusCode::EXPECTATION_FAILED);
         assert_eq!(refused("GET / HTTP/1.1\r\n\r\n"), StatusCode::BAD_REQUEST);
         assert_eq!(
             refused("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),

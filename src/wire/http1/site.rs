@@ -17,9 +17,7 @@ use crate::wire::websocket::{Conversation, PATH, handshake};
 pub async fn serve<S: Transport>(core: Core, transport: S) {
     let connection = Connection::new(transport, ExecutorTimers);
     if let Some(switched) = connection.serve(&Server { core: core.clone() }).await {
-        Conversation::new(core, ExecutorTimers, switched)
-            .run()
-            .await;
+        Conversation::new(core, ExecutorTimers, switched).run().await;
     }
 }
 
@@ -37,7 +35,7 @@ impl Site for Server {
         }
         match handshake(&request, &self.core.settings().origins) {
             Ok(response) => Answer::Switch(response),
-            Err(response) => Answer::Response(response),
+            Err(response) => Answer::Response(*response),
         }
     }
 

@@ -113,10 +113,7 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
         }
         // Where the client closed first, the answer to its close frame still waits to be sent.
         let ending = poll_fn(|cx| self.socket.poll_end(cx));
-        let _ = self
-            .timers
-            .within(limits::WEBSOCKET_CLOSE_WAIT, ending)
-            .await;
+        let _ = self.timers.within(limits::WEBSOCKET_CLOSE_WAIT, ending).await;
     }
 
     async fn converse(&mut self) -> End {
@@ -137,10 +134,7 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
     }
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, End>> {
-        let closing = self
-            .attached
-            .as_ref()
-            .is_some_and(|attached| attached.closing);
+        let closing = self.attached.as_ref().is_some_and(|attached| attached.closing);
         let recalls_full = self.recalls.len() >= limits::WEBSOCKET_RECALLS_MAX;
         self.listening = !(self.stopped || closing || recalls_full);
         if let Poll::Ready(end) = self.poll_beside(cx) {
@@ -225,10 +219,7 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
             }
             if !self.socket.is_congested() {
                 let session_id = self.session_id();
-                let heartbeat = Outbound::Heartbeat {
-                    session_id,
-                    timestamp: now(&self.core),
-                };
+                let heartbeat = Outbound::Heartbeat { session_id, timestamp: now(&self.core) };
                 let heartbeat = heartbeat.to_message();
                 self.socket.say(heartbeat);
                 self.socket.say(Message::Ping(Vec::new().into()));
@@ -246,12 +237,7 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
         let attached = self.attached.as_ref().expect("only a session has events");
         let id = attached.id.as_str();
         let (message, outcome) = match event {
-            Event::Accepted {
-                first,
-                last,
-                memory_id,
-                committed_at,
-            } => {
+            Event::Accepted { first, last, memory_id, committed_at } => {
                 let ack = Outbound::Ack {
                     session_id: id,
                     sequence_number: last,
@@ -264,31 +250,17 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
             }
             Event::Refused { sequence, why, .. } => (outbound::refused(&why, sequence, id), Ok(())),
             Event::Closed { last_sequence } => {
-                let end = if self.stopped {
-                    GOING_AWAY
-                } else {
-                    END_OF_SESSION
-                };
+                let end = if self.stopped { GOING_AWAY } else { END_OF_SESSION };
                 (closed(Some(id), "drained", last_sequence), Err(end))
             }
             Event::Ended(failure) if failure.code == Code::Aborted => {
                 let end = End::Close(TAKEN_OVER, "the session was taken over");
-                (
-                    closed(Some(id), &failure.message, attached.initial_sequence()),
-                    Err(end),
-                )
+                (closed(Some(id), &failure.message, attached.initial_sequence()), Err(end))
             }
             Event::Ended(failure) => {
                 let message = outbound::failed(&failure, Some(id), None);
                 self.attached = None;
-                (
-                    message,
-                    if self.stopped {
-                        Err(GOING_AWAY)
-                    } else {
-                        Ok(())
-                    },
-                )
+                (message, if self.stopped { Err(GOING_AWAY) } else { Ok(()) })
             }
         };
         self.socket.say(message);
@@ -327,10 +299,7 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
     /// Whether a message may act on the open session; tells the client why not.
     fn admits(&mut self, session_id: &str, purpose: &str) -> bool {
         let fault = match self.session_id() {
-            None => Some((
-                format!("Must send 'init' before {purpose}"),
-                Code::FailedPrecondition,
-            )),
+            None => Some((format!("Must send 'init' before {purpose}"), Code::FailedPrecondition)),
             Some(id) if id != session_id => {
                 let mismatch = format!("Session ID mismatch: expected {id}, got {session_id}");
                 Some((mismatch, Code::InvalidArgument))
@@ -361,11 +330,7 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
                 else {
                     return Poll::Ready(Ok(()));
                 };
-                if attached
-                    .session
-                    .poll_observe(cx, sequence, &observation)
-                    .is_ready()
-                {
+                if attached.session.poll_observe(cx, sequence, &observation).is_ready() {
                     return Poll::Ready(Ok(()));
                 }
                 let told = self.told;
@@ -407,8 +372,7 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
         match opened.await? {
             Ok(session) => {
                 let attached = Attached::new(session, cumulative);
-                self.socket
-                    .say(init_ack(&attached, self.core.settings().capacity));
+                self.socket.say(init_ack(&attached, self.core.settings().capacity));
                 self.attached = Some(attached);
             }
             Err(failure) => self.socket.say(outbound::failed(&failure, None, None)),
@@ -460,21 +424,10 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
             self.socket.say(closed(None, "no session", 0));
             return Err(END_OF_SESSION);
         };
-        let named = message
-            .session_id
-            .as_deref()
-            .unwrap_or(session_id)
-            .to_owned();
+        let named = message.session_id.as_deref().unwrap_or(session_id).to_owned();
         if self.admits(&named, "close") {
-            let drain = if message.drain_queue {
-                Drain::Indexed
-            } else {
-                Drain::Durable
-            };
-            self.attached
-                .as_mut()
-                .expect("it was there a moment ago")
-                .close(drain);
+            let drain = if message.drain_queue { Drain::Indexed } else { Drain::Durable };
+            self.attached.as_mut().expect("it was there a moment ago").close(drain);
         }
         Ok(())
     }
@@ -483,12 +436,7 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
 impl Attached {
     fn new(session: Session, cumulative: bool) -> Attached {
         let id = Uuid::from_u128(session.id().0).to_string();
-        Attached {
-            session,
-            id,
-            cumulative,
-            closing: false,
-        }
+        Attached { session, id, cumulative, closing: false }
     }
 
     fn initial_sequence(&self) -> u64 {
@@ -536,13 +484,7 @@ const GOING_AWAY: End = End::Close(CloseCode::Away, "the server stops");
 const END_OF_SESSION: End = End::Close(CloseCode::Normal, "");
 
 fn closed(session_id: Option<&str>, message: &str, sequence_number: u64) -> Message {
-    Outbound::Status {
-        session_id,
-        state: "closed",
-        message,
-        sequence_number,
-    }
-    .to_message()
+    Outbound::Status { session_id, state: "closed", message, sequence_number }.to_message()
 }
 
 fn init_ack(attached: &Attached, queue_capacity: u32) -> Message {
@@ -553,10 +495,5 @@ fn init_ack(attached: &Attached, queue_capacity: u32) -> Message {
         supports_snapshot_isolation: true,
     };
     let initial_sequence = attached.initial_sequence();
-    Outbound::InitAck {
-        session_id: &attached.id,
-        initial_sequence,
-        capabilities,
-    }
-    .to_message()
+    Outbound::InitAck { session_id: &attached.id, initial_sequence, capabilities }.to_message()
 }

@@ -18,33 +18,24 @@ pub(crate) const PATH: &str = "/v1/stream";
 pub(crate) fn handshake(
     request: &Request<Bytes>,
     origins: &[String],
-) -> Result<Response<Bytes>, Response<Bytes>> {
+) -> Result<Response<Bytes>, Box<Response<Bytes>>> {
     if request.method() != Method::GET {
-        return Err(method_not_allowed("GET"));
+        return Err(Box::new(method_not_allowed("GET")));
     }
     if !names(request.headers(), header::UPGRADE, "websocket") {
-        return Err(upgrade_required(
-            header::UPGRADE,
-            "websocket",
-            "this path speaks WebSocket",
-        ));
+        return Err(upgrade_required(header::UPGRADE, "websocket", "this path speaks WebSocket"));
     }
     if !may_open(request.headers(), origins) {
-        let failure = Failure::new(
-            Code::PermissionDenied,
-            "this origin may not open a WebSocket",
-        );
-        return Err(failure_response(StatusCode::FORBIDDEN, &failure));
+        let failure = Failure::new(Code::PermissionDenied, "this origin may not open a WebSocket");
+        return Err(Box::new(failure_response(StatusCode::FORBIDDEN, &failure)));
     }
     create_response_with_body(request, Bytes::new).map_err(|error| match error {
-        Error::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => upgrade_required(
-            header::SEC_WEBSOCKET_VERSION,
-            "13",
-            "WebSocket's version is 13",
-        ),
+        Error::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => {
+            upgrade_required(header::SEC_WEBSOCKET_VERSION, "13", "WebSocket's version is 13")
+        }
         other => {
             let failure = Failure::new(Code::InvalidArgument, other.to_string());
-            failure_response(StatusCode::BAD_REQUEST, &failure)
+            Box::new(failure_response(StatusCode::BAD_REQUEST, &failure))
         }
     })
 }
@@ -53,19 +44,13 @@ fn upgrade_required(
     name: header::HeaderName,
     value: &'static str,
     message: &str,
-) -> Response<Bytes> {
+) -> Box<Response<Bytes>> {
     let failure = Failure::new(Code::FailedPrecondition, message);
     let mut response = failure_response(StatusCode::UPGRADE_REQUIRED, &failure);
-    response
-        .headers_mut()
-        .insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    response
-        .headers_mut()
-        .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    response
-        .headers_mut()
-        .insert(name, HeaderValue::from_static(value));
-    response
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
+    Box::new(response)
 }
 
 /// Programs send no origin; pages do, and theirs is the host that they speak to, or one that is listed.
@@ -77,18 +62,13 @@ fn may_open(headers: &HeaderMap, origins: &[String]) -> bool {
     let (Ok(origin), None) = (origin.to_str(), sent.next()) else {
         return false;
     };
-    if origins
-        .iter()
-        .any(|listed| listed.eq_ignore_ascii_case(origin))
-    {
+    if origins.iter().any(|listed| listed.eq_ignore_ascii_case(origin)) {
         return true;
     }
     let Ok(page) = origin.parse::<Uri>() else {
         return false;
     };
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     match (page.authority(), host) {
         (Some(page), Some(host)) => page.as_str().eq_ignore_ascii_case(host),
         _ => false,
@@ -113,7 +93,7 @@ mod tests {
     }
 
     fn refused(change: impl FnOnce(&mut Request<Bytes>)) -> Response<Bytes> {
-        handshake(&request(change), &[]).expect_err("refused")
+        *handshake(&request(change), &[]).expect_err("refused")
     }
 
     fn with_origin(origin: &'static str, origins: &[String]) -> bool {
@@ -129,28 +109,16 @@ mod tests {
         let response = handshake(&request(|_| ()), &[]).expect("opened");
         assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
         // The example of RFC 6455, section 1.3.
-        assert_eq!(
-            response.headers()["sec-websocket-accept"],
-            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-        );
+        assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[test]
     fn only_pages_of_this_host_or_a_listed_one_may() {
         assert!(with_origin("http://127.0.0.1:7432", &[]));
-        for stranger in [
-            "http://evil.example",
-            "http://127.0.0.1:80",
-            "null",
-            "",
-            "127.0.0.1",
-        ] {
+        for stranger in ["http://evil.example", "http://127.0.0.1:80", "null", "", "127.0.0.1"] {
             assert!(!with_origin(stranger, &[]), "{stranger}");
         }
-        assert!(with_origin(
-            "https://app.example",
-            &[String::from("https://app.example")]
-        ));
+        assert!(with_origin("https://app.example", &[String::from("https://app.example")]));
         assert_eq!(
             refused(|request| {
                 let evil = HeaderValue::from_static("http://evil.example");
@@ -166,9 +134,7 @@ mod tests {
         let plain = refused(|request| drop(request.headers_mut().remove("upgrade")));
         assert_eq!(plain.status(), StatusCode::UPGRADE_REQUIRED);
         let old = refused(|request| {
-            request
-                .headers_mut()
-                .insert("sec-websocket-version", HeaderValue::from_static("8"));
+            request.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("8"));
         });
         assert_eq!(old.status(), StatusCode::UPGRADE_REQUIRED);
         assert_eq!(old.headers()["sec-websocket-version"], "13");

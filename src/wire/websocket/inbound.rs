@@ -78,9 +78,7 @@ pub(crate) fn read<'a>(text: &'a str, scratch: &mut Scratch) -> Result<Inbound<'
         serde_json::from_str(text).map_err(|error| format!("Invalid JSON: {error}"))?;
     match kind_of(json)?.as_ref() {
         "observation" => {
-            let fault = observed
-                .err()
-                .unwrap_or_else(|| String::from("ambiguous type"));
+            let fault = observed.err().unwrap_or_else(|| String::from("ambiguous type"));
             Err(format!("Invalid observation request: {fault}"))
         }
         "init" => init(text).map_err(|fault| format!("Invalid init request: {fault}")),
@@ -139,13 +137,7 @@ fn init(text: &str) -> Result<Inbound<'_>, String> {
         Some(other) => return Err(format!("priority is high, normal or low, not {other}")),
     };
     let indexed_acks = keys.indexed_acks.unwrap_or(false);
-    Ok(Inbound::Init(InitMessage {
-        space,
-        resume,
-        lane,
-        ack_mode,
-        indexed_acks,
-    }))
+    Ok(Inbound::Init(InitMessage { space, resume, lane, ack_mode, indexed_acks }))
 }
 
 fn flow_control(text: &str) -> Result<Inbound<'_>, String> {
@@ -159,10 +151,7 @@ fn flow_control(text: &str) -> Result<Inbound<'_>, String> {
     let keys: Keys<'_> = keys(text)?;
     let session_id = keys.session_id.ok_or_else(|| missing("session_id"))?.0;
     let action = keys.action.ok_or_else(|| missing("action"))?.0;
-    Ok(Inbound::FlowControl(FlowControlMessage {
-        session_id,
-        action,
-    }))
+    Ok(Inbound::FlowControl(FlowControlMessage { session_id, action }))
 }
 
 fn recall<'a>(text: &'a str, scratch: &mut Scratch) -> Result<Inbound<'a>, String> {
@@ -199,10 +188,7 @@ fn close(text: &str) -> Result<Inbound<'_>, String> {
     }
     let keys: Keys<'_> = keys(text)?;
     let session_id = keys.session_id.map(|text| text.0);
-    Ok(Inbound::Close(CloseMessage {
-        session_id,
-        drain_queue: keys.drain_queue.unwrap_or(false),
-    }))
+    Ok(Inbound::Close(CloseMessage { session_id, drain_queue: keys.drain_queue.unwrap_or(false) }))
 }
 
 fn keys<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
@@ -256,10 +242,7 @@ mod tests {
         for text in ["[]", "5", "{}", r#"{"type":7}"#, r#"{"Type":"init"}"#] {
             assert_eq!(refused(text), "Missing 'type' field", "{text}");
         }
-        assert_eq!(
-            refused(r#"{"type":"dream"}"#),
-            "Unknown message type: dream"
-        );
+        assert_eq!(refused(r#"{"type":"dream"}"#), "Unknown message type: dream");
         assert_eq!(
             refused(r#"{"type":"init"}"#),
             "Invalid init request: missing field memory_space_id"

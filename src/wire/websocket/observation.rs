@@ -71,23 +71,16 @@ impl<'a> ObservationMessage<'a> {
     /// that it is an observation at all.
     pub(crate) fn read(text: &'a str, scratch: &mut Scratch) -> Result<Option<Self>, String> {
         let mut json = serde_json::Deserializer::from_str(text);
-        let keys = MessageKeys { scratch }
-            .deserialize(&mut json)
-            .map_err(|error| error.to_string())?;
+        let keys =
+            MessageKeys { scratch }.deserialize(&mut json).map_err(|error| error.to_string())?;
         json.end().map_err(|error| error.to_string())?;
         if keys.kind.is_none_or(|kind| kind.0 != "observation") {
             return Ok(None);
         }
         let session_id = keys.session_id.ok_or_else(|| missing("session_id"))?.0;
-        let sequence_number = keys
-            .sequence_number
-            .ok_or_else(|| missing("sequence_number"))?;
+        let sequence_number = keys.sequence_number.ok_or_else(|| missing("sequence_number"))?;
         let episode = keys.episode.ok_or_else(|| missing("episode"))?.check()?;
-        Ok(Some(ObservationMessage {
-            session_id,
-            sequence_number,
-            episode,
-        }))
+        Ok(Some(ObservationMessage { session_id, sequence_number, episode }))
     }
 
     /// What a session takes. `scratch` is the one that the message was read with.
@@ -119,10 +112,8 @@ impl<'a> ObservationMessage<'a> {
 
 /// Reads an array of numbers into the scratch memory.
 pub(crate) fn read_numbers(array: &RawValue, scratch: &mut Scratch) -> serde_json::Result<()> {
-    Numbers {
-        out: &mut scratch.numbers,
-    }
-    .deserialize(&mut serde_json::Deserializer::from_str(array.get()))
+    Numbers { out: &mut scratch.numbers }
+        .deserialize(&mut serde_json::Deserializer::from_str(array.get()))
 }
 
 #[derive(Default)]
@@ -171,9 +162,7 @@ impl<'de> Visitor<'de> for MessageKeys<'_> {
                 MessageKey::SessionId => found.session_id = map.next_value()?,
                 MessageKey::SequenceNumber => found.sequence_number = map.next_value()?,
                 MessageKey::Episode => {
-                    let episode = EpisodeKeys {
-                        scratch: &mut *self.scratch,
-                    };
+                    let episode = EpisodeKeys { scratch: &mut *self.scratch };
                     found.episode = Some(map.next_value_seed(episode)?);
                 }
                 MessageKey::Unknown => drop(map.next_value::<IgnoredAny>()?),
@@ -264,9 +253,7 @@ impl<'de> Visitor<'de> for EpisodeKeys<'_> {
                 EpisodeKey::Id => found.id = map.next_value()?,
                 EpisodeKey::What => found.what = map.next_value()?,
                 EpisodeKey::Embedding => {
-                    map.next_value_seed(Numbers {
-                        out: &mut self.scratch.numbers,
-                    })?;
+                    map.next_value_seed(Numbers { out: &mut self.scratch.numbers })?;
                     found.form = Some(Form::Numbers);
                 }
                 EpisodeKey::EmbeddingF32 => {
@@ -300,7 +287,7 @@ fn read_base64<E: serde::de::Error>(
     base64_simd::STANDARD
         .decode_append(text.0.as_bytes(), out)
         .map_err(|_| E::custom("the embedding is not base64"))?;
-    if out.len() % number_bytes != 0 {
+    if !out.len().is_multiple_of(number_bytes) {
         return Err(E::custom("the embedding ends within a number"));
     }
     Ok(())
@@ -346,9 +333,7 @@ mod tests {
     use super::*;
 
     fn read<'a>(text: &'a str, scratch: &mut Scratch) -> ObservationMessage<'a> {
-        ObservationMessage::read(text, scratch)
-            .expect("sound")
-            .expect("an observation")
+        ObservationMessage::read(text, scratch).expect("sound").expect("an observation")
     }
 
     fn fault(episode: &str) -> String {
@@ -366,10 +351,7 @@ mod tests {
             "how":"h","importance":2,"mood":{"deep":[[]]}},"sequence_number":7,"session_id":"s",
             "type":"observation"}"#;
         let message = read(text, &mut scratch);
-        assert_eq!(
-            (message.session_id.as_ref(), message.sequence_number),
-            ("s", 7)
-        );
+        assert_eq!((message.session_id.as_ref(), message.sequence_number), ("s", 7));
         let expected = Observation {
             id: "ié",
             what: "w",
@@ -398,10 +380,7 @@ mod tests {
         let message = read(text, &mut scratch);
         let observation = message.observation(&scratch);
         assert_eq!(observation.confidence, Some(CONFIDENCE_DEFAULT));
-        assert_eq!(
-            (observation.when, observation.place, observation.why),
-            (None, "", "")
-        );
+        assert_eq!((observation.when, observation.place, observation.why), (None, "", ""));
     }
 
     #[test]
@@ -420,16 +399,10 @@ mod tests {
             "episode":{"id":"i","what":"w","embedding_f32":"AACAPwAAAMA="}}"#;
         let message = read(text, &mut scratch);
         let bytes = [0, 0, 128, 63, 0, 0, 0, 192];
-        assert_eq!(
-            message.observation(&scratch).embedding,
-            Embedding::F32Bytes(&bytes)
-        );
+        assert_eq!(message.observation(&scratch).embedding, Embedding::F32Bytes(&bytes));
         let text = text.replace("embedding_f32", "embedding_f16");
         let message = read(&text, &mut scratch);
-        assert_eq!(
-            message.observation(&scratch).embedding,
-            Embedding::F16Bytes(&bytes)
-        );
+        assert_eq!(message.observation(&scratch).embedding, Embedding::F16Bytes(&bytes));
         assert!(
             fault(r#"{"id":"i","what":"w","embedding_f32":"AAA="}"#).contains("within a number")
         );

@@ -19,11 +19,7 @@ use crate::wire::convert;
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Outbound<'a> {
     /// A session is open.
-    InitAck {
-        session_id: &'a str,
-        initial_sequence: u64,
-        capabilities: Capabilities,
-    },
+    InitAck { session_id: &'a str, initial_sequence: u64, capabilities: Capabilities },
     /// Observations are durable.
     Ack {
         session_id: &'a str,
@@ -35,10 +31,7 @@ pub(super) enum Outbound<'a> {
         committed_at: Moment,
     },
     /// The server lives.
-    Heartbeat {
-        session_id: Option<&'a str>,
-        timestamp: Moment,
-    },
+    Heartbeat { session_id: Option<&'a str>, timestamp: Moment },
     /// How the session stands.
     Status {
         session_id: Option<&'a str>,
@@ -143,16 +136,9 @@ pub(super) fn refused(why: &Refused, sequence: u64, session_id: &str) -> Message
     let (message, code, field, retry_after_ms) = match why {
         Refused::Content { message, field } => (message, Code::InvalidArgument, Some(*field), None),
         Refused::Sequence { message } => (message, Code::FailedPrecondition, None, None),
-        Refused::Overloaded {
-            message,
-            retry_after_ms,
-            ..
-        } => (
-            message,
-            Code::ResourceExhausted,
-            None,
-            Some(u64::from(*retry_after_ms)),
-        ),
+        Refused::Overloaded { message, retry_after_ms, .. } => {
+            (message, Code::ResourceExhausted, None, Some(u64::from(*retry_after_ms)))
+        }
     };
     Outbound::Error {
         message,
@@ -179,15 +165,10 @@ pub(super) fn recall_results(
     let found = &recollection.found;
     let pages = found.len().div_ceil(page_size).max(1);
     let page = |page: usize| {
-        let results = found
-            .iter()
-            .skip(page.saturating_mul(page_size))
-            .take(page_size);
+        let results = found.iter().skip(page.saturating_mul(page_size)).take(page_size);
         Outbound::RecallResult {
             request_id,
-            results: results
-                .map(|found| entry(found, &found.observation()))
-                .collect(),
+            results: results.map(|found| entry(found, &found.observation())).collect(),
             more_results: page + 1 < pages,
             snapshot_sequence: recollection.snapshot_sequence,
         }
@@ -206,9 +187,7 @@ fn entry<'a>(found: &Found, observation: &Observation<'a>) -> ResultEntry<'a> {
             Durability::Durable => "durable",
             Durability::InFlight => "in_flight",
         },
-        when: observation
-            .when
-            .map(|(seconds, nanos)| Moment { seconds, nanos }),
+        when: observation.when.map(|(seconds, nanos)| Moment { seconds, nanos }),
         metadata: convert::metadata(observation),
     }
 }
@@ -231,10 +210,7 @@ mod tests {
             first_sequence,
             status: "accepted",
             memory_id: "m\"",
-            committed_at: Moment {
-                seconds: 0,
-                nanos: 0,
-            },
+            committed_at: Moment { seconds: 0, nanos: 0 },
         };
         let expected = json!({"type": "ack", "session_id": "s", "sequence_number": 7,
             "status": "accepted", "memory_id": "m\"", "committed_at": "1970-01-01T00:00:00Z"});
@@ -250,23 +226,13 @@ mod tests {
             supports_backpressure: true,
             supports_snapshot_isolation: true,
         };
-        let ack = Outbound::InitAck {
-            session_id: "s",
-            initial_sequence: 0,
-            capabilities,
-        };
+        let ack = Outbound::InitAck { session_id: "s", initial_sequence: 0, capabilities };
         let expected = json!({"type": "init_ack", "session_id": "s", "initial_sequence": 0,
             "capabilities": {"max_observations_per_second": 0, "queue_capacity": 5,
                 "supports_backpressure": true, "supports_snapshot_isolation": true}});
         assert_eq!(read(&ack.to_message()), expected);
-        let timestamp = Moment {
-            seconds: 0,
-            nanos: 0,
-        };
-        let heartbeat = Outbound::Heartbeat {
-            session_id: None,
-            timestamp,
-        };
+        let timestamp = Moment { seconds: 0, nanos: 0 };
+        let heartbeat = Outbound::Heartbeat { session_id: None, timestamp };
         let expected =
             json!({"type": "heartbeat", "session_id": null, "timestamp": "1970-01-01T00:00:00Z"});
         assert_eq!(read(&heartbeat.to_message()), expected);
@@ -300,12 +266,8 @@ mod tests {
 
     #[test]
     fn a_recall_without_results_is_one_empty_page() {
-        let recollection = Recollection {
-            found: Vec::new(),
-            snapshot_sequence: 12,
-            rows: 0,
-            dimension: 768,
-        };
+        let recollection =
+            Recollection { found: Vec::new(), snapshot_sequence: 12, rows: 0, dimension: 768 };
         let pages = recall_results(&recollection, "q", Some(4));
         assert_eq!(pages.len(), 1);
         let expected = json!({"type": "recall_result", "request_id": "q", "results": [],

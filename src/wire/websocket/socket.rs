@@ -77,10 +77,7 @@ impl<S: Transport> Socket<S> {
             .write_buffer_size(0)
             .max_message_size(Some(message_bytes_max))
             .max_frame_size(Some(message_bytes_max));
-        let buffers = Buffers {
-            incoming: switched.read,
-            outgoing: BytesMut::new(),
-        };
+        let buffers = Buffers { incoming: switched.read, outgoing: BytesMut::new() };
         let frames = WebSocket::from_raw_socket(buffers, Role::Server, Some(config));
         Socket {
             transport: switched.transport,
@@ -120,10 +117,7 @@ impl<S: Transport> Socket<S> {
 
     /// Lines the close frame up to be sent.
     pub(super) fn close(&mut self, code: CloseCode, reason: &'static str) {
-        self.say(Message::Close(Some(CloseFrame {
-            code,
-            reason: reason.into(),
-        })));
+        self.say(Message::Close(Some(CloseFrame { code, reason: reason.into() })));
     }
 
     /// Sends what is lined up; ready once the client has taken all of it.
@@ -218,10 +212,7 @@ mod tests {
 
     fn pair(message_bytes_max: usize) -> (End, Socket<End>) {
         let (client, server) = duplex();
-        let switched = Switched {
-            transport: server,
-            read: BytesMut::new(),
-        };
+        let switched = Switched { transport: server, read: BytesMut::new() };
         (client, Socket::new(switched, message_bytes_max))
     }
 
@@ -245,9 +236,7 @@ mod tests {
         socket: &mut Socket<End>,
         mut frames: BytesMut,
     ) -> Result<Message, Fault> {
-        write_from(client, &mut frames)
-            .await
-            .expect("memory does not fail");
+        write_from(client, &mut frames).await.expect("memory does not fail");
         poll_fn(|cx| socket.poll_message(cx)).await
     }
 
@@ -256,13 +245,7 @@ mod tests {
         block_on(async {
             let (mut client, server) = duplex();
             let read = frame(0x01, b"hel");
-            let mut socket = Socket::new(
-                Switched {
-                    transport: server,
-                    read,
-                },
-                100,
-            );
+            let mut socket = Socket::new(Switched { transport: server, read }, 100);
             let message = received(&mut client, &mut socket, frame(0x80, b"lo")).await;
             assert_eq!(message, Ok(Message::text("hello")));
             assert!(socket.take_alive() && !socket.take_alive());
@@ -274,25 +257,14 @@ mod tests {
         block_on(async {
             let fault = async |message_bytes_max, frames| {
                 let (mut client, mut socket) = pair(message_bytes_max);
-                received(&mut client, &mut socket, frames)
-                    .await
-                    .expect_err("a fault")
+                received(&mut client, &mut socket, frames).await.expect_err("a fault")
             };
             let too_long = frame(0x81, &[b'x'; 200]);
             assert_eq!(fault(199, too_long).await, Fault::Broke(CloseCode::Size));
-            assert_eq!(
-                fault(100, frame(0x81, &[0xff])).await,
-                Fault::Broke(CloseCode::Invalid)
-            );
-            assert_eq!(
-                fault(100, frame(0xc1, b"")).await,
-                Fault::Broke(CloseCode::Protocol)
-            );
+            assert_eq!(fault(100, frame(0x81, &[0xff])).await, Fault::Broke(CloseCode::Invalid));
+            assert_eq!(fault(100, frame(0xc1, b"")).await, Fault::Broke(CloseCode::Protocol));
             let unmasked = BytesMut::from(&[0x81, 0x01, b'x'][..]);
-            assert_eq!(
-                fault(100, unmasked).await,
-                Fault::Broke(CloseCode::Protocol)
-            );
+            assert_eq!(fault(100, unmasked).await, Fault::Broke(CloseCode::Protocol));
         });
     }
 
@@ -314,10 +286,7 @@ mod tests {
             let (mut client, mut socket) = pair(100);
             let mut frames = frame(0x89, b"are you there");
             frames.extend_from_slice(&frame(0x81, b"text"));
-            assert_eq!(
-                received(&mut client, &mut socket, frames).await,
-                Ok(Message::text("text"))
-            );
+            assert_eq!(received(&mut client, &mut socket, frames).await, Ok(Message::text("text")));
             poll_fn(|cx| socket.poll_send(cx)).await.expect("sent");
             let mut said = BytesMut::new();
             read_into(&mut client, &mut said).await.expect("read");
@@ -366,9 +335,7 @@ mod tests {
             socket.close(CloseCode::Normal, "");
             let mut ending = Box::pin(poll_fn(|cx| socket.poll_end(cx)));
             assert!(poll_once(&mut ending).await.is_none());
-            write_from(&mut client, &mut frame(0x88, &[0x03, 0xe8]))
-                .await
-                .expect("written");
+            write_from(&mut client, &mut frame(0x88, &[0x03, 0xe8])).await.expect("written");
             ending.await;
         });
     }

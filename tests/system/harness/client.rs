@@ -37,9 +37,7 @@ impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Client {
         let endpoint =
             Endpoint::from_shared(format!("http://{address}")).expect("an address makes a URI");
-        let channel = owed("connection", endpoint.connect())
-            .await
-            .expect("the server listens");
+        let channel = owed("connection", endpoint.connect()).await.expect("the server listens");
         Client { channel }
     }
 
@@ -163,10 +161,7 @@ impl Client {
         let pages = self.recall_pages(request).await?;
         let snapshot_sequence = pages.last().map_or(0, |page| page.snapshot_sequence);
         let memories = pages.into_iter().flat_map(|page| page.results).collect();
-        Ok(Recalled {
-            memories,
-            snapshot_sequence,
-        })
+        Ok(Recalled { memories, snapshot_sequence })
     }
 
     /// The nearest `count` to memory `number`.
@@ -183,9 +178,7 @@ impl Client {
             max_results: count,
             ..StreamingRecallRequest::default()
         };
-        self.recall(request)
-            .await
-            .expect("a recall of a known space succeeds")
+        self.recall(request).await.expect("a recall of a known space succeeds")
     }
 }
 
@@ -195,7 +188,5 @@ pub(crate) fn first_of(recalled: &Recalled) -> &Memory {
 }
 
 fn path(service: &str, name: &str) -> PathAndQuery {
-    format!("{service}{name}")
-        .parse()
-        .expect("names of services and calls make a path")
+    format!("{service}{name}").parse().expect("names of services and calls make a path")
 }

@@ -19,22 +19,11 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<Answer> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     let answer = raw(address, request.as_bytes())?;
     let answer = String::from_utf8_lossy(&answer).into_owned();
-    let malformed = || {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("no HTTP answer: {answer:?}"),
-        )
-    };
+    let malformed =
+        || io::Error::new(io::ErrorKind::InvalidData, format!("no HTTP answer: {answer:?}"));
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(malformed)?;
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|word| word.parse().ok())
-        .ok_or_else(malformed)?;
-    Ok(Answer {
-        status,
-        body: body.to_owned(),
-    })
+    let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).ok_or_else(malformed)?;
+    Ok(Answer { status, body: body.to_owned() })
 }
 
 /// Sends bytes and reads until the server closes. Fails where it does not close.
@@ -53,8 +42,5 @@ pub(crate) fn raw(address: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
 
 /// Closed by the other side in a hurry: with bytes of ours unread, a close is a reset.
 fn ended(why: &io::Error) -> bool {
-    matches!(
-        why.kind(),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-    )
+    matches!(why.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }

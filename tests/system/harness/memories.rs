@@ -11,9 +11,7 @@ pub(crate) struct Memories {
 impl Memories {
     /// The bundled ones.
     pub(crate) fn bundled() -> Memories {
-        Memories {
-            data: Dataset::bundled(),
-        }
+        Memories { data: Dataset::bundled() }
     }
 
     /// The vector of memory `number`.
@@ -40,13 +38,7 @@ impl Memories {
 
     /// A cue by the vector of memory `number`.
     pub(crate) fn cue(&self, number: usize) -> Cue {
-        let cue = EmbeddingCue {
-            vector: self.vector(number),
-            similarity_threshold: 0.0,
-        };
-        Cue {
-            cue_type: Some(CueType::Embedding(cue)),
-            ..Cue::default()
-        }
+        let cue = EmbeddingCue { vector: self.vector(number), similarity_threshold: 0.0 };
+        Cue { cue_type: Some(CueType::Embedding(cue)), ..Cue::default() }
     }
 }

@@ -27,19 +27,12 @@ impl Observing {
         send: mpsc::Sender<ObservationRequest>,
         answers: Result<Streaming<ObservationResponse>, Status>,
     ) -> Observing {
-        Observing {
-            send,
-            answers,
-            session: String::new(),
-        }
+        Observing { send, answers, session: String::new() }
     }
 
     /// The message that begins a session in a space, or resumes one.
     pub(crate) fn init(space: &str, session: &str) -> ObservationRequest {
-        let init = StreamInit {
-            enable_backpressure: true,
-            ..StreamInit::default()
-        };
+        let init = StreamInit { enable_backpressure: true, ..StreamInit::default() };
         ObservationRequest {
             memory_space_id: space.to_owned(),
             session_id: session.to_owned(),
@@ -70,10 +63,7 @@ impl Observing {
     /// Sends an observation of this session.
     pub(crate) async fn observe(&self, sequence: u64, episode: Episode) {
         let request = Observing::observation(&self.session, sequence, episode);
-        assert!(
-            self.send(request).await,
-            "the stream ended before observation {sequence}"
-        );
+        assert!(self.send(request).await, "the stream ended before observation {sequence}");
     }
 
     /// The next message, or how the stream ended.
@@ -96,17 +86,9 @@ impl Observing {
         let Some(Answer::InitAck(ack)) = answer.result else {
             panic!("no init_ack but {answer:?}")
         };
-        assert_eq!(
-            ack.session_id.len(),
-            36,
-            "not a hyphenated UUID: {}",
-            ack.session_id
-        );
+        assert_eq!(ack.session_id.len(), 36, "not a hyphenated UUID: {}", ack.session_id);
         let capabilities = ack.capabilities.expect("init_ack tells the capabilities");
-        assert!(
-            capabilities.queue_capacity > 0,
-            "a queue without room: {capabilities:?}"
-        );
+        assert!(capabilities.queue_capacity > 0, "a queue without room: {capabilities:?}");
         self.session = ack.session_id;
         ack.initial_sequence
     }
@@ -125,20 +107,10 @@ impl Observing {
 
     /// Takes the ACCEPTED of `sequence`; the memory's id.
     pub(crate) async fn accepted(&mut self, sequence: u64) -> String {
-        let ack = self
-            .next_ack()
-            .await
-            .expect("the stream ended with an error");
+        let ack = self.next_ack().await.expect("the stream ended with an error");
         let (number, ack) = ack.expect("the stream ended");
-        assert_eq!(
-            (number, ack.status()),
-            (sequence, AckStatus::Accepted),
-            "{ack:?}"
-        );
-        assert!(
-            ack.committed_at.is_some(),
-            "ACCEPTED without the time of its commit"
-        );
+        assert_eq!((number, ack.status()), (sequence, AckStatus::Accepted), "{ack:?}");
+        assert!(ack.committed_at.is_some(), "ACCEPTED without the time of its commit");
         ack.memory_id
     }
 
@@ -150,13 +122,8 @@ impl Observing {
         };
         assert_eq!(answer.sequence_number, sequence, "{status:?}");
         let answer = self.answer().await;
-        let Some(Answer::Ack(ack)) = answer.result else {
-            panic!("no ack but {answer:?}")
-        };
-        assert_eq!(
-            (answer.sequence_number, ack.status()),
-            (sequence, AckStatus::Rejected)
-        );
+        let Some(Answer::Ack(ack)) = answer.result else { panic!("no ack but {answer:?}") };
+        assert_eq!((answer.sequence_number, ack.status()), (sequence, AckStatus::Rejected));
         status
     }
 
@@ -186,10 +153,7 @@ impl Observing {
 
     /// Sends `close` and takes CLOSED and the stream's good end.
     pub(crate) async fn close(mut self, last_sequence: u64) {
-        let close = Operation::Close(StreamClose {
-            drain_queue: false,
-            last_sequence,
-        });
+        let close = Operation::Close(StreamClose { drain_queue: false, last_sequence });
         let request = ObservationRequest {
             session_id: self.session.clone(),
             operation: Some(close),

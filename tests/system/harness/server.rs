@@ -25,9 +25,7 @@ pub(crate) struct Server {
 pub(crate) fn run(arguments: &[&str]) -> Output {
     let mut command = binary();
     command.args(arguments).stdin(Stdio::null());
-    command
-        .output()
-        .expect("the binary that cargo built can be started")
+    command.output().expect("the binary that cargo built can be started")
 }
 
 fn binary() -> Command {
@@ -46,13 +44,7 @@ impl Server {
     pub(crate) fn start(folder: &Path) -> Server {
         let cores = thread::available_parallelism().map_or(1, |cores| cores.get().min(2));
         let mut child = binary()
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--cores",
-                &cores.to_string(),
-            ])
+            .args(["serve", "--listen", "127.0.0.1:0", "--cores", &cores.to_string()])
             .arg("--data-dir")
             .arg(folder)
             .stdin(Stdio::null())
@@ -69,16 +61,9 @@ impl Server {
         let stdout = child.stdout.take().expect("stdout is piped");
         let address = listening(stdout).unwrap_or_else(|| {
             let status = child.wait();
-            panic!(
-                "the server ended before it listened: {status:?}\n{}",
-                text(&errors)
-            );
+            panic!("the server ended before it listened: {status:?}\n{}", text(&errors));
         });
-        let mut server = Server {
-            child,
-            address,
-            errors,
-        };
+        let mut server = Server { child, address, errors };
         server.await_ready();
         server
     }
@@ -91,21 +76,10 @@ impl Server {
             if matches!(status, Ok(200)) {
                 return;
             }
-            if let Some(exit) = self
-                .child
-                .try_wait()
-                .expect("a child of ours can be waited for")
-            {
-                panic!(
-                    "the server ended before it was ready: {exit}\n{}",
-                    text(&self.errors)
-                );
+            if let Some(exit) = self.child.try_wait().expect("a child of ours can be waited for") {
+                panic!("the server ended before it was ready: {exit}\n{}", text(&self.errors));
             }
-            assert!(
-                start.elapsed() < PATIENCE,
-                "never ready: {status:?}\n{}",
-                text(&self.errors)
-            );
+            assert!(start.elapsed() < PATIENCE, "never ready: {status:?}\n{}", text(&self.errors));
             thread::sleep(BETWEEN_LOOKS);
         }
     }
@@ -127,11 +101,7 @@ impl Server {
             .expect("a child that was not waited for can be signalled");
         let start = Instant::now();
         loop {
-            if let Some(exit) = self
-                .child
-                .try_wait()
-                .expect("a child of ours can be waited for")
-            {
+            if let Some(exit) = self.child.try_wait().expect("a child of ours can be waited for") {
                 return exit;
             }
             assert!(
@@ -157,10 +127,7 @@ impl Drop for Server {
         if thread::panicking() {
             eprintln!("--- the server said:\n{errors}");
         } else {
-            assert!(
-                !errors.contains("panicked at"),
-                "the server panicked:\n{errors}"
-            );
+            assert!(!errors.contains("panicked at"), "the server panicked:\n{errors}");
         }
     }
 }
@@ -172,10 +139,7 @@ fn listening(stdout: impl Read + Send + 'static) -> Option<SocketAddr> {
     thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             if let Some(address) = line.strip_prefix("listening ") {
-                let address = address
-                    .trim()
-                    .parse()
-                    .expect("`listening` is followed by ADDR:PORT");
+                let address = address.trim().parse().expect("`listening` is followed by ADDR:PORT");
                 // Only the first is waited for.
                 let _ = found.send(address);
             }
@@ -190,9 +154,7 @@ fn keep(mut from: impl Read, to: &Mutex<String>) {
         if count == 0 {
             return;
         }
-        to.lock()
-            .expect("no holder panics")
-            .push_str(&String::from_utf8_lossy(&chunk[..count]));
+        to.lock().expect("no holder panics").push_str(&String::from_utf8_lossy(&chunk[..count]));
     }
 }
 

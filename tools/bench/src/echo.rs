@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use engram_proto::engram::v1 as wire;
 use engram_proto::engram::v1::observation_request::Operation;
@@ -62,7 +62,8 @@ impl Service<http::Request<Body>> for Echo {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         Box::pin(async move {
-            let codec = ProstCodec::<wire::ObservationResponse, wire::ObservationRequest>::default();
+            let codec =
+                ProstCodec::<wire::ObservationResponse, wire::ObservationRequest>::default();
             Ok(Grpc::new(codec).streaming(ObserveStream, request).await)
         })
     }
@@ -77,40 +78,50 @@ impl StreamingService<wire::ObservationRequest> for ObserveStream {
     type Future = BoxFuture<Result<Response<Acks>, Status>>;
 
     fn call(&mut self, request: Request<Streaming<wire::ObservationRequest>>) -> Self::Future {
-        Box::pin(async move { Ok(Response::new(Acks { observations: request.into_inner() })) })
+        Box::pin(async move {
+            Ok(Response::new(Acks { observations: request.into_inner(), last_sequence: 0 }))
+        })
     }
 }
 
 struct Acks {
     observations: Streaming<wire::ObservationRequest>,
+    last_sequence: u64,
 }
 
 impl Stream for Acks {
     type Item = Result<wire::ObservationResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.observations)
-            .poll_next(cx)
-            .map(|message| message.map(|observation| observation.map(answer)))
+        let message = ready!(Pin::new(&mut self.observations).poll_next(cx));
+        Poll::Ready(message.map(|request| request.map(|request| self.answer(request))))
     }
 }
 
-fn answer(request: wire::ObservationRequest) -> wire::ObservationResponse {
-    let sequence_number = request.sequence_number;
-    let result = match request.operation {
-        Some(Operation::Init(_)) => Answer::InitAck(wire::StreamInitAck {
-            session_id: "00000000-0000-4000-8000-000000000000".to_owned(),
+impl Acks {
+    fn answer(&mut self, request: wire::ObservationRequest) -> wire::ObservationResponse {
+        let result = match request.operation {
+            Some(Operation::Init(_)) => Answer::InitAck(wire::StreamInitAck {
+                session_id: "00000000-0000-4000-8000-000000000000".to_owned(),
+                ..Default::default()
+            }),
+            Some(Operation::Observation(episode)) => {
+                self.last_sequence = request.sequence_number;
+                Answer::Ack(wire::ObservationAck {
+                    status: wire::observation_ack::Status::Accepted.into(),
+                    memory_id: episode.id,
+                    ..Default::default()
+                })
+            }
+            _ => Answer::Status(wire::StreamStatus {
+                state: wire::stream_status::State::Closed.into(),
+                ..Default::default()
+            }),
+        };
+        wire::ObservationResponse {
+            result: Some(result),
+            sequence_number: self.last_sequence,
             ..Default::default()
-        }),
-        Some(Operation::Observation(episode)) => Answer::Ack(wire::ObservationAck {
-            status: wire::observation_ack::Status::Accepted.into(),
-            memory_id: episode.id,
-            ..Default::default()
-        }),
-        _ => Answer::Status(wire::StreamStatus {
-            state: wire::stream_status::State::Closed.into(),
-            ..Default::default()
-        }),
-    };
-    wire::ObservationResponse { result: Some(result), sequence_number, ..Default::default() }
+        }
+    }
 }

@@ -39,7 +39,8 @@ impl Server {
     pub(crate) fn wait_ready(&self) -> Result<()> {
         let start = Instant::now();
         while start.elapsed() < READY_WITHIN {
-            if get(self.address, "/health/ready").is_ok_and(|text| text.starts_with("HTTP/1.1 200")) {
+            if get(self.address, "/health/ready").is_ok_and(|text| text.starts_with("HTTP/1.1 200"))
+            {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -87,7 +88,8 @@ pub(crate) fn beside(name: &str) -> Result<PathBuf> {
 pub(crate) fn cpu_seconds(pid: u32) -> Result<(f64, f64)> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name in parentheses may hold spaces: fields are counted behind it.
-    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let fields: Vec<&str> =
+        text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
     match (ticks(11), ticks(12)) {
         (Some(user), Some(kernel)) => Ok((user / ticks_per_second(), kernel / ticks_per_second())),

@@ -1,7 +1,7 @@
 //! Server CPU for one observation, split by station, beside a tonic server that only decodes.
 //!
 //! The server runs on one core, the client on another; the two servers take turns in one run. A station's time is what
-//! the server's own counters say (`engram_stage_seconds_total`); the whole is what the kernel charged the process. What
+//! the server's own counters say (`engram_streaming_stage_seconds_total`); the whole is what the kernel charged the process. What
 //! the counters leave over is the runtime itself, and the kernel's work in other threads (fdatasync).
 
 use std::collections::BTreeMap;
@@ -66,9 +66,11 @@ pub(crate) fn run(arguments: &StationsArguments) -> Result<()> {
 
 fn measure_engram(arguments: &StationsArguments) -> Result<Sample> {
     let folder = tempfile::tempdir()?;
+    // A lone number would be a count of cores.
+    let core = format!("{0}-{0}", arguments.server_core);
     let mut command = Command::new(beside("engram")?);
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--cores", &arguments.server_core.to_string()])
+        .args(["serve", "--listen", "127.0.0.1:0", "--cores", &core])
         .arg("--data-dir")
         .arg(folder.path());
     let server = Server::start(&mut command)?;
@@ -135,7 +137,9 @@ fn drive(arguments: &StationsArguments, server: &Server) -> Result<Load> {
 fn wait_drained(server: &Server) -> Result<()> {
     let start = Instant::now();
     while start.elapsed() < DRAINED_WITHIN {
-        if sum_of(&get(server.address, "/metrics")?, "engram_streaming_queue_depth", |_| true) == 0.0 {
+        if sum_of(&get(server.address, "/metrics")?, "engram_streaming_queue_depth", |_| true)
+            == 0.0
+        {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(50));
@@ -146,7 +150,9 @@ fn wait_drained(server: &Server) -> Result<()> {
 fn stage_seconds(server: &Server) -> Result<BTreeMap<String, f64>> {
     let text = get(server.address, "/metrics")?;
     let mut stages = BTreeMap::new();
-    for line in text.lines().filter(|line| line.starts_with("engram_stage_seconds_total{")) {
+    for line in
+        text.lines().filter(|line| line.starts_with("engram_streaming_stage_seconds_total{"))
+    {
         let stage = line.split("stage=\"").nth(1).and_then(|rest| rest.split('"').next());
         let value = line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
         if let (Some(stage), Some(value)) = (stage, value) {

@@ -8,15 +8,9 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     entries
         .map(|entry| {
             let path = entry.expect("its entries are readable").path();
-            let name = path
-                .file_name()
-                .expect("an entry has a name")
-                .to_string_lossy()
-                .into_owned();
-            (
-                name,
-                std::fs::read(&path).expect("a generated file is readable"),
-            )
+            let name =
+                path.file_name().expect("an entry has a name").to_string_lossy().into_owned();
+            (name, std::fs::read(&path).expect("a generated file is readable"))
         })
         .collect()
 }
@@ -29,15 +23,8 @@ fn committed_code_is_what_the_proto_files_generate() {
     let committed = contents(&engram_codegen::proto_folder().join(engram_codegen::GENERATED));
 
     let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(
-        names(&committed),
-        names(&fresh),
-        "run `cargo run -p engram-codegen`"
-    );
+    assert_eq!(names(&committed), names(&fresh), "run `cargo run -p engram-codegen`");
     for (name, bytes) in &fresh {
-        assert!(
-            committed[name] == *bytes,
-            "{name} is stale: run `cargo run -p engram-codegen`"
-        );
+        assert!(committed[name] == *bytes, "{name} is stale: run `cargo run -p engram-codegen`");
     }
 }

@@ -31,12 +31,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 4_000)]
     rows: usize,
     /// Space to stream into
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "load",
-        conflicts_with = "spaces"
-    )]
+    #[arg(long, value_name = "NAME", default_value = "load", conflicts_with = "spaces")]
     space: String,
     /// Spread the streams over so many spaces, load-0 to load-(K-1)
     #[arg(long, value_name = "K")]
@@ -136,24 +131,15 @@ impl Arguments {
         };
         let streams = self.streams.unwrap_or(names.len());
         if names.is_empty() || streams < names.len() {
-            return Err(format!(
-                "{streams} streams cannot fill {} spaces",
-                names.len()
-            ));
+            return Err(format!("{streams} streams cannot fill {} spaces", names.len()));
         }
         if self.rows < streams {
-            return Err(format!(
-                "{} rows cannot keep {streams} streams busy",
-                self.rows
-            ));
+            return Err(format!("{} rows cannot keep {streams} streams busy", self.rows));
         }
         if self.window == 0 {
             return Err("--window 0 would send nothing".to_owned());
         }
-        if self
-            .rate
-            .is_some_and(|rate| !(rate > 0.0 && rate.is_finite()))
-        {
+        if self.rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
             return Err("--rate is not above 0".to_owned());
         }
         if !(self.recalls_per_s >= 0.0 && self.recalls_per_s.is_finite()) {
@@ -170,15 +156,9 @@ impl Arguments {
             address: self.addr,
             data,
             rows: self.rows,
-            spaces: (0..streams)
-                .map(|stream| names[stream % names.len()].clone())
-                .collect(),
+            spaces: (0..streams).map(|stream| names[stream % names.len()].clone()).collect(),
             rate: self.rate,
-            protocol: if self.websocket {
-                Protocol::WebSocket
-            } else {
-                Protocol::Grpc
-            },
+            protocol: if self.websocket { Protocol::WebSocket } else { Protocol::Grpc },
             recalls_per_s: self.recalls_per_s,
             server_pid: self.server_pid,
             window: self.window,
@@ -200,18 +180,13 @@ mod tests {
 
     fn plan(arguments: &[&str]) -> Result<Plan, String> {
         let line = [&["engram-load"], arguments].concat();
-        Arguments::try_parse_from(line)
-            .expect("it parses")
-            .into_plan()
+        Arguments::try_parse_from(line).expect("it parses").into_plan()
     }
 
     #[test]
     fn streams_are_spread_over_the_spaces() {
         let plan = plan(&["--spaces", "2", "--streams", "5"]).expect("valid");
-        assert_eq!(
-            plan.spaces,
-            ["load-0", "load-1", "load-0", "load-1", "load-0"]
-        );
+        assert_eq!(plan.spaces, ["load-0", "load-1", "load-0", "load-1", "load-0"]);
     }
 
     #[test]

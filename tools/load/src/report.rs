@@ -22,8 +22,7 @@ impl Latencies {
 
     /// One more.
     pub(crate) fn record(&mut self, latency: Duration) {
-        self.0
-            .saturating_record(u64::try_from(latency.as_micros()).unwrap_or(LATENCY_MICROS_MAX));
+        self.0.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(LATENCY_MICROS_MAX));
     }
 
     /// All of another's as well.
@@ -72,8 +71,7 @@ impl Report {
     }
 
     fn cpu_us_per_observation(&self) -> Option<f64> {
-        self.server_cpu
-            .map(|cpu| cpu.as_secs_f64() * 1e6 / self.rows as f64)
+        self.server_cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / self.rows as f64)
     }
 
     /// One object; what was not measured is null.
@@ -100,43 +98,18 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |latencies: &Latencies, quantile| {
-            latencies
-                .quantile_ms(quantile)
-                .map_or("–".to_owned(), |ms| format!("{ms:.2} ms"))
+            latencies.quantile_ms(quantile).map_or("–".to_owned(), |ms| format!("{ms:.2} ms"))
         };
         let acks = |quantile| ms(&self.acks, quantile);
-        writeln!(
-            f,
-            "observations  {} acked in {:.2} s",
-            self.rows,
-            self.elapsed.as_secs_f64()
-        )?;
-        writeln!(
-            f,
-            "rate          {:.0} observations/s",
-            self.observations_per_s()
-        )?;
-        writeln!(
-            f,
-            "ack           p50 {}, p99 {}, p99.9 {}",
-            acks(0.5),
-            acks(0.99),
-            acks(0.999)
-        )?;
+        writeln!(f, "observations  {} acked in {:.2} s", self.rows, self.elapsed.as_secs_f64())?;
+        writeln!(f, "rate          {:.0} observations/s", self.observations_per_s())?;
+        writeln!(f, "ack           p50 {}, p99 {}, p99.9 {}", acks(0.5), acks(0.99), acks(0.999))?;
         if self.refusals > 0 {
-            writeln!(
-                f,
-                "overload      {} refusals, all sent again",
-                self.refusals
-            )?;
+            writeln!(f, "overload      {} refusals, all sent again", self.refusals)?;
         }
         if self.recalls.count() > 0 || self.recalls_failed > 0 {
             let (p50, p99) = (ms(&self.recalls, 0.5), ms(&self.recalls, 0.99));
-            writeln!(
-                f,
-                "recall        {} answered, p50 {p50}, p99 {p99}",
-                self.recalls.count()
-            )?;
+            writeln!(f, "recall        {} answered, p50 {p50}, p99 {p99}", self.recalls.count())?;
             if self.recalls_failed > 0 {
                 writeln!(f, "              {} refused", self.recalls_failed)?;
             }
@@ -146,10 +119,7 @@ impl fmt::Display for Report {
         }
         if let (Some(cpu), Some(rss)) = (self.cpu_us_per_observation(), self.server_rss_bytes) {
             let rss = rss as f64 / f64::from(1 << 20);
-            writeln!(
-                f,
-                "server        {cpu:.1} CPU-µs an observation, {rss:.0} MiB resident"
-            )?;
+            writeln!(f, "server        {cpu:.1} CPU-µs an observation, {rss:.0} MiB resident")?;
         }
         Ok(())
     }

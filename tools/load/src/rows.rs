@@ -15,11 +15,7 @@ impl Share {
     /// The share of stream `stream` of `streams` in `rows` rows.
     pub(crate) fn new(stream: usize, streams: usize, rows: usize) -> Share {
         assert!(stream < streams, "stream {stream} of {streams}");
-        Share {
-            stream,
-            streams,
-            rows,
-        }
+        Share { stream, streams, rows }
     }
 
     /// How many rows it has.
@@ -29,11 +25,7 @@ impl Share {
 
     /// The row that goes with a sequence, from 1.
     pub(crate) fn row_of(&self, sequence: u64) -> usize {
-        assert!(
-            (1..=self.count()).contains(&sequence),
-            "sequence {sequence} of {}",
-            self.count()
-        );
+        assert!((1..=self.count()).contains(&sequence), "sequence {sequence} of {}", self.count());
         self.stream + (sequence as usize - 1) * self.streams
     }
 }
@@ -67,11 +59,7 @@ mod tests {
                 .flat_map(|share| (1..=share.count()).map(move |sequence| share.row_of(sequence)))
                 .collect();
             all.sort_unstable();
-            assert_eq!(
-                all,
-                (0..rows).collect::<Vec<_>>(),
-                "{rows} rows on {streams} streams"
-            );
+            assert_eq!(all, (0..rows).collect::<Vec<_>>(), "{rows} rows on {streams} streams");
         }
     }
 }

@@ -53,9 +53,7 @@ pub(crate) fn run(plan: Plan) -> Result<Report, String> {
 }
 
 async fn measure(plan: Rc<Plan>) -> Result<Report, String> {
-    let grpc = Grpc::connect(plan.address)
-        .await
-        .map_err(|why| why.to_string())?;
+    let grpc = Grpc::connect(plan.address).await.map_err(|why| why.to_string())?;
     let opened = open_streams(&plan).await?;
     let usage = |pid| Usage::of(pid).map_err(|why| format!("--server-pid {pid}: {why}"));
     let before = plan.server_pid.map(usage).transpose()?;
@@ -65,9 +63,7 @@ async fn measure(plan: Rc<Plan>) -> Result<Report, String> {
         spawn_local(async move { opened.drive(&plan, index, start, &acked).await })
     };
     let streams: Vec<_> = opened.into_iter().enumerate().map(drive).collect();
-    let progress = plan
-        .progress
-        .then(|| show_progress(plan.rows, acked.clone()));
+    let progress = plan.progress.then(|| show_progress(plan.rows, acked.clone()));
     let recalled = Rc::new(Recalled {
         latencies: RefCell::new(Latencies::new()),
         failed: Cell::new(0),
@@ -98,9 +94,7 @@ async fn measure(plan: Rc<Plan>) -> Result<Report, String> {
         recalls: latencies,
         recalls_failed: recalled.failed.get(),
         refusals,
-        server_cpu: before
-            .zip(after)
-            .map(|(before, after)| after.cpu - before.cpu),
+        server_cpu: before.zip(after).map(|(before, after)| after.cpu - before.cpu),
         server_rss_bytes: after.map(|after| after.rss_bytes),
         recall_at_10: check_recalls(&plan, &grpc).await?,
     })
@@ -119,29 +113,15 @@ impl Opened {
     async fn open(plan: &Plan, space: &str) -> Result<Opened, String> {
         if plan.protocol == Protocol::WebSocket {
             let stream = WebSocketStream::open(plan.address, space, plan.ack_mode).await;
-            return stream
-                .map(Box::new)
-                .map(Opened::WebSocket)
-                .map_err(|why| why.to_string());
+            return stream.map(Box::new).map(Opened::WebSocket).map_err(|why| why.to_string());
         }
         // Connections of their own, so that the server can spread them over its cores.
         let open = async {
             let grpc = Grpc::connect(plan.address).await?;
             let (space, session_id) = (space.to_owned(), String::new());
-            ObserveStream::open(
-                &grpc,
-                Opening {
-                    space,
-                    session_id,
-                    ack_mode: plan.ack_mode,
-                },
-            )
-            .await
+            ObserveStream::open(&grpc, Opening { space, session_id, ack_mode: plan.ack_mode }).await
         };
-        open.await
-            .map(Box::new)
-            .map(Opened::Grpc)
-            .map_err(|why: CallError| why.to_string())
+        open.await.map(Box::new).map(Opened::Grpc).map_err(|why: CallError| why.to_string())
     }
 
     /// Streams the share of stream `index` to its end.
@@ -157,10 +137,7 @@ impl Opened {
             Opened::Grpc(mut stream) => {
                 let streamed = stream_share(&mut *stream, plan, index, start, acked).await;
                 let streamed = streamed.map_err(of_stream)?;
-                let last = stream
-                    .close()
-                    .await
-                    .map_err(|why| of_stream(why.to_string()))?;
+                let last = stream.close().await.map_err(|why| of_stream(why.to_string()))?;
                 let expected = share_of(plan, index).count();
                 if last != expected {
                     return Err(of_stream(format!("{expected} acked, but closed at {last}")));
@@ -170,10 +147,7 @@ impl Opened {
             Opened::WebSocket(mut stream) => {
                 let streamed = stream_share(&mut *stream, plan, index, start, acked).await;
                 let streamed = streamed.map_err(of_stream)?;
-                stream
-                    .close()
-                    .await
-                    .map_err(|why| of_stream(why.to_string()))?;
+                stream.close().await.map_err(|why| of_stream(why.to_string()))?;
                 Ok(streamed)
             }
         }
@@ -198,11 +172,7 @@ async fn stream_share<T: Transport>(
         interval_s: plan.spaces.len() as f64 / rate,
     });
     let (count, window) = (share.count(), plan.window);
-    let mut window = Window::new(Stream {
-        count,
-        window,
-        schedule,
-    });
+    let mut window = Window::new(Stream { count, window, schedule });
     let mut acks = Latencies::new();
     let episode = |sequence| episode_of(&plan.data, share.row_of(sequence));
     let on_ack = |latency| {
@@ -212,11 +182,7 @@ async fn stream_share<T: Transport>(
     stream::run(transport, &mut window, start, episode, on_ack)
         .await
         .map_err(|why| format!("{why} ({} of {count} acked before)", window.acked()))?;
-    Ok(Streamed {
-        acks,
-        refusals: window.refusals(),
-        ended: Instant::now(),
-    })
+    Ok(Streamed { acks, refusals: window.refusals(), ended: Instant::now() })
 }
 
 /// Asks on schedule until it is cancelled, however many answers are late.
@@ -253,15 +219,7 @@ async fn recall_query(
 ) -> Result<Vec<String>, CallError> {
     let mut vector = [0.0; DIMENSION];
     plan.data.query(query, &mut vector);
-    let found = recall(
-        grpc,
-        Cued {
-            space,
-            vector: &vector,
-            count: RECALL_COUNT,
-        },
-    )
-    .await?;
+    let found = recall(grpc, Cued { space, vector: &vector, count: RECALL_COUNT }).await?;
     Ok(found.into_iter().map(|memory| memory.id).collect())
 }
 
@@ -276,10 +234,7 @@ async fn check_recalls(plan: &Plan, grpc: &Grpc) -> Result<Option<f64>, String> 
     for (query, exact) in exact.iter().enumerate() {
         let found = recall_query(plan, grpc, &plan.spaces[0], query).await;
         let found = found.map_err(|why| format!("recall of query {query}: {why}"))?;
-        hits += exact
-            .iter()
-            .filter(|nearest| found.contains(&id_of(nearest.row)))
-            .count();
+        hits += exact.iter().filter(|nearest| found.contains(&id_of(nearest.row))).count();
         all += exact.len();
     }
     Ok(Some(hits as f64 / all as f64))

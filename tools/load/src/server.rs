@@ -21,10 +21,7 @@ impl Usage {
         let (ticks, pages) = parse(&stat).ok_or_else(malformed)?;
         let ticks_per_s = rustix::param::clock_ticks_per_second();
         let cpu = Duration::from_secs_f64(ticks as f64 / ticks_per_s as f64);
-        Ok(Usage {
-            cpu,
-            rss_bytes: pages * rustix::param::page_size() as u64,
-        })
+        Ok(Usage { cpu, rss_bytes: pages * rustix::param::page_size() as u64 })
     }
 }
 

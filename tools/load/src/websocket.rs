@@ -71,20 +71,9 @@ pub(crate) struct WebSocketStream {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Sent<'a> {
-    Init {
-        memory_space_id: &'a str,
-        ack_mode: &'a str,
-        enable_backpressure: bool,
-    },
-    Observation {
-        session_id: &'a str,
-        sequence_number: u64,
-        episode: SentEpisode<'a>,
-    },
-    Close {
-        session_id: &'a str,
-        drain_queue: bool,
-    },
+    Init { memory_space_id: &'a str, ack_mode: &'a str, enable_backpressure: bool },
+    Observation { session_id: &'a str, sequence_number: u64, episode: SentEpisode<'a> },
+    Close { session_id: &'a str, drain_queue: bool },
 }
 
 #[derive(Serialize)]
@@ -128,30 +117,14 @@ impl WebSocketStream {
         let mut socket = TcpStream::connect(address).await.map_err(io::Error::from)?;
         socket.set_nodelay(true).map_err(io::Error::from)?;
         let read_ahead = upgrade(&mut socket, address).await?;
-        let pipe = Pipe {
-            incoming: read_ahead,
-            outgoing: BytesMut::new(),
-        };
+        let pipe = Pipe { incoming: read_ahead, outgoing: BytesMut::new() };
         // Frames go into the pipe at once: it is the buffer.
         let config = WebSocketConfig::default().write_buffer_size(0);
         let frames = WebSocket::from_raw_socket(pipe, Role::Client, Some(config));
         let session_id = String::new();
-        let mut stream = WebSocketStream {
-            socket,
-            frames,
-            read: vec![0; READ_BYTES],
-            session_id,
-        };
-        let ack_mode = if ack_mode == AckMode::Each {
-            "each"
-        } else {
-            "cumulative"
-        };
-        stream.write(&Sent::Init {
-            memory_space_id: space,
-            ack_mode,
-            enable_backpressure: true,
-        });
+        let mut stream = WebSocketStream { socket, frames, read: vec![0; READ_BYTES], session_id };
+        let ack_mode = if ack_mode == AckMode::Each { "each" } else { "cumulative" };
+        stream.write(&Sent::Init { memory_space_id: space, ack_mode, enable_backpressure: true });
         poll_fn(|cx| stream.poll_write(cx)).await?;
         loop {
             match poll_fn(|cx| stream.poll_read(cx)).await? {
@@ -168,10 +141,7 @@ impl WebSocketStream {
     /// Ends the session's stream in order.
     pub(crate) async fn close(mut self) -> Result<(), WebSocketError> {
         let session_id = self.session_id.clone();
-        self.write(&Sent::Close {
-            session_id: &session_id,
-            drain_queue: false,
-        });
+        self.write(&Sent::Close { session_id: &session_id, drain_queue: false });
         poll_fn(|cx| self.poll_write(cx)).await?;
         let mut drained = false;
         loop {
@@ -191,9 +161,7 @@ impl WebSocketStream {
 
     fn write(&mut self, message: &Sent<'_>) {
         let text = serde_json::to_string(message).expect("strings and numbers are JSON");
-        self.frames
-            .write(Message::text(text))
-            .expect("a pipe takes every frame");
+        self.frames.write(Message::text(text)).expect("a pipe takes every frame");
     }
 
     /// Ready once nothing waits to be sent.
@@ -229,10 +197,7 @@ impl WebSocketStream {
                     io::ErrorKind::UnexpectedEof.into(),
                 )));
             }
-            self.frames
-                .get_mut()
-                .incoming
-                .extend_from_slice(&self.read[..count]);
+            self.frames.get_mut().incoming.extend_from_slice(&self.read[..count]);
         }
     }
 
@@ -249,23 +214,11 @@ impl Transport for WebSocketStream {
     type Error = WebSocketError;
 
     fn push(&mut self, sequence_number: u64, episode: Episode) {
-        let vector: Vec<u8> = episode
-            .embedding
-            .iter()
-            .flat_map(|x| x.to_le_bytes())
-            .collect();
+        let vector: Vec<u8> = episode.embedding.iter().flat_map(|x| x.to_le_bytes()).collect();
         let embedding_f32 = base64_simd::STANDARD.encode_to_string(&vector);
         let session_id = self.session_id.clone();
-        let episode = SentEpisode {
-            id: &episode.id,
-            what: &episode.what,
-            embedding_f32,
-        };
-        self.write(&Sent::Observation {
-            session_id: &session_id,
-            sequence_number,
-            episode,
-        });
+        let episode = SentEpisode { id: &episode.id, what: &episode.what, embedding_f32 };
+        self.write(&Sent::Observation { session_id: &session_id, sequence_number, episode });
     }
 
     fn waiting_bytes(&self) -> usize {
@@ -288,38 +241,19 @@ impl Transport for WebSocketStream {
 /// What a message answers; none for what comes beside the answers.
 fn answer_of(received: Received) -> Result<Option<Answer>, WebSocketError> {
     Ok(match received {
-        Received::Ack {
-            sequence_number: last,
-            first_sequence,
-            status,
-        } if status == "accepted" => Some(Answer::Accepted {
-            first: first_sequence.unwrap_or(last),
-            last,
-        }),
-        Received::Error {
-            message,
-            sequence_number: Some(sequence),
-            retry_after_ms,
-        } => {
-            let retry_after = retry_after_ms.map(Duration::from_millis);
-            Some(Answer::Refused {
-                sequence,
-                retry_after,
-                message,
-            })
+        Received::Ack { sequence_number: last, first_sequence, status } if status == "accepted" => {
+            Some(Answer::Accepted { first: first_sequence.unwrap_or(last), last })
         }
-        Received::Error {
-            message,
-            sequence_number: None,
-            ..
-        } => {
+        Received::Error { message, sequence_number: Some(sequence), retry_after_ms } => {
+            let retry_after = retry_after_ms.map(Duration::from_millis);
+            Some(Answer::Refused { sequence, retry_after, message })
+        }
+        Received::Error { message, sequence_number: None, .. } => {
             return Err(WebSocketError::Protocol(message));
         }
         Received::Status { state, message } if state.eq_ignore_ascii_case("closed") => {
             let message = message.unwrap_or_default();
-            return Err(WebSocketError::Protocol(format!(
-                "the session was closed: {message}"
-            )));
+            return Err(WebSocketError::Protocol(format!("the session was closed: {message}")));
         }
         _ => None,
     })
@@ -340,9 +274,7 @@ async fn upgrade(socket: &mut TcpStream, address: SocketAddr) -> Result<BytesMut
         }
         let count = socket.read(&mut chunk).await?;
         if count == 0 || received.len() > HANDSHAKE_BYTES_MAX {
-            return Err(WebSocketError::Protocol(
-                "no answer to the WebSocket handshake".into(),
-            ));
+            return Err(WebSocketError::Protocol("no answer to the WebSocket handshake".into()));
         }
         received.extend_from_slice(&chunk[..count]);
     };
@@ -396,24 +328,14 @@ mod tests {
         let each = answer(
             r#"{"type":"ack","session_id":"s","sequence_number":7,"status":"accepted","memory_id":"m"}"#,
         );
-        assert_eq!(
-            each.expect("an answer"),
-            Some(Answer::Accepted { first: 7, last: 7 })
-        );
+        assert_eq!(each.expect("an answer"), Some(Answer::Accepted { first: 7, last: 7 }));
         let run =
             answer(r#"{"type":"ack","sequence_number":9,"first_sequence":3,"status":"accepted"}"#);
-        assert_eq!(
-            run.expect("an answer"),
-            Some(Answer::Accepted { first: 3, last: 9 })
-        );
+        assert_eq!(run.expect("an answer"), Some(Answer::Accepted { first: 3, last: 9 }));
         let overload =
             r#"{"type":"error","message":"full","sequence_number":4,"retry_after_ms":20}"#;
         let wait = Some(Duration::from_millis(20));
-        let refused = Answer::Refused {
-            sequence: 4,
-            retry_after: wait,
-            message: "full".into(),
-        };
+        let refused = Answer::Refused { sequence: 4, retry_after: wait, message: "full".into() };
         assert_eq!(answer(overload).expect("an answer"), Some(refused));
         assert!(answer(r#"{"type":"error","message":"Invalid JSON","session_id":null}"#).is_err());
         assert!(answer(r#"{"type":"status","state":"CLOSED","message":"taken over"}"#).is_err());

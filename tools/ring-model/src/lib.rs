@@ -1,6 +1,7 @@
 //! All interleavings of the ring between cores, as loom finds them.
 //!
-//! The file under test is the server's own `ring.rs`, taken in by its path; only the `sync` beside it differs.
+//! The file under test is the server's own `ring.rs`, taken in by its path; only the `sync` beside
+//! it differs.
 
 /// The model checker's types under the names that the ring uses.
 mod sync {

@@ -1,8 +1,8 @@
-//! Promise: whatever the two cores' order of steps, every item arrives once, in order, and a receiver that went to
-//! sleep is woken for it.
+//! Promise: whatever the two cores' order of steps, every item arrives once, in order, and a
+//! receiver that went to sleep is woken for it.
 //!
-//! A slot that both sides could touch at once, or a read of one not yet written, is reported by loom's cell; a lost
-//! wake-up leaves both threads blocked, which loom reports as a deadlock.
+//! A slot that both sides could touch at once, or a read of one not yet written, is reported by
+//! loom's cell; a lost wake-up leaves both threads blocked, which loom reports as a deadlock.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -13,7 +13,8 @@ use loom::model::Builder;
 use loom::sync::Arc;
 use loom::thread;
 
-/// Tries all executions with at most so many preemptions; more find nothing new in rings this small and take hours.
+/// Tries all executions with at most so many preemptions; more find nothing new in rings this small
+/// and take hours.
 fn model(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = Some(preemptions);

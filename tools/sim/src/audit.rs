@@ -16,37 +16,23 @@ pub type Recovered = Vec<Vec<Token>>;
 pub fn audit(disk: &Disk, spaces: &[SpaceKey], ledger: &Ledger) -> Result<Recovered, Wrong> {
     let fault = |fault| Wrong(format!("the logs cannot be read: {fault:?}"));
     let mut replay = Replay::new(&disk.heads()).map_err(fault)?;
-    let mut found = Found {
-        spaces,
-        ledger,
-        observations: vec![BTreeMap::new(); spaces.len()],
-        wrong: None,
-    };
+    let mut found =
+        Found { spaces, ledger, observations: vec![BTreeMap::new(); spaces.len()], wrong: None };
     while let Some(segment) = replay.next() {
         replay
             .handle_segment(disk.segment(segment), &mut |record| found.take(&record))
             .map_err(fault)?;
     }
-    let Found {
-        observations,
-        wrong,
-        ..
-    } = found;
+    let Found { observations, wrong, .. } = found;
     if let Some(wrong) = wrong {
         return Err(wrong);
     }
     let mut recovered = Recovered::new();
     for (space, observations) in observations.into_iter().enumerate() {
-        if let Some(gap) = observations
-            .keys()
-            .zip(1..)
-            .find(|&(&generation, expected)| generation != expected)
+        if let Some(gap) =
+            observations.keys().zip(1..).find(|&(&generation, expected)| generation != expected)
         {
-            wrong!(
-                "space {space} has generation {} where {} is to be",
-                gap.0,
-                gap.1
-            );
+            wrong!("space {space} has generation {} where {} is to be", gap.0, gap.1);
         }
         let tokens: Vec<Token> = observations.into_values().map(|(_, token)| token).collect();
         ledger.recovered(space, &tokens)?;
@@ -74,11 +60,7 @@ impl Found<'_> {
 
     fn take_observation(&mut self, record: &Replayed<'_>) -> Result<(), Wrong> {
         let head = &record.head;
-        let Some(space) = self
-            .spaces
-            .iter()
-            .position(|space| *space == head.stripe.space)
-        else {
+        let Some(space) = self.spaces.iter().position(|space| *space == head.stripe.space) else {
             wrong!("a record of a space that there is not");
         };
         let token = token_of(record.body)?;
@@ -109,19 +91,10 @@ pub fn token_of(body: &[u8]) -> Result<Token, Wrong> {
 
 /// Whether a body is what was sent.
 pub fn check_body(body: &[u8], id: &str, vector: &[f32]) -> Result<(), Wrong> {
-    let Ok(observation) = decode_body(body) else {
-        wrong!("a body that cannot be read")
-    };
-    let bytes: Vec<u8> = vector
-        .iter()
-        .flat_map(|number| number.to_le_bytes())
-        .collect();
+    let Ok(observation) = decode_body(body) else { wrong!("a body that cannot be read") };
+    let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
     if observation.id != id || observation.embedding != Embedding::F32Bytes(&bytes) {
-        wrong!(
-            "{} came back as {}, or with another vector",
-            id,
-            observation.id
-        );
+        wrong!("{} came back as {}, or with another vector", id, observation.id);
     }
     Ok(())
 }

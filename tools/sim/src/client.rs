@@ -26,12 +26,7 @@ impl Space {
         let name = format!("space-{number}");
         Space {
             number,
-            settings: SpaceSettings {
-                name,
-                dimension,
-                metric: Metric::Cosine,
-                stripes: 1,
-            },
+            settings: SpaceSettings { name, dimension, metric: Metric::Cosine, stripes: 1 },
         }
     }
 
@@ -42,10 +37,7 @@ impl Space {
 
     /// Its only stripe.
     pub fn stripe(&self) -> StripeKey {
-        StripeKey {
-            space: self.key(),
-            stripe: 0,
-        }
+        StripeKey { space: self.key(), stripe: 0 }
     }
 }
 
@@ -159,20 +151,13 @@ impl Client {
         self.connections += 1;
         self.state = State::Making;
         let settings = self.space.settings.clone();
-        vec![Request::CreateSpace {
-            settings,
-            if_exists: IfExists::Take,
-        }]
+        vec![Request::CreateSpace { settings, if_exists: IfExists::Take }]
     }
 
     fn open(&mut self) -> Vec<Request> {
         self.state = State::Opening;
         let (stripe, session, intent) = (self.space.stripe(), self.session, self.intent);
-        vec![Request::OpenSession {
-            stripe,
-            session,
-            intent,
-        }]
+        vec![Request::OpenSession { stripe, session, intent }]
     }
 
     /// Ends the attachment in one of the ways there are.
@@ -180,28 +165,17 @@ impl Client {
         let (stripe, session, epoch) = (self.space.stripe(), self.session, self.epoch);
         let mut requests = Vec::new();
         if self.credits > 0 {
-            requests.push(Request::ReturnCredit {
-                count: std::mem::take(&mut self.credits),
-            });
+            requests.push(Request::ReturnCredit { count: std::mem::take(&mut self.credits) });
         }
         match random.index(3) {
             0 => {
                 let drain = [Drain::Durable, Drain::Indexed][random.index(2)];
                 self.state = State::Closing;
-                requests.push(Request::CloseSession {
-                    stripe,
-                    session,
-                    epoch,
-                    drain,
-                });
+                requests.push(Request::CloseSession { stripe, session, epoch, drain });
             }
             1 => {
                 self.leave();
-                requests.push(Request::DetachSession {
-                    stripe,
-                    session,
-                    epoch,
-                });
+                requests.push(Request::DetachSession { stripe, session, epoch });
             }
             // Another connection takes over while this one still has something under way.
             _ => {
@@ -240,10 +214,7 @@ impl Client {
         }
         if self.credits == 0 && !self.asked_for_credits {
             self.asked_for_credits = true;
-            requests.push(Request::Credit {
-                lane: self.lane,
-                wanted: random.within(1..20) as u32,
-            });
+            requests.push(Request::Credit { lane: self.lane, wanted: random.within(1..20) as u32 });
         }
         requests
     }
@@ -262,11 +233,8 @@ impl Client {
         };
         let dimension = self.space.settings.dimension;
         let vector: Vec<f32> = (0..dimension).map(|_| random.signed_unit()).collect();
-        let sequence = if self.session == SessionId::NONE {
-            token.0 as u64
-        } else {
-            self.next_sequence
-        };
+        let sequence =
+            if self.session == SessionId::NONE { token.0 as u64 } else { self.next_sequence };
         self.next_sequence += 1;
         let body = encode_body(&observation(&id, &token.0.to_string(), &vector));
         let append = Append {
@@ -304,23 +272,13 @@ impl Client {
         let mut requests = Vec::new();
         let mut acked = Vec::new();
         match reply {
-            Reply::Durable {
-                session,
-                first,
-                last,
-                ..
-            } => {
+            Reply::Durable { session, first, last, .. } => {
                 acked = ledger.ack(connection, session, first..=last)?;
                 if is_current {
                     self.in_flight = self.in_flight.saturating_sub(last - first + 1);
                 }
             }
-            Reply::Dropped {
-                session,
-                first,
-                last,
-                ..
-            } => {
+            Reply::Dropped { session, first, last, .. } => {
                 ledger.dropped(connection, session, first..=last)?;
                 if is_current && session == SessionId::NONE {
                     self.in_flight = self.in_flight.saturating_sub(last - first + 1);
@@ -329,9 +287,7 @@ impl Client {
                     self.leave();
                 }
             }
-            Reply::Credit {
-                granted, pressure, ..
-            } => {
+            Reply::Credit { granted, pressure, .. } => {
                 if granted > 0 && pressure.retry_after_micros > 0 {
                     wrong!("credits were granted and refused at once");
                 }
@@ -352,11 +308,7 @@ impl Client {
                 }
             }
             Reply::Session(Ok(opened)) => {
-                let fall = if bug == Some(Bug::MarkFallsBack) {
-                    1
-                } else {
-                    0
-                };
+                let fall = if bug == Some(Bug::MarkFallsBack) { 1 } else { 0 };
                 let mark = opened.durable_sequence.saturating_sub(fall);
                 ledger.marked(self.session, mark)?;
                 self.intent = OpenIntent::Resume;
@@ -378,10 +330,7 @@ impl Client {
             Reply::Closed(Ok(mark)) => {
                 ledger.marked(self.session, mark)?;
                 if mark + 1 != self.next_sequence {
-                    wrong!(
-                        "a session closed at {mark}, and {} was sent next",
-                        self.next_sequence
-                    );
+                    wrong!("a session closed at {mark}, and {} was sent next", self.next_sequence);
                 }
                 self.leave();
             }
@@ -397,11 +346,7 @@ impl Client {
 
     fn give_back(&mut self) -> Vec<Request> {
         let count = std::mem::take(&mut self.credits);
-        if count > 0 {
-            vec![Request::ReturnCredit { count }]
-        } else {
-            Vec::new()
-        }
+        if count > 0 { vec![Request::ReturnCredit { count }] } else { Vec::new() }
     }
 }
 

@@ -31,15 +31,10 @@ impl Device {
             Io::CreateSegment { segment, head, .. } => {
                 self.create(segment, &head, weather, random, now)
             }
-            Io::Commit {
-                segment,
-                offset,
-                bytes,
-            } => {
+            Io::Commit { segment, offset, bytes } => {
                 if random.chance(weather.commit_fails) {
                     let reached = Reached::draw(random);
-                    self.disk
-                        .write_in_vain(segment, offset as usize, &bytes, reached, random);
+                    self.disk.write_in_vain(segment, offset as usize, &bytes, reached, random);
                     self.disk.sync_in_vain(segment, random);
                     return Err([IoFault::Failed, IoFault::Full][random.index(2)]);
                 }
@@ -55,16 +50,9 @@ impl Device {
                 }
                 if bug == Some(Bug::ReadsElsewhere) {
                     let elsewhere = |offset: u32| offset.saturating_sub(8);
-                    places
-                        .iter_mut()
-                        .for_each(|place| place.offset = elsewhere(place.offset));
+                    places.iter_mut().for_each(|place| place.offset = elsewhere(place.offset));
                 }
-                Ok(IoOutput::Read(
-                    places
-                        .into_iter()
-                        .map(|place| self.disk.read(place))
-                        .collect(),
-                ))
+                Ok(IoOutput::Read(places.into_iter().map(|place| self.disk.read(place)).collect()))
             }
         }
     }

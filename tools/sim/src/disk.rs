@@ -38,11 +38,7 @@ impl File {
     fn sync(&mut self) {
         // Only what the cache knows to be dirty: what it gave up once is never written.
         for (offset, length) in std::mem::take(&mut self.dirty) {
-            put(
-                &mut self.stored,
-                offset,
-                &self.cached[offset..offset + length],
-            );
+            put(&mut self.stored, offset, &self.cached[offset..offset + length]);
         }
     }
 
@@ -143,8 +139,7 @@ impl Disk {
 
     /// The power goes.
     pub fn cut_power(&mut self, random: &mut Random) {
-        self.files
-            .retain(|_, file| file.named || random.chance(500));
+        self.files.retain(|_, file| file.named || random.chance(500));
         for file in self.files.values_mut() {
             file.lose_dirty(random);
             file.cached = file.stored.clone();
@@ -168,11 +163,8 @@ impl Disk {
 
     fn damage(&mut self, random: &mut Random, change: impl Fn(&mut Vec<u8>, usize)) {
         let index = random.index(self.files.len().max(1));
-        if let Some(file) = self
-            .files
-            .values_mut()
-            .nth(index)
-            .filter(|file| !file.stored.is_empty())
+        if let Some(file) =
+            self.files.values_mut().nth(index).filter(|file| !file.stored.is_empty())
         {
             let at = random.index(file.stored.len());
             change(&mut file.stored, at);
@@ -182,10 +174,7 @@ impl Disk {
 
     /// The bytes there, as far as there are any.
     pub fn read(&self, place: Location) -> Vec<u8> {
-        let file = self
-            .files
-            .get(&place.segment)
-            .map_or(&[][..], |file| &file.cached);
+        let file = self.files.get(&place.segment).map_or(&[][..], |file| &file.cached);
         let start = file.len().min(place.offset as usize);
         let mut bytes = file[start..file.len().min(start + place.bytes as usize)].to_vec();
         bytes.resize(place.bytes as usize, 0);
@@ -195,10 +184,7 @@ impl Disk {
     /// What a recovery wants first of every file.
     pub fn heads(&self) -> Vec<(SegmentId, Vec<u8>)> {
         let head = |file: &File| file.cached[..file.cached.len().min(HEAD_BYTES)].to_vec();
-        self.files
-            .iter()
-            .map(|(&segment, file)| (segment, head(file)))
-            .collect()
+        self.files.iter().map(|(&segment, file)| (segment, head(file))).collect()
     }
 
     /// A whole file.

@@ -47,11 +47,7 @@ impl Weather {
     /// Draws one. Many seeds are calm in one way or the other, so that faults also come alone.
     pub fn draw(random: &mut Random) -> Weather {
         let mut rare = |per_mille: u64| {
-            if random.chance(500) {
-                random.within(0..per_mille)
-            } else {
-                0
-            }
+            if random.chance(500) { random.within(0..per_mille) } else { 0 }
         };
         let (commit_fails, create_fails, read_fails) = (rare(120), rare(200), rare(60));
         let (disk_fills, reshard, replaces) = (rare(300), rare(1_000), rare(200));
@@ -64,11 +60,7 @@ impl Weather {
             crashes: random.within(1..7) as u32,
             run_micros_max: random.within(3_000..60_000),
             observations: random.within(40..260) as usize,
-            capacity: if random.chance(300) {
-                random.within(8..40) as u32
-            } else {
-                1_000
-            },
+            capacity: if random.chance(300) { random.within(8..40) as u32 } else { 1_000 },
             power_cut: random.within(0..1_001),
             commit_fails,
             create_fails,

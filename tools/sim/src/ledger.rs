@@ -77,10 +77,7 @@ pub struct Ledger {
 impl Ledger {
     /// A ledger of so many spaces.
     pub fn new(spaces: usize) -> Ledger {
-        Ledger {
-            spaces: vec![SpaceLedger::default(); spaces],
-            ..Ledger::default()
-        }
+        Ledger { spaces: vec![SpaceLedger::default(); spaces], ..Ledger::default() }
     }
 
     /// The token of what is sent next.
@@ -94,11 +91,7 @@ impl Ledger {
         if attempt.session != SessionId::NONE {
             let session = self.sessions.entry(attempt.session).or_default();
             session.space = attempt.space;
-            session
-                .attempts
-                .entry(attempt.sequence)
-                .or_default()
-                .push(token);
+            session.attempts.entry(attempt.sequence).or_default().push(token);
         }
         self.attempts.push(attempt);
     }
@@ -110,10 +103,7 @@ impl Ledger {
 
     /// All that was sent.
     pub fn attempts(&self) -> impl Iterator<Item = (Token, &Attempt)> {
-        self.attempts
-            .iter()
-            .enumerate()
-            .map(|(index, attempt)| (Token(index), attempt))
+        self.attempts.iter().enumerate().map(|(index, attempt)| (Token(index), attempt))
     }
 
     /// Whether another observation of the same id may count instead: a later one, or one of another client, whose
@@ -172,13 +162,7 @@ impl Ledger {
         if session == SessionId::NONE {
             return Some(Token(sequence as usize)).filter(by);
         }
-        self.sessions
-            .get(&session)?
-            .attempts
-            .get(&sequence)?
-            .iter()
-            .copied()
-            .find(by)
+        self.sessions.get(&session)?.attempts.get(&sequence)?.iter().copied().find(by)
     }
 
     /// A space has a commit of that time.
@@ -213,15 +197,9 @@ impl Ledger {
         let known = self.sessions.entry(session).or_default();
         known.opened = true;
         if mark < known.mark {
-            wrong!(
-                "a session was acked up to {}, and is told {mark}",
-                known.mark
-            );
+            wrong!("a session was acked up to {}, and is told {mark}", known.mark);
         }
-        let last_sent = known
-            .attempts
-            .last_key_value()
-            .map_or(0, |(&sequence, _)| sequence);
+        let last_sent = known.attempts.last_key_value().map_or(0, |(&sequence, _)| sequence);
         if mark > last_sent {
             wrong!("a session is told {mark}, and sent no more than {last_sent}");
         }
@@ -231,11 +209,7 @@ impl Ledger {
 
     /// A session is not known.
     pub fn unknown(&self, session: SessionId) -> Result<(), Wrong> {
-        if self
-            .sessions
-            .get(&session)
-            .is_some_and(|session| session.opened)
-        {
+        if self.sessions.get(&session).is_some_and(|session| session.opened) {
             wrong!("a session that was opened is unknown");
         }
         Ok(())
@@ -268,11 +242,7 @@ impl Ledger {
         if snapshot < min {
             wrong!("the snapshot of space {space} is {snapshot}, and was to be {min} at least");
         }
-        let sent = self
-            .attempts
-            .iter()
-            .filter(|sent| sent.space == space)
-            .count() as u64;
+        let sent = self.attempts.iter().filter(|sent| sent.space == space).count() as u64;
         if snapshot > sent {
             wrong!("the snapshot of space {space} is {snapshot}, of {sent} sent");
         }
@@ -294,36 +264,20 @@ impl Ledger {
             if sent.session != SessionId::NONE {
                 let mark = marks.entry(sent.session).or_default();
                 if sent.sequence != *mark + 1 {
-                    wrong!(
-                        "sequence {} was recovered after {mark} of its session",
-                        sent.sequence
-                    );
+                    wrong!("sequence {} was recovered after {mark} of its session", sent.sequence);
                 }
                 *mark = sent.sequence;
             }
         }
-        for (token, sent) in self
-            .attempts()
-            .filter(|(_, sent)| sent.space == space && sent.acked)
-        {
+        for (token, sent) in self.attempts().filter(|(_, sent)| sent.space == space && sent.acked) {
             if !is_there[token.0] {
-                wrong!(
-                    "{token:?} (sequence {}) was acked and is lost",
-                    sent.sequence
-                );
+                wrong!("{token:?} (sequence {}) was acked and is lost", sent.sequence);
             }
         }
-        for (id, known) in self
-            .sessions
-            .iter()
-            .filter(|(_, known)| known.space == space)
-        {
+        for (id, known) in self.sessions.iter().filter(|(_, known)| known.space == space) {
             let recovered = marks.get(id).copied().unwrap_or(0);
             if recovered < known.mark {
-                wrong!(
-                    "a session was told {}, and {recovered} were recovered",
-                    known.mark
-                );
+                wrong!("a session was told {}, and {recovered} were recovered", known.mark);
             }
         }
         if (tokens.len() as u64) < self.snapshot_min(space) {

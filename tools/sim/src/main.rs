@@ -24,9 +24,7 @@ struct Arguments {
 }
 
 fn seeds(text: &str) -> Result<(u64, u64), String> {
-    let bounds = text
-        .split_once("..")
-        .ok_or("two numbers with .. between them")?;
+    let bounds = text.split_once("..").ok_or("two numbers with .. between them")?;
     let number = |text: &str| text.parse::<u64>().map_err(|error| error.to_string());
     Ok((number(bounds.0)?, number(bounds.1)?))
 }
@@ -45,9 +43,7 @@ fn main() -> ExitCode {
             }
         };
     }
-    let until = arguments
-        .minutes
-        .map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
+    let until = arguments.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
     let (first, end) = arguments.seeds;
     let (mut seed, mut failed, mut acked) = (first, 0, 0);
     while until.map_or(seed < end, |until| Instant::now() < until) {
@@ -64,13 +60,6 @@ fn main() -> ExitCode {
         }
         seed += 1;
     }
-    println!(
-        "{} seeds, {failed} failed, {acked} observations acked",
-        seed - first
-    );
-    if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    println!("{} seeds, {failed} failed, {acked} observations acked", seed - first);
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -34,11 +34,7 @@ impl Process {
     ) -> Result<(Process, Vec<SegmentId>), LogFault> {
         let heads = disk.heads();
         let clock_ahead = random.within(0..2_000_000);
-        let mut process = Process {
-            shards: Vec::new(),
-            in_flight: BTreeMap::new(),
-            clock_ahead,
-        };
+        let mut process = Process { shards: Vec::new(), in_flight: BTreeMap::new(), clock_ahead };
         let mut empty = Vec::new();
         for shard in 0..shards {
             let config = ShardConfig {
@@ -68,9 +64,7 @@ impl Process {
     /// When a shard wants to be woken, in the world's time.
     pub fn deadline(&self) -> Option<Time> {
         let deadlines = self.shards.iter().filter_map(Shard::deadline);
-        deadlines
-            .min()
-            .map(|at| Time(at.micros_since(Time(self.clock_ahead))))
+        deadlines.min().map(|at| Time(at.micros_since(Time(self.clock_ahead))))
     }
 
     /// The shard that owns a stripe.
@@ -86,11 +80,7 @@ impl Process {
                 Io::CreateSegment { segment, head, .. } => {
                     disk.write_in_vain(segment, 0, &head, reached, random);
                 }
-                Io::Commit {
-                    segment,
-                    offset,
-                    bytes,
-                } => {
+                Io::Commit { segment, offset, bytes } => {
                     disk.write_in_vain(segment, offset as usize, &bytes, reached, random);
                 }
                 Io::Read { .. } => {}

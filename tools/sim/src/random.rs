@@ -26,12 +26,7 @@ impl Random {
     pub fn number(&mut self) -> u64 {
         let [a, b, c, d] = self.state;
         let number = a.wrapping_add(d).rotate_left(23).wrapping_add(a);
-        self.state = [
-            a ^ b ^ d,
-            a ^ b ^ c,
-            c ^ a ^ (b << 17),
-            (d ^ b).rotate_left(45),
-        ];
+        self.state = [a ^ b ^ d, a ^ b ^ c, c ^ a ^ (b << 17), (d ^ b).rotate_left(45)];
         number
     }
 

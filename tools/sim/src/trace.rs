@@ -26,10 +26,7 @@ pub struct Trace {
 impl Trace {
     /// An empty story.
     pub fn new(story: Story) -> Trace {
-        Trace {
-            hash: SipHasher13::new(),
-            story,
-        }
+        Trace { hash: SipHasher13::new(), story }
     }
 
     /// Something happened.

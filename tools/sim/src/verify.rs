@@ -75,31 +75,19 @@ impl Asked {
         ledger: &'a Ledger,
     ) -> Result<(Token, &'a str), Wrong> {
         let token = token_of(&hit.body)?;
-        let Some(sent) = ledger
-            .attempt(token)
-            .filter(|sent| sent.space == self.space)
-        else {
-            wrong!(
-                "{token:?} was recalled in space {}, and never sent there",
-                self.space
-            );
+        let Some(sent) = ledger.attempt(token).filter(|sent| sent.space == self.space) else {
+            wrong!("{token:?} was recalled in space {}, and never sent there", self.space);
         };
         check_body(&hit.body, &sent.id, &sent.vector)?;
         let (cue, unit) = (unit(&self.vector), unit(&sent.vector));
         let similarity: f32 = cue.iter().zip(unit).map(|(a, b)| a * b).sum();
         if (similarity - hit.similarity).abs() > SIMILARITY_TOLERANCE {
-            wrong!(
-                "{token:?} is {similarity} like the cue, and was told to be {}",
-                hit.similarity
-            );
+            wrong!("{token:?} is {similarity} like the cue, and was told to be {}", hit.similarity);
         }
         let is_durable = hit.generation <= recalled.snapshot;
         if is_durable != (hit.durability == Durability::Durable) {
             let (generation, snapshot) = (hit.generation, recalled.snapshot);
-            wrong!(
-                "{token:?} of {generation:?} at {snapshot:?} is {:?}",
-                hit.durability
-            );
+            wrong!("{token:?} of {generation:?} at {snapshot:?} is {:?}", hit.durability);
         }
         if self.isolation == Isolation::Durable && !is_durable {
             wrong!("{token:?} was recalled before it was durable");
@@ -148,11 +136,7 @@ pub fn check_status(
         wrong!("shard {shard} has depth {} of {capacity}", status.depth);
     }
     if recovered_rows <= capacity && status.depth + status.credits > capacity {
-        wrong!(
-            "shard {shard} gave {} credits at depth {}",
-            status.credits,
-            status.depth
-        );
+        wrong!("shard {shard} gave {} credits at depth {}", status.credits, status.depth);
     }
     Ok(())
 }

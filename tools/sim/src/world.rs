@@ -38,10 +38,7 @@ pub struct Summary {
 pub fn run(seed: u64, bug: Option<Bug>, story: Story) -> Result<Summary, Wrong> {
     let mut world = World::new(seed, bug, story);
     world.live()?;
-    Ok(Summary {
-        hash: world.trace.hash(),
-        ..world.summary
-    })
+    Ok(Summary { hash: world.trace.hash(), ..world.summary })
 }
 
 /// Origins that belong to no client: recalls …
@@ -53,29 +50,12 @@ const SETTLED_MICROS: u64 = 5_000_000;
 
 #[derive(Debug)]
 enum Event {
-    Request {
-        shard: usize,
-        origin: u64,
-        request: Request,
-    },
-    Reply {
-        shard: usize,
-        origin: u64,
-        reply: Reply,
-    },
-    IoEnds {
-        shard: usize,
-        ticket: IoTicket,
-    },
-    Act {
-        client: usize,
-    },
-    Work {
-        shard: usize,
-    },
-    Ask {
-        shard: usize,
-    },
+    Request { shard: usize, origin: u64, request: Request },
+    Reply { shard: usize, origin: u64, reply: Reply },
+    IoEnds { shard: usize, ticket: IoTicket },
+    Act { client: usize },
+    Work { shard: usize },
+    Ask { shard: usize },
     Crash,
     Start,
 }
@@ -172,21 +152,13 @@ impl World {
         }
         audit(&self.device.disk, &self.keys(), &self.ledger)?;
         self.summary.sent = self.ledger.next_token().0;
-        self.summary.acked = self
-            .ledger
-            .attempts()
-            .filter(|(_, sent)| sent.acked)
-            .count();
+        self.summary.acked = self.ledger.attempts().filter(|(_, sent)| sent.acked).count();
         Ok(())
     }
 
     fn recall_all_acked(&mut self) -> Result<(), Wrong> {
-        let acked: Vec<Token> = self
-            .ledger
-            .attempts()
-            .filter(|(_, sent)| sent.acked)
-            .map(|(token, _)| token)
-            .collect();
+        let acked: Vec<Token> =
+            self.ledger.attempts().filter(|(_, sent)| sent.acked).map(|(token, _)| token).collect();
         for token in acked {
             self.recall_own(token);
             self.settle()?;
@@ -198,11 +170,8 @@ impl World {
     fn settle(&mut self) -> Result<(), Wrong> {
         loop {
             let planned = self.events.first_key_value().map(|(&(at, _), _)| at);
-            let deadline = self
-                .process
-                .as_ref()
-                .and_then(Process::deadline)
-                .map(|at| at.max(self.now));
+            let deadline =
+                self.process.as_ref().and_then(Process::deadline).map(|at| at.max(self.now));
             let Some(next) = planned.into_iter().chain(deadline).min() else {
                 return Ok(());
             };
@@ -235,16 +204,8 @@ impl World {
         match event {
             Event::Start => return self.start(),
             Event::Crash => self.crash(),
-            Event::Request {
-                shard,
-                origin,
-                request,
-            } => self.deliver(shard, origin, request),
-            Event::Reply {
-                shard,
-                origin,
-                reply,
-            } => return self.receive(shard, origin, reply),
+            Event::Request { shard, origin, request } => self.deliver(shard, origin, request),
+            Event::Reply { shard, origin, reply } => return self.receive(shard, origin, reply),
             Event::IoEnds { shard, ticket } => self.end_io(shard, ticket),
             Event::Act { client } => self.act(client),
             Event::Work { shard } => self.work(shard),
@@ -262,34 +223,20 @@ impl World {
     fn note(&mut self, event: &Event) {
         let now = self.now;
         match event {
-            Event::Request {
-                shard,
-                origin,
-                request: Request::Append(append),
-            } => self.trace.note(
+            Event::Request { shard, origin, request: Request::Append(append) } => self.trace.note(
                 now,
                 format_args!(
                     "{origin:x} → shard {shard}: append {} of {:?}",
                     append.sequence, append.session
                 ),
             ),
-            Event::Request {
-                request: Request::Recall(_),
-                ..
-            } => {
+            Event::Request { request: Request::Recall(_), .. } => {
                 self.trace.note(now, format_args!("recall"));
             }
-            Event::Reply {
-                reply: Reply::Recalled(Ok(recalled)),
-                ..
-            } => {
-                let similarities: Vec<u32> = recalled
-                    .hits
-                    .iter()
-                    .map(|hit| hit.similarity.to_bits())
-                    .collect();
-                self.trace
-                    .note(now, format_args!("recalled {similarities:?}"));
+            Event::Reply { reply: Reply::Recalled(Ok(recalled)), .. } => {
+                let similarities: Vec<u32> =
+                    recalled.hits.iter().map(|hit| hit.similarity.to_bits()).collect();
+                self.trace.note(now, format_args!("recalled {similarities:?}"));
             }
             event => self.trace.note(now, format_args!("{event:?}")),
         }
@@ -322,19 +269,12 @@ impl World {
             self.shards = self.random.within(1..4) as u16;
         }
         let capacity = self.weather.capacity;
-        let started = Process::start(
-            &self.device.disk,
-            self.shards,
-            capacity,
-            &mut self.random,
-            self.now,
-        );
+        let started =
+            Process::start(&self.device.disk, self.shards, capacity, &mut self.random, self.now);
         let (process, empty) = started.map_err(|fault| Wrong(format!("no start: {fault:?}")))?;
         self.process = Some(process);
         if self.random.chance(500) {
-            empty
-                .into_iter()
-                .for_each(|segment| self.device.disk.remove(segment));
+            empty.into_iter().for_each(|segment| self.device.disk.remove(segment));
         }
         self.recovered_rows = recovered.iter().map(|tokens| tokens.len() as u32).sum();
         self.recall_recovered(&recovered);
@@ -358,19 +298,12 @@ impl World {
 
     /// Asks each space for all that it has: just that must be there which the disk held.
     fn recall_recovered(&mut self, recovered: &Recovered) {
-        for (space, tokens) in recovered
-            .iter()
-            .enumerate()
-            .filter(|(_, tokens)| !tokens.is_empty())
+        for (space, tokens) in recovered.iter().enumerate().filter(|(_, tokens)| !tokens.is_empty())
         {
             let mut by_id = BTreeMap::new();
             for &token in tokens {
                 by_id.insert(
-                    self.ledger
-                        .attempt(token)
-                        .expect("the audit knew it")
-                        .id
-                        .clone(),
+                    self.ledger.attempt(token).expect("the audit knew it").id.clone(),
                     token,
                 );
             }
@@ -431,9 +364,8 @@ impl World {
                 outputs.push((number, output));
             }
         }
-        let busy: Vec<usize> = (0..process.shards.len())
-            .filter(|&number| process.shards[number].has_work())
-            .collect();
+        let busy: Vec<usize> =
+            (0..process.shards.len()).filter(|&number| process.shards[number].has_work()).collect();
         for (shard, output) in outputs {
             match output {
                 Output::Io(ticket, io) => {
@@ -474,17 +406,9 @@ impl World {
     }
 
     fn end_io(&mut self, shard: usize, ticket: IoTicket) {
-        let process = self
-            .process
-            .as_mut()
-            .expect("its events end with a process");
-        let io = process
-            .in_flight
-            .remove(&(shard, ticket))
-            .expect("an I/O ends once");
-        let result = self
-            .device
-            .perform(io, &self.weather, self.bug, &mut self.random, self.now);
+        let process = self.process.as_mut().expect("its events end with a process");
+        let io = process.in_flight.remove(&(shard, ticket)).expect("an I/O ends once");
+        let result = self.device.perform(io, &self.weather, self.bug, &mut self.random, self.now);
         if result.is_err() {
             self.summary.failures += 1;
         }
@@ -529,48 +453,27 @@ impl World {
         let takes = self.random.within(1..self.weather.message_micros_max);
         // All connections of one client share a core's ring, so a takeover does not overtake what it takes over.
         let ring = (origin >> 32, shard);
-        let at = self
-            .now
-            .after_micros(takes)
-            .max(self.arrivals.get(&ring).copied().unwrap_or_default());
+        let at =
+            self.now.after_micros(takes).max(self.arrivals.get(&ring).copied().unwrap_or_default());
         self.arrivals.insert(ring, at);
-        self.plan_at(
-            at,
-            Event::Request {
-                shard,
-                origin,
-                request,
-            },
-        );
+        self.plan_at(at, Event::Request { shard, origin, request });
     }
 
     fn deliver(&mut self, shard: usize, origin: u64, request: Request) {
-        let process = self
-            .process
-            .as_mut()
-            .expect("its events end with a process");
+        let process = self.process.as_mut().expect("its events end with a process");
         let now = process.time(self.now);
         if let (Some(bug), Request::Append(append)) = (self.bug, &request) {
-            let Append {
-                session, sequence, ..
-            } = *append;
+            let Append { session, sequence, .. } = *append;
             if bug == Bug::AckInVain && self.random.chance(50) {
                 let committed_at = now.after_micros(5_000_000);
-                let reply = Reply::Durable {
-                    session,
-                    first: sequence,
-                    last: sequence,
-                    committed_at,
-                };
+                let reply =
+                    Reply::Durable { session, first: sequence, last: sequence, committed_at };
                 let fetched = Request::ReturnCredit { count: 1 };
                 process.shards[shard].handle_request(Origin(origin), fetched, now);
                 return self.carry_reply(shard, origin, reply);
             }
             if bug == Bug::HandedOverTwice && self.random.chance(50) {
-                let credit = Request::Credit {
-                    lane: append.lane,
-                    wanted: 1,
-                };
+                let credit = Request::Credit { lane: append.lane, wanted: 1 };
                 process.shards[shard].handle_request(Origin(STATUS_ORIGIN), credit, now);
                 let mut again = append.clone();
                 again.sequence += 1;
@@ -588,10 +491,8 @@ impl World {
     fn carry_reply(&mut self, shard: usize, origin: u64, reply: Reply) {
         let takes = self.random.within(1..self.weather.message_micros_max);
         let ring = (!(origin >> 32), shard);
-        let at = self
-            .now
-            .after_micros(takes)
-            .max(self.arrivals.get(&ring).copied().unwrap_or_default());
+        let at =
+            self.now.after_micros(takes).max(self.arrivals.get(&ring).copied().unwrap_or_default());
         self.arrivals.insert(ring, at);
         if self.bug == Some(Bug::AcksOvertake) && matches!(reply, Reply::Durable { .. }) {
             match self.held_reply.take() {
@@ -600,42 +501,19 @@ impl World {
                     return;
                 }
                 Some((held_origin, held)) => {
-                    self.plan_at(
-                        at,
-                        Event::Reply {
-                            shard,
-                            origin,
-                            reply,
-                        },
-                    );
-                    return self.plan_at(
-                        at,
-                        Event::Reply {
-                            shard,
-                            origin: held_origin,
-                            reply: held,
-                        },
-                    );
+                    self.plan_at(at, Event::Reply { shard, origin, reply });
+                    return self
+                        .plan_at(at, Event::Reply { shard, origin: held_origin, reply: held });
                 }
                 None => {}
             }
         }
-        self.plan_at(
-            at,
-            Event::Reply {
-                shard,
-                origin,
-                reply,
-            },
-        );
+        self.plan_at(at, Event::Reply { shard, origin, reply });
     }
 
     fn receive(&mut self, shard: usize, origin: u64, reply: Reply) -> Result<(), Wrong> {
         if origin & RECALL_ORIGINS != 0 {
-            let asked = self
-                .asked
-                .remove(&origin)
-                .expect("a recall is answered once");
+            let asked = self.asked.remove(&origin).expect("a recall is answered once");
             self.summary.recalls += 1;
             let reads_fail = self.weather.read_fails > 0;
             return match reply {
@@ -671,13 +549,7 @@ impl World {
         let sent = self.ledger.attempt(token).expect("it was sent");
         let (space, vector) = (sent.space, sent.vector.clone());
         let count = self.random.within(1..12) as u32;
-        self.recall(
-            space,
-            vector,
-            Isolation::Durable,
-            count,
-            Expected::First(token),
-        );
+        self.recall(space, vector, Isolation::Durable, count, Expected::First(token));
     }
 
     fn recall_any(&mut self) {
@@ -722,16 +594,7 @@ impl World {
         };
         self.recalls_asked += 1;
         let origin = RECALL_ORIGINS | self.recalls_asked << 32;
-        self.asked.insert(
-            origin,
-            Asked {
-                space,
-                vector,
-                isolation,
-                snapshot_min,
-                expected,
-            },
-        );
+        self.asked.insert(origin, Asked { space, vector, isolation, snapshot_min, expected });
         self.send(origin, shard, request);
     }
 

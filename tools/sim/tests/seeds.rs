@@ -9,7 +9,10 @@ use engram_sim::trace::Story;
 use engram_sim::world::{self, Summary};
 
 /// Fewer where the engine is built without optimisation.
-const SEEDS: u64 = if cfg!(debug_assertions) { 120 } else { 500 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 60 } else { 500 };
+
+/// Worlds in which the batch that vouched for another lived in a cache alone, and was lost.
+const RARE: [u64; 4] = [363, 453, 557, 570];
 
 fn run(seed: u64, bug: Option<Bug>) -> Result<Summary, String> {
     match panic::catch_unwind(AssertUnwindSafe(|| world::run(seed, bug, Story::Hashed))) {
@@ -25,7 +28,7 @@ fn run(seed: u64, bug: Option<Bug>) -> Result<Summary, String> {
 #[test]
 fn fixed_seeds_hold_every_promise() {
     let mut all = Summary::default();
-    for seed in 0..SEEDS {
+    for seed in (0..SEEDS).chain(RARE) {
         let summary = run(seed, None).unwrap_or_else(|wrong| {
             panic!("seed {seed}: {wrong}\ncargo run -p engram-sim -- --seed {seed}")
         });
@@ -38,14 +41,8 @@ fn fixed_seeds_hold_every_promise() {
     println!("{SEEDS} seeds: {all:?}");
     // A world in which little happens proves little.
     let seeds = SEEDS as usize;
-    assert!(
-        all.acked > 30 * seeds && all.recalls > 30 * seeds,
-        "{all:?}"
-    );
-    assert!(
-        all.crashes as usize > 2 * seeds && all.failures > seeds,
-        "{all:?}"
-    );
+    assert!(all.acked > 30 * seeds && all.recalls > 30 * seeds, "{all:?}");
+    assert!(all.crashes as usize > 2 * seeds && all.failures > seeds, "{all:?}");
 }
 
 #[test]
@@ -53,10 +50,7 @@ fn the_same_seed_tells_the_same_story() {
     for seed in 0..8 {
         assert_eq!(run(seed, None), run(seed, None), "seed {seed}");
     }
-    assert_ne!(
-        run(1, None).map(|run| run.hash),
-        run(2, None).map(|run| run.hash)
-    );
+    assert_ne!(run(1, None).map(|run| run.hash), run(2, None).map(|run| run.hash));
 }
 
 #[test]

@@ -1,0 +1,244 @@
+//! The bookkeeping of one core's end: what goes where, who waits for what, how every shard is.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::task::{Context, Poll, Waker};
+
+use engram_shards::ids::{StripeKey, Time};
+use engram_shards::message::{Lane, Origin, Reply, Request};
+
+use super::budget::BudgetPool;
+use super::credit::CreditPool;
+use super::frame::{Address, Frame, Gathering, ShardState};
+use super::outgoing::Outgoing;
+use super::ports::{CORE_SLOT, Ports};
+use super::ring::Receiver;
+use super::weave::Thread;
+use crate::clock::Clock;
+use crate::cores::CoreIndex;
+use crate::metrics::Metrics;
+use crate::placement::Placement;
+
+/// What one end of the mesh is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct MeshSettings {
+    /// Requests between this core's sockets and the owners, at most.
+    pub requests_max: u32,
+    /// Bytes of the same.
+    pub bytes_max: usize,
+    /// Capacity of a shard: a core asks for a part of it at once.
+    pub capacity: u32,
+    /// The server's clock.
+    pub clock: Clock,
+}
+
+/// What one core's end of the mesh knows; plain data that no one else borrows.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) core: CoreIndex,
+    clock: Clock,
+    pub(crate) placement: Placement,
+    /// By core; none to itself.
+    pub(crate) outgoing: Vec<Option<Outgoing>>,
+    pub(crate) incoming: Vec<Option<Receiver<Frame>>>,
+    /// Requests of this core to its own shard.
+    pub(crate) local: VecDeque<(Origin, Request)>,
+    pub(crate) shards: Vec<ShardState>,
+    is_quiet: Vec<bool>,
+    pub(crate) ports: Ports,
+    pub(crate) budget: BudgetPool,
+    /// By owner and lane.
+    credits: Vec<[CreditPool; 3]>,
+    gathered: BTreeMap<Gathering, Gathered>,
+    next_gathering: u64,
+    /// To be woken once the state is no longer borrowed.
+    pub(crate) wake: Vec<Waker>,
+}
+
+#[derive(Debug, Default)]
+struct Gathered {
+    reports: Vec<(CoreIndex, Metrics)>,
+    waker: Option<Waker>,
+}
+
+impl State {
+    pub(crate) fn new(thread: Thread, settings: MeshSettings) -> State {
+        let cores = u16::try_from(thread.outgoing.len()).expect("it was made from such a number");
+        let credits = || Lane::ALL.map(|_| CreditPool::new(settings.capacity, cores));
+        State {
+            core: thread.core,
+            clock: settings.clock,
+            placement: Placement::spread(cores),
+            outgoing: thread.outgoing,
+            incoming: thread.incoming,
+            local: VecDeque::new(),
+            shards: vec![ShardState::Recovering; usize::from(cores)],
+            is_quiet: vec![false; usize::from(cores)],
+            ports: Ports::new(thread.core),
+            budget: BudgetPool::new(settings.requests_max, settings.bytes_max),
+            credits: (0..cores).map(|_| credits()).collect(),
+            gathered: BTreeMap::new(),
+            next_gathering: 0,
+            wake: Vec::new(),
+        }
+    }
+
+    /// Sends a frame to another core, with its next batch; the caller nudges the pump, which shows
+    /// it.
+    pub(crate) fn send(&mut self, to: CoreIndex, frame: Frame) {
+        match (&mut self.outgoing[usize::from(to.0)], frame) {
+            (Some(outgoing), frame) => outgoing.push(frame),
+            (None, Frame::Request(origin, request)) => self.local.push_back((origin, request)),
+            (None, frame) => unreachable!("a core tells itself nothing: {frame:?}"),
+        }
+    }
+
+    pub(crate) fn owner_of(&self, stripe: StripeKey) -> CoreIndex {
+        self.placement.owner_of(stripe)
+    }
+
+    pub(crate) fn is_ready(&self, owner: CoreIndex) -> bool {
+        self.shards[usize::from(owner.0)] == ShardState::Ready
+    }
+
+    pub(crate) fn credit_pool(&mut self, owner: CoreIndex, lane: Lane) -> &mut CreditPool {
+        &mut self.credits[usize::from(owner.0)][lane.index()]
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// Asks an owner for credits if its pool runs low. Returns whether something was sent.
+    pub(crate) fn ask_for_credits(&mut self, owner: CoreIndex, lane: Lane) -> bool {
+        let Some(wanted) = self.credit_pool(owner, lane).wish() else {
+            return false;
+        };
+        self.send(owner, Frame::Request(self.own_origin(), Request::Credit { lane, wanted }));
+        true
+    }
+
+    /// Gives the budget of one request back and wakes those who wait for it.
+    pub(crate) fn give_budget(&mut self, bytes: usize) {
+        self.budget.give(bytes);
+        for address in self.budget.woken() {
+            if let Some(slot) = self.ports.of(address) {
+                slot.waits_for_budget = false;
+                self.wake.extend(slot.wake());
+            }
+        }
+    }
+
+    fn own_origin(&self) -> Origin {
+        Address { core: self.core, slot: CORE_SLOT, generation: 0 }.origin()
+    }
+
+    pub(crate) fn pop(&mut self, from: CoreIndex) -> Option<Frame> {
+        self.incoming[usize::from(from.0)].as_mut()?.pop()
+    }
+
+    pub(crate) fn tell_all(&mut self, frame: impl Fn() -> Frame) {
+        for outgoing in self.outgoing.iter_mut().flatten() {
+            outgoing.push(frame());
+        }
+    }
+
+    pub(crate) fn note_quiet(&mut self, core: CoreIndex) -> bool {
+        self.is_quiet[usize::from(core.0)] = true;
+        self.is_quiet.iter().all(|quiet| *quiet)
+    }
+
+    pub(crate) fn handle_reply(&mut self, from: CoreIndex, address: Address, reply: Reply) {
+        if address.slot == CORE_SLOT {
+            return self.handle_own_reply(from, reply);
+        }
+        let mut settled = Vec::new();
+        self.ports.settle(address, from, &reply, |bytes| settled.push(bytes));
+        settled.into_iter().for_each(|bytes| self.give_budget(bytes));
+        if let Some(slot) = self.ports.of(address) {
+            slot.arrive((from, Ok(reply)), &mut self.wake);
+        }
+    }
+
+    fn handle_own_reply(&mut self, from: CoreIndex, reply: Reply) {
+        let Reply::Credit { lane, granted, pressure } = reply else {
+            unreachable!("the core itself asks for credits only: {reply:?}");
+        };
+        let now = self.now();
+        let waiting = self.credit_pool(from, lane).handle_answer(granted, pressure, now);
+        self.wake_ports(waiting);
+    }
+
+    /// An owner has failed: gives back what it had, and tells all who waited for it.
+    pub(crate) fn fail(&mut self, owner: CoreIndex) {
+        let mut settled = Vec::new();
+        self.ports.fail(owner, |bytes| settled.push(bytes), &mut self.wake);
+        settled.into_iter().for_each(|bytes| self.give_budget(bytes));
+        for lane in Lane::ALL {
+            let waiting = self.credit_pool(owner, lane).fail();
+            self.wake_ports(waiting);
+        }
+    }
+
+    fn wake_ports(&mut self, addresses: Vec<Address>) {
+        for address in addresses {
+            let slot = self.ports.of(address);
+            self.wake.extend(slot.and_then(|slot| slot.wake()));
+        }
+    }
+
+    pub(crate) fn return_idle_credits(&mut self) -> bool {
+        let now = self.now();
+        let mut sent = false;
+        for owner in 0..self.credits.len() as u16 {
+            for lane in Lane::ALL {
+                let owner = CoreIndex(owner);
+                if let Some(count) = self.credit_pool(owner, lane).idle(now) {
+                    self.send(
+                        owner,
+                        Frame::Request(self.own_origin(), Request::ReturnCredit { count }),
+                    );
+                    sent = true;
+                }
+            }
+        }
+        sent
+    }
+
+    pub(crate) fn begin_gathering(&mut self, own: (CoreIndex, Metrics)) -> Gathering {
+        let gathering = Gathering(self.next_gathering);
+        self.next_gathering += 1;
+        self.gathered.insert(gathering, Gathered { reports: vec![own], waker: None });
+        self.tell_all(|| Frame::AskMetrics(gathering));
+        gathering
+    }
+
+    /// The one who asked is gone. Returns its waker, to be dropped once the state is no longer
+    /// borrowed.
+    pub(crate) fn forget_gathering(&mut self, gathering: Gathering) -> Option<Waker> {
+        self.gathered.remove(&gathering)?.waker
+    }
+
+    pub(crate) fn note_report(&mut self, gathering: Gathering, report: (CoreIndex, Metrics)) {
+        // The one who asked may be gone.
+        if let Some(gathered) = self.gathered.get_mut(&gathering) {
+            gathered.reports.push(report);
+            self.wake.extend(gathered.waker.take());
+        }
+    }
+
+    pub(crate) fn poll_gathered(
+        &mut self,
+        gathering: Gathering,
+        cx: &Context<'_>,
+    ) -> Poll<Vec<(CoreIndex, Metrics)>> {
+        let gathered =
+            self.gathered.get_mut(&gathering).expect("it is there until its future ends");
+        if gathered.reports.len() < self.credits.len() {
+            gathered.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let mut reports = std::mem::take(&mut gathered.reports);
+        reports.sort_by_key(|(core, _)| *core);
+        Poll::Ready(reports)
+    }
+}
