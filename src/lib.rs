@@ -11,6 +11,7 @@ pub mod cores;
 pub mod preflight;
 pub mod clock;
 pub mod contain;
+pub mod knock;
 pub mod notice;
 pub mod metrics;
 pub mod folder;

@@ -93,8 +93,7 @@ pub const CREDIT_REFUSAL_MICROS_MAX: u64 = 2_000;
 /// Credits that lay unused for this long go back to their owner, so that others may have them.
 pub const CREDIT_IDLE_MICROS: u64 = 1_000_000;
 
-/// An executor can park although a task is ready to run; this timer bounds how long such a task
-/// waits.
+/// An executor can park although a task is ready to run; it is woken from outside this often.
 pub const EXECUTOR_TICK: Duration = Duration::from_millis(20);
 /// While a core has work, it looks at its sockets and disks this often: as long as one slice of
 /// work.

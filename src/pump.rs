@@ -28,6 +28,7 @@ use glommio::timer::Timer;
 use crate::clock::Clock;
 use crate::contain::{Panic, contain, contain_call};
 use crate::disk::Disk;
+use crate::knock::Knocks;
 use crate::limits::EXECUTOR_TICK;
 use crate::mesh::{Mesh, ShardState};
 use crate::metrics::Stage;
@@ -300,11 +301,12 @@ impl Busy {
     }
 }
 
-/// Keeps a core awake every [`EXECUTOR_TICK`]: an executor can park although a task is ready to
-/// run. Beside that it returns credits that no one uses.
+/// Keeps a core awake, and returns credits that no one uses.
 pub async fn tick(mesh: Mesh) {
+    let knocks = Knocks::start(EXECUTOR_TICK);
+    let mut knocks = knocks.expect("a process that made executors can make a thread");
     loop {
-        expire(EXECUTOR_TICK).await;
+        knocks.next().await;
         mesh.return_idle_credits();
     }
 }

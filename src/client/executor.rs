@@ -4,6 +4,7 @@ use std::future::Future;
 
 use glommio::{LocalExecutorBuilder, Placement};
 
+use crate::knock::Knocks;
 use crate::limits::{EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_TICK};
 
 /// Runs `client` on this thread until it ends, pinned to `core` where one is named.
@@ -17,10 +18,11 @@ pub fn run<F: Future>(core: Option<usize>, client: F) -> Result<F::Output, Strin
         .io_memory(EXECUTOR_IO_MEMORY_BYTES)
         .make()
         .map_err(|why| why.to_string())?;
+    let mut knocks = Knocks::start(EXECUTOR_TICK).map_err(|why| why.to_string())?;
     Ok(executor.run(async {
-        let tick = glommio::spawn_local(async {
+        let tick = glommio::spawn_local(async move {
             loop {
-                glommio::timer::sleep(EXECUTOR_TICK).await;
+                knocks.next().await;
             }
         });
         let output = client.await;

@@ -3,16 +3,16 @@
 //! Errors are the words of the wire contract, in its order: the JSON itself, its `type`, then the keys of that type.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, Visitor};
+use serde::de;
 use serde_json::value::RawValue;
 
 use engram_shards::message::Lane;
 
 use crate::limits::RECALL_RESULTS_DEFAULT;
 use crate::session::AckMode;
+use crate::wire::websocket::key::{Text, missing};
 use crate::wire::websocket::observation::{ObservationMessage, Scratch, read_numbers};
 
 /// A message that was understood.
@@ -193,37 +193,6 @@ fn close(text: &str) -> Result<Inbound<'_>, String> {
 
 fn keys<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
-}
-
-/// What a client reads where a key that must be there is not.
-pub(crate) fn missing(key: &str) -> String {
-    format!("missing field {key}")
-}
-
-/// A string, borrowed from the frame unless it had escapes. (Serde's own `Cow` borrows nothing inside containers.)
-#[derive(Debug, Default)]
-pub(crate) struct Text<'a>(pub(crate) Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor;
-        impl<'de> Visitor<'de> for TextVisitor {
-            type Value = Text<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(TextVisitor)
-    }
 }
 
 #[cfg(test)]

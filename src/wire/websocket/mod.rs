@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `handshake` | who may open one, and how |
 //! | `socket` | frames over a transport, with bounded buffers |
+//! | `key` | what the keys of a message hold |
 //! | `observation` | the one message that must be fast |
 //! | `inbound` | what a client says |
 //! | `outbound` | what it is told |
@@ -19,6 +20,7 @@
 
 mod handshake;
 mod socket;
+mod key;
 mod observation;
 mod inbound;
 mod outbound;

@@ -15,7 +15,7 @@ use engram_shards::limits;
 use engram_shards::log::record::{Embedding, Observation};
 
 use crate::wire::calendar::Moment;
-use crate::wire::websocket::inbound::{Text, missing};
+use crate::wire::websocket::key::{Text, missing};
 
 /// `MemoryType` of the wire for what was observed.
 const MEMORY_TYPE_EPISODIC: u8 = 1;

@@ -1,0 +1,129 @@
+//! Wakes an executor that parked although its tasks were ready to run.
+//!
+//! glommio's executor parks after a round in which no task ran. That also happens when its thread
+//! was kept off the CPU for a time slice between two steps of its loop: then all its tasks are ready,
+//! none of them (a timer's least of all) will set a timer again, and it sleeps until something
+//! happens on a socket, perhaps for ever. Only another thread can wake it.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::task::{Poll, Waker};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Each knock holds a reference to the task that answers, and glommio counts those in 15 bits.
+const UNANSWERED_MAX: u32 = 1_000;
+
+/// Knocks from a thread of its own at the executor whose task waits for them, until it is dropped.
+#[derive(Debug)]
+pub struct Knocks {
+    door: Arc<Door>,
+    knocker: Option<JoinHandle<()>>,
+}
+
+impl Knocks {
+    /// Begins to knock every `period`.
+    ///
+    /// # Errors
+    /// When no thread can be made.
+    pub fn start(period: Duration) -> io::Result<Knocks> {
+        let door = Arc::<Door>::default();
+        let knocker = std::thread::Builder::new().name("knock".to_owned()).spawn({
+            let door = Arc::clone(&door);
+            move || door.knock_until_closed(period)
+        })?;
+        Ok(Knocks { door, knocker: Some(knocker) })
+    }
+
+    /// Waits for the next knock. To be awaited by one task.
+    pub async fn next(&mut self) {
+        poll_fn(|cx| {
+            let mut state = self.door.lock();
+            if state.unanswered > 0 {
+                state.unanswered = 0;
+                return Poll::Ready(());
+            }
+            if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                state.waker = Some(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl Drop for Knocks {
+    fn drop(&mut self) {
+        let waker = {
+            let mut state = self.door.lock();
+            state.closed = true;
+            state.waker.take()
+        };
+        // Here, on its own thread, and not while the door is locked.
+        drop(waker);
+        self.door.closing.notify_one();
+        if let Some(knocker) = self.knocker.take() {
+            // A knocker that panicked has nothing left to clear up.
+            let _ = knocker.join();
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Door {
+    state: Mutex<DoorState>,
+    /// Given once the door is closed.
+    closing: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct DoorState {
+    waker: Option<Waker>,
+    /// Knocks since the task last ran.
+    unanswered: u32,
+    closed: bool,
+}
+
+impl Door {
+    fn lock(&self) -> MutexGuard<'_, DoorState> {
+        self.state.lock().expect("nothing panics behind the door")
+    }
+
+    fn knock_until_closed(&self, period: Duration) {
+        let mut state = self.lock();
+        while !state.closed {
+            let waited = self.closing.wait_timeout(state, period);
+            state = waited.expect("nothing panics behind the door").0;
+            let DoorState { waker, unanswered, closed } = &mut *state;
+            // Again and again until it is answered: an executor that was woken may park anew.
+            if let (Some(waker), false) = (waker, *closed || *unanswered >= UNANSWERED_MAX) {
+                *unanswered += 1;
+                waker.wake_by_ref();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_executor_without_any_timer_is_woken_again_and_again() {
+        let executor = glommio::LocalExecutorBuilder::default().io_memory(1 << 20);
+        let executor = executor.make().expect("an executor can be made");
+        executor.run(async {
+            let mut knocks = Knocks::start(Duration::from_millis(1)).expect("a thread can be made");
+            for _ in 0..10 {
+                knocks.next().await;
+            }
+        });
+    }
+
+    #[test]
+    fn a_closed_door_ends_its_knocker_at_once() {
+        // The drop waits for the knocker: a test that never ends has failed.
+        drop(Knocks::start(Duration::MAX).expect("a thread can be made"));
+    }
+}
