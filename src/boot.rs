@@ -14,6 +14,7 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use engram_shards::ids::{FolderSecret, LogId, SegmentId};
@@ -22,7 +23,7 @@ use engram_shards::log::replay::{HEAD_BYTES, LogFault};
 use engram_shards::shard::{Recovering, ShardConfig};
 use futures_lite::FutureExt;
 use glommio::timer::Timer;
-use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement, Task};
+use glommio::{GlommioError, LocalExecutorBuilder, Placement, Task};
 
 use crate::clock::Clock;
 use crate::connections::Connections;
@@ -31,7 +32,8 @@ use crate::core::{Core, ServeSettings};
 use crate::cores;
 use crate::disk::Disk;
 use crate::folder::{Folder, FolderError, random_bytes, read_segment_start, segment_path};
-use crate::limits::{DRAIN_MAX, EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_PREEMPT};
+use crate::knock;
+use crate::limits::{DRAIN_MAX, EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_PREEMPT, EXECUTOR_TICK};
 use crate::listen::{ListenError, listen};
 use crate::mesh::{CoreIndex, Mesh, MeshSettings, Thread, weave};
 use crate::pump::{Pump, PumpHandle, tick};
@@ -104,7 +106,10 @@ fn wait_for_starts(
 }
 
 fn end_of(cpu: usize, executor: Executor) -> Result<(), BootError> {
-    executor.join().unwrap_or_else(|error| Err(BootError::Executor { cpu, error }))
+    executor.join().unwrap_or_else(|_| {
+        let error = io::Error::other("its thread panicked");
+        Err(BootError::Executor { cpu, error: error.into() })
+    })
 }
 
 /// The first lines of output; programs wait for the `listening` ones.
@@ -168,15 +173,21 @@ struct Plan {
     settings: ServeSettings,
 }
 
-type Executor = ExecutorJoinHandle<Result<(), BootError>>;
+type Executor = JoinHandle<Result<(), BootError>>;
 
 fn spawn(cpu: usize, plan: Plan) -> Result<Executor, BootError> {
-    LocalExecutorBuilder::new(Placement::Fixed(cpu))
-        .name(&format!("engram-{cpu}"))
+    let name = format!("engram-{cpu}");
+    let executor = LocalExecutorBuilder::new(Placement::Fixed(cpu))
+        .name(&name)
         .io_memory(EXECUTOR_IO_MEMORY_BYTES)
-        .preempt_timer(EXECUTOR_PREEMPT)
-        .spawn(move || run_core(plan))
-        .map_err(|error| BootError::Executor { cpu, error })
+        .preempt_timer(EXECUTOR_PREEMPT);
+    let live = move || {
+        let executor = executor.make().map_err(|error| BootError::Executor { cpu, error })?;
+        let lived = knock::run(&executor, EXECUTOR_TICK, run_core(plan));
+        lived.unwrap_or_else(|error| Err(BootError::Executor { cpu, error: error.into() }))
+    };
+    let thread = std::thread::Builder::new().name(name).spawn(live);
+    thread.map_err(|error| BootError::Executor { cpu, error: error.into() })
 }
 
 /// One core's life.

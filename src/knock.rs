@@ -3,17 +3,84 @@
 //! glommio's executor parks after a round in which no task ran. That also happens when its thread
 //! was kept off the CPU for a time slice between two steps of its loop: then all its tasks are ready,
 //! none of them (a timer's least of all) will set a timer again, and it sleeps until something
-//! happens on a socket, perhaps for ever. Only another thread can wake it.
+//! happens on a socket, perhaps for ever. Only another thread can wake it: by the waker of one of its
+//! tasks, or, until the first task has run, by a signal that interrupts its sleep.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once};
 use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use glommio::LocalExecutor;
+
 /// Each knock holds a reference to the task that answers, and glommio counts those in 15 bits.
 const UNANSWERED_MAX: u32 = 1_000;
+
+/// Runs `future` on `executor`, here, and sees to it that it begins.
+///
+/// # Errors
+/// When no thread can be made.
+pub fn run<F: Future>(
+    executor: &LocalExecutor,
+    period: Duration,
+    future: F,
+) -> io::Result<F::Output> {
+    handle_interruptions();
+    let start = Arc::<Start>::default();
+    // SAFETY: it has no preconditions.
+    let sleeper = unsafe { libc::pthread_self() };
+    let interrupter = std::thread::Builder::new().name("knock".to_owned()).spawn({
+        let start = Arc::clone(&start);
+        move || start.interrupt_until_begun(sleeper, period)
+    })?;
+    let output = executor.run(async {
+        start.begin();
+        future.await
+    });
+    interrupter.join().expect("nothing panics while it waits");
+    Ok(output)
+}
+
+/// A signal that does nothing by itself, but ends a sleep in the kernel. Ignored signals do not.
+const INTERRUPTION: libc::c_int = libc::SIGURG;
+
+fn handle_interruptions() {
+    static HANDLED: Once = Once::new();
+    HANDLED.call_once(|| {
+        // SAFETY: the handler does nothing, so it does nothing that a signal handler must not.
+        let handled = unsafe { signal_hook::low_level::register(INTERRUPTION, || ()) };
+        handled.expect("a handler for a signal that may be handled");
+    });
+}
+
+/// Whether an executor's first task has run.
+#[derive(Debug, Default)]
+struct Start {
+    begun: Mutex<bool>,
+    beginning: Condvar,
+}
+
+impl Start {
+    fn begin(&self) {
+        *self.begun.lock().expect("nothing panics while it is locked") = true;
+        self.beginning.notify_one();
+    }
+
+    /// The thread `sleeper` outlives this call: it waits for its end.
+    fn interrupt_until_begun(&self, sleeper: libc::pthread_t, period: Duration) {
+        let mut begun = self.begun.lock().expect("nothing panics while it is locked");
+        while !*begun {
+            let waited = self.beginning.wait_timeout(begun, period);
+            begun = waited.expect("nothing panics while it is locked").0;
+            if !*begun {
+                // SAFETY: the thread is alive, as said above. A signal too many harms nobody, so an error does not.
+                unsafe { libc::pthread_kill(sleeper, INTERRUPTION) };
+            }
+        }
+    }
+}
 
 /// Knocks from a thread of its own at the executor whose task waits for them, until it is dropped.
 #[derive(Debug)]
@@ -118,6 +185,23 @@ mod tests {
             for _ in 0..10 {
                 knocks.next().await;
             }
+        });
+    }
+
+    #[test]
+    fn a_sleep_before_the_first_task_is_interrupted() {
+        handle_interruptions();
+        let start = Start::default();
+        // SAFETY: it has no preconditions.
+        let sleeper = unsafe { libc::pthread_self() };
+        std::thread::scope(|scope| {
+            scope.spawn(|| start.interrupt_until_begun(sleeper, Duration::from_millis(1)));
+            // For ever, unless a signal ends it: a test that never ends has failed.
+            // SAFETY: no descriptors are given, so nothing is written.
+            let ended = unsafe { libc::poll(std::ptr::null_mut(), 0, -1) };
+            let why = io::Error::last_os_error();
+            start.begin();
+            assert_eq!((ended, why.kind()), (-1, io::ErrorKind::Interrupted));
         });
     }
 
