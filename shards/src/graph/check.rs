@@ -81,8 +81,8 @@ fn check_links<const SLOTS: usize>(
             );
             let exact = rows.similarity(rows.row(row_of(node)), row_of(*target));
             ensure!(
-                exact.to_bits() == similarity.to_bits(),
-                "node {node} of layer {height} has {similarity} beside its link to {target}, which is {exact}"
+                links.packing().pack(exact) == *similarity,
+                "node {node} of layer {height} has {similarity:?} beside its link to {target}, which is {exact}"
             );
         }
         check_parent(links, node, height)?;

@@ -1,12 +1,14 @@
 //! Which nodes a search has met, and how similar they were.
 
+use super::rank::Packed;
+
 /// A bitmap with the list of what was set in it, so that clearing costs what the search did, not
 /// what the graph holds.
 #[derive(Debug, Default)]
 pub(super) struct Visited {
     bits: Vec<u64>,
     touched: Vec<u32>,
-    similarities: Vec<f32>,
+    similarities: Vec<Packed>,
 }
 
 impl Visited {
@@ -20,7 +22,7 @@ impl Visited {
             // Half as much again, so that a graph that grows row by row seldom moves the tables.
             let room = nodes + nodes / 2 + 64;
             self.bits.resize(room.div_ceil(64), 0);
-            self.similarities.resize(room, 0.0);
+            self.similarities.resize(room, Packed::default());
         }
     }
 
@@ -28,6 +30,7 @@ impl Visited {
     /// `fresh`; returns how many there are.
     #[inline]
     pub(super) fn mark(&mut self, nodes: &[u32], fresh: &mut [u32]) -> usize {
+        assert!(nodes.len() <= fresh.len());
         let mut count = 0;
         for node in nodes {
             let word = &mut self.bits[*node as usize / 64];
@@ -43,13 +46,13 @@ impl Visited {
 
     /// Notes how similar a marked node is.
     #[inline]
-    pub(super) fn note(&mut self, node: u32, similarity: f32) {
+    pub(super) fn note(&mut self, node: u32, similarity: Packed) {
         self.similarities[node as usize] = similarity;
     }
 
     /// How similar `node` is, if it was met.
     #[inline]
-    pub(super) fn similarity(&self, node: u32) -> Option<f32> {
+    pub(super) fn similarity(&self, node: u32) -> Option<Packed> {
         let seen = self.bits[node as usize / 64] >> (node % 64) & 1 != 0;
         seen.then(|| self.similarities[node as usize])
     }
@@ -59,6 +62,7 @@ impl Visited {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use crate::graph::rank::Packing;
     use std::collections::HashMap;
 
     proptest! {
@@ -76,9 +80,9 @@ mod tests {
                     let mut wanted = Vec::new();
                     for node in list {
                         if let std::collections::hash_map::Entry::Vacant(entry) = model.entry(node) {
-                            entry.insert(node as f32);
+                            entry.insert(Packing::new(300.0).pack(node as f32));
                             wanted.push(node);
-                            visited.note(node, node as f32);
+                            visited.note(node, Packing::new(300.0).pack(node as f32));
                         }
                     }
                     prop_assert_eq!(&fresh[..count], &wanted);

@@ -76,7 +76,7 @@ impl Shard {
         making.records_left -= 1;
         if !self.slots.contains_key(&stripe) {
             let settings = self.making_of(stripe).space.settings.clone();
-            let rows = Rows::new(settings.dimension, stripe_seed(stripe));
+            let rows = Rows::new(settings.dimension, settings.metric, stripe_seed(stripe));
             self.add_stripe(Stripe::new(stripe, settings, rows));
         }
         self.settle_making(stripe.space);
@@ -150,7 +150,7 @@ impl Shard {
     fn take_over(&mut self, append: &Append) -> Result<Observed, Refusal> {
         let (slot, stripe) = self.stripe(append.stripe).ok_or(Refusal::UnknownSpace)?;
         let expected = stripe.space().settings.dimension;
-        if append.codes.codes8.len() != usize::from(expected) {
+        if append.codes.dimension != expected {
             return Err(Refusal::WrongDimension { expected });
         }
         let row = Row(stripe.rows().len());
@@ -197,8 +197,7 @@ impl Shard {
         }
         let (slot, stripe) = self.stripe(recall.stripe).ok_or(Refusal::UnknownSpace)?;
         let expected = stripe.space().settings.dimension;
-        let lengths = [recall.vector.len(), recall.codes.codes8.len()];
-        if lengths != [usize::from(expected); 2] {
+        if recall.vector.len() != usize::from(expected) || recall.codes.dimension != expected {
             return Err(Refusal::WrongDimension { expected });
         }
         Ok(Asked { origin, slot, job: Job::new(recall, stripe) })

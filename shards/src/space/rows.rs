@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crate::graph::{Index, Scratch};
 use crate::ids::{Generation, Location, Row, Time};
 use crate::log::log::Ordinal;
+use crate::settings::Metric;
 use crate::space::ids::Ids;
 use crate::vector::codes::Codes;
 
@@ -68,10 +69,10 @@ pub struct Rows {
 
 impl Rows {
     /// No rows, of vectors of `dimension`; `seed` draws the graph's layers.
-    pub fn new(dimension: u16, seed: u64) -> Rows {
+    pub fn new(dimension: u16, metric: Metric, seed: u64) -> Rows {
         Rows {
             dimension,
-            index: Index::new(dimension, seed),
+            index: Index::new(dimension, metric, seed),
             memory_hashes: Vec::new(),
             generations: Vec::new(),
             received: Vec::new(),

@@ -1,8 +1,10 @@
-//! The hot loops for x86-64 with AVX-512 and VNNI.
+//! The hot loops for x86-64 with AVX-512, VNNI and BITALG.
 
 use std::arch::x86_64::*;
 
 use super::block::Block;
+use super::quantise;
+use super::signs::{self, PLANES, SignLayout, SignQuery, Terms};
 
 /// Rows compared in one pass over the query: as many streams from memory at a time, with one
 /// reduction for all.
@@ -35,16 +37,21 @@ fn dots_of_four(query: &[Block], rows: &[&[Block]; ROWS]) -> [i32; ROWS] {
             *sum = _mm512_dpbusd_epi32(*sum, _mm512_xor_si512(load(block), bias), query);
         }
     }
-    let [a, b, c, d] = sums.map(|sum| {
-        let sum = _mm512_sub_epi32(sum, excess);
-        _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64::<1>(sum))
-    });
-    let sums = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
-    let sums = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+    let sums = total(sums.map(|sum| _mm512_sub_epi32(sum, excess)));
     let mut out = [0; ROWS];
     // SAFETY: four i32 are the 16 bytes that an unaligned store writes.
     unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), sums) };
     out
+}
+
+/// The sum of the lanes of each register.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn total(sums: [__m512i; ROWS]) -> __m128i {
+    let [a, b, c, d] = sums.map(|sum| {
+        _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64::<1>(sum))
+    });
+    let sums = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+    _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums))
 }
 
 /// One row; see [`dots_of_four`].
@@ -67,54 +74,147 @@ fn load(block: &Block) -> __m512i {
     unsafe { _mm512_load_si512(block.0.as_ptr().cast()) }
 }
 
-/// See [`super::kernel::Kernel::largest`].
+/// The first half of a block, twice.
 #[target_feature(enable = "avx512f")]
-pub(super) fn largest(values: &[i64]) -> usize {
-    let (groups, rest) = values.as_chunks::<8>();
-    let mut most = load_part(rest, i64::MIN);
-    for group in groups {
-        most = _mm512_max_epi64(most, load_group(group));
-    }
-    position(values, _mm512_reduce_max_epi64(most))
+fn load_half_twice(block: &Block) -> __m512i {
+    // SAFETY: a block is 64 bytes, aligned to 64; half of them are read.
+    _mm512_broadcast_i64x4(unsafe { _mm256_load_si256(block.0.as_ptr().cast()) })
 }
 
-/// See [`super::kernel::Kernel::smallest`].
-#[target_feature(enable = "avx512f")]
-pub(super) fn smallest(values: &[i64]) -> usize {
-    let (groups, rest) = values.as_chunks::<8>();
-    let mut least = load_part(rest, i64::MAX);
-    for group in groups {
-        least = _mm512_min_epi64(least, load_group(group));
+/// See [`super::kernel::Kernel::estimates`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512bitalg")]
+pub(super) fn estimates(
+    layout: SignLayout,
+    query: &SignQuery,
+    rows: &[&[Block]],
+    out: &mut [f32],
+) {
+    let (groups, rest) = rows.as_chunks::<ROWS>();
+    let (out_groups, out_rest) = out[..rows.len()].as_chunks_mut::<ROWS>();
+    for (group, out) in groups.iter().zip(out_groups) {
+        *out = estimates_of_four(layout, query, group);
     }
-    position(values, _mm512_reduce_min_epi64(least))
+    if let Some(last) = rest.last() {
+        let group = std::array::from_fn(|at| *rest.get(at).unwrap_or(last));
+        let estimates = estimates_of_four(layout, query, &group);
+        out_rest.copy_from_slice(&estimates[..out_rest.len()]);
+    }
 }
 
-/// The first place of `value`.
-#[target_feature(enable = "avx512f")]
-fn position(values: &[i64], value: i64) -> usize {
-    let wanted = _mm512_set1_epi64(value);
-    let (groups, rest) = values.as_chunks::<8>();
-    for (at, group) in groups.iter().enumerate() {
-        let mask = _mm512_cmpeq_epi64_mask(load_group(group), wanted);
-        if mask != 0 {
-            return 8 * at + mask.trailing_zeros() as usize;
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512bitalg")]
+fn estimates_of_four(layout: SignLayout, query: &SignQuery, rows: &[&[Block]; ROWS]) -> [f32; ROWS] {
+    let mut sums = [_mm512_setzero_si512(); ROWS];
+    let weights = [1, 2, 4, 8].map(|weight| _mm512_set1_epi8(weight));
+    let (full, half) = query.planes.split_at(layout.full * PLANES);
+    for (at, planes) in full.as_chunks::<PLANES>().0.iter().enumerate() {
+        let bits = rows.map(|row| load(&row[at]));
+        for (plane, weight) in planes.iter().zip(weights) {
+            let plane = load(plane);
+            for (sum, bits) in sums.iter_mut().zip(bits) {
+                let ones = _mm512_popcnt_epi8(_mm512_and_si512(bits, plane));
+                *sum = _mm512_dpbusd_epi32(*sum, ones, weight);
+            }
         }
     }
-    let at = rest.iter().position(|other| *other == value);
-    8 * groups.len() + at.expect("the value was taken from among them")
+    if let [low, high] = half {
+        let bits = rows.map(|row| load_half_twice(&row[layout.full]));
+        let upper = |low: i8, high: i8| {
+            _mm512_inserti64x4::<1>(_mm512_set1_epi8(low), _mm256_set1_epi8(high))
+        };
+        for (planes, weight) in [(low, upper(1, 2)), (high, upper(4, 8))] {
+            let planes = load(planes);
+            for (sum, bits) in sums.iter_mut().zip(bits) {
+                let ones = _mm512_popcnt_epi8(_mm512_and_si512(bits, planes));
+                *sum = _mm512_dpbusd_epi32(*sum, ones, weight);
+            }
+        }
+    }
+    finish(layout, query.terms, rows, total(sums))
+}
+
+/// [`Terms::estimate`] of four rows.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn finish(layout: SignLayout, terms: Terms, rows: &[&[Block]; ROWS], sums: __m128i) -> [f32; ROWS] {
+    let at = layout.factors_at();
+    let [mut mean, mut factor, mut ones, mut scale] = rows.map(|row| {
+        let factors = &row[at / 64].0[at % 64..][..16];
+        // SAFETY: 16 bytes, as the slice shows.
+        unsafe { _mm_loadu_ps(factors.as_ptr().cast()) }
+    });
+    _MM_TRANSPOSE4_PS(&mut mean, &mut factor, &mut ones, &mut scale);
+    let signed = _mm_sub_ps(
+        _mm_mul_ps(_mm_set1_ps(terms.twice_step), _mm_cvtepi32_ps(sums)),
+        _mm_set1_ps(terms.negative),
+    );
+    let first = _mm_add_ps(_mm_set1_ps(terms.base), mean);
+    let second = _mm_add_ps(
+        _mm_mul_ps(ones, _mm_set1_ps(terms.twice_low)),
+        _mm_mul_ps(factor, signed),
+    );
+    let mut out = [0.0; ROWS];
+    // SAFETY: four f32 are the 16 bytes that an unaligned store writes.
+    unsafe { _mm_storeu_ps(out.as_mut_ptr(), _mm_add_ps(first, second)) };
+    out
+}
+
+/// See [`super::kernel::Kernel::largest`].
+#[target_feature(enable = "avx512f")]
+pub(super) fn largest(values: &[f32]) -> usize {
+    let (groups, rest) = values.as_chunks::<16>();
+    let mut most = load_part(rest);
+    for group in groups {
+        most = _mm512_max_ps(most, load_group(group));
+    }
+    let wanted = _mm512_set1_ps(_mm512_reduce_max_ps(most));
+    for (at, group) in groups.iter().enumerate() {
+        let mask = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(load_group(group), wanted);
+        if mask != 0 {
+            return 16 * at + mask.trailing_zeros() as usize;
+        }
+    }
+    let mask = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(load_part(rest), wanted);
+    16 * groups.len() + mask.trailing_zeros() as usize
+}
+
+/// See [`super::kernel::Kernel::above`].
+#[target_feature(enable = "avx512f,popcnt")]
+pub(super) fn above(values: &[f32], bound: f32) -> usize {
+    let bound = _mm512_set1_ps(bound);
+    let (groups, rest) = values.as_chunks::<16>();
+    let more = |group| _mm512_cmp_ps_mask::<_CMP_GT_OQ>(group, bound).count_ones() as usize;
+    groups.iter().map(|group| more(load_group(group))).sum::<usize>() + more(load_part(rest))
 }
 
 #[target_feature(enable = "avx512f")]
-fn load_group(group: &[i64; 8]) -> __m512i {
-    // SAFETY: eight i64 are the 64 bytes that an unaligned load reads.
-    unsafe { _mm512_loadu_si512(group.as_ptr().cast()) }
+fn load_group(group: &[f32; 16]) -> __m512 {
+    // SAFETY: sixteen f32 are the 64 bytes that an unaligned load reads.
+    unsafe { _mm512_loadu_ps(group.as_ptr()) }
 }
 
-/// Fewer than eight values; the other lanes hold `filler`.
+/// Fewer than sixteen values; the other lanes are less than any number.
 #[target_feature(enable = "avx512f")]
-fn load_part(values: &[i64], filler: i64) -> __m512i {
-    assert!(values.len() < 8);
-    let mask = (1u8 << values.len()) - 1;
+fn load_part(values: &[f32]) -> __m512 {
+    assert!(values.len() < 16);
+    let mask = (1u16 << values.len()) - 1;
+    let least = _mm512_set1_ps(f32::NEG_INFINITY);
     // SAFETY: a masked load reads only the lanes of the mask, which are the values there are.
-    unsafe { _mm512_mask_loadu_epi64(_mm512_set1_epi64(filler), mask, values.as_ptr()) }
+    unsafe { _mm512_mask_loadu_ps(least, mask, values.as_ptr()) }
+}
+
+/// See [`super::kernel::Kernel::encode`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+pub(super) fn encode(vector: &[f32], codes8: &mut [i8]) -> f32 {
+    quantise::quantise(vector, codes8)
+}
+
+/// See [`super::kernel::Kernel::write_row`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+pub(super) fn write_row(codes8: &[Block], scale: f32, mean: &[f32], row: &mut [Block]) {
+    signs::write_row(codes8, scale, mean, row)
+}
+
+/// See [`super::kernel::Kernel::write_query`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+pub(super) fn write_query(codes8: &[Block], scale: f32, mean: &[f32], query: &mut SignQuery) {
+    signs::write_query(codes8, scale, mean, query)
 }

@@ -21,7 +21,12 @@
 //! similarity is `dot as f32 * (scale * scale)`, so it is symmetric and equal on every processor.
 
 pub mod block;
+pub(crate) mod prefetch;
 pub(crate) mod arena;
+mod lanes;
+mod rotation;
+mod quantise;
+mod signs;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -31,4 +36,5 @@ mod avx512;
 mod neon;
 pub mod kernel;
 pub mod codes;
+mod mean;
 pub(crate) mod rows;
