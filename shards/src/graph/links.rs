@@ -85,7 +85,7 @@ impl<const SLOTS: usize> Links<SLOTS> {
 
     /// Bytes of RAM that they take.
     pub(super) fn bytes(&self) -> u64 {
-        let Self { targets, similarities, counts, kept } = self;
+        let Self { targets, similarities, counts, kept, .. } = self;
         targets.bytes() + similarities.bytes() + counts.bytes() + kept.bytes()
     }
 

@@ -87,7 +87,7 @@ impl Rows {
 
     /// Bytes of RAM that they take.
     pub(crate) fn bytes(&self) -> u64 {
-        self.codes8.bytes() + self.scales.bytes()
+        self.codes8.bytes() + self.codes1.bytes()
     }
 
     /// The kernel that compares them.
