@@ -1,6 +1,6 @@
 //! The best of a search, and which of them are still to be expanded.
 
-use crate::vector::kernel::Kernel;
+use crate::vector::kernel::{self, Kernel};
 use crate::vector::rows::COMPARED_MAX;
 
 /// Nodes a search passes through without returning them, remembered at most, per node of its width.
@@ -61,21 +61,13 @@ impl Beam {
             self.drop_worst(LEFT_OVER, kernel);
         }
         let first = self.len;
-        // No branch in the loop: most nodes of a list are either too far or not, in no pattern.
-        let room = first..first + COMPARED_MAX;
-        let (kept, open, into) = (
-            &mut self.similarities[room.clone()],
-            &mut self.open[room.clone()],
-            &mut self.nodes[room],
-        );
-        let mut count = 0;
-        for (node, similarity) in nodes.iter().zip(similarities) {
-            kept[count] = *similarity;
-            open[count] = *similarity;
-            into[count] = *node;
-            count += usize::from(*similarity > self.bound);
-        }
-        self.len += count;
+        let room = first..first + nodes.len();
+        let arrays = kernel::Beam {
+            similarities: &mut self.similarities[room.clone()],
+            open: &mut self.open[room.clone()],
+            nodes: &mut self.nodes[room],
+        };
+        self.len += kernel.admit(nodes, similarities, self.bound, arrays);
         &self.nodes[first..self.len]
     }
 
@@ -155,9 +147,12 @@ impl Beam {
     fn drop_worst(&mut self, left_over: usize, kernel: Kernel) {
         let kept = &self.similarities[..self.len];
         let most = kept[kernel.largest(kept)];
-        let least = kept.iter().copied().fold(most, |a, b| if b < a { b } else { a });
+        if self.bound == f32::NEG_INFINITY {
+            // `-∞` has no middle with anything.
+            self.bound = kept.iter().copied().fold(most, f32::min).next_down();
+        }
         // `width` or more are above `low`, fewer above `high`.
-        let (mut low, mut high) = (self.bound.max(least.next_down()), most);
+        let (mut low, mut high) = (self.bound, most);
         let wanted = self.width..=self.width + left_over;
         let mut count = self.len;
         for _ in 0..HALVINGS_MAX {
@@ -172,21 +167,35 @@ impl Beam {
                 high = middle;
             }
         }
+        let arrays = kernel::Beam {
+            similarities: &mut self.similarities[..self.len],
+            open: &mut self.open[..self.len],
+            nodes: &mut self.nodes[..self.len],
+        };
+        self.len = kernel.retain(arrays, low);
+        self.bound = low;
+        if self.len > *wanted.end() {
+            self.drop_equal(high, *wanted.end(), kernel);
+        }
+    }
+
+    /// Leaves `most` nodes, where too many are as good as equal: those better than `high`, and the
+    /// first of the others.
+    #[cold]
+    fn drop_equal(&mut self, high: f32, most: usize, kernel: Kernel) {
+        let mut room = most - kernel.above(&self.similarities[..self.len], high);
         let mut len = 0;
-        // Of those between the two, which are as good as equal, the first that there is room for.
-        let mut room = self.width + left_over - kernel.above(kept, high).min(self.width);
         for at in 0..self.len {
-            let similarity = self.similarities[at];
-            self.similarities[len] = similarity;
-            self.open[len] = self.open[at];
-            self.nodes[len] = self.nodes[at];
-            let between = similarity > low && similarity <= high;
-            let kept = similarity > high || between && room > 0;
-            room -= usize::from(between && kept);
-            len += usize::from(kept);
+            let is_better = self.similarities[at] > high;
+            if is_better || room > 0 {
+                room -= usize::from(!is_better);
+                self.similarities[len] = self.similarities[at];
+                self.open[len] = self.open[at];
+                self.nodes[len] = self.nodes[at];
+                len += 1;
+            }
         }
         self.len = len;
-        self.bound = low;
     }
 }
 

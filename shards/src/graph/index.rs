@@ -121,12 +121,13 @@ impl Index {
             self.insert_first();
             first = 1;
         }
+        let kernel = self.rows.kernel();
         let mut distances = 0;
         let traversals = &mut scratch.traversals[..(end - first) as usize];
         for (row, traversal) in (first..end).zip(&mut *traversals) {
             self.rows.sketch(self.rows.row(row), &mut traversal.sketch);
             let start = self.enter(&traversal.sketch, 0, &mut distances);
-            traversal.begin(&self.bottom, start.node(), GRAPH_WIDTH_INSERT);
+            traversal.begin(&self.bottom, start.node(), GRAPH_WIDTH_INSERT, kernel);
         }
         distances += self.search_in_turns(traversals);
         for (row, traversal) in (first..end).zip(traversals) {
@@ -193,7 +194,7 @@ impl Index {
                 // The row is pushed to the layer below right after.
                 let below = if layer > 1 { self.upper[layer - 2].links.len() } else { row };
                 let upper = &mut self.upper[layer - 1];
-                traversal.begin(upper, at, GRAPH_WIDTH_INSERT);
+                traversal.begin(upper, at, GRAPH_WIDTH_INSERT, self.rows.kernel());
                 let packing = upper.links.packing();
                 distances += traversal.run(&self.rows, upper, packing, |_| true);
                 let beam = traversal.beam.finish(self.rows.kernel()).iter().copied();
@@ -245,7 +246,7 @@ impl Index {
         self.rows.sketch(query, &mut traversal.sketch);
         let mut distances = 0;
         let start = self.enter(&traversal.sketch, 0, &mut distances);
-        traversal.begin(&self.bottom, start.node(), width.max(count));
+        traversal.begin(&self.bottom, start.node(), width.max(count), self.rows.kernel());
         let visible = |row| visible(Row(row));
         distances += traversal.run(&self.rows, &self.bottom, self.bottom.packing(), visible);
         let candidates = &mut scratch.neighbours.candidates;

@@ -1,5 +1,6 @@
 //! From an entry to the nearest, by 1-bit codes.
 
+use crate::vector::kernel::Kernel;
 use crate::vector::rows::{COMPARED_MAX, Rows, Sketch};
 
 use super::beam::Beam;
@@ -26,11 +27,11 @@ pub(super) struct Traversal {
 
 impl Traversal {
     /// Begins a search of `width` for what is in the sketch, from `start`.
-    pub(super) fn begin<L: Layer>(&mut self, layer: &L, start: u32, width: u32) {
+    pub(super) fn begin<L: Layer>(&mut self, layer: &L, start: u32, width: u32, kernel: Kernel) {
         let width = width as usize;
         self.visited.reset(layer.len());
         self.beam.reset(width);
-        self.fresh_count = self.visited.mark(&[start], &mut self.fresh);
+        self.fresh_count = self.visited.mark(&[start], &mut self.fresh, kernel);
         self.expansions_left = EXPANSIONS_PER_WIDTH * width;
     }
 
@@ -79,7 +80,7 @@ impl Traversal {
             self.expansions_left = 0;
             return (distances > 0).then_some(distances);
         };
-        self.fresh_count = self.visited.mark(layer.slots(next), &mut self.fresh);
+        self.fresh_count = self.visited.mark(layer.slots(next), &mut self.fresh, kernel);
         for node in &self.fresh[..self.fresh_count] {
             rows.prefetch_sketch(layer.row(*node));
         }

@@ -3,6 +3,8 @@
 use std::arch::x86_64::*;
 
 use super::block::Block;
+use super::lanes::Beam;
+use super::portable;
 use super::quantise;
 use super::signs::{self, Factors, PLANES, SignLayout, SignQuery};
 
@@ -126,6 +128,24 @@ pub(super) fn above(values: &[f32], bound: f32) -> usize {
 fn load(group: &[f32; 8]) -> __m256 {
     // SAFETY: eight f32 are the 32 bytes that an unaligned load reads.
     unsafe { _mm256_loadu_ps(group.as_ptr()) }
+}
+
+/// See [`super::kernel::Kernel::mark`].
+#[target_feature(enable = "avx2")]
+pub(super) fn mark(bits: &mut [u32], nodes: &[u32], fresh: &mut [u32]) -> usize {
+    portable::mark(bits, nodes, fresh)
+}
+
+/// See [`super::kernel::Kernel::admit`].
+#[target_feature(enable = "avx2")]
+pub(super) fn admit(nodes: &[u32], similarities: &[f32], bound: f32, beam: Beam<'_>) -> usize {
+    portable::admit(nodes, similarities, bound, beam)
+}
+
+/// See [`super::kernel::Kernel::retain`].
+#[target_feature(enable = "avx2")]
+pub(super) fn retain(beam: Beam<'_>, bound: f32) -> usize {
+    portable::retain(beam, bound)
 }
 
 /// See [`super::kernel::Kernel::encode`].

@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::block::Block;
+use super::lanes::{Beam, LANES};
 use super::quantise;
 use super::signs::{self, PLANES, SignLayout, SignQuery, Terms};
 
@@ -199,6 +200,112 @@ fn load_part(values: &[f32]) -> __m512 {
     let least = _mm512_set1_ps(f32::NEG_INFINITY);
     // SAFETY: a masked load reads only the lanes of the mask, which are the values there are.
     unsafe { _mm512_mask_loadu_ps(least, mask, values.as_ptr()) }
+}
+
+/// See [`super::kernel::Kernel::mark`].
+#[target_feature(enable = "avx512f,popcnt")]
+pub(super) fn mark(bits: &mut [u32], nodes: &[u32], fresh: &mut [u32]) -> usize {
+    let mut count = 0;
+    for some in nodes.chunks(LANES) {
+        let all = lanes_of(some.len());
+        // SAFETY: a masked load reads only the lanes of the mask, which are the nodes there are.
+        let some = unsafe { _mm512_maskz_loadu_epi32(all, some.as_ptr().cast()) };
+        let words = _mm512_srli_epi32::<5>(some);
+        let beyond = _mm512_set1_epi32(bits.len().min(i32::MAX as usize) as i32);
+        assert!(_mm512_mask_cmpge_epu32_mask(all, words, beyond) == 0, "nodes have bits");
+        let zero = _mm512_setzero_si512();
+        // SAFETY: all words of the mask lie within the bits, as was asserted.
+        let found = unsafe {
+            _mm512_mask_i32gather_epi32::<4>(zero, all, words, bits.as_ptr().cast())
+        };
+        let of_node = _mm512_and_si512(some, _mm512_set1_epi32(31));
+        let of_node = _mm512_sllv_epi32(_mm512_set1_epi32(1), of_node);
+        let clear = _mm512_mask_testn_epi32_mask(all, found, of_node);
+        let added = clear.count_ones() as usize;
+        let room = &mut fresh[count..count + added];
+        // SAFETY: as many lanes are stored as the mask has bits, and the slice has items.
+        unsafe {
+            let first = _mm512_maskz_compress_epi32(clear, some);
+            _mm512_mask_storeu_epi32(room.as_mut_ptr().cast(), lanes_of(added), first);
+        }
+        // Two nodes may share a word, so bits are set one by one.
+        for node in room {
+            bits[*node as usize / 32] |= 1 << (*node % 32);
+        }
+        count += added;
+    }
+    count
+}
+
+/// See [`super::kernel::Kernel::admit`].
+#[target_feature(enable = "avx512f,popcnt")]
+pub(super) fn admit(nodes: &[u32], similarities: &[f32], bound: f32, mut beam: Beam<'_>) -> usize {
+    let mut count = 0;
+    for (nodes, similarities) in nodes.chunks(LANES).zip(similarities.chunks(LANES)) {
+        let all = lanes_of(nodes.len());
+        // SAFETY: masked loads read only the lanes of the mask, which are the items there are.
+        let (nodes, similarities) = unsafe {
+            (
+                _mm512_maskz_loadu_epi32(all, nodes.as_ptr().cast()),
+                _mm512_maskz_loadu_ps(all, similarities.as_ptr()),
+            )
+        };
+        let kept =
+            _mm512_mask_cmp_ps_mask::<_CMP_GT_OQ>(all, similarities, _mm512_set1_ps(bound));
+        count = put(&mut beam, count, kept, (similarities, similarities, nodes));
+    }
+    count
+}
+
+/// See [`super::kernel::Kernel::retain`].
+#[target_feature(enable = "avx512f,popcnt")]
+pub(super) fn retain(mut beam: Beam<'_>, bound: f32) -> usize {
+    let mut count = 0;
+    for first in (0..beam.room()).step_by(LANES) {
+        let all = lanes_of((beam.room() - first).min(LANES));
+        // SAFETY: masked loads read only the lanes of the mask, which are the items there are.
+        let (similarities, open, nodes) = unsafe {
+            (
+                _mm512_maskz_loadu_ps(all, beam.similarities.as_ptr().add(first)),
+                _mm512_maskz_loadu_ps(all, beam.open.as_ptr().add(first)),
+                _mm512_maskz_loadu_epi32(all, beam.nodes.as_ptr().add(first).cast()),
+            )
+        };
+        let kept =
+            _mm512_mask_cmp_ps_mask::<_CMP_GT_OQ>(all, similarities, _mm512_set1_ps(bound));
+        count = put(&mut beam, count, kept, (similarities, open, nodes));
+    }
+    count
+}
+
+/// Writes the lanes of `kept` to the arrays, from `at` on; returns where they end.
+#[target_feature(enable = "avx512f,popcnt")]
+fn put(
+    beam: &mut Beam<'_>,
+    at: usize,
+    kept: __mmask16,
+    (similarities, open, nodes): (__m512, __m512, __m512i),
+) -> usize {
+    let end = at + kept.count_ones() as usize;
+    assert!(end <= beam.room());
+    let lanes = lanes_of(end - at);
+    // SAFETY: as many lanes are stored as lie between `at` and `end`, which is within the arrays,
+    // and these are borrowed for writing.
+    unsafe {
+        let place = beam.similarities.as_mut_ptr().add(at);
+        _mm512_mask_storeu_ps(place, lanes, _mm512_maskz_compress_ps(kept, similarities));
+        let place = beam.open.as_mut_ptr().add(at);
+        _mm512_mask_storeu_ps(place, lanes, _mm512_maskz_compress_ps(kept, open));
+        let place = beam.nodes.as_mut_ptr().add(at).cast();
+        _mm512_mask_storeu_epi32(place, lanes, _mm512_maskz_compress_epi32(kept, nodes));
+    }
+    end
+}
+
+/// The first `count` lanes.
+#[inline(always)]
+fn lanes_of(count: usize) -> __mmask16 {
+    ((1u32 << count) - 1) as __mmask16
 }
 
 /// See [`super::kernel::Kernel::encode`].

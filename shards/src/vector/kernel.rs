@@ -2,12 +2,16 @@
 //! compares.
 
 use super::block::Block;
+pub use super::lanes::Beam;
 use super::lanes::{LANES, tree};
 use super::portable;
 use super::signs::{SignLayout, SignQuery};
 
 type Dots = fn(&[Block], &[&[Block]], &mut [i32]);
 type Estimates = fn(SignLayout, &SignQuery, &[&[Block]], &mut [f32]);
+type Mark = fn(&mut [u32], &[u32], &mut [u32]) -> usize;
+type Admit = fn(&[u32], &[f32], f32, Beam<'_>) -> usize;
+type Retain = fn(Beam<'_>, f32) -> usize;
 type WriteRow = fn(&[Block], f32, &[f32], &mut [Block]);
 type WriteQuery = fn(&[Block], f32, &[f32], &mut SignQuery);
 
@@ -20,6 +24,9 @@ pub struct Kernel {
     estimates: Estimates,
     largest: fn(&[f32]) -> usize,
     above: fn(&[f32], f32) -> usize,
+    mark: Mark,
+    admit: Admit,
+    retain: Retain,
     encode: fn(&[f32], &mut [i8]) -> f32,
     write_row: WriteRow,
     write_query: WriteQuery,
@@ -96,6 +103,36 @@ impl Kernel {
         (self.above)(values, bound)
     }
 
+    /// Sets the bits of `nodes`, of which none comes twice unless it is set, in `bits`, and moves the nodes whose
+    /// bits were clear to the front of `fresh`, which holds as many as there are nodes; returns how
+    /// many.
+    #[inline]
+    pub fn mark(&self, bits: &mut [u32], nodes: &[u32], fresh: &mut [u32]) -> usize {
+        assert!(fresh.len() >= nodes.len());
+        (self.mark)(bits, nodes, fresh)
+    }
+
+    /// Writes the nodes more similar than `bound` to the front of `beam`, in their order, and
+    /// returns how many there are. Each array of the beam has room for all.
+    #[inline]
+    pub fn admit(
+        &self,
+        nodes: &[u32],
+        similarities: &[f32],
+        bound: f32,
+        beam: Beam<'_>,
+    ) -> usize {
+        assert!(nodes.len() == similarities.len() && beam.room() >= nodes.len());
+        (self.admit)(nodes, similarities, bound, beam)
+    }
+
+    /// Moves the nodes of `beam` that are more similar than `bound` to its front, in their order,
+    /// and returns how many there are.
+    #[inline]
+    pub fn retain(&self, beam: Beam<'_>, bound: f32) -> usize {
+        (self.retain)(beam, bound)
+    }
+
     /// Rotates and quantises `vector` into `codes8`, which is as long as the vector, rounded up to
     /// whole blocks. Returns what a code of 1 stands for.
     pub fn encode(&self, vector: &[f32], codes8: &mut [i8]) -> f32 {
@@ -140,6 +177,14 @@ macro_rules! table {
             // SAFETY: see above.
             above: |values, bound| unsafe { super::$module::above(values, bound) },
             // SAFETY: see above.
+            mark: |bits, nodes, fresh| unsafe { super::$module::mark(bits, nodes, fresh) },
+            admit: |nodes, similarities, bound, beam| {
+                // SAFETY: see above.
+                unsafe { super::$module::admit(nodes, similarities, bound, beam) }
+            },
+            // SAFETY: see above.
+            retain: |beam, bound| unsafe { super::$module::retain(beam, bound) },
+            // SAFETY: see above.
             encode: |vector, codes8| unsafe { super::$module::encode(vector, codes8) },
             write_row: |codes8, scale, mean, row| {
                 // SAFETY: see above.
@@ -164,6 +209,9 @@ const PORTABLE: Kernel = Kernel {
     estimates: portable::estimates,
     largest: portable::largest,
     above: portable::above,
+    mark: portable::mark,
+    admit: portable::admit,
+    retain: portable::retain,
     encode: portable::encode,
     write_row: portable::write_row,
     write_query: portable::write_query,

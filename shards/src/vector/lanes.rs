@@ -1,4 +1,5 @@
-//! Float reductions that every processor does alike.
+//! What kernels have in common: float reductions that every processor does alike, and the arrays
+//! that they work on.
 
 /// Partial sums of a float reduction.
 pub(super) const LANES: usize = 16;
@@ -39,4 +40,23 @@ pub(super) fn tree<T: Copy>(mut lanes: [T; LANES], join: impl Fn(T, T) -> T) -> 
         width /= 2;
     }
     lanes[0]
+}
+
+/// The arrays of a beam, all of one length: nodes, how similar they are, and the same again where a
+/// node is still to be expanded.
+#[derive(Debug)]
+pub struct Beam<'a> {
+    /// Similarities.
+    pub similarities: &'a mut [f32],
+    /// Similarities, or minus infinity.
+    pub open: &'a mut [f32],
+    /// Nodes.
+    pub nodes: &'a mut [u32],
+}
+
+impl Beam<'_> {
+    /// Nodes that every array has room for.
+    pub(super) fn room(&self) -> usize {
+        self.similarities.len().min(self.open.len()).min(self.nodes.len())
+    }
 }

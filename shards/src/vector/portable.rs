@@ -2,6 +2,7 @@
 //! them does.
 
 use super::block::Block;
+use super::lanes::Beam;
 use super::quantise;
 use super::signs::{self, Factors, PLANES, SignLayout, SignQuery};
 
@@ -52,6 +53,46 @@ pub(super) fn largest(values: &[f32]) -> usize {
 /// See [`super::kernel::Kernel::above`].
 pub(super) fn above(values: &[f32], bound: f32) -> usize {
     values.iter().filter(|value| **value > bound).count()
+}
+
+/// See [`super::kernel::Kernel::mark`].
+pub(super) fn mark(bits: &mut [u32], nodes: &[u32], fresh: &mut [u32]) -> usize {
+    let mut count = 0;
+    for node in nodes {
+        let word = &mut bits[*node as usize / 32];
+        let bit = 1u32 << (node % 32);
+        // No branch: whether a neighbour was met before is a coin toss.
+        fresh[count] = *node;
+        count += usize::from(*word & bit == 0);
+        *word |= bit;
+    }
+    count
+}
+
+/// See [`super::kernel::Kernel::admit`].
+pub(super) fn admit(nodes: &[u32], similarities: &[f32], bound: f32, beam: Beam<'_>) -> usize {
+    let mut count = 0;
+    for (node, similarity) in nodes.iter().zip(similarities) {
+        // No branch: most are either too far or not, in no pattern.
+        beam.similarities[count] = *similarity;
+        beam.open[count] = *similarity;
+        beam.nodes[count] = *node;
+        count += usize::from(*similarity > bound);
+    }
+    count
+}
+
+/// See [`super::kernel::Kernel::retain`].
+pub(super) fn retain(beam: Beam<'_>, bound: f32) -> usize {
+    let mut count = 0;
+    for at in 0..beam.room() {
+        let similarity = beam.similarities[at];
+        beam.similarities[count] = similarity;
+        beam.open[count] = beam.open[at];
+        beam.nodes[count] = beam.nodes[at];
+        count += usize::from(similarity > bound);
+    }
+    count
 }
 
 /// See [`super::kernel::Kernel::encode`].
