@@ -3,6 +3,10 @@
 //! The first chunk holds 16 rows; each further one doubles the whole, until a chunk is made of whole
 //! huge pages; from there on all are of that size. Where a row lies follows from its number by
 //! shifts alone.
+//!
+//! A huge page is cleared when it is touched first, which takes some 200 µs. Arenas that grow
+//! together would come to new pages at the same rows, all powers of two; so each touches its next
+//! page a few rows ahead, and how many depends on the length of its rows.
 
 use super::chunk::{Chunk, HUGE_PAGE_BYTES};
 
@@ -11,6 +15,16 @@ use super::chunk::{Chunk, HUGE_PAGE_BYTES};
 const CHUNK_BYTES_MAX: usize = 32 << 20;
 /// Rows of the first chunk, as a power of two: a space of a few memories costs a few kilobytes.
 const FIRST_CHUNK_ROWS_LOG2: u32 = 4;
+/// How far ahead pages are touched, at most: what is touched and not filled is waste.
+const AHEAD_BYTES_MAX: usize = 256 << 10;
+
+/// How many rows ahead pages are touched, by the bytes of a row: multiples of four, which differ
+/// between the lengths in use (1 to 64, 768, …). A prime as modulus, for most are multiples of four
+/// themselves.
+fn rows_ahead(row_bytes: usize) -> u32 {
+    const LENGTHS: usize = 67;
+    (4 * (row_bytes % LENGTHS)).min(AHEAD_BYTES_MAX / row_bytes) as u32
+}
 
 /// Rows of `stride` items each.
 #[derive(Debug)]
@@ -18,6 +32,8 @@ pub(crate) struct Arena<T> {
     stride: usize,
     /// Rows of the largest chunks, as a power of two.
     chunk_rows_log2: u32,
+    /// Rows ahead of the last, of which the first on a page touches it.
+    ahead: u32,
     /// As many as were needed for `len` rows, and one more at most.
     chunks: Vec<Chunk<T>>,
     /// The items of all rows below it are initialised.
@@ -35,7 +51,8 @@ impl<T: Copy + Default> Arena<T> {
             HUGE_PAGE_BYTES.trailing_zeros().saturating_sub(row_bytes.trailing_zeros());
         let largest = (CHUNK_BYTES_MAX / row_bytes).max(1).ilog2();
         let chunk_rows_log2 = whole_pages.min(largest).max(FIRST_CHUNK_ROWS_LOG2);
-        Arena { stride, chunk_rows_log2, chunks: Vec::new(), len: 0, touched: 0 }
+        let ahead = rows_ahead(row_bytes);
+        Arena { stride, chunk_rows_log2, ahead, chunks: Vec::new(), len: 0, touched: 0 }
     }
 
     /// Rows held.
@@ -79,9 +96,9 @@ impl<T: Copy + Default> Arena<T> {
         let (chunk, offset) = self.place(row);
         if chunk == self.chunks.len() {
             assert!(offset == 0, "chunks are filled in order");
-            let rows = self.first_row(chunk + 1) - self.first_row(chunk);
-            self.chunks.push(Chunk::new(rows as usize * self.stride));
+            self.add_chunk();
         }
+        self.touch_ahead(row);
         let base = self.chunks[chunk].base().as_ptr();
         for item in 0..self.stride {
             // SAFETY: the chunk has room for its rows of `stride` items, and `offset` is one of
@@ -102,6 +119,42 @@ impl<T: Copy + Default> Arena<T> {
         self.chunks.truncate(chunk + 1);
         let room = self.first_row(self.chunks.len());
         self.touched = room.min(self.touched.into()) as u32;
+    }
+
+    fn add_chunk(&mut self) {
+        let chunk = self.chunks.len();
+        let rows = self.first_row(chunk + 1) - self.first_row(chunk);
+        self.chunks.push(Chunk::new(rows as usize * self.stride));
+    }
+
+    /// Touches the page that a row a little behind `row`, the next to be pushed, will be the first
+    /// to need.
+    #[inline]
+    fn touch_ahead(&mut self, row: u32) {
+        let Some(ahead) = row.checked_add(self.ahead) else { return };
+        let (chunk, offset) = self.place(ahead);
+        let row_bytes = self.stride * size_of::<T>();
+        let last_byte = (offset + 1) * row_bytes - 1;
+        if last_byte % HUGE_PAGE_BYTES < row_bytes {
+            self.touch(ahead, chunk, last_byte);
+        }
+    }
+
+    #[cold]
+    fn touch(&mut self, row: u32, chunk: usize, byte: usize) {
+        // Small chunks lie in memory that others use, too.
+        let rows = self.first_row(chunk + 1) - self.first_row(chunk);
+        if rows as usize * self.stride * size_of::<T>() < HUGE_PAGE_BYTES {
+            return;
+        }
+        if chunk == self.chunks.len() {
+            self.add_chunk();
+        }
+        if let Some(chunk) = self.chunks.get(chunk) {
+            // SAFETY: the byte is one of a row that the chunk has room for, and no row in the arena.
+            unsafe { chunk.base().as_ptr().cast::<u8>().add(byte).write_volatile(0) };
+            self.touched = self.touched.max(row.saturating_add(1));
+        }
     }
 
     /// The first item of `row`; all items of it are initialised.
