@@ -22,7 +22,8 @@ pub(super) struct Load {
     distances: u64,
     /// Seconds until so many blocks were in the graph.
     seconds_by_block: Vec<f64>,
-    /// By how much the process grew.
+    /// What the engine says that it takes, and by how much the process grew.
+    pub(super) bytes: u64,
     pub(super) resident_bytes: u64,
 }
 
@@ -40,6 +41,7 @@ impl Load {
             on_cpu: Duration::ZERO,
             distances: 0,
             seconds_by_block: vec![0.0],
+            bytes: 0,
             resident_bytes: 0,
         };
         let resident_before = resident_bytes();
@@ -48,6 +50,7 @@ impl Load {
             fill(data, first, &mut block[..count]);
             load.take(&mut engine, &block[..count], batch);
         }
+        load.bytes = engine.bytes();
         load.resident_bytes = resident_bytes().saturating_sub(resident_before);
         (engine, load)
     }
