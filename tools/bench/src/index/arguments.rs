@@ -22,7 +22,7 @@ The figures (medians where there are several runs):
     is, and the speed there
   bytes_per_row: RAM as the engine counts it, all in (codes, links, similarities, ids' hashes,
     generations, times, places in the log); resident_bytes_per_row: by how much the process grew over
-    the first load
+    the first load, with some 20 MB of the allocator's that do not grow with the rows
   scan_ns_per_row: all rows compared one by one
   batches: loads of the first rows, at most 50,000, by rows handed over at a time
   calibration_ns_per_step: a fixed chain of multiplications, how fast the machine is just now";

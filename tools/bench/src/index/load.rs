@@ -122,9 +122,10 @@ fn on_cpu() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// Memory of this process that is in RAM.
+/// Memory of this process that is in RAM, without what files back.
 fn resident_bytes() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").expect("Linux tells");
-    let pages = text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
-    pages.expect("its second number") * rustix::param::page_size() as u64
+    let mut pages = text.split(' ').skip(1).map(|pages| pages.parse::<u64>().expect("a number"));
+    let (resident, shared) = (pages.next().expect("the second"), pages.next().expect("the third"));
+    (resident - shared) * rustix::param::page_size() as u64
 }
