@@ -5,9 +5,11 @@
 //! exactly without ever holding them.
 
 use std::cmp::Ordering;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::{fmt, fs, io, thread};
+use std::{fmt, io, thread};
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -19,12 +21,14 @@ pub const HALF_DIMENSION: usize = 384;
 pub const DIMENSION: usize = 2 * HALF_DIMENSION;
 /// The last rows of a folder, which no base row shows: texts that the base has never seen.
 pub const QUERY_ROWS: usize = 1_000;
+/// Bytes of a row in either file of half floats.
+const ROW_BYTES: usize = 2 * HALF_DIMENSION;
 /// How far the words move against the glosses from one context to the next; a prime, so that contexts differ.
 const CONTEXT_SHIFT: usize = 9_973;
 
 const BUNDLED_GLOSS: &[u8] = include_bytes!("../tests/data/gloss.f16");
 const BUNDLED_WORDS: &[u8] = include_bytes!("../tests/data/words.f16");
-const BUNDLED_TEXT: &str = include_str!("../tests/data/text.jsonl");
+const BUNDLED_TEXT: &[u8] = include_bytes!("../tests/data/text.jsonl");
 
 /// A vector of unit length.
 pub type Vector = [f32; DIMENSION];
@@ -80,46 +84,26 @@ pub struct Dataset {
 impl Dataset {
     /// The 5,000 rows that the binary carries.
     pub fn bundled() -> Dataset {
-        let folder = Path::new("(bundled)");
-        Dataset::from_parts(folder, BUNDLED_GLOSS, BUNDLED_WORDS, BUNDLED_TEXT)
+        let [gloss, words, text] = [BUNDLED_GLOSS, BUNDLED_WORDS, BUNDLED_TEXT].map(|bytes| {
+            Source { path: "(bundled)".into(), bytes: bytes.len() as u64, reader: bytes }
+        });
+        Dataset::from_sources(gloss, words, text)
             .expect("the bundled data was checked when it was built in")
     }
 
     /// Reads `gloss.f16`, `words.f16` and `text.jsonl` of a folder.
     pub fn open(folder: &Path) -> Result<Dataset, DatasetError> {
-        let read = |name: &str| {
-            let path = folder.join(name);
-            fs::read(&path).map_err(|why| DatasetError::Read(path, why))
-        };
-        let (gloss, words, text) = (read("gloss.f16")?, read("words.f16")?, read("text.jsonl")?);
-        let text = String::from_utf8(text).map_err(|why| {
-            DatasetError::Malformed(folder.join("text.jsonl"), format!("not UTF-8: {why}"))
-        })?;
-        Dataset::from_parts(folder, &gloss, &words, &text)
+        let source = |name: &str| Source::open(folder.join(name));
+        Dataset::from_sources(source("gloss.f16")?, source("words.f16")?, source("text.jsonl")?)
     }
 
-    fn from_parts(
-        folder: &Path,
-        gloss: &[u8],
-        words: &[u8],
-        text: &str,
+    fn from_sources<R: Read>(
+        gloss: Source<R>,
+        words: Source<R>,
+        text: Source<R>,
     ) -> Result<Dataset, DatasetError> {
-        let texts = parse_texts(text)
-            .map_err(|why| DatasetError::Malformed(folder.join("text.jsonl"), why))?;
-        if texts.len() <= QUERY_ROWS {
-            let why = format!("{} rows, but the last {QUERY_ROWS} are queries", texts.len());
-            return Err(DatasetError::Malformed(folder.join("text.jsonl"), why));
-        }
-        let halves = |name: &str, bytes: &[u8]| {
-            let expected = texts.len() * HALF_DIMENSION * 2;
-            if bytes.len() != expected {
-                let why =
-                    format!("{} bytes, but {} rows have {expected}", bytes.len(), texts.len());
-                return Err(DatasetError::Malformed(folder.join(name), why));
-            }
-            Ok(bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect())
-        };
-        let (gloss, words) = (halves("gloss.f16", gloss)?, halves("words.f16", words)?);
+        let texts = text.texts()?;
+        let (gloss, words) = (gloss.halves(texts.len())?, words.halves(texts.len())?);
         Ok(Dataset { gloss, words, texts })
     }
 
@@ -175,16 +159,26 @@ impl Dataset {
         count: usize,
         threads: usize,
     ) -> Vec<Vec<Neighbour>> {
+        let mut cues = vec![[0.0; DIMENSION]; queries.len()];
+        for (query, cue) in queries.zip(&mut cues) {
+            self.query(query, cue);
+        }
+        self.nearest_to_cues(rows, &cues, count, threads)
+    }
+
+    /// [`Dataset::nearest`] for each of `cues`, on `threads` threads.
+    pub fn nearest_to_cues(
+        &self,
+        rows: usize,
+        cues: &[Vector],
+        count: usize,
+        threads: usize,
+    ) -> Vec<Vec<Neighbour>> {
         assert!(threads > 0, "no thread to search on");
-        let queries: Vec<usize> = queries.collect();
-        let share = queries.len().div_ceil(threads).max(1);
-        let search = |&query: &usize| {
-            let mut cue = [0.0; DIMENSION];
-            self.query(query, &mut cue);
-            self.nearest(rows, &cue, count)
-        };
+        let share = cues.len().div_ceil(threads).max(1);
+        let search = |cue| self.nearest(rows, cue, count);
         thread::scope(|scope| {
-            let shares: Vec<_> = queries
+            let shares: Vec<_> = cues
                 .chunks(share)
                 .map(|part| scope.spawn(move || part.iter().map(search).collect::<Vec<_>>()))
                 .collect();
@@ -213,6 +207,61 @@ impl Dataset {
     }
 }
 
+/// One file of a folder. It is read in pieces, never held beside what is made of it.
+struct Source<R> {
+    path: PathBuf,
+    bytes: u64,
+    reader: R,
+}
+
+impl Source<File> {
+    fn open(path: PathBuf) -> Result<Source<File>, DatasetError> {
+        let open = || File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        match open() {
+            Ok((bytes, reader)) => Ok(Source { path, bytes, reader }),
+            Err(why) => Err(DatasetError::Read(path, why)),
+        }
+    }
+}
+
+impl<R: Read> Source<R> {
+    /// `rows` rows of half floats.
+    fn halves(self, rows: usize) -> Result<Box<[f16]>, DatasetError> {
+        let expected = (rows * ROW_BYTES) as u64;
+        if self.bytes != expected {
+            let why = format!("{} bytes, but {rows} rows have {expected}", self.bytes);
+            return Err(DatasetError::Malformed(self.path, why));
+        }
+        let mut reader = BufReader::new(self.reader);
+        let mut halves = Vec::with_capacity(rows * HALF_DIMENSION);
+        let mut row = [0; ROW_BYTES];
+        for _ in 0..rows {
+            if let Err(why) = reader.read_exact(&mut row) {
+                return Err(DatasetError::Read(self.path, why));
+            }
+            halves.extend(row.as_chunks().0.iter().map(|half| f16::from_le_bytes(*half)));
+        }
+        Ok(halves.into_boxed_slice())
+    }
+
+    /// One text a line; more than the queries alone.
+    fn texts(self) -> Result<Vec<Text>, DatasetError> {
+        let malformed = |why| DatasetError::Malformed(self.path.clone(), why);
+        let parse = |(index, line): (usize, io::Result<String>)| {
+            let line = line.map_err(|why| DatasetError::Read(self.path.clone(), why))?;
+            serde_json::from_str(&line)
+                .map_err(|why| malformed(format!("line {}: {why}", index + 1)))
+        };
+        let lines = BufReader::new(self.reader).lines();
+        let texts: Vec<Text> = lines.enumerate().map(parse).collect::<Result<_, _>>()?;
+        if texts.len() <= QUERY_ROWS {
+            let why = format!("{} rows, but the last {QUERY_ROWS} are queries", texts.len());
+            return Err(malformed(why));
+        }
+        Ok(texts)
+    }
+}
+
 /// What one half of a cue has in common with the same half of each row.
 struct Half {
     /// Dot products with the cue's half.
@@ -232,13 +281,6 @@ impl Half {
         }
         Half { products, squares }
     }
-}
-
-fn parse_texts(text: &str) -> Result<Vec<Text>, String> {
-    let parse = |(index, line): (usize, &str)| {
-        serde_json::from_str(line).map_err(|why| format!("line {}: {why}", index + 1))
-    };
-    text.lines().enumerate().map(parse).collect()
 }
 
 fn half_row(halves: &[f16], row: usize) -> &[f16] {
@@ -272,6 +314,7 @@ fn order(a: &Neighbour, b: &Neighbour) -> Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn slow_nearest(data: &Dataset, rows: usize, cue: &Vector, count: usize) -> Vec<Neighbour> {
         let mut vector = [0.0; DIMENSION];

@@ -66,6 +66,11 @@ impl Index {
         self.bottom.len()
     }
 
+    /// Bytes of RAM that rows and graph take.
+    pub fn bytes(&self) -> u64 {
+        self.rows.bytes() + self.bottom.bytes() + self.upper.iter().map(Upper::bytes).sum::<u64>()
+    }
+
     /// Adds a row behind the last, outside the graph.
     pub fn push(&mut self, codes: &Codes) -> Row {
         Row(self.rows.push(codes))

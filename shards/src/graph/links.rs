@@ -78,6 +78,12 @@ impl<const SLOTS: usize> Links<SLOTS> {
         self.counts.len()
     }
 
+    /// Bytes of RAM that they take.
+    pub(super) fn bytes(&self) -> u64 {
+        let Self { targets, similarities, counts, kept } = self;
+        targets.bytes() + similarities.bytes() + counts.bytes() + kept.bytes()
+    }
+
     /// Adds a node without links.
     pub(super) fn push(&mut self) -> u32 {
         let node = self.len();
@@ -191,6 +197,11 @@ impl Upper {
     /// A layer without nodes.
     pub(super) fn new() -> Upper {
         Upper { links: Links::new(), rows: Arena::new(1), below: Arena::new(1) }
+    }
+
+    /// Bytes of RAM that it takes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.links.bytes() + self.rows.bytes() + self.below.bytes()
     }
 
     /// Adds a node without links.

@@ -1,28 +1,233 @@
 //! Finds the living, durable rows of a memory's hash.
+//!
+//! A hash table of chains through the rows, which grows by a bucket at a time (linear hashing,
+//! Litwin, VLDB 1980): a bucket that is added takes its share of one other's rows, so no insertion
+//! moves more than one chain, however many rows there are. Buckets are as many as rows were ever in
+//! the table at once; they stay when rows leave.
 
-use hashbrown::HashTable;
+use crate::vector::arena::Arena;
 
-/// Row numbers by memory hash. Several rows may share one: a replacement that is not verified yet, or, one day, two
-/// ids with one hash. The hashes themselves lie in the rows' array; they are keyed already, so they are used as they are.
-#[derive(Debug, Default)]
+/// Ends a chain: no row has this number.
+const END: u32 = u32::MAX;
+
+/// Hashes by row, and rows by hash.
+///
+/// Several rows may share a hash: a replacement that is not verified yet, or, one day, two ids with one hash. Hashes
+/// are keyed already, so they are used as they are.
+#[derive(Debug)]
 pub(super) struct Ids {
-    rows: HashTable<u32>,
+    links: Arena<Link>,
+    /// The first row of each bucket's chain.
+    buckets: Arena<u32>,
+    /// Rows in the table.
+    entered: u32,
+}
+
+/// A row's hash, and what follows it in its chain. Twelve bytes: the two are read together.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, packed(4))]
+struct Link {
+    hash: u64,
+    next: u32,
 }
 
 impl Ids {
-    /// Enters `row`.
-    pub(super) fn insert(&mut self, row: u32, hashes: &[u64]) {
-        self.rows.insert_unique(hashes[row as usize], row, |&other| hashes[other as usize]);
+    /// No rows.
+    pub(super) fn new() -> Ids {
+        Ids { links: Arena::new(1), buckets: Arena::new(1), entered: 0 }
+    }
+
+    /// Notes the hash of the next row, which is not in the table yet.
+    pub(super) fn push(&mut self, hash: u64) {
+        self.links.push()[0] = Link { hash, next: END };
+    }
+
+    /// Drops the rows from `len` up; none of them may be in the table.
+    pub(super) fn truncate(&mut self, len: u32) {
+        assert!(len >= self.entered, "{} rows are in the table", self.entered);
+        self.links.truncate(len);
+    }
+
+    /// The hash of `row`.
+    pub(super) fn hash(&self, row: u32) -> u64 {
+        self.links[row].hash
+    }
+
+    /// Puts `row` into the table.
+    pub(super) fn enter(&mut self, row: u32) {
+        self.entered += 1;
+        if self.entered > self.buckets.len() {
+            self.add_bucket();
+        }
+        let bucket = self.bucket(self.hash(row));
+        self.put_first(bucket, row);
     }
 
     /// Takes `row` out.
-    pub(super) fn remove(&mut self, row: u32, hashes: &[u64]) {
-        let entry = self.rows.find_entry(hashes[row as usize], |&other| other == row);
-        entry.expect("a living durable row is in the table").remove();
+    pub(super) fn remove(&mut self, row: u32) {
+        let bucket = self.bucket(self.hash(row));
+        let next = self.links[row].next;
+        if self.buckets[bucket] == row {
+            self.buckets[bucket] = next;
+        } else {
+            let before = self.chain(bucket).find(|&other| self.links[other].next == row);
+            self.links[before.expect("a living durable row is in the table")].next = next;
+        }
+        self.entered -= 1;
     }
 
     /// All rows of `hash`, in no order that anything may depend on.
-    pub(super) fn of<'a>(&'a self, hash: u64, hashes: &'a [u64]) -> impl Iterator<Item = u32> + 'a {
-        self.rows.iter_hash(hash).copied().filter(move |&row| hashes[row as usize] == hash)
+    pub(super) fn of(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
+        let bucket = (self.buckets.len() > 0).then(|| self.bucket(hash));
+        let rows = bucket.into_iter().flat_map(|bucket| self.chain(bucket));
+        rows.filter(move |&row| self.hash(row) == hash)
+    }
+
+    /// Bytes of RAM that it takes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.links.bytes() + self.buckets.bytes()
+    }
+
+    /// Adds a bucket, and moves those rows to it whose hash has the bit that tells it from another.
+    fn add_bucket(&mut self) {
+        let added = self.buckets.len();
+        self.buckets.push()[0] = END;
+        if added == 0 {
+            return;
+        }
+        let split = added - (1 << added.ilog2());
+        let mut row = std::mem::replace(&mut self.buckets[split], END);
+        while row != END {
+            let next = self.links[row].next;
+            self.put_first(self.bucket(self.hash(row)), row);
+            row = next;
+        }
+    }
+
+    fn put_first(&mut self, bucket: u32, row: u32) {
+        self.links[row].next = std::mem::replace(&mut self.buckets[bucket], row);
+    }
+
+    fn chain(&self, bucket: u32) -> impl Iterator<Item = u32> + '_ {
+        let row = |row| (row != END).then_some(row);
+        std::iter::successors(row(self.buckets[bucket]), move |&at| row(self.links[at].next))
+    }
+
+    /// As many low bits of the hash as number all buckets; one fewer where that bucket is not there
+    /// yet, for its rows are in the one that it will be split from.
+    fn bucket(&self, hash: u64) -> u32 {
+        let last = self.buckets.len() - 1;
+        let top = last.checked_ilog2().map_or(0, |bit| 1u32 << bit);
+        let all = hash as u32 & (top | top.saturating_sub(1));
+        if all <= last { all } else { all - top }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    /// What is done to a table.
+    #[derive(Clone, Copy, Debug)]
+    enum Deed {
+        /// A row with this hash arrives.
+        Push(u64),
+        /// The next row that is not in the table enters it.
+        Enter,
+        /// One of the rows of this hash leaves it.
+        Remove(u64),
+        /// All rows that never entered are dropped.
+        Truncate,
+    }
+
+    fn deed() -> impl Strategy<Value = Deed> {
+        // Few hashes, so that many share one, and some whose low bits are equal.
+        let hash = prop_oneof![0u64..20, (0u64..20).prop_map(|high| high << 32 | 3), any::<u64>()];
+        prop_oneof![
+            6 => hash.clone().prop_map(Deed::Push),
+            5 => Just(Deed::Enter),
+            2 => hash.prop_map(Deed::Remove),
+            1 => Just(Deed::Truncate),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_table_is_a_map_of_sets(deeds in prop::collection::vec(deed(), 0..500)) {
+            let mut ids = Ids::new();
+            let mut model = BTreeMap::<u64, BTreeSet<u32>>::new();
+            let mut hashes = Vec::new();
+            let mut entered = 0;
+            for deed in deeds {
+                match deed {
+                    Deed::Push(hash) => {
+                        ids.push(hash);
+                        hashes.push(hash);
+                    }
+                    Deed::Enter if entered < hashes.len() => {
+                        ids.enter(entered as u32);
+                        model.entry(hashes[entered]).or_default().insert(entered as u32);
+                        entered += 1;
+                    }
+                    Deed::Enter => {}
+                    Deed::Remove(hash) => {
+                        if let Some(row) = model.entry(hash).or_default().pop_first() {
+                            ids.remove(row);
+                        }
+                    }
+                    Deed::Truncate => {
+                        ids.truncate(entered as u32);
+                        hashes.truncate(entered);
+                    }
+                }
+                for (row, hash) in hashes.iter().enumerate() {
+                    prop_assert_eq!(ids.hash(row as u32), *hash);
+                    let found: Vec<u32> = ids.of(*hash).collect();
+                    let set: BTreeSet<u32> = found.iter().copied().collect();
+                    prop_assert_eq!(found.len(), set.len(), "a row is there once");
+                    prop_assert_eq!(Some(set), model.get(hash).cloned().or(Some(BTreeSet::new())));
+                }
+            }
+        }
+    }
+
+    /// Distinct hashes as good as drawn.
+    fn mixed(number: u32) -> u64 {
+        let hash = (u64::from(number) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let hash = (hash ^ hash >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        hash ^ hash >> 31
+    }
+
+    #[test]
+    fn growing_moves_a_few_rows_at_a_time() {
+        let mut ids = Ids::new();
+        let mut longest = 0;
+        for row in 0..300_000u32 {
+            ids.push(mixed(row));
+            // The bucket that is split, if one is: no other row is looked at.
+            let buckets = ids.buckets.len();
+            let split = buckets.checked_ilog2().map(|bit| buckets - (1 << bit));
+            longest = longest.max(split.map_or(0, |bucket| ids.chain(bucket).count()));
+            ids.enter(row);
+            assert!(ids.buckets.len() - buckets <= 1);
+        }
+        assert!((4..=16).contains(&longest), "{longest}");
+        assert!((0..300_000).all(|row| ids.of(mixed(row)).eq([row])));
+    }
+
+    #[test]
+    fn rows_that_come_and_go_take_no_memory() {
+        let mut ids = Ids::new();
+        for row in 0..20_000 {
+            ids.push(mixed(row));
+            ids.enter(row);
+            if row >= 1_000 {
+                ids.remove(row - 1_000);
+            }
+        }
+        assert_eq!(ids.buckets.len(), 1_001);
     }
 }

@@ -7,6 +7,8 @@ use crate::ids::{Generation, Location, Row, Time};
 use crate::log::log::Ordinal;
 use crate::quality::Upkeep;
 use crate::space::ids::Ids;
+use crate::space::record::Records;
+use crate::vector::arena::Arena;
 use crate::vector::codes::Codes;
 
 /// What stands for "replaced by none": no row has this number.
@@ -51,15 +53,11 @@ pub struct Arrival<'a> {
 pub struct Rows {
     dimension: u16,
     index: Index,
-    memory_hashes: Vec<u64>,
-    generations: Vec<Generation>,
-    received: Vec<Time>,
-    /// By which row each is replaced.
-    replaced_by: Vec<u32>,
+    /// With the durable mark.
+    records: Records,
+    /// By which row each is replaced. Apart from the records: a search asks it of each row it meets.
+    replaced_by: Arena<u32>,
     replaced: u32,
-    /// Of durable rows only, so that its length is the durable mark.
-    locations: Vec<Location>,
-    committed: Vec<Time>,
     /// Of the rows above the durable mark.
     waiting: VecDeque<Place>,
     /// Rows below this number are never truncated: they were replayed.
@@ -73,16 +71,12 @@ impl Rows {
         Rows {
             dimension,
             index: Index::new(dimension, seed),
-            memory_hashes: Vec::new(),
-            generations: Vec::new(),
-            received: Vec::new(),
-            replaced_by: Vec::new(),
+            records: Records::new(),
+            replaced_by: Arena::new(1),
             replaced: 0,
-            locations: Vec::new(),
-            committed: Vec::new(),
             waiting: VecDeque::new(),
             recovered: 0,
-            ids: Ids::default(),
+            ids: Ids::new(),
         }
     }
 
@@ -90,10 +84,9 @@ impl Rows {
     pub fn push(&mut self, arrival: &Arrival<'_>, place: Place) -> Row {
         assert!(self.index.len() < ALIVE - 1, "a stripe is full");
         let row = self.index.push(arrival.codes);
-        self.memory_hashes.push(arrival.memory_hash);
-        self.generations.push(arrival.generation);
-        self.received.push(arrival.received_at);
-        self.replaced_by.push(ALIVE);
+        self.ids.push(arrival.memory_hash);
+        self.records.push(arrival.generation, arrival.received_at);
+        self.replaced_by.push()[0] = ALIVE;
         self.waiting.push_back(place);
         assert_eq!(self.durable() as usize + self.waiting.len(), self.index.len() as usize);
         row
@@ -103,8 +96,7 @@ impl Rows {
     pub fn commit(&mut self, row: Row, location: Location, committed_at: Time) {
         assert_eq!(row.0, self.durable(), "rows become durable in their order");
         self.waiting.pop_front().expect("a row above the mark");
-        self.locations.push(location);
-        self.committed.push(committed_at);
+        self.records.commit(location, committed_at);
     }
 
     /// Keeps all rows there are from ever being truncated.
@@ -116,10 +108,9 @@ impl Rows {
     pub fn truncate(&mut self) -> u32 {
         let len = self.durable().max(self.recovered);
         self.index.truncate(len);
-        self.memory_hashes.truncate(len as usize);
-        self.generations.truncate(len as usize);
-        self.received.truncate(len as usize);
-        self.replaced_by.truncate(len as usize);
+        self.ids.truncate(len);
+        self.records.truncate(len);
+        self.replaced_by.truncate(len);
         self.waiting.truncate((len - self.durable()) as usize);
         len
     }
@@ -147,14 +138,14 @@ impl Rows {
     pub fn enter(&mut self, row: Row) -> Option<Pair> {
         assert!(row.0 < self.durable(), "only durable rows are known by their id");
         let pair = self.older_twin(row, row);
-        self.ids.insert(row.0, &self.memory_hashes);
+        self.ids.enter(row.0);
         pair
     }
 
     /// The pair of `newer` and the newest living row of its hash that is older than `than`.
     pub fn older_twin(&self, newer: Row, than: Row) -> Option<Pair> {
         let bound = self.generation(than);
-        let twins = self.ids.of(self.memory_hash(newer), &self.memory_hashes).map(Row);
+        let twins = self.ids.of(self.memory_hash(newer)).map(Row);
         let older = twins.filter(|&twin| self.generation(twin) < bound);
         older.max_by_key(|&twin| self.generation(twin)).map(|older| Pair { older, newer })
     }
@@ -162,7 +153,7 @@ impl Rows {
     /// Living durable rows of the same hash as `row` and a higher generation that a recall up to `limit` may see.
     pub fn newer_twins(&self, row: Row, limit: u32) -> impl Iterator<Item = Row> + '_ {
         let bound = self.generation(row);
-        let twins = self.ids.of(self.memory_hash(row), &self.memory_hashes).map(Row);
+        let twins = self.ids.of(self.memory_hash(row)).map(Row);
         twins.filter(move |&twin| self.generation(twin) > bound && self.is_visible(twin, limit))
     }
 
@@ -170,47 +161,48 @@ impl Rows {
     pub fn replace(&mut self, pair: Pair) {
         assert!(self.generation(pair.older) < self.generation(pair.newer), "the newer one wins");
         assert!(self.is_alive(pair.older), "a row is replaced once");
-        self.ids.remove(pair.older.0, &self.memory_hashes);
-        self.replaced_by[pair.older.0 as usize] = pair.newer.0;
+        self.ids.remove(pair.older.0);
+        self.replaced_by[pair.older.0] = pair.newer.0;
         self.replaced += 1;
     }
 
     /// Whether no other has replaced the row.
     pub fn is_alive(&self, row: Row) -> bool {
-        self.replaced_by[row.0 as usize] == ALIVE
+        self.replaced_by[row.0] == ALIVE
     }
 
     /// Whether a recall sees `row` that sees rows below `limit`: it does unless one that it sees too has replaced it.
     pub fn is_visible(&self, row: Row, limit: u32) -> bool {
-        row.0 < limit && self.replaced_by[row.0 as usize] >= limit
+        row.0 < limit && self.replaced_by[row.0] >= limit
     }
 
     /// Where the row's record is to be had.
     pub fn place(&self, row: Row) -> Place {
-        match self.locations.get(row.0 as usize) {
-            Some(&location) => Place::Stored(location),
+        match self.records.commit_of(row) {
+            Some((location, _)) => Place::Stored(location),
             None => self.waiting[(row.0 - self.durable()) as usize],
         }
     }
 
     /// When the row was committed, or received where it is not durable.
     pub fn committed_at(&self, row: Row) -> Time {
-        self.committed.get(row.0 as usize).copied().unwrap_or_else(|| self.received_at(row))
+        let commit = self.records.commit_of(row);
+        commit.map_or_else(|| self.received_at(row), |(_, committed_at)| committed_at)
     }
 
     /// When the row was received.
     pub fn received_at(&self, row: Row) -> Time {
-        self.received[row.0 as usize]
+        self.records.received_at(row)
     }
 
     /// The row's generation.
     pub fn generation(&self, row: Row) -> Generation {
-        self.generations[row.0 as usize]
+        self.records.generation(row)
     }
 
     /// The hash of its memory's id.
     pub fn memory_hash(&self, row: Row) -> u64 {
-        self.memory_hashes[row.0 as usize]
+        self.ids.hash(row.0)
     }
 
     /// The vectors and the graph over them.
@@ -235,7 +227,14 @@ impl Rows {
 
     /// The durable mark: all rows below it are on the disk.
     pub fn durable(&self) -> u32 {
-        self.locations.len() as u32
+        self.records.durable()
+    }
+
+    /// Bytes of RAM that all of this takes.
+    pub fn bytes(&self) -> u64 {
+        let waiting = self.waiting.capacity() * size_of::<Place>();
+        let Rows { index, ids, records, replaced_by, .. } = self;
+        index.bytes() + ids.bytes() + records.bytes() + replaced_by.bytes() + waiting as u64
     }
 
     /// Rows in the graph.

@@ -1,31 +1,58 @@
 //! Rows of equal length in chunks that never move, so that growing copies nothing.
 //!
-//! The first chunk holds 16 rows; each further one doubles the whole, until a chunk is as large as
-//! [`CHUNK_BYTES`] allows; from there on all are of that size. Where a row lies follows from its
-//! number by shifts alone.
+//! The first chunk holds 16 rows; each further one doubles the whole, until a chunk is made of whole
+//! huge pages; from there on all are of that size. Where a row lies follows from its number by
+//! shifts alone.
+//!
+//! A huge page is cleared when it is touched first, which takes some 200 µs. Arenas that grow
+//! together would come to new pages at the same rows, all powers of two; so each touches its next
+//! page a few rows ahead, and how many depends on the length of its rows.
 
-/// No chunk is larger, unless 16 rows are: a huge page's worth.
-const CHUNK_BYTES: usize = 2 << 20;
+use super::chunk::{Chunk, HUGE_PAGE_BYTES};
+
+/// No chunk is larger, unless 16 rows are: whole huge pages would be too many for some lengths of a
+/// row. What such a chunk has beyond its last huge page lies in small ones.
+const CHUNK_BYTES_MAX: usize = 32 << 20;
 /// Rows of the first chunk, as a power of two: a space of a few memories costs a few kilobytes.
 const FIRST_CHUNK_ROWS_LOG2: u32 = 4;
+/// How far ahead pages are touched, at most: what is touched and not filled is waste.
+const AHEAD_BYTES_MAX: usize = 256 << 10;
+
+/// How many rows ahead pages are touched, by the bytes of a row: multiples of four, which differ
+/// between the lengths in use (1 to 64, 768, …). A prime as modulus, for most are multiples of four
+/// themselves.
+fn rows_ahead(row_bytes: usize) -> u32 {
+    const LENGTHS: usize = 67;
+    (4 * (row_bytes % LENGTHS)).min(AHEAD_BYTES_MAX / row_bytes) as u32
+}
 
 /// Rows of `stride` items each.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Arena<T> {
     stride: usize,
     /// Rows of the largest chunks, as a power of two.
     chunk_rows_log2: u32,
-    chunks: Vec<Box<[T]>>,
+    /// Rows ahead of the last, of which the first on a page touches it.
+    ahead: u32,
+    /// As many as were needed for `len` rows, and one more at most.
+    chunks: Vec<Chunk<T>>,
+    /// The items of all rows below it are initialised.
     len: u32,
+    /// Rows that the chunks have ever held: the memory of those is not the kernel's any more.
+    touched: u32,
 }
 
 impl<T: Copy + Default> Arena<T> {
     /// An empty arena; a row is `stride` items long.
     pub(crate) fn new(stride: usize) -> Arena<T> {
-        assert!(stride > 0 && size_of::<T>() > 0);
-        let rows = CHUNK_BYTES / (stride * size_of::<T>());
-        let chunk_rows_log2 = rows.max(1).ilog2().max(FIRST_CHUNK_ROWS_LOG2);
-        Arena { stride, chunk_rows_log2, chunks: Vec::new(), len: 0 }
+        let row_bytes = stride * size_of::<T>();
+        assert!(row_bytes > 0, "rows of nothing need no arena");
+        let whole_pages =
+            HUGE_PAGE_BYTES.trailing_zeros().saturating_sub(row_bytes.trailing_zeros());
+        let largest = (CHUNK_BYTES_MAX / row_bytes).max(1).ilog2();
+        let chunk_rows_log2 = whole_pages.min(largest).max(FIRST_CHUNK_ROWS_LOG2);
+        let ahead = rows_ahead(row_bytes);
+        Arena { stride, chunk_rows_log2, ahead, chunks: Vec::new(), len: 0, touched: 0 }
     }
 
     /// Rows held.
@@ -33,34 +60,53 @@ impl<T: Copy + Default> Arena<T> {
         self.len
     }
 
+    /// Bytes of RAM that the rows take: small chunks as a whole, of large ones what was ever used.
+    pub(crate) fn bytes(&self) -> u64 {
+        let chunks = self.chunks.iter().enumerate().map(|(number, chunk)| {
+            let rows = u64::from(self.touched).saturating_sub(self.first_row(number));
+            let rows = rows.min(self.first_row(number + 1) - self.first_row(number));
+            chunk.bytes(rows as usize * self.stride) as u64
+        });
+        chunks.sum::<u64>() + (self.chunks.capacity() * size_of::<Chunk<T>>()) as u64
+    }
+
     /// The items of `row`.
     #[inline]
     pub(crate) fn row(&self, row: u32) -> &[T] {
-        debug_assert!(row < self.len);
-        let (chunk, offset) = self.place(row);
-        &self.chunks[chunk][offset * self.stride..][..self.stride]
+        // SAFETY: `items` are initialised and, for as long as the arena is borrowed, not written.
+        unsafe { std::slice::from_raw_parts(self.address(row), self.stride) }
     }
 
     /// The items of `row`, to be changed.
     #[inline]
     pub(crate) fn row_mut(&mut self, row: u32) -> &mut [T] {
-        debug_assert!(row < self.len);
-        let (chunk, offset) = self.place(row);
-        &mut self.chunks[chunk][offset * self.stride..][..self.stride]
+        // SAFETY: `items` are initialised, and the arena is borrowed by this caller alone.
+        unsafe { std::slice::from_raw_parts_mut(self.items(row), self.stride) }
     }
 
-    /// Adds a row and returns it to be filled. What it holds is what a row truncated before left
-    /// there, else defaults.
+    /// Where `row` lies, for a prefetch.
+    #[inline]
+    pub(crate) fn address(&self, row: u32) -> *const T {
+        self.items(row)
+    }
+
+    /// Adds a row of defaults and returns it to be filled.
     pub(crate) fn push(&mut self) -> &mut [T] {
         let row = self.len;
         let (chunk, offset) = self.place(row);
         if chunk == self.chunks.len() {
             assert!(offset == 0, "chunks are filled in order");
-            let rows =
-                1usize << self.chunk_rows_log2.min(row.max(1 << FIRST_CHUNK_ROWS_LOG2).ilog2());
-            self.chunks.push(vec![T::default(); rows * self.stride].into_boxed_slice());
+            self.add_chunk();
+        }
+        self.touch_ahead(row);
+        let base = self.chunks[chunk].base().as_ptr();
+        for item in 0..self.stride {
+            // SAFETY: the chunk has room for its rows of `stride` items, and `offset` is one of
+            // them; a row that is not in the arena has no reference.
+            unsafe { base.add(offset * self.stride + item).write(T::default()) };
         }
         self.len = row.checked_add(1).expect("an arena holds less than 2^32 rows");
+        self.touched = self.touched.max(self.len);
         self.row_mut(row)
     }
 
@@ -71,6 +117,55 @@ impl<T: Copy + Default> Arena<T> {
         self.len = len;
         let (chunk, _) = self.place(len);
         self.chunks.truncate(chunk + 1);
+        let room = self.first_row(self.chunks.len());
+        self.touched = room.min(self.touched.into()) as u32;
+    }
+
+    fn add_chunk(&mut self) {
+        let chunk = self.chunks.len();
+        let rows = self.first_row(chunk + 1) - self.first_row(chunk);
+        self.chunks.push(Chunk::new(rows as usize * self.stride));
+    }
+
+    /// Touches the page that a row a little behind `row`, the next to be pushed, will be the first
+    /// to need.
+    #[inline]
+    fn touch_ahead(&mut self, row: u32) {
+        let Some(ahead) = row.checked_add(self.ahead) else { return };
+        let (chunk, offset) = self.place(ahead);
+        let row_bytes = self.stride * size_of::<T>();
+        let last_byte = (offset + 1) * row_bytes - 1;
+        if last_byte % HUGE_PAGE_BYTES < row_bytes {
+            self.touch(ahead, chunk, last_byte);
+        }
+    }
+
+    #[cold]
+    fn touch(&mut self, row: u32, chunk: usize, byte: usize) {
+        // Small chunks lie in memory that others use, too.
+        let rows = self.first_row(chunk + 1) - self.first_row(chunk);
+        if rows as usize * self.stride * size_of::<T>() < HUGE_PAGE_BYTES {
+            return;
+        }
+        if chunk == self.chunks.len() {
+            self.add_chunk();
+        }
+        if let Some(chunk) = self.chunks.get(chunk) {
+            // SAFETY: the byte is one of a row that the chunk has room for, and no row in the arena.
+            unsafe { chunk.base().as_ptr().cast::<u8>().add(byte).write_volatile(0) };
+            self.touched = self.touched.max(row.saturating_add(1));
+        }
+    }
+
+    /// The first item of `row`; all items of it are initialised.
+    #[inline]
+    fn items(&self, row: u32) -> *mut T {
+        assert!(row < self.len, "row {row} of {}", self.len);
+        let (chunk, offset) = self.place(row);
+        debug_assert!(chunk < self.chunks.len());
+        // SAFETY: pushing the row made its chunk and wrote its items, and chunks are dropped only
+        // behind the last row.
+        unsafe { self.chunks.get_unchecked(chunk).base().as_ptr().add(offset * self.stride) }
     }
 
     /// Where a row lies: its chunk and its place in it.
@@ -83,6 +178,26 @@ impl<T: Copy + Default> Arena<T> {
         let offset = row & (((1 << bit) - 1) | FIRST_MASK);
         (chunk as usize, offset as usize)
     }
+
+    /// The first row of a chunk: what [`Arena::place`] takes apart.
+    fn first_row(&self, chunk: usize) -> u64 {
+        let doubling = (self.chunk_rows_log2 - FIRST_CHUNK_ROWS_LOG2) as usize;
+        match chunk {
+            0 => 0,
+            _ if chunk <= doubling => 1 << (chunk - 1 + FIRST_CHUNK_ROWS_LOG2 as usize),
+            _ => ((chunk - doubling) as u64) << self.chunk_rows_log2,
+        }
+    }
+}
+
+impl<T: Copy + Default> Clone for Arena<T> {
+    fn clone(&self) -> Arena<T> {
+        let mut clone = Arena::new(self.stride);
+        for row in 0..self.len {
+            clone.push().copy_from_slice(self.row(row));
+        }
+        clone
+    }
 }
 
 /// Arenas of one item a row read like an array.
@@ -91,18 +206,16 @@ impl<T: Copy + Default> std::ops::Index<u32> for Arena<T> {
 
     #[inline]
     fn index(&self, row: u32) -> &T {
-        debug_assert!(self.stride == 1 && row < self.len);
-        let (chunk, offset) = self.place(row);
-        &self.chunks[chunk][offset]
+        debug_assert!(self.stride == 1);
+        &self.row(row)[0]
     }
 }
 
 impl<T: Copy + Default> std::ops::IndexMut<u32> for Arena<T> {
     #[inline]
     fn index_mut(&mut self, row: u32) -> &mut T {
-        debug_assert!(self.stride == 1 && row < self.len);
-        let (chunk, offset) = self.place(row);
-        &mut self.chunks[chunk][offset]
+        debug_assert!(self.stride == 1);
+        &mut self.row_mut(row)[0]
     }
 }
 
@@ -110,20 +223,27 @@ impl<T: Copy + Default> std::ops::IndexMut<u32> for Arena<T> {
 mod tests {
     use super::*;
 
+    /// Rows of each chunk.
+    fn shape<T: Copy + Default>(arena: &Arena<T>) -> Vec<u64> {
+        let chunks = 0..arena.chunks.len();
+        chunks.map(|chunk| arena.first_row(chunk + 1) - arena.first_row(chunk)).collect()
+    }
+
     #[test]
     fn rows_lie_one_after_the_other_and_never_move() {
-        for stride in [1, 3, 100, 200_000] {
+        for stride in [1, 3, 96, 100, 200_000] {
             let mut arena = Arena::<u64>::new(stride);
             let count = if stride == 1 { 1 << 20 } else { 100 };
             let mut first = std::ptr::null();
             for row in 0..count {
                 let items = arena.push();
+                assert!(items.iter().all(|item| *item == 0));
                 items.fill(u64::from(row));
                 if row == 0 {
                     first = items.as_ptr();
                 }
             }
-            assert_eq!(arena.row(0).as_ptr(), first);
+            assert_eq!(arena.address(0), first);
             for row in 0..count {
                 assert!(arena.row(row).iter().all(|item| *item == u64::from(row)));
             }
@@ -132,12 +252,21 @@ mod tests {
 
     #[test]
     fn chunks_double_and_then_stay() {
-        let mut arena = Arena::<u64>::new(512);
-        for _ in 0..2_000 {
-            arena.push();
+        for (stride, last_log2) in [(512, 9), (96, 13), (1, 18), (504, 13), (200_000, 4)] {
+            let mut arena = Arena::<u64>::new(stride);
+            assert_eq!(arena.chunk_rows_log2, last_log2, "{stride} items a row");
+            let mut first = 0;
+            for chunk in 0..40 {
+                assert_eq!(arena.first_row(chunk), first);
+                assert_eq!(arena.place(first as u32), (chunk, 0));
+                first += if chunk == 0 { 16 } else { first.min(1 << last_log2) };
+            }
+            for _ in 0..40 {
+                arena.push();
+            }
+            let rows = if last_log2 > 4 { [16, 16, 32] } else { [16, 16, 16] };
+            assert_eq!(shape(&arena), rows);
         }
-        let rows: Vec<usize> = arena.chunks.iter().map(|chunk| chunk.len() / 512).collect();
-        assert_eq!(rows, [16, 16, 32, 64, 128, 256, 512, 512, 512]);
     }
 
     #[test]
@@ -153,8 +282,53 @@ mod tests {
         arena.truncate(0);
         assert_eq!(arena.chunks.len(), 1);
         for row in 0..100u32 {
-            arena.push().fill(row + 1);
+            let items = arena.push();
+            assert_eq!(items, [0, 0], "of what was there before nothing is left");
+            items.fill(row + 1);
         }
         assert_eq!(arena.row(99), [100, 100]);
+    }
+
+    #[test]
+    fn a_clone_is_equal_and_apart() {
+        let mut arena = Arena::<u32>::new(3);
+        for row in 0..1_000 {
+            arena.push().fill(row);
+        }
+        let clone = arena.clone();
+        arena.row_mut(999).fill(0);
+        assert_eq!(clone.len(), 1_000);
+        assert!((0..1_000).all(|row| clone.row(row) == [row; 3]));
+    }
+
+    #[test]
+    #[should_panic(expected = "row 5 of 5")]
+    fn a_row_that_was_dropped_cannot_be_read() {
+        let mut arena = Arena::<u32>::new(1);
+        for _ in 0..6 {
+            arena.push();
+        }
+        arena.truncate(5);
+        arena.row(5);
+    }
+
+    #[test]
+    fn memory_is_counted_as_it_is_used() {
+        const ROW_BYTES: usize = 768;
+        let mut arena = Arena::<u8>::new(ROW_BYTES);
+        assert_eq!(arena.bytes(), 0);
+        arena.push();
+        let one = arena.bytes();
+        assert!((16 * 768..16 * 768 + 100).contains(&one), "{one}");
+        for _ in 1..100_000 {
+            arena.push();
+        }
+        let full = arena.bytes();
+        let used = 100_000 * ROW_BYTES as u64;
+        assert!(full >= used && full < used + HUGE_PAGE_BYTES as u64 + 4096, "{full}");
+        arena.truncate(99_000);
+        assert_eq!(arena.bytes(), full, "what was used of a chunk that is kept stays in use");
+        arena.truncate(0);
+        assert!(arena.bytes() - one < 4096, "one chunk is kept, and the list of chunks");
     }
 }

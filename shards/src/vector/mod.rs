@@ -11,6 +11,7 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `block` | the unit of codes |
+//! | `chunk` | memory of a chunk: the allocator's, or huge pages of the kernel's |
 //! | `arena` | rows of equal length in chunks that never move |
 //! | `portable`, `avx512`, `avx2`, `neon` | the hot loops, the same results bit for bit |
 //! | `kernel` | which of them this processor runs; the exact f32 dot product |
@@ -21,6 +22,7 @@
 //! similarity is `dot as f32 * (scale * scale)`, so it is symmetric and equal on every processor.
 
 pub mod block;
+mod chunk;
 pub(crate) mod arena;
 mod portable;
 #[cfg(target_arch = "x86_64")]

@@ -51,6 +51,11 @@ impl Rows {
         self.codes8.len()
     }
 
+    /// Bytes of RAM that they take.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.codes8.bytes() + self.scales.bytes()
+    }
+
     /// The kernel that compares them.
     pub(crate) fn kernel(&self) -> Kernel {
         self.kernel

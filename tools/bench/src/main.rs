@@ -1,7 +1,8 @@
-//! `engram-bench`: what an observation costs, station by station, beside other programs in the same run.
+//! `engram-bench`: what an observation costs, station by station, beside other programs in the same run; the index alone.
 
 mod calibration;
 mod echo;
+mod index;
 mod process;
 mod stations;
 
@@ -24,6 +25,8 @@ struct Arguments {
 enum Command {
     /// CPU of the server's core for one observation, split by station, in turns with a tonic server that only decodes.
     Stations(StationsArguments),
+    /// The index alone, on one thread: inserts/s, recall against exact search, queries/s, memory.
+    Index(index::IndexArguments),
     /// Run that tonic server (what `stations` starts beside).
     #[command(hide = true)]
     TonicEcho {
@@ -65,6 +68,7 @@ pub(crate) struct StationsArguments {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Stations(arguments) => stations::run(&arguments),
+        Command::Index(arguments) => index::run(&arguments),
         Command::TonicEcho { core } => echo::serve(core),
     };
     match outcome {

@@ -1,0 +1,133 @@
+//! Runs, one after the other, and what is told of them.
+
+use std::io::{Error, Result};
+use std::process::Command;
+
+use engram::dataset::{DIMENSION, Dataset};
+
+use crate::calibration;
+
+use super::arguments::IndexArguments;
+use super::ask::{COUNT, at_width, recall, scan_ns_per_row, width_for};
+use super::engine::{Engine, LINKS, WIDTH_INSERT};
+use super::load::Load;
+use super::report::{AtBatch, Report, Run, Setting};
+use super::truth::Truth;
+
+/// Widths told of, beside that of `--width`.
+const WIDTHS: [u32; 9] = [16, 24, 32, 48, 64, 100, 128, 200, 400];
+/// Batches compared, and the rows that each of them loads at most.
+const BATCHES: [usize; 5] = [1, 10, 100, 500, 1_000];
+const BATCHES_ROWS_MAX: usize = 50_000;
+/// The recall whose width is told.
+const RECALL_WANTED: f64 = 0.95;
+/// Rows of a small space.
+const ROWS_SMALL: usize = 10_000;
+
+/// Measures, prints.
+pub(crate) fn run(arguments: &IndexArguments) -> Result<()> {
+    let data = Dataset::open(&arguments.data).map_err(Error::other)?;
+    let (rows, queries) = (arguments.rows as usize, arguments.queries as usize);
+    let (mut bytes_per_row, mut truth) = (None, None);
+    let mut runs = Vec::new();
+    for _ in 0..arguments.runs {
+        let (engine, load) = Load::run(&data, rows, arguments.batch);
+        // Of the first load, before anything else has grown and shrunk the process.
+        bytes_per_row.get_or_insert(load.resident_bytes as f64 / rows as f64);
+        let truth = truth.get_or_insert_with(|| Truth::find(&data, rows, queries));
+        runs.push(measure(arguments, &data, truth, engine, &load));
+    }
+    if let (Some(path), Some(truth)) = (&arguments.truth, &truth) {
+        truth.write(path)?;
+    }
+    let setting = Setting {
+        rows,
+        queries,
+        batch: arguments.batch,
+        width: arguments.width,
+        dimension: DIMENSION,
+        m: LINKS,
+        ef: WIDTH_INSERT,
+        machine: machine(),
+        commit: commit(),
+    };
+    let report = Report::new(setting, bytes_per_row.unwrap_or_default(), runs);
+    match arguments.json {
+        true => println!("{}", serde_json::to_string_pretty(&report)?),
+        false => report.print_table(),
+    }
+    Ok(())
+}
+
+/// The figures of one load.
+fn measure(
+    arguments: &IndexArguments,
+    data: &Dataset,
+    truth: &Truth,
+    mut engine: Engine,
+    load: &Load,
+) -> Run {
+    let width_at_95 = width_for(&mut engine, &truth.plain, RECALL_WANTED);
+    let mut at = |width| at_width(&mut engine, truth, width);
+    let chosen = at(arguments.width);
+    let widths = WIDTHS.map(&mut at).to_vec();
+    let queries_per_s_at_95 = width_at_95.map(|width| at(width).queries_per_s);
+    let scan_ns_per_row = scan_ns_per_row(&mut engine, truth);
+    drop(engine);
+    Run {
+        inserts_per_s: load.inserts_per_s(),
+        inserts_per_s_first_10000: load.inserts_per_s_first(ROWS_SMALL),
+        inserts_per_s_by_100000: load.stretches(),
+        encode_us: load.encode_us(),
+        insert_us: load.insert_us(),
+        cpu_share: load.cpu_share(),
+        distances_per_insert: load.distances_per_insert(),
+        recall_at_10: chosen.recall_at_10,
+        recall_at_100: chosen.recall_at_100,
+        harder_recall_at_10: chosen.harder_recall_at_10,
+        queries_per_s: chosen.queries_per_s,
+        widths,
+        width_at_95,
+        queries_per_s_at_95,
+        scan_ns_per_row,
+        batches: if arguments.batches { batches(arguments, data) } else { Vec::new() },
+        calibration_ns_per_step: calibration::nanos_per_step(),
+    }
+}
+
+/// Loads of the first rows by rows handed over at a time.
+fn batches(arguments: &IndexArguments, data: &Dataset) -> Vec<AtBatch> {
+    let rows = (arguments.rows as usize).min(BATCHES_ROWS_MAX);
+    let truth = Truth::find(data, rows, arguments.queries as usize);
+    let load = |batch| {
+        let (mut engine, load) = Load::run(data, rows, batch);
+        AtBatch {
+            batch,
+            rows,
+            inserts_per_s: load.inserts_per_s(),
+            distances_per_insert: load.distances_per_insert(),
+            recall_at_10: recall(&mut engine, &truth.plain, arguments.width, COUNT),
+        }
+    };
+    BATCHES.map(load).to_vec()
+}
+
+/// The processor, as it names itself.
+fn machine() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    name.map_or("unknown".to_owned(), |(_, name)| name.to_owned())
+}
+
+/// The commit that lies in the source folder, with `-dirty` where it has been changed.
+fn commit() -> String {
+    let output = Command::new("git")
+        .args(["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty"])
+        .output();
+    match output {
+        Ok(output) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        }
+        _ => "unknown".to_owned(),
+    }
+}

@@ -1,0 +1,86 @@
+//! `engram-bench index` prints one JSON object whose figures other tools read, and they are sound.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// What the command prints.
+fn report(arguments: &[&str]) -> Value {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data");
+    let output = Command::new(env!("CARGO_BIN_EXE_engram-bench"))
+        .args(["index", "--json", "--queries", "50", "--data"])
+        .arg(data)
+        .args(arguments)
+        .output()
+        .expect("the program starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("stdout is JSON and nothing else")
+}
+
+fn number(report: &Value, key: &str) -> f64 {
+    report[key].as_f64().unwrap_or_else(|| panic!("{key} is no number: {}", report[key]))
+}
+
+#[test]
+fn the_json_holds_sound_figures() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let truth = folder.path().join("truth.json");
+    let report = report(&["--rows", "2000", "--truth", truth.to_str().expect("UTF-8")]);
+    assert_eq!(report["rows"], 2_000);
+    for key in ["recall_at_10", "recall_at_100", "harder_recall_at_10"] {
+        let recall = number(&report, key);
+        assert!((0.9..=1.0).contains(&recall), "{key} {recall}");
+    }
+    for key in [
+        "inserts_per_s",
+        "inserts_per_s_first_10000",
+        "queries_per_s",
+        "queries_per_s_at_95",
+        "distances_per_insert",
+        "scan_ns_per_row",
+    ] {
+        assert!(number(&report, key) > 1.0, "{key} {}", report[key]);
+    }
+    // int8 codes and 32 links of 4 bytes are the least that a row takes today.
+    let bytes = number(&report, "bytes_per_row");
+    assert!((200.0..8_000.0).contains(&bytes), "{bytes} bytes a row");
+    let split = number(&report, "encode_us") + number(&report, "insert_us");
+    assert!((split * number(&report, "inserts_per_s") / 1e6 - 1.0).abs() < 0.01);
+    let recalls: Vec<f64> = report["widths"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|width| number(width, "recall_at_10"))
+        .collect();
+    assert!(recalls.len() > 4 && recalls[0] < recalls[recalls.len() - 1], "{recalls:?}");
+
+    let truth = std::fs::read(truth).expect("the exact answers were asked for");
+    let truth: Value = serde_json::from_slice(&truth).expect("JSON");
+    for set in ["plain", "harder"] {
+        let answers = truth[set]["answers"].as_array().expect("a list");
+        assert_eq!(answers.len(), 50);
+        for answer in answers {
+            let rows = answer.as_array().expect("a list");
+            assert!(rows.len() == 100 && rows.iter().all(|row| row.as_u64() < Some(2_000)));
+        }
+    }
+}
+
+#[test]
+fn batches_are_loaded_one_by_one_and_runs_told_apart() {
+    let report = report(&["--rows", "300", "--batches", "--runs", "2"]);
+    let batches = report["batches"].as_array().expect("a list");
+    let sizes: Vec<u64> = batches.iter().filter_map(|batch| batch["batch"].as_u64()).collect();
+    assert_eq!(sizes, [1, 10, 100, 500, 1_000]);
+    for batch in batches {
+        assert_eq!(batch["rows"], 300);
+        assert!(number(batch, "recall_at_10") > 0.9);
+    }
+    let runs = report["runs"].as_array().expect("a list");
+    assert_eq!(runs.len(), 2);
+    assert_eq!(runs[0]["distances_per_insert"], runs[1]["distances_per_insert"]);
+    let (least, most) =
+        (number(&report, "inserts_per_s_min"), number(&report, "inserts_per_s_max"));
+    assert!(least <= number(&report, "inserts_per_s") && number(&report, "inserts_per_s") <= most);
+}
