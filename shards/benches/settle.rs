@@ -50,20 +50,24 @@ fn main() {
         }
     }
     let pairs = Pairs::read(&data);
+    let words = std::fs::metadata(data.join("words.f16")).expect("it was read").len() as usize;
+    // The last thousand rows of a folder are queries.
+    let base_rows = words / usize::from(DIMENSION) - 1_000;
     for rows in if sizes.is_empty() { vec![4_000] } else { sizes } {
-        measure(&pairs, rows, with_cues);
+        measure(&pairs, rows, base_rows, with_cues);
     }
 }
 
 /// Loads `rows` rows at full speed, lets the space settle, and prints its figures.
-fn measure(pairs: &Pairs, rows: usize, with_cues: bool) {
+fn measure(pairs: &Pairs, rows: usize, base_rows: usize, with_cues: bool) {
     let mut index = Index::new(DIMENSION, 1);
     let mut upkeep = Upkeep::new(Some(RecallTarget::default()));
     let mut scratch = Scratch::default();
     for row in 0..rows {
         index.push(&encode(&pairs.base(row)));
     }
-    let cues: Vec<Codes> = (0..QUERIES).map(|query| encode(&pairs.query(query + QUERIES))).collect();
+    let cues: Vec<Codes> =
+        (0..QUERIES).map(|query| encode(&pairs.query(query + QUERIES))).collect();
     let (mut inserted, mut beside) = (Duration::ZERO, Duration::ZERO);
     while index.indexed() < rows as u32 {
         let start = on_cpu();
@@ -85,7 +89,7 @@ fn measure(pairs: &Pairs, rows: usize, with_cues: bool) {
         rows as f64 / inserted.as_secs_f64(),
         100.0 * beside.as_secs_f64() / (inserted + beside).as_secs_f64()
     );
-    let queries = kinds(&index, pairs);
+    let queries = kinds(&index, pairs, rows.next_multiple_of(base_rows));
     report(&index, &queries, &upkeep, &mut scratch);
     let start = on_cpu();
     let mut longest = Duration::ZERO;
@@ -108,8 +112,8 @@ fn measure(pairs: &Pairs, rows: usize, with_cues: bool) {
     assert_eq!(index.check(), Ok(()));
 }
 
-/// The three kinds of queries.
-fn kinds(index: &Index, pairs: &Pairs) -> [Vec<Query>; 3] {
+/// The three kinds of queries; from base row `unused` on, none is in the index.
+fn kinds(index: &Index, pairs: &Pairs, unused: usize) -> [Vec<Query>; 3] {
     let rows = index.len();
     let query = |cue: Codes, row: Option<Row>| {
         let mut best = Vec::new();
@@ -117,10 +121,10 @@ fn kinds(index: &Index, pairs: &Pairs) -> [Vec<Query>; 3] {
         Query { cue, row, best }
     };
     let held_out = (0..QUERIES).map(|number| query(encode(&pairs.query(number)), None));
-    let unused = (rows as usize).next_multiple_of(pairs.base_rows());
     let hard =
         (0..QUERIES).map(|number| query(encode(&pairs.base(unused + number * STRIDE)), None));
-    let drawn = (0..u64::from(rows)).map(|number| (number * 2_654_435_761 % u64::from(rows)) as u32);
+    let drawn =
+        (0..u64::from(rows)).map(|number| (number * 2_654_435_761 % u64::from(rows)) as u32);
     let drawn = drawn.map(Row).filter(|row| index.is_on_bottom_only(*row));
     let absent = drawn.map(|row| query(encode(&pairs.base(row.0 as usize)), Some(row)));
     [held_out.collect(), hard.collect(), absent.take(QUERIES).collect()]

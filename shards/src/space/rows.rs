@@ -126,7 +126,7 @@ impl Rows {
     /// One step of the stripe's upkeep. Returns the distances that it took; zero exactly if all is settled.
     pub fn keep_up(&mut self, upkeep: &mut Upkeep, scratch: &mut Scratch) -> u32 {
         let Rows { index, replaced_by, .. } = self;
-        upkeep.step(index, |row| replaced_by[row.0 as usize] == ALIVE, scratch)
+        upkeep.step(index, |row| replaced_by[row.0] == ALIVE, scratch)
     }
 
     /// What of it goes on beside insertions that took so many distances. Returns the distances that it took.

@@ -33,7 +33,7 @@ impl Engine {
     /// Puts all rows that are not in the graph there, and tells the distances that it took.
     pub(super) fn insert(&mut self) -> u64 {
         let waiting = self.index.indexed()..self.index.len();
-        waiting.map(|_| u64::from(self.index.insert_next(&mut self.scratch))).sum()
+        waiting.map(|_| u64::from(self.index.insert_next(WIDTH_INSERT, &mut self.scratch))).sum()
     }
 
     /// The nearest `count` rows of the graph, best first.
