@@ -7,6 +7,7 @@ use std::path::Path;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use engram_shards::graph::{Index, Scratch};
+use engram_shards::limits::GRAPH_WIDTH_INSERT;
 use engram_shards::vector::codes::{Codes, encode};
 
 #[path = "../tests/pairs/mod.rs"]
@@ -29,7 +30,7 @@ fn built(base: &[Codes], rows: usize) -> Index {
         index.push(codes);
     }
     for _ in 0..rows {
-        index.insert_next(&mut scratch);
+        index.insert_next(GRAPH_WIDTH_INSERT, &mut scratch);
     }
     index
 }
@@ -45,7 +46,7 @@ fn insert(criterion: &mut Criterion) {
             let mut scratch = Scratch::default();
             let insertions = |mut index: Index| {
                 for _ in 0..INSERTIONS {
-                    index.insert_next(&mut scratch);
+                    index.insert_next(GRAPH_WIDTH_INSERT, &mut scratch);
                 }
                 index
             };

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use engram_shards::graph::{Index, Scored, Scratch};
 use engram_shards::ids::Row;
+use engram_shards::limits::GRAPH_WIDTH_INSERT;
 use engram_shards::vector::codes::{Codes, encode};
 use engram_shards::vector::kernel::dot_f32;
 
@@ -58,7 +59,7 @@ fn measure(pairs: &Pairs, rows: usize) {
     let mut distances = 0u64;
     let start = on_cpu();
     for _ in 0..rows {
-        distances += u64::from(index.insert_next(&mut scratch));
+        distances += u64::from(index.insert_next(GRAPH_WIDTH_INSERT, &mut scratch));
     }
     let seconds = (on_cpu() - start).as_secs_f64();
     println!(

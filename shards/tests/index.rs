@@ -8,6 +8,7 @@ use std::path::Path;
 
 use engram_shards::graph::{Index, Scored, Scratch};
 use engram_shards::ids::Row;
+use engram_shards::limits::GRAPH_WIDTH_INSERT;
 use engram_shards::vector::codes::{Codes, encode, normalise};
 use engram_shards::vector::kernel::{Kernel, dot_f32};
 use proptest::prelude::*;
@@ -56,7 +57,7 @@ fn built(dimension: u16, seed: u64, vectors: &[Codes]) -> Index {
     let mut scratch = Scratch::default();
     for codes in vectors {
         index.push(codes);
-        index.insert_next(&mut scratch);
+        index.insert_next(GRAPH_WIDTH_INSERT, &mut scratch);
     }
     index
 }
@@ -104,7 +105,7 @@ proptest! {
             prop_assert_eq!(index.push(codes), Row(row as u32));
         }
         for row in 0..count {
-            index.insert_next(&mut scratch);
+            index.insert_next(GRAPH_WIDTH_INSERT, &mut scratch);
             prop_assert_eq!(index.indexed(), row as u32 + 1);
             prop_assert_eq!(index.check(), Ok(()));
         }
@@ -153,7 +154,7 @@ proptest! {
             let mut story = Vec::new();
             for codes in &vectors {
                 index.push(codes);
-                story.push((index.insert_next(&mut scratch), Vec::new()));
+                story.push((index.insert_next(GRAPH_WIDTH_INSERT, &mut scratch), Vec::new()));
                 let distances = index.search(codes, 10, 5, all, &mut scratch, &mut found);
                 story.push((distances, found.clone()));
             }
@@ -175,7 +176,7 @@ proptest! {
         for codes in &vectors[..kept as usize] {
             index.push(codes);
         }
-        index.insert_next(&mut scratch);
+        index.insert_next(GRAPH_WIDTH_INSERT, &mut scratch);
         for codes in &vectors[100..100 + dropped] {
             index.push(codes);
         }
@@ -188,7 +189,7 @@ proptest! {
             index.push(codes);
         }
         while index.indexed() < index.len() {
-            index.insert_next(&mut scratch);
+            index.insert_next(GRAPH_WIDTH_INSERT, &mut scratch);
         }
         prop_assert_eq!(index.check(), Ok(()));
         index.search(&vectors[7], 100, 100, all, &mut scratch, &mut found);
@@ -223,7 +224,7 @@ fn recall_on_real_data_is_high_and_insertion_is_cheap() {
     let mut distances = 0;
     for row in 0..count {
         index.push(&encode(&pairs.base(row)));
-        distances += index.insert_next(&mut scratch);
+        distances += index.insert_next(GRAPH_WIDTH_INSERT, &mut scratch);
     }
     assert_eq!(index.check(), Ok(()));
     let recall = recall_at_10(&pairs, &index, count, 60, 128);
@@ -247,7 +248,7 @@ fn thousands_of_duplicates_are_cheap_and_hide_no_one() {
     let mut most = 0;
     for codes in &vectors {
         index.push(codes);
-        most = most.max(index.insert_next(&mut scratch));
+        most = most.max(index.insert_next(GRAPH_WIDTH_INSERT, &mut scratch));
     }
     assert_eq!(index.check(), Ok(()));
     assert!(most <= 2_500, "an insertion took {most} distances");

@@ -148,6 +148,7 @@ mod tests {
     use super::*;
     use crate::graph::rank::Rank;
     use crate::graph::{Index, Scratch};
+    use crate::limits::GRAPH_WIDTH_INSERT;
     use crate::vector::codes::{encode, normalise};
 
     /// A sound graph of some hundred rows, with an upper layer.
@@ -159,7 +160,7 @@ mod tests {
                 [0, 1, 2, 3, 4, 5, 6, 7].map(|at| (((row + 1) * (at + 3)) as f32).sin());
             normalise(&mut vector).expect("not zero");
             index.push(&encode(&vector));
-            index.insert_next(&mut scratch);
+            index.insert_next(GRAPH_WIDTH_INSERT, &mut scratch);
         }
         assert_eq!(index.check(), Ok(()));
         assert!(!index.upper.is_empty());

@@ -21,18 +21,18 @@ use super::select::select;
 /// from call to call.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    traversal: Traversal,
-    candidates: Vec<Rank>,
-    chosen: Vec<Rank>,
-    chosen_rows: Vec<u32>,
+    pub(super) traversal: Traversal,
+    pub(super) candidates: Vec<Rank>,
+    pub(super) chosen: Vec<Rank>,
+    pub(super) chosen_rows: Vec<u32>,
 }
 
 /// The rows of one stripe: all codes in order of arrival, and the graph over the first `indexed` of
 /// them.
 #[derive(Clone, Debug)]
 pub struct Index {
-    seed: u64,
-    rows: Rows,
+    pub(super) seed: u64,
+    pub(super) rows: Rows,
     pub(super) bottom: Bottom,
     /// From the layer above the bottom to the topmost, whose node 0 is the entry.
     pub(super) upper: Vec<Upper>,
@@ -86,9 +86,9 @@ impl Index {
         self.rows.truncate(len);
     }
 
-    /// Puts row `indexed()` into the graph; there must be such a row. Returns the distances that it
-    /// took.
-    pub fn insert_next(&mut self, scratch: &mut Scratch) -> u32 {
+    /// Puts row `indexed()` into the graph, with a search of this width on the bottom layer;
+    /// there must be such a row. Returns the distances that it took.
+    pub fn insert_next(&mut self, width: u32, scratch: &mut Scratch) -> u32 {
         let row = self.indexed();
         assert!(row < self.len(), "all {row} rows are in the graph");
         let height = level(self.seed, row);
@@ -107,7 +107,7 @@ impl Index {
                     &mut distances,
                 );
             }
-            insert_bottom(&self.rows, &mut self.bottom, row, at, scratch, &mut distances);
+            insert_bottom(&self.rows, &mut self.bottom, row, at, width, scratch, &mut distances);
         } else {
             self.bottom.push();
         }
@@ -174,7 +174,7 @@ impl Index {
 
     /// From the entry down to the layer `height`, or to the topmost if it is lower: the node there
     /// to start from.
-    fn enter(&self, query: Query<'_>, height: usize, distances: &mut u32) -> Rank {
+    pub(super) fn enter(&self, query: Query<'_>, height: usize, distances: &mut u32) -> Rank {
         let row = self.upper.last().map_or(0, |layer| layer.rows[0]);
         let mut at = Rank::new(self.rows.similarity(query, row), 0);
         *distances += 1;
@@ -200,7 +200,8 @@ fn insert_upper(
     let below = if height > 1 { upper[height - 2].links.len() } else { row };
     let layer = &mut upper[height - 1];
     let query = rows.row(row);
-    let kin = find_and_select(rows, layer, row, at, scratch, distances);
+    let width = GRAPH_WIDTH_INSERT;
+    let kin = find_and_select(rows, layer, row, at, width, scratch, distances);
     let node = layer.push(row, below);
     let Upper { links, rows: layer_rows, below } = layer;
     let similarity = |other| rows.similarity(query, layer_rows[other]);
@@ -215,11 +216,12 @@ fn insert_bottom(
     bottom: &mut Bottom,
     row: u32,
     at: Rank,
+    width: u32,
     scratch: &mut Scratch,
     distances: &mut u32,
 ) {
     let query = rows.row(row);
-    let kin = find_and_select(rows, bottom, row, at, scratch, distances);
+    let kin = find_and_select(rows, bottom, row, at, width, scratch, distances);
     let node = bottom.push();
     let similarity = |other| rows.similarity(query, other);
     *distances += link(bottom, node, kin, &scratch.chosen, &scratch.traversal.visited, similarity);
@@ -232,12 +234,13 @@ fn find_and_select<L: Layer>(
     layer: &L,
     row: u32,
     start: Rank,
+    width: u32,
     scratch: &mut Scratch,
     distances: &mut u32,
 ) -> Kin {
     let Scratch { traversal, candidates, chosen, chosen_rows } = scratch;
     let query = rows.row(row);
-    *distances += search(rows, layer, query, start, GRAPH_WIDTH_INSERT, |_| true, traversal);
+    *distances += search(rows, layer, query, start, width, |_| true, traversal);
     candidates.clear();
     candidates.extend(traversal.beam.kept());
     candidates.sort_unstable_by(|a, b| b.cmp(a));

@@ -132,6 +132,25 @@ impl<const SLOTS: usize> Links<SLOTS> {
         self.similarities[node].0[slot] = link.similarity();
     }
 
+    /// Replaces the links of `node` that are not kept by `others`, which are none of the kept ones.
+    pub(super) fn relink(&mut self, node: u32, others: &[Rank]) {
+        let Kept { all, twins } = self.kept[node];
+        self.kept[node] = Kept::default();
+        let count = std::mem::take(&mut self.counts[node]);
+        for slot in (0..usize::from(count)).filter(|slot| all >> slot & 1 != 0) {
+            let (target, similarity) =
+                (self.targets[node].0[slot], self.similarities[node].0[slot]);
+            // Never behind `slot`, so what is still to be read is not overwritten.
+            let to = self.append(node, Rank::new(similarity, target));
+            self.kept[node].all |= 1 << to;
+            self.kept[node].twins |= (twins >> slot & 1) << to;
+        }
+        for link in others {
+            debug_assert!(!self.of(node).contains(&link.node()));
+            self.append(node, *link);
+        }
+    }
+
     /// Keeps the link to the parent of `node` from now on.
     pub(super) fn keep_parent(&mut self, node: u32, slot: usize) {
         self.kept[node].all |= 1 << slot;

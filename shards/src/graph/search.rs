@@ -16,6 +16,8 @@ const EXPANSIONS_PER_WIDTH: usize = 64;
 pub(super) struct Traversal {
     pub(super) visited: Visited,
     pub(super) beam: Beam,
+    /// A node that the next search takes for absent.
+    pub(super) absent: Option<u32>,
 }
 
 /// Best-first from `start` with a beam of `width`: what is found is in the traversal's beam. Nodes
@@ -27,7 +29,7 @@ pub(super) fn search<L: Layer>(
     start: Rank,
     width: u32,
     visible: impl Fn(u32) -> bool,
-    Traversal { visited, beam }: &mut Traversal,
+    Traversal { visited, beam, absent }: &mut Traversal,
 ) -> u32 {
     let kernel = rows.kernel();
     let width = width as usize;
@@ -36,6 +38,10 @@ pub(super) fn search<L: Layer>(
     let mut fresh = [0u32; COMPARED_MAX];
     let mut compared = [0u32; COMPARED_MAX];
     let mut similarities = [0.0f32; COMPARED_MAX];
+    if let Some(node) = absent.take() {
+        assert_ne!(node, start.node(), "a search starts at a node that is there");
+        visited.mark(&[node], &mut fresh);
+    }
     visited.mark(&[start.node()], &mut fresh);
     visited.note(start.node(), start.similarity());
     if visible(start.node()) {

@@ -77,7 +77,8 @@ impl Shard {
         if !self.slots.contains_key(&stripe) {
             let settings = self.making_of(stripe).space.settings.clone();
             let rows = Rows::new(settings.dimension, stripe_seed(stripe));
-            self.add_stripe(Stripe::new(stripe, settings, rows));
+            let recall = self.config.recall_target;
+            self.add_stripe(Stripe::new(stripe, settings, recall, rows));
         }
         self.settle_making(stripe.space);
     }
@@ -201,7 +202,10 @@ impl Shard {
         if lengths != [usize::from(expected); 2] {
             return Err(Refusal::WrongDimension { expected });
         }
-        Ok(Asked { origin, slot, job: Job::new(recall, stripe) })
+        stripe.note_cue(&recall.codes);
+        let job = Job::new(recall, stripe);
+        self.keep_up_with(slot);
+        Ok(Asked { origin, slot, job })
     }
 
     pub(super) fn status(&self) -> ShardStatus {

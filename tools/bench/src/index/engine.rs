@@ -54,7 +54,7 @@ impl Engine {
     /// Puts all rows that are not in the graph there, and tells the distances that it took.
     pub(super) fn insert(&mut self) -> u64 {
         let waiting = self.rows.indexed()..self.rows.len();
-        waiting.map(|_| u64::from(self.rows.insert_next(&mut self.scratch).1)).sum()
+        waiting.map(|_| u64::from(self.rows.insert_next(WIDTH_INSERT, &mut self.scratch).1)).sum()
     }
 
     /// The nearest `count` rows of the graph, best first.
