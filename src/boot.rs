@@ -120,9 +120,13 @@ fn announce(config: &ServeConfig, folder: &Folder, bound: &[SocketAddr]) -> io::
     }
     writeln!(out, "cores {} (CPUs {})", config.cores.len(), cores::list(&config.cores))?;
     writeln!(out, "data {} (folder {})", folder.path().display(), folder.id())?;
+    let recall = match config.settings.recall_target {
+        Some(target) => format!("recall held at {}", target.share()),
+        None => format!("width {GRAPH_WIDTH_RECALL} on recall"),
+    };
     writeln!(
         out,
-        "index HNSW, M {GRAPH_LINKS}, width {GRAPH_WIDTH_INSERT} on insertion, {GRAPH_WIDTH_RECALL} on recall"
+        "index HNSW, M {GRAPH_LINKS}, width {GRAPH_WIDTH_INSERT} on insertion, {recall}"
     )?;
     writeln!(out, "capacity {} observations a core", config.settings.capacity)?;
     writeln!(out, "durability sync (an ack means fdatasync)")?;
@@ -293,6 +297,7 @@ impl Recovery {
             secret: self.core.secret(),
             incarnation_seed: u64::from_ne_bytes(random_bytes().map_err(BootError::Random)?),
             capacity: self.core.settings().capacity,
+            recall_target: self.core.settings().recall_target,
         };
         let placement = self.core.mesh().placement();
         let owns = Box::new(move |stripe| placement.owner_of(stripe) == core);

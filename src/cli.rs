@@ -186,6 +186,7 @@ impl Serve {
             settings: ServeSettings {
                 message_bytes_max: config.message_bytes_max,
                 capacity: config.capacity,
+                recall_target: config.recall_target,
                 session_silence: config.session_silence,
                 origins: config.origins,
                 ..ServeSettings::default()

@@ -9,7 +9,8 @@ use std::time::Duration;
 use std::{fmt, fs, io};
 
 use clap::Args;
-use engram_shards::limits::CAPACITY_DEFAULT;
+use engram_shards::limits::{CAPACITY_DEFAULT, RECALL_TARGET_MAX, RECALL_TARGET_MIN};
+use engram_shards::quality::RecallTarget;
 use serde::{Deserialize, Deserializer};
 
 use crate::limits::{
@@ -26,7 +27,7 @@ const DATA_DIR_DEFAULT: &str = "./engram-data";
 const CAPACITY_MAX: u32 = 100_000_000;
 
 /// What one source says; what it leaves out is for the next one.
-#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Layer {
     /// Folder of the memories; made where it is not there [default: ./engram-data]
@@ -49,6 +50,12 @@ pub struct Layer {
     /// At 80 % clients are asked to slow down, at 90 % further observations are refused for a while.
     #[arg(long, value_name = "ROWS", env = "ENGRAM_CAPACITY")]
     pub capacity: Option<u32>,
+    /// Recall that each space holds: the share of the true nearest ten that recalls find [default: 0.95]
+    ///
+    /// A space samples its own recall while its core is idle, links its rows anew, and picks the search width that
+    /// recalls use unless they name one. 0: none of it, and one width for all.
+    #[arg(long, value_name = "SHARE", env = "ENGRAM_RECALL_TARGET")]
+    pub recall_target: Option<f32>,
     /// Longest message on either transport, in bytes [default: 4194304]
     #[arg(long, value_name = "BYTES", env = "ENGRAM_MESSAGE_BYTES_MAX")]
     pub message_bytes_max: Option<usize>,
@@ -63,7 +70,7 @@ pub struct Layer {
 }
 
 /// What the server is started with, all sources taken together.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The data folder.
     pub data_dir: PathBuf,
@@ -73,6 +80,8 @@ pub struct Config {
     pub cores: Option<String>,
     /// Observations admitted and not yet in the graph, at most, of one shard.
     pub capacity: u32,
+    /// The recall that each space holds; none: no sampling, no refining.
+    pub recall_target: Option<RecallTarget>,
     /// Longest message, in bytes.
     pub message_bytes_max: usize,
     /// How long a session waits for a silent client.
@@ -119,6 +128,7 @@ impl Layer {
             listen: self.listen.or(below.listen),
             cores: self.cores.or(below.cores),
             capacity: self.capacity.or(below.capacity),
+            recall_target: self.recall_target.or(below.recall_target),
             message_bytes_max: self.message_bytes_max.or(below.message_bytes_max),
             session_silence: self.session_silence.or(below.session_silence),
             origin: self.origin.or(below.origin),
@@ -134,6 +144,7 @@ impl Layer {
             listen: self.listen.unwrap_or_else(listen_default),
             cores: self.cores,
             capacity: self.capacity.unwrap_or(CAPACITY_DEFAULT),
+            recall_target: self.recall_target.map_or(Ok(Some(RecallTarget::default())), target)?,
             message_bytes_max: self.message_bytes_max.unwrap_or(MESSAGE_BYTES_MAX_DEFAULT),
             session_silence: self.session_silence.unwrap_or(SESSION_SILENCE_DEFAULT),
             origins: self.origin.unwrap_or_default(),
@@ -169,6 +180,18 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// The recall target of this share; none for 0.
+fn target(share: f32) -> Result<Option<RecallTarget>, ConfigError> {
+    if share == 0.0 {
+        return Ok(None);
+    }
+    let target = RecallTarget::new(share).ok_or_else(|| {
+        let why = format!("is {share}, not 0 or {RECALL_TARGET_MIN} to {RECALL_TARGET_MAX}");
+        ConfigError::Range("recall-target", why)
+    })?;
+    Ok(Some(target))
 }
 
 /// `cores = 2` reads better in a file than `cores = "2"`; both are meant.
@@ -208,6 +231,7 @@ mod tests {
         let listen: Vec<_> = config.listen.iter().map(ToString::to_string).collect();
         assert_eq!(listen, ["127.0.0.1:50051", "127.0.0.1:7432"]);
         assert_eq!(config.capacity, 100_000);
+        assert_eq!(config.recall_target, RecallTarget::new(0.95));
         assert_eq!(config.message_bytes_max, 4 << 20);
         assert_eq!(config.session_silence, Duration::from_secs(300));
     }
@@ -216,7 +240,7 @@ mod tests {
     fn every_key_of_a_file_is_taken() {
         let layer = file(
             "data-dir = \"/d\"\nlisten = [\"[::1]:1\", \"127.0.0.1:0\"]\ncores = 2\ncapacity = 5\n\
-             message-bytes-max = 131072\nsession-silence = \"2m\"\norigin = [\"https://a.example\"]\n",
+             recall-target = 0.9\nmessage-bytes-max = 131072\nsession-silence = \"2m\"\norigin = [\"https://a.example\"]\n",
         )
         .expect("it is valid");
         let config = layer.into_config().expect("it is in range");
@@ -225,6 +249,7 @@ mod tests {
         assert_eq!(config.cores.as_deref(), Some("2"));
         assert_eq!((config.capacity, config.message_bytes_max), (5, 131_072));
         assert_eq!(config.session_silence, Duration::from_secs(120));
+        assert_eq!(config.recall_target, RecallTarget::new(0.9));
         assert_eq!(config.origins, ["https://a.example"]);
         let list = file("cores = \"0-3,6\"").expect("a list is valid too");
         assert_eq!(list.cores.as_deref(), Some("0-3,6"));
@@ -248,6 +273,12 @@ mod tests {
         assert!(text.starts_with("session-silence is 1s"), "{text}");
         let capacity = Layer { capacity: Some(0), ..Layer::default() };
         assert!(capacity.into_config().expect_err("none").to_string().starts_with("capacity is 0"));
+        let recall = |share| Layer { recall_target: Some(share), ..Layer::default() }.into_config();
+        assert_eq!(recall(0.0).expect("off").recall_target, None);
+        for share in [0.3, 1.0, f32::NAN] {
+            let text = recall(share).expect_err("out of range").to_string();
+            assert!(text.starts_with("recall-target is "), "{text}");
+        }
     }
 
     #[test]

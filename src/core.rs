@@ -10,6 +10,7 @@ use engram_shards::limits::CAPACITY_DEFAULT;
 use engram_shards::message::{
     IfExists, Made, Refusal, Reply, Request, ShardStatus, SpaceDescription,
 };
+use engram_shards::quality::RecallTarget;
 use engram_shards::settings::SpaceSettings;
 
 use crate::clock::Clock;
@@ -25,6 +26,8 @@ pub struct ServeSettings {
     pub message_bytes_max: usize,
     /// Observations admitted and not yet in the graph, at most, of one shard.
     pub capacity: u32,
+    /// The recall that each space holds; none: no sampling, no refining.
+    pub recall_target: Option<RecallTarget>,
     /// How long a session keeps its memory while its client is silent.
     pub session_silence: Duration,
     /// Requests of one core that may be between socket and owner.
@@ -40,6 +43,7 @@ impl Default for ServeSettings {
         ServeSettings {
             message_bytes_max: limits::MESSAGE_BYTES_MAX_DEFAULT,
             capacity: CAPACITY_DEFAULT,
+            recall_target: Some(RecallTarget::default()),
             session_silence: limits::SESSION_SILENCE_DEFAULT,
             between_requests_max: limits::BETWEEN_REQUESTS_MAX,
             between_bytes_max: limits::BETWEEN_BYTES_MAX,

@@ -136,22 +136,7 @@ impl Dataset {
         format!("{}: {}", text.words, text.gloss)
     }
 
-    /// The `count` of the first `rows` base rows nearest to a cue, by exact search, best first, ties by row.
-    pub fn nearest(&self, rows: usize, cue: &Vector, count: usize) -> Vec<Neighbour> {
-        let halves = rows.min(self.base_rows());
-        let gloss = Half::new(&self.gloss, halves, &cue[..HALF_DIMENSION]);
-        let words = Half::new(&self.words, halves, &cue[HALF_DIMENSION..]);
-        let mut best = Vec::with_capacity(count + 1);
-        for row in 0..rows {
-            let (i, j) = self.base_halves(row);
-            let norm = (gloss.squares[i] + words.squares[j]).sqrt();
-            let similarity = (gloss.products[i] + words.products[j]) / norm;
-            keep_best(&mut best, count, Neighbour { row, similarity });
-        }
-        best
-    }
-
-    /// [`Dataset::nearest`] for each of `queries`, on `threads` threads.
+    /// [`Dataset::nearest`] to each of `queries`.
     pub fn nearest_to_queries(
         &self,
         rows: usize,
@@ -163,11 +148,12 @@ impl Dataset {
         for (query, cue) in queries.zip(&mut cues) {
             self.query(query, cue);
         }
-        self.nearest_to_cues(rows, &cues, count, threads)
+        self.nearest(rows, &cues, count, threads)
     }
 
-    /// [`Dataset::nearest`] for each of `cues`, on `threads` threads.
-    pub fn nearest_to_cues(
+    /// The `count` of the first `rows` base rows nearest to each of `cues`, by exact search on `threads` threads; best
+    /// first, ties by row.
+    pub fn nearest(
         &self,
         rows: usize,
         cues: &[Vector],
@@ -175,8 +161,10 @@ impl Dataset {
         threads: usize,
     ) -> Vec<Vec<Neighbour>> {
         assert!(threads > 0, "no thread to search on");
+        let halves = rows.min(self.base_rows());
+        let (gloss, words) = (Half::new(&self.gloss, halves), Half::new(&self.words, halves));
+        let search = |cue| nearest_to(&gloss, &words, rows, cue, count);
         let share = cues.len().div_ceil(threads).max(1);
-        let search = |cue| self.nearest(rows, cue, count);
         thread::scope(|scope| {
             let shares: Vec<_> = cues
                 .chunks(share)
@@ -262,25 +250,50 @@ impl<R: Read> Source<R> {
     }
 }
 
-/// What one half of a cue has in common with the same half of each row.
+/// The same half of the first rows, as exact search wants it.
 struct Half {
-    /// Dot products with the cue's half.
-    products: Vec<f32>,
+    /// Rows × [`HALF_DIMENSION`].
+    rows: Vec<f32>,
     /// Squared lengths of the rows' halves.
     squares: Vec<f32>,
 }
 
 impl Half {
-    fn new(halves: &[f16], rows: usize, cue: &[f32]) -> Half {
-        let mut row_f32 = [0.0; HALF_DIMENSION];
-        let (mut products, mut squares) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
-        for row in 0..rows {
-            half_row(halves, row).convert_to_f32_slice(&mut row_f32);
-            products.push(dot(&row_f32, cue));
-            squares.push(dot(&row_f32, &row_f32));
-        }
-        Half { products, squares }
+    fn new(halves: &[f16], rows: usize) -> Half {
+        let mut rows = vec![0.0; rows * HALF_DIMENSION];
+        halves[..rows.len()].convert_to_f32_slice(&mut rows);
+        let squares = rows.chunks_exact(HALF_DIMENSION).map(|row| dot(row, row)).collect();
+        Half { rows, squares }
     }
+
+    /// Dot products with the same half of a cue.
+    fn products(&self, cue: &[f32]) -> Vec<f32> {
+        self.rows.chunks_exact(HALF_DIMENSION).map(|row| dot(row, cue)).collect()
+    }
+}
+
+/// One search of [`Dataset::nearest`]. The halves are all that a folder has, or as many as there are rows.
+fn nearest_to(
+    gloss: &Half,
+    words: &Half,
+    rows: usize,
+    cue: &Vector,
+    count: usize,
+) -> Vec<Neighbour> {
+    let (front, back) = cue.split_at(HALF_DIMENSION);
+    let (gloss_products, words_products) = (gloss.products(front), words.products(back));
+    let halves = gloss.squares.len();
+    let mut best = Vec::with_capacity(count + 1);
+    for (context, first) in (0..rows).step_by(halves.max(1)).enumerate() {
+        let shift = context * CONTEXT_SHIFT % halves;
+        let pairs = (0..halves).zip((shift..halves).chain(0..shift));
+        for (i, j) in pairs.take(rows - first) {
+            let norm = (gloss.squares[i] + words.squares[j]).sqrt();
+            let similarity = (gloss_products[i] + words_products[j]) / norm;
+            keep_best(&mut best, count, Neighbour { row: first + i, similarity });
+        }
+    }
+    best
 }
 
 fn half_row(halves: &[f16], row: usize) -> &[f16] {

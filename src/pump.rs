@@ -361,6 +361,7 @@ mod tests {
             secret: SECRET,
             incarnation_seed: 1,
             capacity: CAPACITY_DEFAULT,
+            recall_target: None,
         };
         let recovering =
             Recovering::new(config, &[], Box::new(|_| true)).expect("there is nothing to read");

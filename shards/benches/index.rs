@@ -7,6 +7,8 @@ use std::path::Path;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use engram_shards::graph::{Index, Scratch};
+use engram_shards::limits::GRAPH_WIDTH_INSERT;
+use engram_shards::settings::Metric;
 use engram_shards::vector::codes::{Codes, encode};
 
 #[path = "../tests/pairs/mod.rs"]
@@ -23,13 +25,13 @@ fn data() -> Pairs {
 }
 
 fn built(base: &[Codes], rows: usize) -> Index {
-    let mut index = Index::new(DIMENSION, 1);
+    let mut index = Index::new(DIMENSION, Metric::Cosine, 1);
     let mut scratch = Scratch::default();
     for codes in &base[..rows + INSERTIONS] {
         index.push(codes);
     }
     for _ in 0..rows {
-        index.insert_next(&mut scratch);
+        index.insert_next(GRAPH_WIDTH_INSERT, &mut scratch);
     }
     index
 }
@@ -45,7 +47,7 @@ fn insert(criterion: &mut Criterion) {
             let mut scratch = Scratch::default();
             let insertions = |mut index: Index| {
                 for _ in 0..INSERTIONS {
-                    index.insert_next(&mut scratch);
+                    index.insert_next(GRAPH_WIDTH_INSERT, &mut scratch);
                 }
                 index
             };
@@ -76,7 +78,7 @@ fn find(criterion: &mut Criterion) {
             bencher.iter(|| {
                 found.clear();
                 let query = turn.next().expect("a cycle");
-                index.scan(query, 0..rows as u32, 32, |_| true, &mut found)
+                index.scan(query, 0..rows as u32, 32, |_| true, &mut scratch, &mut found)
             });
         });
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use engram_shards::graph::{Index, Scored, Scratch};
 use engram_shards::ids::Row;
-use engram_shards::limits::GRAPH_BATCH_MAX;
+use engram_shards::limits::{GRAPH_BATCH_MAX, GRAPH_WIDTH_INSERT};
 use engram_shards::settings::Metric;
 use engram_shards::vector::codes::{Codes, encode};
 use engram_shards::vector::kernel::dot_f32;
@@ -65,7 +65,7 @@ fn measure(pairs: &Pairs, rows: usize, batch: u32) {
     let start = on_cpu();
     while index.indexed() < index.len() {
         let batch = batch.min(index.len() - index.indexed());
-        distances += u64::from(index.insert_batch(batch, &mut scratch));
+        distances += u64::from(index.insert_batch(batch, GRAPH_WIDTH_INSERT, &mut scratch));
     }
     let seconds = (on_cpu() - start).as_secs_f64();
     println!(

@@ -3,6 +3,9 @@
 //! **Invariant:** credits held by connection cores + depth ≤ capacity, after every grant.
 
 use crate::ids::Time;
+use crate::limits::{
+    GRAPH_WIDTH_INSERT, GRAPH_WIDTH_INSERT_IDLE, PRESSURE_ROWS_MAX, PRESSURE_ROWS_MIN,
+};
 use crate::message::{Lane, Level, Pressure};
 
 /// Points (hundredths of the capacity) below its threshold at which a state is left again.
@@ -119,6 +122,15 @@ impl Admission {
     /// Credits that are out.
     pub fn credits(&self) -> u32 {
         self.credits
+    }
+
+    /// Search width for the next row on its way into the graph: the full one while few rows wait, the least under
+    /// pressure. Between the two it falls evenly, so that a steady load finds a depth at which the shard just keeps up.
+    pub fn insertion_width(&self) -> u32 {
+        let (least, full) = (GRAPH_WIDTH_INSERT, GRAPH_WIDTH_INSERT_IDLE);
+        let most = PRESSURE_ROWS_MAX.min(self.capacity / 2).max(1);
+        let waiting = self.depth.saturating_sub(PRESSURE_ROWS_MIN.min(most / 2)).min(most);
+        full - (full - least) * waiting / most
     }
 
     /// How full the shard is.

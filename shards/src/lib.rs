@@ -11,6 +11,7 @@ pub mod limits;
 pub mod settings;
 pub mod vector;
 pub mod graph;
+pub mod quality;
 pub mod log;
 pub mod histogram;
 pub mod message;

@@ -44,10 +44,45 @@ pub const GRAPH_CHOSEN_BOTTOM: usize = 24;
 pub const GRAPH_BATCH_MAX: u32 = 4;
 /// Slots on the bottom layer.
 pub const GRAPH_LINKS_BOTTOM: usize = 2 * GRAPH_LINKS;
-/// Search width while a row is inserted.
+/// Search width while a row is inserted under pressure …
 pub const GRAPH_WIDTH_INSERT: u32 = 64;
-/// Search width of a recall that names none.
+/// … and while hardly any row waits.
+pub const GRAPH_WIDTH_INSERT_IDLE: u32 = 128;
+/// Rows that wait for their place in the graph without any pressure: a burst of one connection …
+pub const PRESSURE_ROWS_MIN: u32 = 256;
+/// … and so many more from which the pressure is full (or half of the capacity). Every recall scans them: about 150 µs.
+pub const PRESSURE_ROWS_MAX: u32 = 4_096;
+/// Search width while a row is refined.
+pub const GRAPH_WIDTH_REFINE: u32 = 128;
+/// Neighbours that a refined row chooses: more than at its insertion, for by then its slots are there to be used.
+pub const GRAPH_LINKS_REFINED: usize = GRAPH_LINKS + GRAPH_LINKS / 2;
+/// Search width of a recall that names none, before a space has sampled its recall.
 pub const GRAPH_WIDTH_RECALL: u32 = 128;
+/// Widths that a space chooses among: each some 40 % more work than the one before it. The widest is what a recall may
+/// take without holding up others.
+pub const RECALL_WIDTHS: [u32; 11] = [32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024];
+
+/// The recall that a space holds by default …
+pub const RECALL_TARGET_DEFAULT: f32 = 0.95;
+/// … and the range of what it can be told to hold: more than the last could not be told from a perfect one.
+pub const RECALL_TARGET_MIN: f32 = 0.5;
+/// See [`RECALL_TARGET_MIN`].
+pub const RECALL_TARGET_MAX: f32 = 0.995;
+/// Nearest neighbours of which recall is the share that is found: what users ask for most often.
+pub const QUALITY_NEIGHBOURS: u32 = 10;
+/// Fewest rows in the graph of a stripe that samples and refines: fewer are found at any width.
+pub const QUALITY_ROWS_MIN: u32 = 64;
+/// Samples that an estimate rests on: 1,280 neighbours, an error of about one point at a recall of 0.95 …
+pub const QUALITY_SAMPLES: usize = 128;
+/// … and the fewest that say anything.
+pub const QUALITY_SAMPLES_MIN: usize = 16;
+/// Rows that one step of an exact scan compares: about 60 µs, so that the share of samples beside insertions comes in
+/// small parts.
+pub const QUALITY_SCAN_ROWS_MAX: u32 = 2_048;
+/// Cues that a stripe remembers for its samples, at most: 100 KB at 768 dimensions.
+pub const CUES_KEPT_MAX: usize = QUALITY_SAMPLES;
+/// Missed rows that wait for being refined before others, at most.
+pub const REFINE_URGENT_MAX: usize = 256;
 
 /// Most results of one recall.
 pub const RECALL_RESULTS_MAX: u32 = 1_000;

@@ -6,6 +6,7 @@
 use crate::histogram::Histogram;
 use crate::ids::{Generation, SessionEpoch, SessionId, SpaceKey, StripeKey, Time};
 use crate::log::record::Body;
+use crate::quality::UpkeepStatus;
 use crate::settings::SpaceSettings;
 use crate::vector::codes::Codes;
 
@@ -107,7 +108,7 @@ pub struct Recall {
     pub codes: Codes,
     /// How many results at most, ≤ `limits::RECALL_RESULTS_MAX`.
     pub count: u32,
-    /// Search width; 0 means the default.
+    /// Search width; 0 means the one that holds the stripe's recall.
     pub width: u32,
     /// Leave out what is not yet durable.
     pub isolation: Isolation,
@@ -370,7 +371,7 @@ pub struct ShardStatus {
     pub insert_batch_rows: Histogram,
     /// Microseconds from received to in the graph, by lane.
     pub queue_wait_micros: [Histogram; 3],
-    /// Distances computed, for recalls and insertions.
+    /// Distances computed, for recalls, insertions and upkeep.
     pub distances: u64,
 }
 
@@ -393,6 +394,8 @@ pub struct StripeStatus {
     pub durable_micros: Histogram,
     /// Recalls answered.
     pub recalls: u64,
+    /// How good the recalls are, and what was done for it.
+    pub upkeep: UpkeepStatus,
 }
 
 /// Why a shard will not do what it was asked.

@@ -9,7 +9,7 @@
 
 use crate::graph::{Scored, Scratch};
 use crate::ids::{Generation, Location, Row, Time};
-use crate::limits::{GRAPH_WIDTH_RECALL, RECALL_RESULTS_MAX};
+use crate::limits::RECALL_RESULTS_MAX;
 use crate::log::log::Ordinal;
 use crate::log::record::{BodyFault, decode_body, read_body, read_embedding};
 use crate::message::{Durability, Hit, Isolation, Recall, Recalled};
@@ -82,11 +82,14 @@ pub enum Progress {
 
 impl Job {
     /// Begins `query`, with what the stripe holds now.
-    pub fn new(query: Recall, stripe: &Stripe) -> Job {
+    pub fn new(mut query: Recall, stripe: &Stripe) -> Job {
         assert!(
             query.count <= RECALL_RESULTS_MAX,
             "the number of results is checked where a request is made"
         );
+        if query.width == 0 {
+            query.width = stripe.recall_width();
+        }
         let rows = stripe.rows();
         let durable = rows.durable();
         let limit = match query.isolation {
@@ -158,11 +161,7 @@ impl Job {
 
     fn search(&mut self, rows: &Rows, scratch: &mut Scratch) -> u32 {
         let wanted = self.candidates_wanted();
-        let asked = match self.query.width {
-            0 => GRAPH_WIDTH_RECALL,
-            width => width,
-        };
-        let width = asked.max(self.query.count * 3 / 2).max(wanted);
+        let width = self.query.width.max(self.query.count * 3 / 2).max(wanted);
         let limit = self.limit;
         self.stage = Stage::Scan(rows.indexed().min(limit));
         let visible = |row| rows.is_visible(row, limit);

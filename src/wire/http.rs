@@ -269,6 +269,11 @@ struct SpaceEntry<'a> {
     rows: u64,
     indexed: u64,
     observations: u64,
+    /// The least of any stripe, to four places; null until one has sampled.
+    recall_estimate: Option<f64>,
+    /// The widest of any stripe.
+    search_width: u32,
+    refined: u64,
 }
 
 /// What every core was asked, or did not answer.
@@ -283,7 +288,15 @@ fn list_spaces(statuses: &Statuses) -> Result<Response<Bytes>, Failure> {
             let known = entries.iter().position(|(space, _)| space.key == stripe.space.key);
             let at = known.unwrap_or_else(|| {
                 let space = SpaceBody::new(&stripe.space.settings);
-                let entry = SpaceEntry { space, rows: 0, indexed: 0, observations: 0 };
+                let entry = SpaceEntry {
+                    space,
+                    rows: 0,
+                    indexed: 0,
+                    observations: 0,
+                    recall_estimate: None,
+                    search_width: 0,
+                    refined: 0,
+                };
                 entries.push((&stripe.space, entry));
                 entries.len() - 1
             });
@@ -291,6 +304,12 @@ fn list_spaces(statuses: &Statuses) -> Result<Response<Bytes>, Failure> {
             entry.rows += stripe.rows;
             entry.indexed += stripe.indexed;
             entry.observations += stripe.generation.0;
+            let estimate = stripe.upkeep.recall_estimate;
+            let estimate = estimate.map(|recall| (f64::from(recall) * 1e4).round() / 1e4);
+            let estimates = entry.recall_estimate.into_iter().chain(estimate);
+            entry.recall_estimate = estimates.min_by(f64::total_cmp);
+            entry.search_width = entry.search_width.max(stripe.upkeep.width);
+            entry.refined += u64::from(stripe.upkeep.refined);
         }
     }
     let mut spaces: Vec<SpaceEntry<'_>> = entries.into_iter().map(|(_, entry)| entry).collect();
@@ -319,6 +338,7 @@ fn system_health(readiness: Readiness, statuses: &Statuses) -> Response<Bytes> {
 mod tests {
     use engram_shards::ids::{Generation, SpaceKey};
     use engram_shards::message::StripeStatus;
+    use engram_shards::quality::UpkeepStatus;
     use serde_json::{Value, json};
 
     use super::*;
@@ -338,6 +358,12 @@ mod tests {
             durable_observations: [0; 3],
             durable_micros: Default::default(),
             recalls: 0,
+            upkeep: UpkeepStatus {
+                width: 32 * rows as u32,
+                recall_estimate: (rows > 4).then(|| 1.0 - rows as f32 / 300.0),
+                refined: rows as u32,
+                distances: 0,
+            },
         }
     }
 
@@ -406,9 +432,11 @@ mod tests {
         let body = body(&list_spaces(&statuses).expect("all answer"));
         let expected = json!({"spaces": [
             {"id": "ant", "dimension": 768, "metric": "cosine", "cores": 2,
-             "rows": 4, "indexed": 2, "observations": 5},
+             "rows": 4, "indexed": 2, "observations": 5,
+             "recall_estimate": null, "search_width": 128, "refined": 4},
             {"id": "zebra", "dimension": 768, "metric": "cosine", "cores": 2,
-             "rows": 30, "indexed": 15, "observations": 32},
+             "rows": 30, "indexed": 15, "observations": 32,
+             "recall_estimate": 0.9333, "search_width": 640, "refined": 30},
         ]});
         assert_eq!(body, expected);
     }

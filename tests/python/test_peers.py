@@ -27,6 +27,7 @@ def figures(inserts_per_s, queries_per_s_at_95):
     """What a program prints, with little in it."""
     at_100 = {"width": 100, "recall_at_10": 0.96, "recall_at_100": 0.9, "harder_recall_at_10": 0.8}
     return {
+        "kernels": "some kernels",
         "rows": 10_000,
         "queries": 1_000,
         "machine": "a machine",
@@ -94,6 +95,7 @@ class Peers(unittest.TestCase):
         self.assertIn("| engram | 400 (100–900) | 1.0 | 800 | 0.9600 |", shown)
         self.assertIn("| usearch:16:64:i8 | 200 (200–200) | 2.0 |", shown)
         self.assertIn("| – | – | – |", shown)
+        self.assertIn("- usearch's kernels: some kernels", shown)
         self.assertIn("against the fastest that reaches it: 2.0×", shown)
 
     def test_an_interrupted_run_is_reported_as_far_as_it_got(self):

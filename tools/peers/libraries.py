@@ -29,6 +29,7 @@ class Hnswlib:
     def __init__(self, m, ef, _codes, rows_max):
         import hnswlib
 
+        self.kernels = "compiled for this CPU"
         self.index = hnswlib.Index(space="ip", dim=DIMENSION)
         self.index.init_index(max_elements=rows_max, M=m, ef_construction=ef, random_seed=1)
         self.index.set_num_threads(1)
@@ -52,6 +53,7 @@ class Usearch:
         metric = {"f32": "ip", "i8": "cos"}[codes]
         self.codes = codes
         self.index = Index(ndim=DIMENSION, metric=metric, dtype=codes, connectivity=m, expansion_add=ef)
+        self.kernels = self.index.hardware_acceleration
 
     def prepare(self, vectors):
         if self.codes == "f32":
@@ -71,6 +73,7 @@ class Faiss:
         import faiss
 
         faiss.omp_set_num_threads(1)
+        self.kernels = faiss.get_compile_options().strip()
         storage = {"f32": "Flat", "i8": "SQ8"}[codes]
         self.index = faiss.index_factory(DIMENSION, f"HNSW{m},{storage}", faiss.METRIC_INNER_PRODUCT)
         self.index.hnsw.efConstruction = ef

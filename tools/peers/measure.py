@@ -32,6 +32,7 @@ def main(name, data, rows, truth):
     harder = Queries(library, vectors.harder(rows), truth["harder"]["answers"])
     width_at_95 = plain.width_for(RECALL_WANTED)
     report = load | {
+        "kernels": library.kernels,
         "widths": [at_width(plain, harder, width) for width in WIDTHS],
         "width_at_95": width_at_95,
         "queries_per_s_at_95": width_at_95 and plain.queries_per_s(width_at_95),

@@ -23,7 +23,9 @@ def summarise(lines):
         rounds.setdefault(line["name"], {})[line["round"]] = line["figures"]
     engram = rounds["engram"]
     first = next(iter(engram.values()))
-    summary = {key: first[key] for key in ("rows", "queries", "machine", "commit")}
+    summary = {key: first[key] for key in ("rows", "queries", "machine")}
+    # More than one where an interrupted run went on with another.
+    summary["commit"] = ", ".join(sorted({figures["commit"] for figures in engram.values()}))
     summary["rounds"] = len(engram)
     summary["contestants"] = {name: contestant(figures, engram) for name, figures in rounds.items()}
     summary["ratios"] = ratios(rounds)
@@ -47,6 +49,7 @@ def contestant(rounds, engram):
         "width_at_95": every[0]["width_at_95"],
         "queries_per_s_at_95": every[0]["width_at_95"] and median(f["queries_per_s_at_95"] for f in every),
         "curve": curve(every),
+        "kernels": every[0].get("kernels"),
         "inserts_ratio": median(engram[turn]["inserts_per_s"] / rounds[turn]["inserts_per_s"] for turn in both),
         "queries_ratio": queries_ratio([(engram[turn], rounds[turn]) for turn in both]),
     }
@@ -128,6 +131,8 @@ def table(summary):
         "queries_per_s_at_95": "queries/s at recall@10 0.95 against the fastest that reaches it: {:.1f}×",
     }
     said = [f"- {texts[key].format(ratio)}" for key, ratio in summary["ratios"].items() if ratio is not None]
+    kernels = {(name.split(":")[0], figures["kernels"]) for name, figures in summary["contestants"].items()}
+    said += [f"- {library}'s kernels: {built}" for library, built in sorted(pair for pair in kernels if pair[1])]
     return "\n".join([*lines, "", *said, ""])
 
 

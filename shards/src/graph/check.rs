@@ -146,20 +146,22 @@ fn check_reachable(bottom: &Bottom, entry: u32) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::rank::Rank;
+    use crate::graph::rank::{Packing, Rank};
     use crate::graph::{Index, Scratch};
+    use crate::settings::Metric;
+    use crate::limits::GRAPH_WIDTH_INSERT;
     use crate::vector::codes::{encode, normalise};
 
     /// A sound graph of some hundred rows, with an upper layer.
     fn sound() -> Index {
-        let mut index = Index::new(8, 1);
+        let mut index = Index::new(8, Metric::Cosine, 1);
         let mut scratch = Scratch::default();
         for row in 0..300u32 {
             let mut vector =
                 [0, 1, 2, 3, 4, 5, 6, 7].map(|at| (((row + 1) * (at + 3)) as f32).sin());
             normalise(&mut vector).expect("not zero");
             index.push(&encode(&vector));
-            index.insert_next(&mut scratch);
+            index.insert_next(GRAPH_WIDTH_INSERT, &mut scratch);
         }
         assert_eq!(index.check(), Ok(()));
         assert!(!index.upper.is_empty());
@@ -216,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_row_that_no_link_leads_to_is_named() {
-        let mut bottom = Bottom::new();
+        let mut bottom = Bottom::new(Packing::new(1.0));
         for _ in 0..3 {
             bottom.push();
         }

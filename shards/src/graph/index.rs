@@ -26,25 +26,25 @@ use super::select::select;
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// One for each row of a batch.
-    traversals: [Traversal; GRAPH_BATCH_MAX as usize],
-    neighbours: Neighbours,
-    sketch: Sketch,
+    pub(super) traversals: [Traversal; GRAPH_BATCH_MAX as usize],
+    pub(super) neighbours: Neighbours,
+    pub(super) sketch: Sketch,
 }
 
 /// Who may become a neighbour of a new row, and who does.
 #[derive(Debug, Default)]
-struct Neighbours {
-    candidates: Vec<Rank>,
-    chosen: Vec<Rank>,
-    chosen_rows: Vec<u32>,
+pub(super) struct Neighbours {
+    pub(super) candidates: Vec<Rank>,
+    pub(super) chosen: Vec<Rank>,
+    pub(super) chosen_rows: Vec<u32>,
 }
 
 /// The rows of one stripe: all codes in order of arrival, and the graph over the first `indexed` of
 /// them.
 #[derive(Clone, Debug)]
 pub struct Index {
-    seed: u64,
-    rows: Rows,
+    pub(super) seed: u64,
+    pub(super) rows: Rows,
     pub(super) bottom: Bottom,
     /// From the layer above the bottom to the topmost, whose node 0 is the entry.
     pub(super) upper: Vec<Upper>,
@@ -103,16 +103,16 @@ impl Index {
         self.rows.truncate(len);
     }
 
-    /// Puts row `indexed()` into the graph; there must be such a row. Returns the distances that it
-    /// took.
-    pub fn insert_next(&mut self, scratch: &mut Scratch) -> u32 {
-        self.insert_batch(1, scratch)
+    /// Puts row `indexed()` into the graph, with a search of this width on the bottom layer; there
+    /// must be such a row. Returns the distances that it took.
+    pub fn insert_next(&mut self, width: u32, scratch: &mut Scratch) -> u32 {
+        self.insert_batch(1, width, scratch)
     }
 
     /// Puts the next `count` rows into the graph, at most [`GRAPH_BATCH_MAX`]; there must be so
     /// many. Their searches take turns, so that one computes while another waits for memory.
     /// Returns the distances that it took.
-    pub fn insert_batch(&mut self, count: u32, scratch: &mut Scratch) -> u32 {
+    pub fn insert_batch(&mut self, count: u32, width: u32, scratch: &mut Scratch) -> u32 {
         let mut first = self.indexed();
         assert!((1..=GRAPH_BATCH_MAX).contains(&count), "a batch of {count} rows");
         assert!(first + count <= self.len(), "{count} more than {first} of {} rows", self.len());
@@ -127,7 +127,7 @@ impl Index {
         for (row, traversal) in (first..end).zip(&mut *traversals) {
             self.rows.sketch(self.rows.row(row), &mut traversal.sketch);
             let start = self.enter(&traversal.sketch, 0, &mut distances);
-            traversal.begin(&self.bottom, start.node(), GRAPH_WIDTH_INSERT, kernel);
+            traversal.begin(&self.bottom, start.node(), width, kernel);
         }
         distances += self.search_in_turns(traversals);
         for (row, traversal) in (first..end).zip(traversals) {
@@ -242,11 +242,29 @@ impl Index {
         }
         let blocks = QueryBlocks::new(query);
         let query = self.rows.query(query, &blocks);
+        self.find(query, None, (width, count), visible, scratch, found)
+    }
+
+    /// The nearest `count` visible rows to `query` by a search of `width` that takes the row
+    /// `absent` for absent. Returns the distances that it took.
+    pub(super) fn find(
+        &self,
+        query: Query<'_>,
+        absent: Option<u32>,
+        (width, count): (u32, u32),
+        visible: impl Fn(Row) -> bool,
+        scratch: &mut Scratch,
+        found: &mut Vec<Scored>,
+    ) -> u32 {
         let traversal = &mut scratch.traversals[0];
         self.rows.sketch(query, &mut traversal.sketch);
         let mut distances = 0;
-        let start = self.enter(&traversal.sketch, 0, &mut distances);
-        traversal.begin(&self.bottom, start.node(), width.max(count), self.rows.kernel());
+        let start = self.enter(&traversal.sketch, 0, &mut distances).node();
+        traversal.begin(&self.bottom, start, width.max(count), self.rows.kernel());
+        if let Some(absent) = absent {
+            assert_ne!(absent, start, "a search starts at a row that is there");
+            traversal.leave_out(absent, self.rows.kernel());
+        }
         let visible = |row| visible(Row(row));
         distances += traversal.run(&self.rows, &self.bottom, self.bottom.packing(), visible);
         let candidates = &mut scratch.neighbours.candidates;
@@ -273,7 +291,19 @@ impl Index {
     ) -> u32 {
         assert!(range.end <= self.len(), "rows to {} are scanned, of {}", range.end, self.len());
         let blocks = QueryBlocks::new(query);
-        let query = self.rows.query(query, &blocks);
+        self.scan_with(self.rows.query(query, &blocks), range, count, visible, scratch, found)
+    }
+
+    /// [`Index::scan`] with a query at hand.
+    pub(super) fn scan_with(
+        &self,
+        query: Query<'_>,
+        range: Range<u32>,
+        count: u32,
+        visible: impl Fn(Row) -> bool,
+        scratch: &mut Scratch,
+        found: &mut Vec<Scored>,
+    ) -> u32 {
         self.rows.sketch(query, &mut scratch.sketch);
         let candidates = &mut scratch.neighbours.candidates;
         let distances = range.len() as u32;
@@ -289,7 +319,7 @@ impl Index {
 
     /// From the entry down to the layer `height`, or to the topmost if it is lower: the node there
     /// to start from.
-    fn enter(&self, sketch: &Sketch, height: usize, distances: &mut u32) -> Rank {
+    pub(super) fn enter(&self, sketch: &Sketch, height: usize, distances: &mut u32) -> Rank {
         let row = self.upper.last().map_or(0, |layer| layer.rows[0]);
         let mut similarity = [0.0];
         self.rows.estimates(sketch, &[row], &mut similarity);
@@ -317,7 +347,7 @@ fn rank<L: Layer>(
 }
 
 /// Compares a query with `nodes` of a layer by int8 codes.
-fn rescore<L: Layer>(
+pub(super) fn rescore<L: Layer>(
     rows: &Rows,
     layer: &L,
     query: Query<'_>,

@@ -84,7 +84,7 @@ fn adopt<const SLOTS: usize>(
 }
 
 /// Links `from` to a new node, if the new node is worth one of its slots.
-fn link_back<const SLOTS: usize>(
+pub(super) fn link_back<const SLOTS: usize>(
     links: &mut Links<SLOTS>,
     from: u32,
     new: Rank,

@@ -142,6 +142,28 @@ impl<const SLOTS: usize> Links<SLOTS> {
         self.similarities.row_mut(node)[slot] = self.packing.pack(link.similarity());
     }
 
+    /// Replaces the links of `node` that are not kept by `others`, which are none of the kept ones.
+    pub(super) fn relink(&mut self, node: u32, others: &[Rank]) {
+        let Kept { all, twins } = self.kept[node];
+        self.kept[node] = Kept::default();
+        let (targets, similarities) =
+            (&mut self.targets[node].0, self.similarities.row_mut(node));
+        let mut count = 0;
+        for slot in (0..SLOTS).filter(|slot| all >> slot & 1 != 0) {
+            // Never behind `slot`, so what is still to be read is not overwritten.
+            (targets[count], similarities[count]) = (targets[slot], similarities[slot]);
+            self.kept[node].all |= 1 << count;
+            self.kept[node].twins |= (twins >> slot & 1) << count;
+            count += 1;
+        }
+        targets[count..].fill(node);
+        self.counts[node] = count as u8;
+        for link in others {
+            debug_assert!(!self.of(node).contains(&link.node()));
+            self.append(node, *link);
+        }
+    }
+
     /// Keeps the link to the parent of `node` from now on.
     pub(super) fn keep_parent(&mut self, node: u32, slot: usize) {
         self.kept[node].all |= 1 << slot;

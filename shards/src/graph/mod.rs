@@ -21,6 +21,8 @@
 //! | `scan` | rows one by one |
 //! | `check` | every invariant, verified |
 //! | `index` | these put together |
+//! | `refine` | a row linked anew, with more effort than its insertion had |
+//! | `trial` | a row as a query that the graph has never seen |
 //!
 //! Invariants (`Index::check` verifies them):
 //! - A node of an upper layer is a node of the layer below; the entry is node 0 of the topmost
@@ -42,6 +44,8 @@ mod link;
 mod scan;
 mod check;
 mod index;
+mod refine;
+mod trial;
 
 pub use index::{Index, Scratch};
 pub use rank::Scored;

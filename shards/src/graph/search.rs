@@ -35,6 +35,11 @@ impl Traversal {
         self.expansions_left = EXPANSIONS_PER_WIDTH * width;
     }
 
+    /// Takes a node for absent: it is neither found nor are its links followed.
+    pub(super) fn leave_out(&mut self, node: u32, kernel: Kernel) {
+        self.visited.mark(&[node], &mut [0], kernel);
+    }
+
     /// Compares what the last step met, and meets the neighbours of the best node. Nodes for which
     /// `visible` does not hold are passed through. Returns the distances that it took; none once
     /// the search has ended.

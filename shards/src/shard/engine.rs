@@ -7,6 +7,7 @@ use crate::admission::Admission;
 use crate::graph::Scratch;
 use crate::histogram::{BATCH_ROWS, Histogram};
 use crate::ids::{SessionId, StripeKey, Time};
+use crate::limits::GRAPH_WIDTH_INSERT;
 use crate::log::log::{IoFault, Log, LogIo, Ordinal};
 use crate::log::record::{Body, RecordHead};
 use crate::message::{Origin, Reply, Request};
@@ -15,7 +16,7 @@ use crate::session::{SessionKey, Sessions};
 use crate::shard::io::{Io, IoOutput, IoTicket, Output, ShardConfig};
 use crate::shard::making::Making;
 use crate::shard::pending::Pending;
-use crate::shard::turns::{Recalls, Rotation, Slot};
+use crate::shard::turns::{Recalls, Restless, Rotation, Slot};
 use crate::shard::unproven::Unproven;
 use crate::shard::wanted::{Replacing, Wanted};
 use crate::space::Stripe;
@@ -49,6 +50,7 @@ pub struct Shard {
     pub(super) admission: Admission,
     pub(super) recalls: Recalls,
     pub(super) rotation: Rotation,
+    restless: Restless,
     pub(super) replacing: Replacing,
     pub(super) reads: BTreeMap<IoTicket, Wanted>,
     next_ticket: u64,
@@ -106,6 +108,7 @@ impl Shard {
             expire_at: now.after_micros(EXPIRE_MICROS),
             recalls: Recalls::default(),
             rotation: Rotation::default(),
+            restless: Restless::default(),
             replacing: Replacing::default(),
             reads: BTreeMap::new(),
             next_ticket: 0,
@@ -174,12 +177,17 @@ impl Shard {
     }
 
     /// Does about `distances` distances of waiting work: recalls and insertions in turn, so that neither starves the
-    /// other; a step of a recall is the larger one. Returns those spent; zero means that nothing is waiting.
+    /// other; a step of a recall is the larger one. Where neither waits, it is the stripes' upkeep that goes on. Returns
+    /// those spent; zero means that nothing is waiting.
     pub fn work(&mut self, distances: u32, now: Time) -> u32 {
         self.advance(now);
         let mut spent: u32 = 0;
         let mut inserted: u64 = 0;
         while spent < distances && self.has_work() {
+            if !self.is_asked() {
+                spent = spent.saturating_add(self.keep_up());
+                continue;
+            }
             spent = spent.saturating_add(self.step_recall());
             if let Some(cost) = self.insert_row() {
                 spent = spent.saturating_add(cost);
@@ -203,6 +211,12 @@ impl Shard {
 
     /// Whether `work` would find something to do. Changes with any input and with `work` itself.
     pub fn has_work(&self) -> bool {
+        self.is_asked() || !self.restless.is_empty()
+    }
+
+    /// Whether someone waits for what `work` would do: a recall, or rows for their place in the graph. Changes as
+    /// [`Shard::has_work`] does.
+    pub fn is_asked(&self) -> bool {
         self.recalls.is_runnable() || !self.rotation.is_empty()
     }
 
@@ -280,8 +294,12 @@ impl Shard {
     /// Inserts a row of the stripe whose turn it is. Returns the distances that it took.
     fn insert_row(&mut self) -> Option<u32> {
         let slot = self.rotation.current()?;
+        let width = match self.config.recall_target {
+            Some(_) => self.admission.insertion_width(),
+            None => GRAPH_WIDTH_INSERT,
+        };
         let stripe = &mut self.stripes[slot.0];
-        let inserted = stripe.insert_next(&mut self.scratch);
+        let inserted = stripe.insert_next(width, &mut self.scratch);
         let distances = inserted.distances.max(1);
         match stripe.rows().is_insertable() {
             true => self.rotation.spend(distances),
@@ -292,7 +310,27 @@ impl Shard {
             let waited = self.now.micros_since(inserted.received_at);
             self.tally.queue_wait_micros[lane.index()].record(waited);
         }
+        self.keep_up_with(slot);
         Some(distances)
+    }
+
+    /// One step of the upkeep of the stripe whose turn it is. Returns the distances that it took.
+    fn keep_up(&mut self) -> u32 {
+        let slot = self.restless.current().expect("there is work, and no one asks for it");
+        let stripe = &mut self.stripes[slot.0];
+        let distances = stripe.keep_up(&mut self.scratch);
+        match stripe.is_settled() {
+            true => self.restless.leave(),
+            false => self.restless.pass(),
+        }
+        distances
+    }
+
+    /// Rows or cues have come to a stripe: its upkeep may have to go on.
+    pub(super) fn keep_up_with(&mut self, slot: Slot) {
+        if !self.stripes[slot.0].is_settled() {
+            self.restless.enter(slot);
+        }
     }
 
     /// Hands a record to the log, behind all that was replayed and is not proven yet.

@@ -2,6 +2,7 @@
 
 use crate::ids::{FolderSecret, Location, LogId, SegmentId};
 use crate::message::{Origin, Reply};
+use crate::quality::RecallTarget;
 
 /// What a shard is made with.
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub struct ShardConfig {
     pub incarnation_seed: u64,
     /// Most observations admitted and not yet in the graph.
     pub capacity: u32,
+    /// The recall that every stripe holds; none: no sampling, no refining, recalls of the default width.
+    pub recall_target: Option<RecallTarget>,
 }
 
 /// Names an I/O, so that its end finds what waits for it.

@@ -325,7 +325,8 @@ impl Building {
             observations.push(Unvouched { head, body, replayed });
         }
         assert_eq!(rows.durable() as usize + observations.len() - first, rows.len() as usize);
-        shard.restore_stripe(Stripe::new(key, settings, rows));
+        let recall = shard.config.recall_target;
+        shard.restore_stripe(Stripe::new(key, settings, recall, rows));
     }
 }
 

@@ -76,8 +76,10 @@ impl Shard {
         making.records_left -= 1;
         if !self.slots.contains_key(&stripe) {
             let settings = self.making_of(stripe).space.settings.clone();
-            let rows = Rows::new(settings.dimension, settings.metric, stripe_seed(stripe));
-            self.add_stripe(Stripe::new(stripe, settings, rows));
+            let SpaceSettings { dimension, metric, .. } = settings;
+            let rows = Rows::new(dimension, metric, stripe_seed(stripe));
+            let recall = self.config.recall_target;
+            self.add_stripe(Stripe::new(stripe, settings, recall, rows));
         }
         self.settle_making(stripe.space);
     }
@@ -200,7 +202,10 @@ impl Shard {
         if recall.vector.len() != usize::from(expected) || recall.codes.dimension != expected {
             return Err(Refusal::WrongDimension { expected });
         }
-        Ok(Asked { origin, slot, job: Job::new(recall, stripe) })
+        stripe.note_cue(&recall.codes);
+        let job = Job::new(recall, stripe);
+        self.keep_up_with(slot);
+        Ok(Asked { origin, slot, job })
     }
 
     pub(super) fn status(&self) -> ShardStatus {

@@ -86,6 +86,47 @@ impl Recalls {
     }
 }
 
+/// The stripes whose upkeep is not settled, each once, in turn.
+#[derive(Debug, Default)]
+pub(super) struct Restless {
+    turns: VecDeque<Slot>,
+    /// By slot: whether it stands in `turns`.
+    waits: Vec<bool>,
+}
+
+impl Restless {
+    /// The stripe is not settled; it may be known already.
+    pub(super) fn enter(&mut self, slot: Slot) {
+        if self.waits.len() <= slot.0 {
+            self.waits.resize(slot.0 + 1, false);
+        }
+        if !std::mem::replace(&mut self.waits[slot.0], true) {
+            self.turns.push_back(slot);
+        }
+    }
+
+    /// Whose turn it is.
+    pub(super) fn current(&self) -> Option<Slot> {
+        self.turns.front().copied()
+    }
+
+    /// The current one's turn ends.
+    pub(super) fn pass(&mut self) {
+        self.turns.rotate_left(1);
+    }
+
+    /// The current one is settled.
+    pub(super) fn leave(&mut self) {
+        let slot = self.turns.pop_front().expect("the current stripe");
+        self.waits[slot.0] = false;
+    }
+
+    /// Whether all are settled.
+    pub(super) fn is_empty(&self) -> bool {
+        self.turns.is_empty()
+    }
+}
+
 /// The stripes that have rows to insert.
 #[derive(Debug, Default)]
 pub(super) struct Rotation {

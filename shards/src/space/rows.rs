@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crate::graph::{Index, Scratch};
 use crate::ids::{Generation, Location, Row, Time};
 use crate::log::log::Ordinal;
+use crate::quality::Upkeep;
 use crate::settings::Metric;
 use crate::space::ids::Ids;
 use crate::space::record::Records;
@@ -115,12 +116,23 @@ impl Rows {
         len
     }
 
-    /// Puts the next row into the graph. Returns it, and the distances that it took.
-    pub fn insert_next(&mut self, scratch: &mut Scratch) -> (Row, u32) {
+    /// Puts the next row into the graph, with a search of this width. Returns it, and the distances that it took.
+    pub fn insert_next(&mut self, width: u32, scratch: &mut Scratch) -> (Row, u32) {
         let row = Row(self.index.indexed());
         assert!(self.is_insertable(), "only durable rows go into the graph");
-        let distances = self.index.insert_next(scratch);
+        let distances = self.index.insert_next(width, scratch);
         (row, distances)
+    }
+
+    /// One step of the stripe's upkeep. Returns the distances that it took; zero exactly if all is settled.
+    pub fn keep_up(&mut self, upkeep: &mut Upkeep, scratch: &mut Scratch) -> u32 {
+        let Rows { index, replaced_by, .. } = self;
+        upkeep.step(index, |row| replaced_by[row.0] == ALIVE, scratch)
+    }
+
+    /// What of it goes on beside insertions that took so many distances. Returns the distances that it took.
+    pub fn keep_up_beside(&self, inserted: u32, upkeep: &mut Upkeep, scratch: &mut Scratch) -> u32 {
+        upkeep.step_beside(inserted, &self.index, |row| self.is_alive(row), scratch)
     }
 
     /// Makes a durable row known by its hash. Gives back the pair to be verified, if it may replace another.

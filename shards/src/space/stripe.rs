@@ -7,8 +7,10 @@ use crate::histogram::Histogram;
 use crate::ids::{Generation, Location, Row, StripeKey, Time};
 use crate::log::log::Ordinal;
 use crate::message::{Lane, SpaceDescription, StripeStatus};
+use crate::quality::{RecallTarget, Upkeep};
 use crate::settings::SpaceSettings;
 use crate::space::rows::{Arrival, Pair, Place, Rows};
+use crate::vector::codes::Codes;
 
 /// One stripe.
 #[derive(Debug)]
@@ -16,6 +18,7 @@ pub struct Stripe {
     key: StripeKey,
     space: SpaceDescription,
     rows: Rows,
+    upkeep: Upkeep,
     /// The lane of every row outside the graph; none for replayed ones.
     lanes: VecDeque<Option<Lane>>,
     generation: Generation,
@@ -36,8 +39,13 @@ pub struct Inserted {
 }
 
 impl Stripe {
-    /// A stripe with these `rows`, which were replayed.
-    pub fn new(key: StripeKey, settings: SpaceSettings, mut rows: Rows) -> Stripe {
+    /// A stripe with these `rows`, which were replayed, that holds `recall` where it is told to.
+    pub fn new(
+        key: StripeKey,
+        settings: SpaceSettings,
+        recall: Option<RecallTarget>,
+        mut rows: Rows,
+    ) -> Stripe {
         rows.keep_recovered();
         let generation = (0..rows.durable()).map(|row| rows.generation(Row(row))).max();
         Stripe {
@@ -46,6 +54,7 @@ impl Stripe {
             lanes: (rows.indexed()..rows.len()).map(|_| None).collect(),
             generation: generation.unwrap_or_default(),
             rows,
+            upkeep: Upkeep::new(recall),
             durable_observations: [0; 3],
             durable_micros: Histogram::default(),
             recalls: 0,
@@ -94,9 +103,12 @@ impl Stripe {
         (len, self.lanes.drain(tail..))
     }
 
-    /// Puts the next durable row into the graph.
-    pub fn insert_next(&mut self, scratch: &mut Scratch) -> Inserted {
-        let (row, distances) = self.rows.insert_next(scratch);
+    /// Puts the next durable row into the graph, with a search of this width, and samples recall as far as its share
+    /// beside insertions goes.
+    pub fn insert_next(&mut self, width: u32, scratch: &mut Scratch) -> Inserted {
+        let (row, inserted) = self.rows.insert_next(width, scratch);
+        let sampled = self.rows.keep_up_beside(inserted, &mut self.upkeep, scratch);
+        let distances = inserted + sampled;
         let lane = self.lanes.pop_front().expect("every row outside the graph has a lane");
         Inserted { lane, received_at: self.rows.received_at(row), distances }
     }
@@ -111,6 +123,26 @@ impl Stripe {
         let mut order: Vec<Row> = (0..self.rows.durable()).map(Row).collect();
         order.sort_by_key(|&row| self.rows.generation(row));
         order.into_iter().filter_map(|row| self.rows.enter(row)).collect()
+    }
+
+    /// One step of upkeep. Returns the distances that it took; zero exactly if all is settled.
+    pub fn keep_up(&mut self, scratch: &mut Scratch) -> u32 {
+        self.rows.keep_up(&mut self.upkeep, scratch)
+    }
+
+    /// Whether [`Stripe::keep_up`] would find nothing to do. Changes with rows in the graph, cues and work.
+    pub fn is_settled(&self) -> bool {
+        self.upkeep.is_settled(self.rows.indexed())
+    }
+
+    /// Someone recalls by this cue.
+    pub fn note_cue(&mut self, codes: &Codes) {
+        self.upkeep.note_cue(codes, self.rows.indexed());
+    }
+
+    /// Search width of a recall that names none.
+    pub fn recall_width(&self) -> u32 {
+        self.upkeep.width()
     }
 
     /// Counts a recall.
@@ -149,6 +181,7 @@ impl Stripe {
             durable_observations: self.durable_observations,
             durable_micros: self.durable_micros.clone(),
             recalls: self.recalls,
+            upkeep: self.upkeep.status(),
         }
     }
 }

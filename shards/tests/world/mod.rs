@@ -15,6 +15,7 @@ use engram_shards::message::{
     Append, Hit, IfExists, Isolation, Lane, OpenIntent, Origin, Recall, Recalled, Refusal, Reply,
     Request, SessionOpened, ShardStatus,
 };
+use engram_shards::quality::RecallTarget;
 use engram_shards::settings::{Metric, SpaceSettings};
 use engram_shards::shard::{Io, IoOutput, IoTicket, Output, Recovering, Shard, ShardConfig};
 use engram_shards::vector::codes::{encode, normalise};
@@ -92,6 +93,7 @@ pub(crate) struct World {
     pub(crate) waiting: VecDeque<(usize, IoTicket, Io)>,
     pub(crate) replies: Vec<(Origin, Reply)>,
     pub(crate) capacity: u32,
+    pub(crate) recall_target: Option<RecallTarget>,
     starts: u64,
 }
 
@@ -113,6 +115,7 @@ impl World {
             waiting: VecDeque::new(),
             replies: Vec::new(),
             capacity,
+            recall_target: None,
             starts: 0,
         };
         world.start(shards).expect("an empty disk is sound");
@@ -134,6 +137,7 @@ impl World {
                 secret: SECRET,
                 incarnation_seed: self.starts,
                 capacity: self.capacity,
+                recall_target: self.recall_target,
             };
             let owns = Box::new(move |stripe| owner(stripe, shards) == usize::from(shard));
             let mut recovering = Recovering::new(config, &heads, owns)?;

@@ -46,6 +46,7 @@ pub fn render(
     workers(&mut page, &answered, &counted);
     queue(&mut page, &answered, &counted);
     latencies(&mut page, &spaces);
+    quality(&mut page, &spaces);
     page.finish()
 }
 
@@ -182,6 +183,32 @@ fn latencies(page: &mut Page, spaces: &[(&str, SpaceTotals)]) {
     }
 }
 
+fn quality(page: &mut Page, spaces: &[(&str, SpaceTotals)]) {
+    let help = "Share of the true nearest ten that recalls find, as the space samples it.";
+    let mut family = page.family("recall_estimate", Kind::Gauge, help);
+    for (space, totals) in spaces {
+        // None of a space that has not sampled yet: a number would be a guess.
+        if let Some(estimate) = totals.recall_estimate {
+            family.value(&[("memory_space", space)], f64::from(estimate));
+        }
+    }
+    let help = "Search width of recalls that name none.";
+    let mut family = page.family("search_width", Kind::Gauge, help);
+    for (space, totals) in spaces {
+        family.value(&[("memory_space", space)], f64::from(totals.width));
+    }
+    let help = "Rows of the graph that idle time has linked anew.";
+    let mut family = page.family("refined_rows", Kind::Gauge, help);
+    for (space, totals) in spaces {
+        family.value(&[("memory_space", space)], totals.refined as f64);
+    }
+    let help = "Distances spent on sampling recall and on linking rows anew.";
+    let mut family = page.family("upkeep_distances_total", Kind::Counter, help);
+    for (space, totals) in spaces {
+        family.value(&[("memory_space", space)], totals.upkeep_distances as f64);
+    }
+}
+
 impl Buckets {
     /// What the engine counted in integers, `units` of which are one of what is told.
     fn of_micros(histogram: &MicrosHistogram, units: f64, told: &[f64]) -> Buckets {
@@ -223,6 +250,7 @@ mod tests {
 
     use engram_shards::ids::{Generation, SpaceKey};
     use engram_shards::message::{SpaceDescription, StripeStatus};
+    use engram_shards::quality::UpkeepStatus;
 
     use super::*;
     use crate::session::default_settings;
@@ -241,6 +269,12 @@ mod tests {
             durable_observations: [1, 2, 3],
             durable_micros,
             recalls: 1,
+            upkeep: UpkeepStatus {
+                width: 96,
+                recall_estimate: Some(0.5),
+                refined: 3,
+                distances: 4,
+            },
         };
         let status = ShardStatus {
             stripes: vec![stripe],
@@ -319,6 +353,10 @@ mod tests {
         assert_eq!(value(r#"batches_processed_total{worker_id="0"}"#), 5.0);
         assert_eq!(value(r#"worker_utilization{worker_id="1"}"#), 12.5);
         assert_eq!(value(r#"recall_latency_seconds_count{memory_space="robots"}"#), 2.0);
+        assert_eq!(value(r#"recall_estimate{memory_space="robots"}"#), 0.5);
+        assert_eq!(value(r#"search_width{memory_space="robots"}"#), 96.0);
+        assert_eq!(value(r#"refined_rows{memory_space="robots"}"#), 3.0);
+        assert_eq!(value(r#"upkeep_distances_total{memory_space="robots"}"#), 4.0);
     }
 
     #[test]

@@ -28,6 +28,14 @@ pub(super) struct SpaceTotals {
     pub(super) observation_micros: MicrosHistogram,
     /// Received to answered.
     pub(super) recall_seconds: Histogram,
+    /// Recall of the stripe that has least of it, as far as any was sampled.
+    pub(super) recall_estimate: Option<f32>,
+    /// The widest search that a stripe needs.
+    pub(super) width: u32,
+    /// Rows linked anew since they came.
+    pub(super) refined: u64,
+    /// Distances spent on sampling and refining.
+    pub(super) upkeep_distances: u64,
 }
 
 impl Default for SpaceTotals {
@@ -39,6 +47,10 @@ impl Default for SpaceTotals {
             level: Level::default(),
             observation_micros: MicrosHistogram::default(),
             recall_seconds: Histogram::new(LATENCY_SECONDS),
+            recall_estimate: None,
+            width: 0,
+            refined: 0,
+            upkeep_distances: 0,
         }
     }
 }
@@ -57,6 +69,12 @@ pub(super) fn totals<'a>(
             add(&mut total.level_changes, &status.level_changes);
             total.level = total.level.max(status.level);
             total.observation_micros.merge(&stripe.durable_micros);
+            let upkeep = &stripe.upkeep;
+            let estimates = total.recall_estimate.into_iter().chain(upkeep.recall_estimate);
+            total.recall_estimate = estimates.min_by(f32::total_cmp);
+            total.width = total.width.max(upkeep.width);
+            total.refined += u64::from(upkeep.refined);
+            total.upkeep_distances += upkeep.distances;
         }
     }
     for (key, space) in reports.flat_map(|metrics| &metrics.spaces) {
@@ -93,6 +111,7 @@ fn add<const N: usize>(totals: &mut [u64; N], more: &[u64; N]) {
 mod tests {
     use engram_shards::ids::Generation;
     use engram_shards::message::{SpaceDescription, StripeStatus};
+    use engram_shards::quality::UpkeepStatus;
 
     use super::*;
     use crate::session::default_settings;
@@ -108,6 +127,11 @@ mod tests {
             durable_observations: [0, observations, 0],
             durable_micros: MicrosHistogram::default(),
             recalls: 0,
+            upkeep: UpkeepStatus {
+                width: number as u32,
+                recall_estimate: Some(0.95),
+                ..Default::default()
+            },
         }
     }
 
@@ -135,9 +159,16 @@ mod tests {
             level,
             ..ShardStatus::default()
         };
-        let (one, other) = (shard(3, Level::Overloaded), shard(4, Level::Normal));
+        let (mut one, other) = (shard(3, Level::Overloaded), shard(4, Level::Normal));
+        one.stripes[0].upkeep =
+            UpkeepStatus { width: 96, recall_estimate: Some(0.9), refined: 5, distances: 6 };
         let totals = totals(std::iter::empty(), &[&one, &other]);
         assert_eq!(totals["space-007"].observations, [0, 7, 0]);
         assert_eq!(totals["space-007"].level, Level::Overloaded);
+        assert_eq!(
+            (totals["space-007"].recall_estimate, totals["space-007"].width),
+            (Some(0.9), 96)
+        );
+        assert_eq!((totals["space-007"].refined, totals["space-007"].upkeep_distances), (5, 6));
     }
 }

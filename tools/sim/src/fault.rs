@@ -1,5 +1,7 @@
 //! How bad a world a seed draws, and bugs that are planted to see that the checkers can fail.
 
+use engram_shards::quality::RecallTarget;
+
 use crate::random::Random;
 
 /// Chances and sizes of one run; chances in per mille.
@@ -21,6 +23,8 @@ pub struct Weather {
     pub observations: usize,
     /// Most observations admitted and not yet in the graph, of one shard.
     pub capacity: u32,
+    /// The recall that stripes hold; none: no upkeep.
+    pub recall_target: Option<RecallTarget>,
     /// That a crash takes the power and with it what was not synced; else only the process ends.
     pub power_cut: u64,
     /// That a commit fails.
@@ -61,6 +65,7 @@ impl Weather {
             run_micros_max: random.within(3_000..60_000),
             observations: random.within(40..260) as usize,
             capacity: if random.chance(300) { random.within(8..40) as u32 } else { 1_000 },
+            recall_target: random.chance(600).then(RecallTarget::default),
             power_cut: random.within(0..1_001),
             commit_fails,
             create_fails,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use engram_shards::ids::{FolderSecret, LogId, SegmentId, StripeKey, Time};
 use engram_shards::log::replay::LogFault;
+use engram_shards::quality::RecallTarget;
 use engram_shards::shard::{Io, IoTicket, Recovering, Shard, ShardConfig};
 
 use crate::disk::{Disk, Reached};
@@ -29,6 +30,7 @@ impl Process {
         disk: &Disk,
         shards: u16,
         capacity: u32,
+        recall_target: Option<RecallTarget>,
         random: &mut Random,
         now: Time,
     ) -> Result<(Process, Vec<SegmentId>), LogFault> {
@@ -43,6 +45,7 @@ impl Process {
                 secret: SECRET,
                 incarnation_seed: random.number(),
                 capacity,
+                recall_target,
             };
             let owns = Box::new(move |stripe| owner_of(stripe, shards) == usize::from(shard));
             let mut recovering = Recovering::new(config, &heads, owns)?;

@@ -268,9 +268,9 @@ impl World {
         if self.random.chance(self.weather.reshard) {
             self.shards = self.random.within(1..4) as u16;
         }
-        let capacity = self.weather.capacity;
-        let started =
-            Process::start(&self.device.disk, self.shards, capacity, &mut self.random, self.now);
+        let (capacity, recall) = (self.weather.capacity, self.weather.recall_target);
+        let (disk, random) = (&self.device.disk, &mut self.random);
+        let started = Process::start(disk, self.shards, capacity, recall, random, self.now);
         let (process, empty) = started.map_err(|fault| Wrong(format!("no start: {fault:?}")))?;
         self.process = Some(process);
         if self.random.chance(500) {

@@ -3,7 +3,7 @@
 use std::io::Result;
 use std::path::Path;
 
-use engram::dataset::{DIMENSION, Dataset, Vector};
+use engram::dataset::{DIMENSION, Dataset, Neighbour, Vector};
 use engram_shards::graph::Scored;
 use serde::Serialize;
 
@@ -22,9 +22,9 @@ pub(super) struct Queries {
 impl Queries {
     fn new(data: &Dataset, rows: usize, cues: Vec<Vector>) -> Queries {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let nearest = data.nearest_to_cues(rows, &cues, ANSWERS, threads);
-        let rows_of = |found: Vec<_>| found.into_iter().map(|n: engram::dataset::Neighbour| n.row);
-        let answers = nearest.into_iter().map(|found| rows_of(found).collect()).collect();
+        let nearest = data.nearest(rows, &cues, ANSWERS, threads);
+        let rows_of = |found: &Vec<Neighbour>| found.iter().map(|nearest| nearest.row).collect();
+        let answers = nearest.iter().map(rows_of).collect();
         Queries { cues, answers }
     }
 

@@ -1,0 +1,48 @@
+//! A row as a query that the graph has never seen.
+
+use crate::ids::Row;
+
+use super::Index;
+use super::index::Scratch;
+use super::links::level;
+use super::rank::Scored;
+
+impl Index {
+    /// Whether `row` may stand for a query in [`Index::search_without`]: it is in the graph, and on
+    /// the bottom layer alone, so that no search starts at it. Fifteen of sixteen are.
+    pub fn is_on_bottom_only(&self, row: Row) -> bool {
+        row.0 > 0 && row.0 < self.indexed() && level(self.seed, row.0) == 0
+    }
+
+    /// The nearest `count` visible rows to `row`, which the search takes for absent: neither is it
+    /// found nor are its links followed. So a row stands for a query that the graph has never seen.
+    /// Returns the distances that it took.
+    pub fn search_without(
+        &self,
+        row: Row,
+        width: u32,
+        count: u32,
+        visible: impl Fn(Row) -> bool,
+        scratch: &mut Scratch,
+        found: &mut Vec<Scored>,
+    ) -> u32 {
+        assert!(self.is_on_bottom_only(row), "a search might start at row {}", row.0);
+        found.clear();
+        let query = self.rows.row(row.0);
+        self.find(query, Some(row.0), (width, count), visible, scratch, found)
+    }
+
+    /// [`Index::scan`] with a row as the query.
+    pub fn scan_for(
+        &self,
+        row: Row,
+        range: std::ops::Range<u32>,
+        count: u32,
+        visible: impl Fn(Row) -> bool,
+        scratch: &mut Scratch,
+        found: &mut Vec<Scored>,
+    ) -> u32 {
+        assert!(range.end <= self.len(), "rows to {} are scanned, of {}", range.end, self.len());
+        self.scan_with(self.rows.row(row.0), range, count, visible, scratch, found)
+    }
+}
