@@ -1,8 +1,14 @@
 //! The engine as it is measured: every call of it, in one place.
+//!
+//! What is measured is all that a space keeps of a row, with the id's hash, the record's place and whether another has
+//! replaced it; only the log is left out.
 
 use engram::dataset::{DIMENSION, Vector};
-use engram_shards::graph::{Index, Scored, Scratch};
+use engram_shards::graph::{Scored, Scratch};
+use engram_shards::ids::{FolderSecret, Generation, Location, LogId, Row, SegmentId, Time};
 use engram_shards::limits::{GRAPH_LINKS, GRAPH_WIDTH_INSERT};
+use engram_shards::log::log::Ordinal;
+use engram_shards::space::{Arrival, Place, Rows};
 use engram_shards::vector::codes::{Codes, encode, normalise};
 
 /// Links of a row, of the upper layers; the bottom has twice as many.
@@ -10,45 +16,67 @@ pub(super) const LINKS: usize = GRAPH_LINKS;
 /// Width of the search for the links of a new row.
 pub(super) const WIDTH_INSERT: u32 = GRAPH_WIDTH_INSERT;
 
-/// An index with what its calls need.
+/// Keys the hashes of ids, as each folder does.
+const SECRET: FolderSecret = FolderSecret(*b"engram-bench ids");
+/// About what a record takes in the log, and how many there are in a segment.
+const RECORD_BYTES: u32 = 4_096;
+const SEGMENT_RECORDS: u32 = 4_096;
+
+/// A space with what its calls need.
 pub(super) struct Engine {
-    index: Index,
+    rows: Rows,
     scratch: Scratch,
     found: Vec<Scored>,
 }
 
 impl Engine {
     pub(super) fn new() -> Engine {
-        let index = Index::new(DIMENSION as u16, 1);
-        Engine { index, scratch: Scratch::default(), found: Vec::new() }
+        let rows = Rows::new(DIMENSION as u16, 1);
+        Engine { rows, scratch: Scratch::default(), found: Vec::new() }
     }
 
-    /// Takes rows as a client sends them; they are not in the graph yet.
-    pub(super) fn push(&mut self, rows: &[Vector]) {
-        for row in rows {
-            self.index.push(&encoded(row));
+    /// Takes rows as a client sends them, and makes them known as durable; they are not in the graph yet.
+    pub(super) fn push(&mut self, vectors: &[Vector]) {
+        for vector in vectors {
+            let number = self.rows.len();
+            let arrival = Arrival {
+                codes: &encoded(vector),
+                memory_hash: SECRET.memory_hash(&number.to_string()),
+                generation: Generation(u64::from(number) + 1),
+                received_at: Time(u64::from(number)),
+            };
+            let row = self.rows.push(&arrival, Place::Pending(Ordinal(u64::from(number))));
+            self.rows.commit(row, location(row), arrival.received_at);
+            assert!(self.rows.enter(row).is_none(), "each row has an id of its own");
         }
     }
 
     /// Puts all rows that are not in the graph there, and tells the distances that it took.
     pub(super) fn insert(&mut self) -> u64 {
-        let waiting = self.index.indexed()..self.index.len();
-        waiting.map(|_| u64::from(self.index.insert_next(WIDTH_INSERT, &mut self.scratch))).sum()
+        let waiting = self.rows.indexed()..self.rows.len();
+        waiting.map(|_| u64::from(self.rows.insert_next(WIDTH_INSERT, &mut self.scratch).1)).sum()
     }
 
     /// The nearest `count` rows of the graph, best first.
     pub(super) fn search(&mut self, cue: &Vector, width: u32, count: u32) -> &[Scored] {
-        let Engine { index, scratch, found } = self;
-        index.search(&encoded(cue), width, count, |_| true, scratch, found);
+        let Engine { rows, scratch, found } = self;
+        let visible = |row| rows.is_visible(row, rows.len());
+        rows.index().search(&encoded(cue), width, count, visible, scratch, found);
         found
     }
 
     /// The same among all rows, compared one by one.
     pub(super) fn scan(&mut self, cue: &Vector, count: u32) -> &[Scored] {
-        let Engine { index, found, .. } = self;
+        let Engine { rows, found, .. } = self;
         found.clear();
-        index.scan(&encoded(cue), 0..index.len(), count, |_| true, found);
+        let visible = |row| rows.is_visible(row, rows.len());
+        rows.index().scan(&encoded(cue), 0..rows.len(), count, visible, found);
         found
+    }
+
+    /// Bytes of RAM that all of it takes, as it counts them itself.
+    pub(super) fn bytes(&self) -> u64 {
+        self.rows.bytes()
     }
 }
 
@@ -56,4 +84,10 @@ fn encoded(vector: &Vector) -> Codes {
     let mut unit = *vector;
     normalise(&mut unit).expect("a row of the data has a direction");
     encode(&unit)
+}
+
+/// Where the log would hold the row.
+fn location(row: Row) -> Location {
+    let segment = SegmentId { log: LogId(0), number: row.0 / SEGMENT_RECORDS + 1 };
+    Location { segment, offset: row.0 % SEGMENT_RECORDS * RECORD_BYTES, bytes: RECORD_BYTES }
 }

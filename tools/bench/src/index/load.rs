@@ -22,7 +22,8 @@ pub(super) struct Load {
     distances: u64,
     /// Seconds until so many blocks were in the graph.
     seconds_by_block: Vec<f64>,
-    /// By how much the process grew.
+    /// What the engine says that it takes, and by how much the process grew.
+    pub(super) bytes: u64,
     pub(super) resident_bytes: u64,
 }
 
@@ -40,6 +41,7 @@ impl Load {
             on_cpu: Duration::ZERO,
             distances: 0,
             seconds_by_block: vec![0.0],
+            bytes: 0,
             resident_bytes: 0,
         };
         let resident_before = resident_bytes();
@@ -48,6 +50,7 @@ impl Load {
             fill(data, first, &mut block[..count]);
             load.take(&mut engine, &block[..count], batch);
         }
+        load.bytes = engine.bytes();
         load.resident_bytes = resident_bytes().saturating_sub(resident_before);
         (engine, load)
     }
@@ -119,9 +122,10 @@ fn on_cpu() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// Memory of this process that is in RAM.
+/// Memory of this process that is in RAM, without what files back.
 fn resident_bytes() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").expect("Linux tells");
-    let pages = text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
-    pages.expect("its second number") * rustix::param::page_size() as u64
+    let mut pages = text.split(' ').skip(1).map(|pages| pages.parse::<u64>().expect("a number"));
+    let (resident, shared) = (pages.next().expect("the second"), pages.next().expect("the third"));
+    (resident - shared) * rustix::param::page_size() as u64
 }

@@ -11,7 +11,7 @@ use super::arguments::IndexArguments;
 use super::ask::{COUNT, at_width, recall, scan_ns_per_row, width_for};
 use super::engine::{Engine, LINKS, WIDTH_INSERT};
 use super::load::Load;
-use super::report::{AtBatch, Report, Run, Setting};
+use super::report::{AtBatch, Memory, Report, Run, Setting};
 use super::truth::Truth;
 
 /// Widths told of, beside that of `--width`.
@@ -28,12 +28,12 @@ const ROWS_SMALL: usize = 10_000;
 pub(crate) fn run(arguments: &IndexArguments) -> Result<()> {
     let data = Dataset::open(&arguments.data).map_err(Error::other)?;
     let (rows, queries) = (arguments.rows as usize, arguments.queries as usize);
-    let (mut bytes_per_row, mut truth) = (None, None);
+    let (mut memory, mut truth) = (None, None);
     let mut runs = Vec::new();
     for _ in 0..arguments.runs {
         let (engine, load) = Load::run(&data, rows, arguments.batch);
         // Of the first load, before anything else has grown and shrunk the process.
-        bytes_per_row.get_or_insert(load.resident_bytes as f64 / rows as f64);
+        memory.get_or_insert(Memory::of(&load));
         let truth = truth.get_or_insert_with(|| Truth::find(&data, rows, queries));
         runs.push(measure(arguments, &data, truth, engine, &load));
     }
@@ -51,12 +51,21 @@ pub(crate) fn run(arguments: &IndexArguments) -> Result<()> {
         machine: machine(),
         commit: commit(),
     };
-    let report = Report::new(setting, bytes_per_row.unwrap_or_default(), runs);
+    let report = Report::new(setting, memory.expect("a run at least"), runs);
     match arguments.json {
         true => println!("{}", serde_json::to_string_pretty(&report)?),
         false => report.print_table(),
     }
     Ok(())
+}
+
+impl Memory {
+    fn of(load: &Load) -> Memory {
+        Memory {
+            bytes_per_row: load.bytes as f64 / load.rows as f64,
+            resident_bytes_per_row: load.resident_bytes as f64 / load.rows as f64,
+        }
+    }
 }
 
 /// The figures of one load.

@@ -86,6 +86,13 @@ impl Run {
     }
 }
 
+/// RAM after the first load.
+#[derive(Clone, Copy, Serialize)]
+pub(super) struct Memory {
+    pub(super) bytes_per_row: f64,
+    pub(super) resident_bytes_per_row: f64,
+}
+
 /// What was measured, where.
 #[derive(Serialize)]
 pub(super) struct Setting {
@@ -105,7 +112,8 @@ pub(super) struct Setting {
 pub(super) struct Report {
     #[serde(flatten)]
     setting: Setting,
-    bytes_per_row: f64,
+    #[serde(flatten)]
+    memory: Memory,
     inserts_per_s_min: f64,
     inserts_per_s_max: f64,
     #[serde(flatten)]
@@ -115,11 +123,11 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(setting: Setting, bytes_per_row: f64, runs: Vec<Run>) -> Report {
+    pub(super) fn new(setting: Setting, memory: Memory, runs: Vec<Run>) -> Report {
         let speeds = || runs.iter().map(|run| run.inserts_per_s);
         Report {
             setting,
-            bytes_per_row,
+            memory,
             inserts_per_s_min: speeds().fold(f64::INFINITY, f64::min),
             inserts_per_s_max: speeds().fold(0.0, f64::max),
             median: Run::median(&runs),
@@ -160,8 +168,8 @@ impl Report {
             println!("  rows to {:>9}: {:.0} inserts/s", stretch.to, stretch.inserts_per_s);
         }
         println!(
-            "{:.0} bytes a row resident; scan {:.1} ns a row",
-            self.bytes_per_row, run.scan_ns_per_row
+            "{:.0} bytes a row, the process grew by {:.0}; scan {:.1} ns a row",
+            self.memory.bytes_per_row, self.memory.resident_bytes_per_row, run.scan_ns_per_row
         );
         println!("  width  recall@10  @100    harder@10  queries/s  p50 µs  p99 µs");
         run.widths.iter().for_each(AtWidth::print);
