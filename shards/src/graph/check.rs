@@ -192,8 +192,8 @@ mod tests {
         assert!(replaced(7, 0.123).contains("has 0.123 beside its link"));
         let twice = damaged(|index| {
             let slot = free_slot(index, 5);
-            let (other, similarity) =
-                (index.bottom.of(5)[slot + 1], index.bottom.similarities_of(5)[slot + 1]);
+            let other = index.bottom.of(5)[slot + 1];
+            let similarity = index.rows.similarity(index.rows.row(5), other);
             index.bottom.replace(5, slot, Rank::new(similarity, other));
         });
         assert!(twice.contains("links twice"), "{twice}");

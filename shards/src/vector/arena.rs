@@ -1,58 +1,45 @@
 //! Rows of equal length in chunks that never move, so that growing copies nothing.
 //!
-//! The first chunk holds 16 rows; each further one doubles the whole, until a chunk is made of whole
-//! huge pages; from there on all are of that size. Where a row lies follows from its number by
-//! shifts alone.
-//!
-//! A huge page is cleared when it is touched first, which takes some 200 µs. Arenas that grow
-//! together would come to new pages at the same rows, all powers of two; so each touches its next
-//! page a few rows ahead, and how many depends on the length of its rows.
+//! The first chunk holds 16 rows; each further one doubles the whole, until a chunk is as large as
+//! [`CHUNK_BYTES_MAX`] allows; from there on all are of that size. Where a row lies follows from its
+//! number by shifts alone.
 
-use super::chunk::{Chunk, HUGE_PAGE_BYTES};
+use std::ptr::NonNull;
 
-/// No chunk is larger, unless 16 rows are: whole huge pages would be too many for some lengths of a
-/// row. What such a chunk has beyond its last huge page lies in small ones.
-const CHUNK_BYTES_MAX: usize = 32 << 20;
+use super::chunk::Chunk;
+
+/// No chunk is larger, unless 16 rows are. Half of the last chunk is waste, on average, in each
+/// array; smaller ones would make the table of chunks a burden to the cache.
+const CHUNK_BYTES_MAX: usize = 256 << 10;
 /// Rows of the first chunk, as a power of two: a space of a few memories costs a few kilobytes.
 const FIRST_CHUNK_ROWS_LOG2: u32 = 4;
-/// How far ahead pages are touched, at most: what is touched and not filled is waste.
-const AHEAD_BYTES_MAX: usize = 256 << 10;
-
-/// How many rows ahead pages are touched, by the bytes of a row: multiples of four, which differ
-/// between the lengths in use (1 to 64, 768, …). A prime as modulus, for most are multiples of four
-/// themselves.
-fn rows_ahead(row_bytes: usize) -> u32 {
-    const LENGTHS: usize = 67;
-    (4 * (row_bytes % LENGTHS)).min(AHEAD_BYTES_MAX / row_bytes) as u32
-}
-
 /// Rows of `stride` items each.
 #[derive(Debug)]
 pub(crate) struct Arena<T> {
     stride: usize,
     /// Rows of the largest chunks, as a power of two.
     chunk_rows_log2: u32,
-    /// Rows ahead of the last, of which the first on a page touches it.
-    ahead: u32,
+    /// Where each chunk begins: all that finding a row needs.
+    bases: Vec<NonNull<T>>,
     /// As many as were needed for `len` rows, and one more at most.
     chunks: Vec<Chunk<T>>,
     /// The items of all rows below it are initialised.
     len: u32,
-    /// Rows that the chunks have ever held: the memory of those is not the kernel's any more.
-    touched: u32,
 }
+
+// SAFETY: `bases` lie in `chunks`, which are the arena's own and as free to go as boxes of items.
+unsafe impl<T: Send> Send for Arena<T> {}
+// SAFETY: a shared arena gives shared items and nothing else.
+unsafe impl<T: Sync> Sync for Arena<T> {}
 
 impl<T: Copy + Default> Arena<T> {
     /// An empty arena; a row is `stride` items long.
     pub(crate) fn new(stride: usize) -> Arena<T> {
         let row_bytes = stride * size_of::<T>();
         assert!(row_bytes > 0, "rows of nothing need no arena");
-        let whole_pages =
-            HUGE_PAGE_BYTES.trailing_zeros().saturating_sub(row_bytes.trailing_zeros());
-        let largest = (CHUNK_BYTES_MAX / row_bytes).max(1).ilog2();
-        let chunk_rows_log2 = whole_pages.min(largest).max(FIRST_CHUNK_ROWS_LOG2);
-        let ahead = rows_ahead(row_bytes);
-        Arena { stride, chunk_rows_log2, ahead, chunks: Vec::new(), len: 0, touched: 0 }
+        let rows_log2 = (CHUNK_BYTES_MAX / row_bytes).max(1).ilog2();
+        let chunk_rows_log2 = rows_log2.max(FIRST_CHUNK_ROWS_LOG2);
+        Arena { stride, chunk_rows_log2, bases: Vec::new(), chunks: Vec::new(), len: 0 }
     }
 
     /// Rows held.
@@ -60,14 +47,11 @@ impl<T: Copy + Default> Arena<T> {
         self.len
     }
 
-    /// Bytes of RAM that the rows take: small chunks as a whole, of large ones what was ever used.
+    /// Bytes of RAM that the rows take, with the unused end of the last chunk.
     pub(crate) fn bytes(&self) -> u64 {
-        let chunks = self.chunks.iter().enumerate().map(|(number, chunk)| {
-            let rows = u64::from(self.touched).saturating_sub(self.first_row(number));
-            let rows = rows.min(self.first_row(number + 1) - self.first_row(number));
-            chunk.bytes(rows as usize * self.stride) as u64
-        });
-        chunks.sum::<u64>() + (self.chunks.capacity() * size_of::<Chunk<T>>()) as u64
+        let tables = self.chunks.capacity() * size_of::<Chunk<T>>()
+            + self.bases.capacity() * size_of::<NonNull<T>>();
+        (tables + self.chunks.iter().map(Chunk::bytes).sum::<usize>()) as u64
     }
 
     /// The items of `row`.
@@ -98,15 +82,13 @@ impl<T: Copy + Default> Arena<T> {
             assert!(offset == 0, "chunks are filled in order");
             self.add_chunk();
         }
-        self.touch_ahead(row);
-        let base = self.chunks[chunk].base().as_ptr();
+        let base = self.bases[chunk].as_ptr();
         for item in 0..self.stride {
             // SAFETY: the chunk has room for its rows of `stride` items, and `offset` is one of
             // them; a row that is not in the arena has no reference.
             unsafe { base.add(offset * self.stride + item).write(T::default()) };
         }
         self.len = row.checked_add(1).expect("an arena holds less than 2^32 rows");
-        self.touched = self.touched.max(self.len);
         self.row_mut(row)
     }
 
@@ -116,45 +98,16 @@ impl<T: Copy + Default> Arena<T> {
         assert!(len <= self.len, "truncated to {len} rows, of {}", self.len);
         self.len = len;
         let (chunk, _) = self.place(len);
+        self.bases.truncate(chunk + 1);
         self.chunks.truncate(chunk + 1);
-        let room = self.first_row(self.chunks.len());
-        self.touched = room.min(self.touched.into()) as u32;
     }
 
     fn add_chunk(&mut self) {
         let chunk = self.chunks.len();
         let rows = self.first_row(chunk + 1) - self.first_row(chunk);
-        self.chunks.push(Chunk::new(rows as usize * self.stride));
-    }
-
-    /// Touches the page that a row a little behind `row`, the next to be pushed, will be the first
-    /// to need.
-    #[inline]
-    fn touch_ahead(&mut self, row: u32) {
-        let Some(ahead) = row.checked_add(self.ahead) else { return };
-        let (chunk, offset) = self.place(ahead);
-        let row_bytes = self.stride * size_of::<T>();
-        let last_byte = (offset + 1) * row_bytes - 1;
-        if last_byte % HUGE_PAGE_BYTES < row_bytes {
-            self.touch(ahead, chunk, last_byte);
-        }
-    }
-
-    #[cold]
-    fn touch(&mut self, row: u32, chunk: usize, byte: usize) {
-        // Small chunks lie in memory that others use, too.
-        let rows = self.first_row(chunk + 1) - self.first_row(chunk);
-        if rows as usize * self.stride * size_of::<T>() < HUGE_PAGE_BYTES {
-            return;
-        }
-        if chunk == self.chunks.len() {
-            self.add_chunk();
-        }
-        if let Some(chunk) = self.chunks.get(chunk) {
-            // SAFETY: the byte is one of a row that the chunk has room for, and no row in the arena.
-            unsafe { chunk.base().as_ptr().cast::<u8>().add(byte).write_volatile(0) };
-            self.touched = self.touched.max(row.saturating_add(1));
-        }
+        let chunk = Chunk::new(rows as usize * self.stride);
+        self.bases.push(chunk.base());
+        self.chunks.push(chunk);
     }
 
     /// The first item of `row`; all items of it are initialised.
@@ -162,10 +115,10 @@ impl<T: Copy + Default> Arena<T> {
     fn items(&self, row: u32) -> *mut T {
         assert!(row < self.len, "row {row} of {}", self.len);
         let (chunk, offset) = self.place(row);
-        debug_assert!(chunk < self.chunks.len());
+        debug_assert!(chunk < self.bases.len());
         // SAFETY: pushing the row made its chunk and wrote its items, and chunks are dropped only
         // behind the last row.
-        unsafe { self.chunks.get_unchecked(chunk).base().as_ptr().add(offset * self.stride) }
+        unsafe { self.bases.get_unchecked(chunk).as_ptr().add(offset * self.stride) }
     }
 
     /// Where a row lies: its chunk and its place in it.
@@ -252,7 +205,7 @@ mod tests {
 
     #[test]
     fn chunks_double_and_then_stay() {
-        for (stride, last_log2) in [(512, 9), (96, 13), (1, 18), (504, 13), (200_000, 4)] {
+        for (stride, last_log2) in [(512, 6), (96, 8), (1, 15), (504, 6), (200_000, 4)] {
             let mut arena = Arena::<u64>::new(stride);
             assert_eq!(arena.chunk_rows_log2, last_log2, "{stride} items a row");
             let mut first = 0;
@@ -319,16 +272,17 @@ mod tests {
         assert_eq!(arena.bytes(), 0);
         arena.push();
         let one = arena.bytes();
-        assert!((16 * 768..16 * 768 + 100).contains(&one), "{one}");
+        assert!((16 * 768..16 * 768 + 500).contains(&one), "{one}");
         for _ in 1..100_000 {
             arena.push();
         }
         let full = arena.bytes();
         let used = 100_000 * ROW_BYTES as u64;
-        assert!(full >= used && full < used + HUGE_PAGE_BYTES as u64 + 4096, "{full}");
+        let waste_max = (CHUNK_BYTES_MAX + 64 * 1024) as u64;
+        assert!(full >= used && full < used + waste_max, "{full}");
         arena.truncate(99_000);
-        assert_eq!(arena.bytes(), full, "what was used of a chunk that is kept stays in use");
+        assert!(arena.bytes() < full - 3 * (CHUNK_BYTES_MAX as u64) / 4 * 2);
         arena.truncate(0);
-        assert!(arena.bytes() - one < 4096, "one chunk is kept, and the list of chunks");
+        assert!(arena.bytes() - one < 64 * 1024, "one chunk is kept, and the list of chunks");
     }
 }

@@ -11,7 +11,8 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `block` | the unit of codes |
-//! | `chunk` | memory of a chunk: the allocator's, or huge pages of the kernel's |
+//! | `slab` | huge pages of the kernel's, cut into pieces |
+//! | `chunk` | memory of a chunk: the allocator's, or a piece |
 //! | `arena` | rows of equal length in chunks that never move |
 //! | `portable`, `avx512`, `avx2`, `neon` | the hot loops, the same results bit for bit |
 //! | `kernel` | which of them this processor runs; the exact f32 dot product |
@@ -22,6 +23,7 @@
 //! similarity is `dot as f32 * (scale * scale)`, so it is symmetric and equal on every processor.
 
 pub mod block;
+mod slab;
 pub(crate) mod prefetch;
 mod chunk;
 pub(crate) mod arena;
