@@ -89,7 +89,7 @@ impl Engine {
 
     /// The same among all rows, compared one by one.
     pub(super) fn scan(&mut self, cue: &Vector, count: u32) -> &[Scored] {
-        let Engine { rows, scratch, found } = self;
+        let Engine { rows, scratch, found, .. } = self;
         found.clear();
         let visible = |row| rows.is_visible(row, rows.len());
         rows.index().scan(&encoded(cue), 0..rows.len(), count, visible, scratch, found);
