@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use engram_shards::ids::{Generation, Location, LogId, SegmentId, Time};
+use engram_shards::settings::Metric;
 use engram_shards::space::{Arrival, Place, Rows};
 use engram_shards::vector::codes::encode;
 
