@@ -89,6 +89,7 @@ class Peers(unittest.TestCase):
                 "inserts_per_s_first_10000": 8.0,
                 "last_to_first_100000": 0.75,
                 "queries_per_s_at_95": 2.0,
+                "queries_per_s_at_95_settled": None,
             },
         )
         shown = report.table(summary)
@@ -97,6 +98,15 @@ class Peers(unittest.TestCase):
         self.assertIn("| – | – | – |", shown)
         self.assertIn("- usearch's kernels: some kernels", shown)
         self.assertIn("against the fastest that reaches it: 2.0×", shown)
+
+    def test_a_settled_engram_stands_beside(self):
+        lines = results({"engram": [(400.0, 1_000.0)], "hnswlib:16:64:f32": [(100.0, 100.0)]})
+        lines[0]["figures"]["settled"] = figures(200.0, 1_500.0)
+        summary = report.summarise(lines)
+        self.assertEqual(summary["contestants"][report.SETTLED]["queries_per_s_at_95"], 1_500.0)
+        self.assertEqual(summary["ratios"]["queries_per_s_at_95"], 10.0)
+        self.assertEqual(summary["ratios"]["queries_per_s_at_95_settled"], 15.0)
+        self.assertIn("| engram, settled | 200 (200–200) | 2.0 |", report.table(summary))
 
     def test_an_interrupted_run_is_reported_as_far_as_it_got(self):
         lines = results({"engram": [(400.0, None)], "hnswlib:16:64:f32": [(100.0, 100.0)]})

@@ -58,7 +58,8 @@ def chosen(name, only):
 def command(name, arguments, truth):
     if name == "engram":
         program = TARGET / "release" / "engram-bench"
-        return [program, "index", "--json", "--data", arguments.data, "--rows", str(arguments.rows), "--truth", truth]
+        asked = ["--data", arguments.data, "--rows", str(arguments.rows), "--truth", truth]
+        return [program, "index", "--json", "--settle", *asked]
     return [sys.executable, HERE / "measure.py", name, arguments.data, str(arguments.rows), truth]
 
 

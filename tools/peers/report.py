@@ -3,6 +3,7 @@
 import json
 from statistics import median
 
+SETTLED = "engram, settled"
 YARDSTICK = "hnswlib:16:64:f32"
 WIDTH = 100
 COLOURS = {"engram": "#d62728", "hnswlib": "#1f77b4", "usearch": "#2ca02c", "faiss": "#7f7f7f"}
@@ -16,10 +17,18 @@ def read(path):
         return [json.loads(line) for line in lines]
 
 
+def with_settled(lines):
+    """What engram answers once it has refined its rows stands beside, as one more contestant."""
+    for line in lines:
+        yield line
+        if line["figures"].get("settled"):
+            yield line | {"name": SETTLED, "figures": line["figures"] | line["figures"]["settled"]}
+
+
 def summarise(lines):
     """Medians over the rounds by name, and how many times as fast engram was in the same round."""
     rounds = {}
-    for line in lines:
+    for line in with_settled(lines):
         rounds.setdefault(line["name"], {})[line["round"]] = line["figures"]
     engram = rounds["engram"]
     first = next(iter(engram.values()))
@@ -77,7 +86,8 @@ def queries_ratio(pairs):
 
 def ratios(rounds):
     """What engram is held to."""
-    engram, peers = rounds["engram"], {name: rounds[name] for name in rounds if name != "engram"}
+    engram = rounds["engram"]
+    peers = {name: rounds[name] for name in rounds if not name.startswith("engram")}
     found = {}
     if YARDSTICK in peers:
         pairs = [(engram[turn], peers[YARDSTICK][turn]) for turn in engram if turn in peers[YARDSTICK]]
@@ -87,20 +97,27 @@ def ratios(rounds):
             one["inserts_per_s_first_10000"] / other["inserts_per_s"] for one, other in pairs
         )
     found["last_to_first_100000"] = median(map(last_to_first, engram.values()))
-    fastest = []
+    found["queries_per_s_at_95"] = against_fastest(engram, peers)
+    found["queries_per_s_at_95_settled"] = against_fastest(rounds.get(SETTLED, {}), peers)
+    return found
+
+
+def against_fastest(engram, peers):
+    """Queries/s at a recall of 0.95 against the fastest peer that reaches it; None where nobody or engram does not."""
+    found = []
     for turn, figures in engram.items():
         speeds = [peer[turn]["queries_per_s_at_95"] for peer in peers.values() if turn in peer]
         speeds = [speed for speed in speeds if speed is not None]
         if speeds and figures["queries_per_s_at_95"] is not None:
-            fastest.append(figures["queries_per_s_at_95"] / max(speeds))
-    found["queries_per_s_at_95"] = median(fastest) if fastest else None
-    return found
+            found.append(figures["queries_per_s_at_95"] / max(speeds))
+    return median(found) if found else None
 
 
 def table(summary):
     lines = [
         f"{summary['rows']:,} rows, {summary['queries']:,} queries, {summary['machine']}, commit {summary['commit']}; "
-        f"medians (min–max) of {summary['rounds']} rounds in turns, one thread each. "
+        f"medians (min–max) of {summary['rounds']} rounds in turns, one thread each; settled: inserts/s with the time "
+        "until nothing is left to refine. "
         f"Recall and its queries/s at width (ef) {WIDTH}; × is engram against this one in the same round.",
         "",
         "| library:M:efC:codes | inserts/s | × | of the first 10,000 | recall@10 | @100 | harder @10 | queries/s "
@@ -129,6 +146,7 @@ def table(summary):
         "inserts_per_s_first_10000": f"inserts/s over the first 10,000 rows against {YARDSTICK} over all: {{:.1f}}×",
         "last_to_first_100000": "inserts/s over the last 100,000 rows against the first: {:.2f}",
         "queries_per_s_at_95": "queries/s at recall@10 0.95 against the fastest that reaches it: {:.1f}×",
+        "queries_per_s_at_95_settled": "the same once engram has settled: {:.1f}×",
     }
     said = [f"- {texts[key].format(ratio)}" for key, ratio in summary["ratios"].items() if ratio is not None]
     kernels = {(name.split(":")[0], figures["kernels"]) for name, figures in summary["contestants"].items()}
@@ -150,13 +168,13 @@ def plot(summary, path):
 
     figure, axes = pyplot.subplots(figsize=(9, 5.5), layout="constrained")
     for name, figures in summary["contestants"].items():
-        library, *rest = name.split(":")
+        library, *rest = name.replace(",", ":").split(":")
         axes.plot(
             [width["recall_at_10"] for width in figures["curve"]],
             [width["queries_per_s"] for width in figures["curve"]],
             color=COLOURS[library],
             linewidth=2.5 if library == "engram" else 1,
-            linestyle="--" if rest[2:] == ["i8"] else "-",
+            linestyle="--" if rest[2:] == ["i8"] else ":" if name == SETTLED else "-",
             marker="s" if rest[:1] == ["32"] else "o",
             markersize=4,
             fillstyle="none" if rest[1:2] == ["200"] else "full",

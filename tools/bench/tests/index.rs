@@ -70,6 +70,19 @@ fn the_json_holds_sound_figures() {
 }
 
 #[test]
+fn a_settled_space_finds_what_it_promises() {
+    let report = report(&["--rows", "3000", "--settle"]);
+    let settled = &report["settled"];
+    assert!(number(settled, "seconds") > 0.0);
+    assert!(number(settled, "inserts_per_s") < number(&report, "inserts_per_s"));
+    assert!(number(settled, "recall_estimate") >= 0.9);
+    assert!(number(&settled["by_default"], "recall_at_10") >= 0.9);
+    // Refined rows are found at less width.
+    let harder = |answers: &Value| number(&answers["widths"][1], "harder_recall_at_10");
+    assert!(harder(settled) > harder(&report), "{} {}", harder(settled), harder(&report));
+}
+
+#[test]
 fn batches_are_loaded_one_by_one_and_runs_told_apart() {
     let report = report(&["--rows", "300", "--batches", "--runs", "2"]);
     let batches = report["batches"].as_array().expect("a list");

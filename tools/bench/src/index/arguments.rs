@@ -10,7 +10,7 @@ The figures (medians where there are several runs):
   inserts_per_s: rows a second of wall time on one thread, from f32 as a client sends them: scaled,
     encoded, taken in with its id, inserted into the graph; _min and _max over the runs; _first_10000 over the
     first 10,000 rows; _by_100000 over each 100,000
-  encode_us, insert_us: its split, µs a row
+  encode_us, insert_us: its split, µs a row; the latter with the samples of recall taken beside
   cpu_share: CPU time over wall time of the load; far below 1, others disturbed it
   distances_per_insert: rows compared for one inserted
   recall_at_10, recall_at_100, harder_recall_at_10, queries_per_s: at the width of --width, right
@@ -18,8 +18,12 @@ The figures (medians where there are several runs):
     context that the base lacks: many of their neighbours are near ties
   widths: the same at several widths. What is timed is one query at a time, for 10 rows: encoded,
     searched. recall_at_100 asks for 100 and is told from width 100 on
+  by_default: the same at the width that the space has chosen by then, of itself; recall_estimate:
+    what it believes its recall there to be
   width_at_95, queries_per_s_at_95: the smallest width at which recall@10 is 0.95, null where none
     is, and the speed there
+  settled: the answers once the space has nothing left to do, the seconds until then, and inserts_per_s
+    of load and settling together
   bytes_per_row: RAM as the engine counts it, all in (codes, links, similarities, ids' hashes,
     generations, times, places in the log); resident_bytes_per_row: by how much the process grew over
     the first load, with some 20 MB of the allocator's that do not grow with the rows
@@ -43,6 +47,9 @@ pub(crate) struct IndexArguments {
     /// Also load with 1, 10, 100, 500 and 1,000 rows handed over at a time.
     #[arg(long)]
     pub(super) batches: bool,
+    /// Then let the space settle (refine its rows, choose its width), and ask again.
+    #[arg(long)]
+    pub(super) settle: bool,
     /// Queries asked, of either set.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(super) queries: u32,

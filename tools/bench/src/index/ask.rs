@@ -3,9 +3,13 @@
 use std::time::Instant;
 
 use super::engine::Engine;
-use super::report::AtWidth;
+use super::report::{Answers, AtWidth};
 use super::truth::{ANSWERS, Queries, Truth};
 
+/// Widths told of.
+const WIDTHS: [u32; 9] = [16, 24, 32, 48, 64, 100, 128, 200, 400];
+/// The recall whose width is told.
+const RECALL_WANTED: f64 = 0.95;
 /// Results asked for where it is timed.
 pub(super) const COUNT: usize = 10;
 /// How often all queries are asked where it is timed.
@@ -13,8 +17,27 @@ const ROUNDS: usize = 3;
 /// The widest search tried to reach a recall.
 const WIDTH_MAX: u32 = 4_096;
 
+/// What an engine answers now; the first figures are of a search of `width`.
+pub(super) fn answers(engine: &mut Engine, truth: &Truth, width: u32) -> Answers {
+    let (width_chosen, recall_estimate) = engine.chosen();
+    let width_at_95 = width_for(engine, &truth.plain, RECALL_WANTED);
+    let mut at = |width| at_width(engine, truth, width);
+    let of = at(width);
+    Answers {
+        recall_at_10: of.recall_at_10,
+        recall_at_100: of.recall_at_100,
+        harder_recall_at_10: of.harder_recall_at_10,
+        queries_per_s: of.queries_per_s,
+        widths: WIDTHS.map(&mut at).to_vec(),
+        by_default: at(width_chosen),
+        recall_estimate,
+        width_at_95,
+        queries_per_s_at_95: width_at_95.map(|width| at(width).queries_per_s),
+    }
+}
+
 /// Recall and speed at one width.
-pub(super) fn at_width(engine: &mut Engine, truth: &Truth, width: u32) -> AtWidth {
+fn at_width(engine: &mut Engine, truth: &Truth, width: u32) -> AtWidth {
     let (mut seconds, mut latencies_us) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let first = latencies_us.len();
@@ -48,7 +71,7 @@ pub(super) fn recall(engine: &mut Engine, queries: &Queries, width: u32, count: 
 }
 
 /// The smallest width at which recall@10 is `wanted`, by bisection; none if even the widest misses it.
-pub(super) fn width_for(engine: &mut Engine, queries: &Queries, wanted: f64) -> Option<u32> {
+fn width_for(engine: &mut Engine, queries: &Queries, wanted: f64) -> Option<u32> {
     let mut reaches = |width| recall(engine, queries, width, COUNT) >= wanted;
     let mut high = COUNT as u32;
     while !reaches(high) {

@@ -8,6 +8,7 @@ use engram_shards::graph::{Scored, Scratch};
 use engram_shards::ids::{FolderSecret, Generation, Location, LogId, Row, SegmentId, Time};
 use engram_shards::limits::{GRAPH_LINKS, GRAPH_WIDTH_INSERT};
 use engram_shards::log::log::Ordinal;
+use engram_shards::quality::{RecallTarget, Upkeep};
 use engram_shards::space::{Arrival, Place, Rows};
 use engram_shards::vector::codes::{Codes, encode, normalise};
 
@@ -25,6 +26,7 @@ const SEGMENT_RECORDS: u32 = 4_096;
 /// A space with what its calls need.
 pub(super) struct Engine {
     rows: Rows,
+    upkeep: Upkeep,
     scratch: Scratch,
     found: Vec<Scored>,
 }
@@ -32,7 +34,8 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) fn new() -> Engine {
         let rows = Rows::new(DIMENSION as u16, 1);
-        Engine { rows, scratch: Scratch::default(), found: Vec::new() }
+        let upkeep = Upkeep::new(Some(RecallTarget::default()));
+        Engine { rows, upkeep, scratch: Scratch::default(), found: Vec::new() }
     }
 
     /// Takes rows as a client sends them, and makes them known as durable; they are not in the graph yet.
@@ -51,15 +54,33 @@ impl Engine {
         }
     }
 
-    /// Puts all rows that are not in the graph there, and tells the distances that it took.
+    /// Puts all rows that are not in the graph there, and samples recall beside. Tells the distances that the former
+    /// took.
     pub(super) fn insert(&mut self) -> u64 {
-        let waiting = self.rows.indexed()..self.rows.len();
-        waiting.map(|_| u64::from(self.rows.insert_next(WIDTH_INSERT, &mut self.scratch).1)).sum()
+        let Engine { rows, upkeep, scratch, .. } = self;
+        let mut distances = 0;
+        for _ in rows.indexed()..rows.len() {
+            let (_, inserted) = rows.insert_next(WIDTH_INSERT, scratch);
+            rows.keep_up_beside(inserted, upkeep, scratch);
+            distances += u64::from(inserted);
+        }
+        distances
+    }
+
+    /// Refines rows and samples recall until the space has nothing left to do.
+    pub(super) fn settle(&mut self) {
+        while self.rows.keep_up(&mut self.upkeep, &mut self.scratch) > 0 {}
+    }
+
+    /// The width of a search that names none, and the recall that the space believes to have there.
+    pub(super) fn chosen(&self) -> (u32, Option<f32>) {
+        let status = self.upkeep.status();
+        (status.width, status.recall_estimate)
     }
 
     /// The nearest `count` rows of the graph, best first.
     pub(super) fn search(&mut self, cue: &Vector, width: u32, count: u32) -> &[Scored] {
-        let Engine { rows, scratch, found } = self;
+        let Engine { rows, scratch, found, .. } = self;
         let visible = |row| rows.is_visible(row, rows.len());
         rows.index().search(&encoded(cue), width, count, visible, scratch, found);
         found

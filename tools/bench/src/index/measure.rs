@@ -2,25 +2,22 @@
 
 use std::io::{Error, Result};
 use std::process::Command;
+use std::time::Instant;
 
 use engram::dataset::{DIMENSION, Dataset};
 
 use crate::calibration;
 
 use super::arguments::IndexArguments;
-use super::ask::{COUNT, at_width, recall, scan_ns_per_row, width_for};
+use super::ask::{COUNT, answers, recall, scan_ns_per_row};
 use super::engine::{Engine, LINKS, WIDTH_INSERT};
 use super::load::Load;
-use super::report::{AtBatch, Memory, Report, Run, Setting};
+use super::report::{AtBatch, Memory, Report, Run, Setting, Settled};
 use super::truth::Truth;
 
-/// Widths told of, beside that of `--width`.
-const WIDTHS: [u32; 9] = [16, 24, 32, 48, 64, 100, 128, 200, 400];
 /// Batches compared, and the rows that each of them loads at most.
 const BATCHES: [usize; 5] = [1, 10, 100, 500, 1_000];
 const BATCHES_ROWS_MAX: usize = 50_000;
-/// The recall whose width is told.
-const RECALL_WANTED: f64 = 0.95;
 /// Rows of a small space.
 const ROWS_SMALL: usize = 10_000;
 
@@ -76,12 +73,10 @@ fn measure(
     mut engine: Engine,
     load: &Load,
 ) -> Run {
-    let width_at_95 = width_for(&mut engine, &truth.plain, RECALL_WANTED);
-    let mut at = |width| at_width(&mut engine, truth, width);
-    let chosen = at(arguments.width);
-    let widths = WIDTHS.map(&mut at).to_vec();
-    let queries_per_s_at_95 = width_at_95.map(|width| at(width).queries_per_s);
+    let answers = answers(&mut engine, truth, arguments.width);
     let scan_ns_per_row = scan_ns_per_row(&mut engine, truth);
+    let settled = arguments.settle.then(|| settle(arguments, truth, &mut engine, load));
+    // Not beside the next ones.
     drop(engine);
     Run {
         inserts_per_s: load.inserts_per_s(),
@@ -91,16 +86,24 @@ fn measure(
         insert_us: load.insert_us(),
         cpu_share: load.cpu_share(),
         distances_per_insert: load.distances_per_insert(),
-        recall_at_10: chosen.recall_at_10,
-        recall_at_100: chosen.recall_at_100,
-        harder_recall_at_10: chosen.harder_recall_at_10,
-        queries_per_s: chosen.queries_per_s,
-        widths,
-        width_at_95,
-        queries_per_s_at_95,
+        answers,
+        settled,
         scan_ns_per_row,
         batches: if arguments.batches { batches(arguments, data) } else { Vec::new() },
         calibration_ns_per_step: calibration::nanos_per_step(),
+    }
+}
+
+/// What an engine answers once it has nothing left to do.
+fn settle(arguments: &IndexArguments, truth: &Truth, engine: &mut Engine, load: &Load) -> Settled {
+    let start = Instant::now();
+    engine.settle();
+    let seconds = start.elapsed().as_secs_f64();
+    let rows = load.rows as f64;
+    Settled {
+        seconds,
+        inserts_per_s: rows / (rows / load.inserts_per_s() + seconds),
+        answers: answers(engine, truth, arguments.width),
     }
 }
 

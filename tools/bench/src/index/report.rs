@@ -33,6 +33,30 @@ pub(super) struct AtBatch {
     pub(super) recall_at_10: f64,
 }
 
+/// What an engine answers at one time.
+#[derive(Clone, Serialize)]
+pub(super) struct Answers {
+    pub(super) recall_at_10: f64,
+    pub(super) recall_at_100: Option<f64>,
+    pub(super) harder_recall_at_10: f64,
+    pub(super) queries_per_s: f64,
+    pub(super) widths: Vec<AtWidth>,
+    pub(super) by_default: AtWidth,
+    pub(super) recall_estimate: Option<f32>,
+    pub(super) width_at_95: Option<u32>,
+    pub(super) queries_per_s_at_95: Option<f64>,
+}
+
+/// An engine that has nothing left to do.
+#[derive(Clone, Serialize)]
+pub(super) struct Settled {
+    pub(super) seconds: f64,
+    /// Of the load and the settling together.
+    pub(super) inserts_per_s: f64,
+    #[serde(flatten)]
+    pub(super) answers: Answers,
+}
+
 /// One run, or the medians of several.
 #[derive(Clone, Serialize)]
 pub(super) struct Run {
@@ -43,13 +67,9 @@ pub(super) struct Run {
     pub(super) insert_us: f64,
     pub(super) cpu_share: f64,
     pub(super) distances_per_insert: f64,
-    pub(super) recall_at_10: f64,
-    pub(super) recall_at_100: Option<f64>,
-    pub(super) harder_recall_at_10: f64,
-    pub(super) queries_per_s: f64,
-    pub(super) widths: Vec<AtWidth>,
-    pub(super) width_at_95: Option<u32>,
-    pub(super) queries_per_s_at_95: Option<f64>,
+    #[serde(flatten)]
+    pub(super) answers: Answers,
+    pub(super) settled: Option<Settled>,
     pub(super) scan_ns_per_row: f64,
     pub(super) batches: Vec<AtBatch>,
     pub(super) calibration_ns_per_step: f64,
@@ -65,24 +85,47 @@ impl Run {
         run.encode_us = of(&|run| run.encode_us);
         run.insert_us = of(&|run| run.insert_us);
         run.cpu_share = of(&|run| run.cpu_share);
-        run.queries_per_s = of(&|run| run.queries_per_s);
-        run.queries_per_s_at_95 = run
-            .queries_per_s_at_95
-            .map(|_| of(&|run| run.queries_per_s_at_95.expect("each run builds the same graph")));
         run.scan_ns_per_row = of(&|run| run.scan_ns_per_row);
         run.calibration_ns_per_step = of(&|run| run.calibration_ns_per_step);
         for (at, stretch) in run.inserts_per_s_by_100000.iter_mut().enumerate() {
             stretch.inserts_per_s = of(&|run| run.inserts_per_s_by_100000[at].inserts_per_s);
         }
-        for (at, width) in run.widths.iter_mut().enumerate() {
-            width.queries_per_s = of(&|run| run.widths[at].queries_per_s);
-            width.p50_us = of(&|run| run.widths[at].p50_us);
-            width.p99_us = of(&|run| run.widths[at].p99_us);
-        }
         for (at, batch) in run.batches.iter_mut().enumerate() {
             batch.inserts_per_s = of(&|run| run.batches[at].inserts_per_s);
         }
+        run.answers = Answers::median(runs.iter().map(|run| &run.answers).collect());
+        let settled: Vec<&Settled> = runs.iter().filter_map(|run| run.settled.as_ref()).collect();
+        if let Some(median_settled) = &mut run.settled {
+            median_settled.seconds = median(settled.iter().map(|settled| settled.seconds));
+            median_settled.inserts_per_s =
+                median(settled.iter().map(|settled| settled.inserts_per_s));
+            median_settled.answers =
+                Answers::median(settled.iter().map(|settled| &settled.answers).collect());
+        }
         run
+    }
+}
+
+impl Answers {
+    fn median(all: Vec<&Answers>) -> Answers {
+        let of = |figure: &dyn Fn(&Answers) -> f64| median(all.iter().map(|each| figure(each)));
+        let at = |pick: &dyn Fn(&Answers) -> AtWidth| AtWidth {
+            queries_per_s: of(&|answers| pick(answers).queries_per_s),
+            p50_us: of(&|answers| pick(answers).p50_us),
+            p99_us: of(&|answers| pick(answers).p99_us),
+            ..pick(all[0])
+        };
+        // Each run builds the same graph: recalls and widths are those of the first.
+        let mut answers = all[0].clone();
+        answers.queries_per_s = of(&|answers| answers.queries_per_s);
+        answers.by_default = at(&|answers| answers.by_default);
+        for (number, width) in answers.widths.iter_mut().enumerate() {
+            *width = at(&|answers| answers.widths[number]);
+        }
+        if let Some(speed) = &mut answers.queries_per_s_at_95 {
+            *speed = of(&|answers| answers.queries_per_s_at_95.unwrap_or_default());
+        }
+        answers
     }
 }
 
@@ -171,13 +214,13 @@ impl Report {
             "{:.0} bytes a row, the process grew by {:.0}; scan {:.1} ns a row",
             self.memory.bytes_per_row, self.memory.resident_bytes_per_row, run.scan_ns_per_row
         );
-        println!("  width  recall@10  @100    harder@10  queries/s  p50 µs  p99 µs");
-        run.widths.iter().for_each(AtWidth::print);
-        match run.width_at_95.zip(run.queries_per_s_at_95) {
-            Some((width, speed)) => {
-                println!("recall@10 0.95 at width {width}: {speed:.0} queries/s")
-            }
-            None => println!("recall@10 0.95 is not reached"),
+        run.answers.print();
+        if let Some(settled) = &run.settled {
+            println!(
+                "settled after {:.1} s; load and settling together {:.0} inserts/s",
+                settled.seconds, settled.inserts_per_s
+            );
+            settled.answers.print();
         }
         for batch in &run.batches {
             println!(
@@ -188,6 +231,22 @@ impl Report {
                 batch.distances_per_insert,
                 batch.recall_at_10
             );
+        }
+    }
+}
+
+impl Answers {
+    fn print(&self) {
+        println!("  width  recall@10  @100    harder@10  queries/s  p50 µs  p99 µs");
+        self.widths.iter().for_each(AtWidth::print);
+        let estimate = self.recall_estimate.map_or("none".to_owned(), |it| format!("{it:.3}"));
+        println!("  by default (the space's own estimate of its recall: {estimate}):");
+        self.by_default.print();
+        match self.width_at_95.zip(self.queries_per_s_at_95) {
+            Some((width, speed)) => {
+                println!("  recall@10 0.95 at width {width}: {speed:.0} queries/s")
+            }
+            None => println!("  recall@10 0.95 is not reached"),
         }
     }
 }
