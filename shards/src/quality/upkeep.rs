@@ -61,11 +61,13 @@ pub struct UpkeepStatus {
     pub refined: u32,
     /// Distances spent on all this.
     pub distances: u64,
+    /// Whether nothing is left to be done.
+    pub settled: bool,
 }
 
 impl Default for UpkeepStatus {
     fn default() -> UpkeepStatus {
-        Upkeep::new(None).status()
+        Upkeep::new(None).status(0)
     }
 }
 
@@ -124,13 +126,14 @@ impl Upkeep {
         self.place.map_or(GRAPH_WIDTH_RECALL, |place| RECALL_WIDTHS[place])
     }
 
-    /// What lists and metrics show.
-    pub fn status(&self) -> UpkeepStatus {
+    /// What lists and metrics show, of a graph of `indexed` rows.
+    pub fn status(&self, indexed: u32) -> UpkeepStatus {
         UpkeepStatus {
             width: self.width(),
             recall_estimate: self.held.map(|held| held.recall),
             refined: self.refining.refined(),
             distances: self.distances,
+            settled: self.is_settled(indexed),
         }
     }
 
