@@ -118,7 +118,14 @@ fn kinds(index: &Index, pairs: &Pairs, unused: usize) -> [Vec<Query>; 3] {
     let rows = index.len();
     let query = |cue: Codes, row: Option<Row>| {
         let mut best = Vec::new();
-        index.scan(&cue, 0..rows, 10, |other| Some(other) != row, &mut Scratch::default(), &mut best);
+        index.scan(
+            &cue,
+            0..rows,
+            10,
+            |other| Some(other) != row,
+            &mut Scratch::default(),
+            &mut best,
+        );
         Query { cue, row, best }
     };
     let held_out = (0..QUERIES).map(|number| query(encode(&pairs.query(number)), None));

@@ -120,7 +120,9 @@ impl Job {
     ) -> (u32, Progress) {
         let (distances, progress) = match self.stage {
             Stage::Search => (self.search(rows, scratch), Progress::More),
-            Stage::Scan(from) if from < self.limit => (self.scan(rows, from, scratch), Progress::More),
+            Stage::Scan(from) if from < self.limit => {
+                (self.scan(rows, from, scratch), Progress::More)
+            }
             Stage::Scan(_) => (1, self.gather(rows, pending)),
             Stage::Ranking(from) => self.rank(from),
             Stage::Reading(_) => unreachable!("a recall that waits for records is not stepped"),

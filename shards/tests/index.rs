@@ -8,8 +8,8 @@ use std::path::Path;
 
 use engram_shards::graph::{Index, Scored, Scratch};
 use engram_shards::ids::Row;
-use engram_shards::settings::Metric;
 use engram_shards::limits::{GRAPH_BATCH_MAX, GRAPH_WIDTH_INSERT};
+use engram_shards::settings::Metric;
 use engram_shards::vector::codes::{Codes, encode, normalise};
 use engram_shards::vector::kernel::{Kernel, dot_f32};
 use proptest::prelude::*;

@@ -4,8 +4,8 @@
 
 use engram_shards::graph::{Index, Scored, Scratch};
 use engram_shards::ids::Row;
-use engram_shards::vector::codes::{Codes, encode, normalise};
 use engram_shards::settings::Metric;
+use engram_shards::vector::codes::{Codes, encode, normalise};
 use engram_shards::vector::kernel::Kernel;
 use proptest::prelude::*;
 
@@ -106,7 +106,14 @@ proptest! {
 /// How similar a row is to itself.
 fn index_similarity(index: &Index, row: Row, vectors: &[Codes]) -> f32 {
     let mut found = Vec::new();
-    index.scan(&vectors[row.0 as usize], row.0..row.0 + 1, 1, all, &mut Scratch::default(), &mut found);
+    index.scan(
+        &vectors[row.0 as usize],
+        row.0..row.0 + 1,
+        1,
+        all,
+        &mut Scratch::default(),
+        &mut found,
+    );
     found[0].similarity
 }
 

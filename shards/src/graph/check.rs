@@ -148,8 +148,8 @@ mod tests {
     use super::*;
     use crate::graph::rank::{Packing, Rank};
     use crate::graph::{Index, Scratch};
-    use crate::settings::Metric;
     use crate::limits::GRAPH_WIDTH_INSERT;
+    use crate::settings::Metric;
     use crate::vector::codes::{encode, normalise};
 
     /// A sound graph of some hundred rows, with an upper layer.
@@ -189,7 +189,7 @@ mod tests {
             })
         };
         assert!(replaced(300, 0.5).contains("links to 300, of 300"));
-        assert!(replaced(7, 0.123).contains("has 0.123 beside its link"));
+        assert!(replaced(7, 0.123).contains("beside its link to 7, which is"));
         let twice = damaged(|index| {
             let slot = free_slot(index, 5);
             let other = index.bottom.of(5)[slot + 1];

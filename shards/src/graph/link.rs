@@ -96,8 +96,7 @@ pub(super) fn link_back<const SLOTS: usize>(
     }
     let weighed = weigh(links, from, new, visited);
     let similarity = links.packing().pack(new.similarity());
-    if !weighed.new_is_hidden && (weighed.hidden.is_some() || weighed.farthest.0 < similarity)
-    {
+    if !weighed.new_is_hidden && (weighed.hidden.is_some() || weighed.farthest.0 < similarity) {
         links.replace(from, weighed.farthest_hidden_or_farthest(), new);
     }
 }

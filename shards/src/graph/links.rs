@@ -146,8 +146,7 @@ impl<const SLOTS: usize> Links<SLOTS> {
     pub(super) fn relink(&mut self, node: u32, others: &[Rank]) {
         let Kept { all, twins } = self.kept[node];
         self.kept[node] = Kept::default();
-        let (targets, similarities) =
-            (&mut self.targets[node].0, self.similarities.row_mut(node));
+        let (targets, similarities) = (&mut self.targets[node].0, self.similarities.row_mut(node));
         let mut count = 0;
         for slot in (0..SLOTS).filter(|slot| all >> slot & 1 != 0) {
             // Never behind `slot`, so what is still to be read is not overwritten.

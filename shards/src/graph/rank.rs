@@ -26,19 +26,18 @@ pub(super) struct Packing {
 impl Packing {
     /// For similarities of about `unit`, rounded to a power of two.
     pub(super) fn new(unit: f32) -> Packing {
-        // What is left of 1 / unit without its mantissa; 2^-112 moves the exponents of halves to
-        // where theirs end.
-        const EXPONENTS: f32 = f32::from_bits((127 - 112) << 23);
+        // 1 / unit without its mantissa.
         let power = f32::from_bits((1.0 / unit).to_bits() & 0x7f80_0000);
-        let power = if power.is_normal() { power } else { 1.0 };
-        Packing { factor: power * EXPONENTS }
+        Packing { factor: if power.is_normal() { power } else { 1.0 } }
     }
 
     /// Rounds to the nearest; beyond the range to its end.
     #[inline]
     pub(super) fn pack(self, similarity: f32) -> Packed {
+        // 2^-112 moves the exponents of halves to where those of f32 begin.
+        const EXPONENTS: f32 = f32::from_bits((127 - 112) << 23);
         const HALF: u32 = 1 << 12;
-        let bits = (similarity.abs() * self.factor).to_bits();
+        let bits = (similarity.abs() * self.factor * EXPONENTS).to_bits();
         let magnitude = ((bits + HALF) >> 13).min(i16::MAX as u32) as i16;
         Packed(if similarity < 0.0 { -magnitude } else { magnitude })
     }

@@ -57,8 +57,8 @@ impl Visited {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
     use crate::graph::rank::Packing;
+    use proptest::prelude::*;
     use std::collections::HashMap;
 
     proptest! {

@@ -44,12 +44,7 @@ fn dot(a: &[Block], b: &[Block]) -> i32 {
 
 /// See [`super::kernel::Kernel::estimates`].
 #[target_feature(enable = "avx2")]
-pub(super) fn estimates(
-    layout: SignLayout,
-    query: &SignQuery,
-    rows: &[&[Block]],
-    out: &mut [f32],
-) {
+pub(super) fn estimates(layout: SignLayout, query: &SignQuery, rows: &[&[Block]], out: &mut [f32]) {
     for (row, out) in rows.iter().zip(out) {
         let mut sums = _mm256_setzero_si256();
         for half in 0..layout.halves() {
@@ -73,8 +68,8 @@ pub(super) fn estimates(
 #[target_feature(enable = "avx2")]
 fn popcount(bytes: __m256i) -> __m256i {
     let counts = _mm256_setr_epi8(
-        0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3,
-        4,
+        0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3,
+        3, 4,
     );
     let nibble = _mm256_set1_epi8(15);
     let low = _mm256_shuffle_epi8(counts, _mm256_and_si256(bytes, nibble));

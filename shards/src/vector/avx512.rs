@@ -84,12 +84,7 @@ fn load_half_twice(block: &Block) -> __m512i {
 
 /// See [`super::kernel::Kernel::estimates`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512bitalg")]
-pub(super) fn estimates(
-    layout: SignLayout,
-    query: &SignQuery,
-    rows: &[&[Block]],
-    out: &mut [f32],
-) {
+pub(super) fn estimates(layout: SignLayout, query: &SignQuery, rows: &[&[Block]], out: &mut [f32]) {
     let (groups, rest) = rows.as_chunks::<ROWS>();
     let (out_groups, out_rest) = out[..rows.len()].as_chunks_mut::<ROWS>();
     for (group, out) in groups.iter().zip(out_groups) {
@@ -103,7 +98,11 @@ pub(super) fn estimates(
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512bitalg")]
-fn estimates_of_four(layout: SignLayout, query: &SignQuery, rows: &[&[Block]; ROWS]) -> [f32; ROWS] {
+fn estimates_of_four(
+    layout: SignLayout,
+    query: &SignQuery,
+    rows: &[&[Block]; ROWS],
+) -> [f32; ROWS] {
     let mut sums = [_mm512_setzero_si512(); ROWS];
     let weights = [1, 2, 4, 8].map(|weight| _mm512_set1_epi8(weight));
     let (full, half) = query.planes.split_at(layout.full * PLANES);
@@ -148,10 +147,8 @@ fn finish(layout: SignLayout, terms: Terms, rows: &[&[Block]; ROWS], sums: __m12
         _mm_set1_ps(terms.negative),
     );
     let first = _mm_add_ps(_mm_set1_ps(terms.base), mean);
-    let second = _mm_add_ps(
-        _mm_mul_ps(ones, _mm_set1_ps(terms.twice_low)),
-        _mm_mul_ps(factor, signed),
-    );
+    let second =
+        _mm_add_ps(_mm_mul_ps(ones, _mm_set1_ps(terms.twice_low)), _mm_mul_ps(factor, signed));
     let mut out = [0.0; ROWS];
     // SAFETY: four f32 are the 16 bytes that an unaligned store writes.
     unsafe { _mm_storeu_ps(out.as_mut_ptr(), _mm_add_ps(first, second)) };
@@ -215,9 +212,8 @@ pub(super) fn mark(bits: &mut [u32], nodes: &[u32], fresh: &mut [u32]) -> usize 
         assert!(_mm512_mask_cmpge_epu32_mask(all, words, beyond) == 0, "nodes have bits");
         let zero = _mm512_setzero_si512();
         // SAFETY: all words of the mask lie within the bits, as was asserted.
-        let found = unsafe {
-            _mm512_mask_i32gather_epi32::<4>(zero, all, words, bits.as_ptr().cast())
-        };
+        let found =
+            unsafe { _mm512_mask_i32gather_epi32::<4>(zero, all, words, bits.as_ptr().cast()) };
         let of_node = _mm512_and_si512(some, _mm512_set1_epi32(31));
         let of_node = _mm512_sllv_epi32(_mm512_set1_epi32(1), of_node);
         let clear = _mm512_mask_testn_epi32_mask(all, found, of_node);
@@ -250,8 +246,7 @@ pub(super) fn admit(nodes: &[u32], similarities: &[f32], bound: f32, mut beam: B
                 _mm512_maskz_loadu_ps(all, similarities.as_ptr()),
             )
         };
-        let kept =
-            _mm512_mask_cmp_ps_mask::<_CMP_GT_OQ>(all, similarities, _mm512_set1_ps(bound));
+        let kept = _mm512_mask_cmp_ps_mask::<_CMP_GT_OQ>(all, similarities, _mm512_set1_ps(bound));
         count = put(&mut beam, count, kept, (similarities, similarities, nodes));
     }
     count
@@ -271,8 +266,7 @@ pub(super) fn retain(mut beam: Beam<'_>, bound: f32) -> usize {
                 _mm512_maskz_loadu_epi32(all, beam.nodes.as_ptr().add(first).cast()),
             )
         };
-        let kept =
-            _mm512_mask_cmp_ps_mask::<_CMP_GT_OQ>(all, similarities, _mm512_set1_ps(bound));
+        let kept = _mm512_mask_cmp_ps_mask::<_CMP_GT_OQ>(all, similarities, _mm512_set1_ps(bound));
         count = put(&mut beam, count, kept, (similarities, open, nodes));
     }
     count

@@ -115,13 +115,7 @@ impl Kernel {
     /// Writes the nodes more similar than `bound` to the front of `beam`, in their order, and
     /// returns how many there are. Each array of the beam has room for all.
     #[inline]
-    pub fn admit(
-        &self,
-        nodes: &[u32],
-        similarities: &[f32],
-        bound: f32,
-        beam: Beam<'_>,
-    ) -> usize {
+    pub fn admit(&self, nodes: &[u32], similarities: &[f32], bound: f32, beam: Beam<'_>) -> usize {
         assert!(nodes.len() == similarities.len() && beam.room() >= nodes.len());
         (self.admit)(nodes, similarities, bound, beam)
     }
@@ -335,11 +329,14 @@ mod tests {
             seed in any::<u32>()
         ) {
             let kernel = Kernel::fastest();
-            let number = |at: usize| ((at as f32 + 1.0) * (seed as f32 * 1e-9 + 0.7)).sin();
+            let number = |at: usize| {
+                let hash = (at as u64 + u64::from(seed)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                ((hash ^ hash >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as f32 / (1 << 23) as f32 - 1.0
+            };
             let length = dimension.next_multiple_of(BLOCK_CODES);
             let layout = SignLayout::new(length / BLOCK_CODES);
             let encoded = |shift: usize| {
-                let mut vector: Vec<f32> = (0..dimension).map(|at| number(at + shift)).collect();
+                let mut vector: Vec<f32> = (0..dimension).map(|at| number(at + shift) + 0.5).collect();
                 normalise(&mut vector).expect("not zero");
                 let mut codes8 = vec![0; length];
                 let scale = kernel.encode(&vector, &mut codes8);

@@ -30,12 +30,7 @@ fn dot(a: &[Block], b: &[Block]) -> i32 {
 }
 
 /// See [`super::kernel::Kernel::estimates`].
-pub(super) fn estimates(
-    layout: SignLayout,
-    query: &SignQuery,
-    rows: &[&[Block]],
-    out: &mut [f32],
-) {
+pub(super) fn estimates(layout: SignLayout, query: &SignQuery, rows: &[&[Block]], out: &mut [f32]) {
     for (row, out) in rows.iter().zip(out) {
         let mut sum = 0;
         for half in 0..layout.halves() {

@@ -58,7 +58,10 @@ pub(super) fn quantise(vector: &[f32], codes8: &mut [i8]) -> f32 {
         }
     }
     let largest = tree(largest, larger);
-    assert!(largest > 0.0 && largest.is_finite(), "only finite vectors that are not zero are quantised");
+    assert!(
+        largest > 0.0 && largest.is_finite(),
+        "only finite vectors that are not zero are quantised"
+    );
     let factor = CODE_MAX / largest;
     for (group, codes) in groups.iter().zip(codes8.as_chunks_mut::<LANES>().0) {
         for lane in 0..LANES {

@@ -8,38 +8,58 @@ const JOINED_MAX: usize = 16;
 /// Turns `groups` in place: lengths and angles stay, and what was one number is spread over all, so
 /// that no direction of the data is special. `spare` is of the same length.
 ///
-/// Rounds of random signs, Hadamard transforms over up to 16 groups and a transposition; after the
-/// last each number depends on all (structured rotations: Ailon & Chazelle 2009). The signs follow
-/// from the place alone, so every core, process and processor turns a vector the same way.
+/// Rounds of random signs, Hadamard transforms of up to 256 numbers, and another order of the
+/// groups; after the last each number depends on all (structured rotations: Ailon & Chazelle 2009).
+/// The signs follow from the place alone, so every core, process and processor turns a vector the
+/// same way.
 #[inline(always)]
 pub(super) fn rotate(groups: &mut [Group], spare: &mut [Group]) {
     let count = groups.len();
     assert!(spare.len() == count);
     let joined = (1 << count.trailing_zeros()).min(JOINED_MAX);
-    let factor = 1.0 / (joined as f32).sqrt();
+    let blocks = count / joined;
+    let factor = 1.0 / ((joined * LANES) as f32).sqrt();
     let (mut from, mut to) = (groups, spare);
     let mut reach = 1;
     let mut round = 0;
     // Always an even number of rounds, so that the result ends where it began.
-    while reach < count * LANES || round % 2 == 1 {
+    while reach < count || round % 2 == 1 {
         for (at, group) in from.iter_mut().enumerate() {
             let signs = signs(round, at);
             for (lane, value) in group.iter_mut().enumerate() {
                 *value = f32::from_bits(value.to_bits() ^ (signs >> lane & 1) << 31) * factor;
             }
+            hadamard_within(group);
         }
         for block in from.chunks_exact_mut(joined) {
             hadamard(block);
         }
+        // The groups of a block go to as many blocks as there are.
         for (at, group) in from.iter().enumerate() {
-            for (lane, value) in group.iter().enumerate() {
-                let place = lane * count + at;
-                to[place / LANES][place % LANES] = *value;
-            }
+            to[at % joined * blocks + at / joined] = *group;
         }
         std::mem::swap(&mut from, &mut to);
         reach *= joined;
         round += 1;
+    }
+}
+
+/// The transform of the lanes of a group.
+#[inline(always)]
+fn hadamard_within(group: &mut Group) {
+    butterflies::<8>(group);
+    butterflies::<4>(group);
+    butterflies::<2>(group);
+    butterflies::<1>(group);
+}
+
+/// Sums and differences of lanes that lie `APART`.
+#[inline(always)]
+fn butterflies<const APART: usize>(group: &mut Group) {
+    let old = *group;
+    for lane in 0..LANES {
+        let other = old[lane ^ APART];
+        group[lane] = if lane & APART == 0 { old[lane] + other } else { other - old[lane] };
     }
 }
 
