@@ -21,6 +21,10 @@ use super::scan;
 use super::search::{Traversal, descend};
 use super::select::select;
 
+/// The least width of a search, for each row that is wanted: by 1-bit codes the best are known only
+/// roughly.
+const WIDTH_PER_WANTED: u32 = 2;
+
 /// Reusable memory of searches and insertions. One serves any number of indices; it carries nothing
 /// from call to call.
 #[derive(Debug, Default)]
@@ -260,7 +264,8 @@ impl Index {
         self.rows.sketch(query, &mut traversal.sketch);
         let mut distances = 0;
         let start = self.enter(&traversal.sketch, 0, &mut distances).node();
-        traversal.begin(&self.bottom, start, width.max(count), self.rows.kernel());
+        let width = width.max(WIDTH_PER_WANTED * count);
+        traversal.begin(&self.bottom, start, width, self.rows.kernel());
         if let Some(absent) = absent {
             assert_ne!(absent, start, "a search starts at a row that is there");
             traversal.leave_out(absent, self.rows.kernel());
