@@ -18,7 +18,7 @@ use super::link::link;
 use super::links::{Bottom, Kin, Layer, Upper, level};
 use super::rank::{Packing, Rank, Scored};
 use super::scan;
-use super::search::{Traversal, descend};
+use super::search::{Everything, Traversal, descend};
 use super::select::select;
 
 /// The least width of a search, for each row that is wanted: by 1-bit codes the best are known only
@@ -40,7 +40,6 @@ pub struct Scratch {
 pub(super) struct Neighbours {
     pub(super) candidates: Vec<Rank>,
     pub(super) chosen: Vec<Rank>,
-    pub(super) chosen_rows: Vec<u32>,
 }
 
 /// The rows of one stripe: all codes in order of arrival, and the graph over the first `indexed` of
@@ -165,13 +164,13 @@ impl Index {
         let packing = self.bottom.packing();
         let mut distances = 0;
         if let [traversal] = traversals {
-            return traversal.run(&self.rows, &self.bottom, packing, |_| true);
+            return traversal.run(&self.rows, &self.bottom, packing, &Everything);
         }
         let mut live: [bool; GRAPH_BATCH_MAX as usize] = [true; GRAPH_BATCH_MAX as usize];
         while live[..traversals.len()].contains(&true) {
             for (live, traversal) in live.iter_mut().zip(&mut *traversals) {
                 if *live {
-                    match traversal.step(&self.rows, &self.bottom, packing, |_| true) {
+                    match traversal.step(&self.rows, &self.bottom, packing, &Everything) {
                         Some(more) => distances += more,
                         None => *live = false,
                     }
@@ -200,7 +199,7 @@ impl Index {
                 let upper = &mut self.upper[layer - 1];
                 traversal.begin(upper, at, GRAPH_WIDTH_INSERT, self.rows.kernel());
                 let packing = upper.links.packing();
-                distances += traversal.run(&self.rows, upper, packing, |_| true);
+                distances += traversal.run(&self.rows, upper, packing, &Everything);
                 let beam = traversal.beam.finish(self.rows.kernel()).iter().copied();
                 rank(&self.rows, upper, row, beam, neighbours);
                 distances += neighbours.candidates.len() as u32;
@@ -271,7 +270,7 @@ impl Index {
             traversal.leave_out(absent, self.rows.kernel());
         }
         let visible = |row| visible(Row(row));
-        distances += traversal.run(&self.rows, &self.bottom, self.bottom.packing(), visible);
+        distances += traversal.run(&self.rows, &self.bottom, self.bottom.packing(), &visible);
         let candidates = &mut scratch.neighbours.candidates;
         candidates.clear();
         let beam = traversal.beam.finish(self.rows.kernel());
@@ -383,7 +382,7 @@ fn choose<L: Layer>(
     most: usize,
     neighbours: &mut Neighbours,
 ) -> (Kin, u32) {
-    let Neighbours { candidates, chosen, chosen_rows } = neighbours;
+    let Neighbours { candidates, chosen } = neighbours;
     let query = rows.row(row);
     // Twins are as similar as a row is to itself; comparing that first spares comparing codes.
     let own = rows.similarity(query, row);
@@ -394,5 +393,5 @@ fn choose<L: Layer>(
         chosen.push(*twin);
         return (Kin::Twin, 1);
     }
-    (Kin::Other, 1 + select(rows, layer, candidates, most, chosen, chosen_rows))
+    (Kin::Other, 1 + select(rows, layer, candidates, most, chosen))
 }

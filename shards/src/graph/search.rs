@@ -5,12 +5,47 @@ use crate::vector::rows::{COMPARED_MAX, Rows, Sketch};
 
 use super::beam::Beam;
 use super::links::{Layer, Upper};
-use super::rank::{Packing, Rank};
+use super::rank::{Packed, Packing, Rank};
 use super::visited::Visited;
 
 /// Nodes that one search expands, at most, per node of its width. Far beyond what a graph of
 /// visible rows needs; it bounds a search where almost none are visible.
 const EXPANSIONS_PER_WIDTH: usize = 64;
+
+/// Which nodes may be found. Others are passed through.
+pub(super) trait Visibility {
+    /// Whether all may.
+    const ALL: bool;
+    /// See [`Visibility::ALL`].
+    #[inline(always)]
+    fn all(&self) -> bool {
+        Self::ALL
+    }
+    /// Whether this one may.
+    fn sees(&self, node: u32) -> bool;
+}
+
+/// All nodes may be found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Everything;
+
+impl Visibility for Everything {
+    const ALL: bool = true;
+
+    #[inline(always)]
+    fn sees(&self, _: u32) -> bool {
+        true
+    }
+}
+
+impl<F: Fn(u32) -> bool> Visibility for F {
+    const ALL: bool = false;
+
+    #[inline(always)]
+    fn sees(&self, node: u32) -> bool {
+        self(node)
+    }
+}
 
 /// A search and what it writes to.
 #[derive(Debug, Default)]
@@ -49,7 +84,7 @@ impl Traversal {
         rows: &Rows,
         layer: &L,
         packing: Packing,
-        visible: impl Fn(u32) -> bool,
+        visible: &impl Visibility,
     ) -> Option<u32> {
         let kernel = rows.kernel();
         let mut compared = [0u32; COMPARED_MAX];
@@ -59,19 +94,26 @@ impl Traversal {
             *row = layer.row(*node);
         }
         rows.estimates(&self.sketch, &compared[..fresh.len()], &mut similarities[..fresh.len()]);
-        for (node, similarity) in fresh.iter().zip(similarities) {
-            self.visited.note(*node, packing.pack(similarity));
+        let mut packed = [Packed::default(); COMPARED_MAX];
+        for (packed, similarity) in packed.iter_mut().zip(&similarities) {
+            *packed = packing.pack(*similarity);
         }
-        let mut seen = 0;
-        for at in 0..fresh.len() {
-            if visible(fresh[at]) {
-                (fresh[seen], similarities[seen]) = (fresh[at], similarities[at]);
-                seen += 1;
-            } else if self.beam.admits(similarities[at]) {
-                self.beam.pass(fresh[at], similarities[at]);
-            }
+        for (node, packed) in fresh.iter().zip(packed) {
+            self.visited.note(*node, packed);
         }
         let distances = fresh.len() as u32;
+        let mut seen = fresh.len();
+        if !visible.all() {
+            seen = 0;
+            for at in 0..fresh.len() {
+                if visible.sees(fresh[at]) {
+                    (fresh[seen], similarities[seen]) = (fresh[at], similarities[at]);
+                    seen += 1;
+                } else if self.beam.admits(similarities[at]) {
+                    self.beam.pass(fresh[at], similarities[at]);
+                }
+            }
+        }
         let pushed = self.beam.push(&fresh[..seen], &similarities[..seen], kernel);
         for node in pushed {
             layer.prefetch(*node);
@@ -100,10 +142,10 @@ impl Traversal {
         rows: &Rows,
         layer: &L,
         packing: Packing,
-        visible: impl Fn(u32) -> bool,
+        visible: &impl Visibility,
     ) -> u32 {
         let mut distances = 0;
-        while let Some(more) = self.step(rows, layer, packing, &visible) {
+        while let Some(more) = self.step(rows, layer, packing, visible) {
             distances += more;
         }
         distances

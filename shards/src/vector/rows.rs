@@ -167,6 +167,25 @@ impl Rows {
         }
     }
 
+    /// Similarity of `query` and each of at most `COUNT` others, by int8 codes, at the first places.
+    #[inline]
+    pub(crate) fn similarities_of<const COUNT: usize>(
+        &self,
+        query: Query<'_>,
+        others: &[Query<'_>],
+    ) -> [f32; COUNT] {
+        let mut dots = [0; COUNT];
+        let codes: [&[Block]; COUNT] =
+            std::array::from_fn(|at| others.get(at).map_or(query.blocks, |other| other.blocks));
+        self.kernel.dots(query.blocks, &codes[..others.len()], &mut dots);
+        let mut similarities = [0.0; COUNT];
+        for ((similarity, dot), other) in similarities.iter_mut().zip(dots).zip(others) {
+            let dot = dot as f32 * (query.scale * other.scale);
+            *similarity = self.metric_of(dot, query.norm, other.norm);
+        }
+        similarities
+    }
+
     /// About the similarity of the query that was prepared in `sketch` and each of at most
     /// [`COMPARED_MAX`] `rows`, by 1-bit codes, into the first places of `similarities`.
     #[inline]
