@@ -12,6 +12,12 @@ use super::visited::Visited;
 /// visible rows needs; it bounds a search where almost none are visible.
 const EXPANSIONS_PER_WIDTH: usize = 64;
 
+/// Nodes expanded at once: what one step costs beside its distances is shared by them, and more is
+/// on its way from memory at a time; the second best is expanded a little early.
+const EXPANDED_AT_ONCE: usize = 2;
+/// Nodes met in one step, at most.
+pub(super) const FRESH_MAX: usize = EXPANDED_AT_ONCE * COMPARED_MAX;
+
 /// Which nodes may be found. Others are passed through.
 pub(super) trait Visibility {
     /// Whether all may.
@@ -48,16 +54,29 @@ impl<F: Fn(u32) -> bool> Visibility for F {
 }
 
 /// A search and what it writes to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Traversal {
     /// The query.
     pub(super) sketch: Sketch,
     pub(super) visited: Visited,
     pub(super) beam: Beam,
     /// Nodes met and asked for, to be compared in the next step.
-    fresh: [u32; COMPARED_MAX],
+    fresh: [u32; FRESH_MAX],
     fresh_count: usize,
     expansions_left: usize,
+}
+
+impl Default for Traversal {
+    fn default() -> Traversal {
+        Traversal {
+            sketch: Sketch::default(),
+            visited: Visited::default(),
+            beam: Beam::default(),
+            fresh: [0; FRESH_MAX],
+            fresh_count: 0,
+            expansions_left: 0,
+        }
+    }
 }
 
 impl Traversal {
@@ -87,14 +106,14 @@ impl Traversal {
         visible: &impl Visibility,
     ) -> Option<u32> {
         let kernel = rows.kernel();
-        let mut compared = [0u32; COMPARED_MAX];
-        let mut similarities = [0.0f32; COMPARED_MAX];
+        let mut compared = [0u32; FRESH_MAX];
+        let mut similarities = [0.0f32; FRESH_MAX];
         let fresh = &mut self.fresh[..self.fresh_count];
         for (row, node) in compared.iter_mut().zip(&*fresh) {
             *row = layer.row(*node);
         }
         rows.estimates(&self.sketch, &compared[..fresh.len()], &mut similarities[..fresh.len()]);
-        let mut packed = [Packed::default(); COMPARED_MAX];
+        let mut packed = [Packed::default(); FRESH_MAX];
         for (packed, similarity) in packed.iter_mut().zip(&similarities) {
             *packed = packing.pack(*similarity);
         }
@@ -119,21 +138,19 @@ impl Traversal {
             layer.prefetch(*node);
         }
         self.fresh_count = 0;
-        if self.expansions_left == 0 {
-            return (distances > 0).then_some(distances);
+        for _ in 0..EXPANDED_AT_ONCE.min(self.expansions_left) {
+            let Some(next) = self.beam.pop(kernel) else { break };
+            self.expansions_left -= 1;
+            let fresh = &mut self.fresh[self.fresh_count..];
+            self.fresh_count += self.visited.mark(layer.slots(next), fresh, kernel);
+            // Most of what is expanded stays among the best, whose int8 codes are compared at the
+            // end.
+            rows.prefetch(layer.row(next));
         }
-        self.expansions_left -= 1;
-        let Some(next) = self.beam.pop(kernel) else {
-            self.expansions_left = 0;
-            return (distances > 0).then_some(distances);
-        };
-        self.fresh_count = self.visited.mark(layer.slots(next), &mut self.fresh, kernel);
         for node in &self.fresh[..self.fresh_count] {
             rows.prefetch_sketch(layer.row(*node));
         }
-        // Most of what is expanded stays among the best, whose int8 codes are compared at the end.
-        rows.prefetch(layer.row(next));
-        Some(distances)
+        (distances > 0 || self.fresh_count > 0).then_some(distances)
     }
 
     /// Searches to the end.
