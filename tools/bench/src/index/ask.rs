@@ -13,7 +13,7 @@ const RECALL_WANTED: f64 = 0.95;
 /// Results asked for where it is timed.
 pub(super) const COUNT: usize = 10;
 /// How often all queries are asked where it is timed.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 /// The widest search tried to reach a recall.
 const WIDTH_MAX: u32 = 4_096;
 
