@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use engram_shards::ids::Time;
-use engram_shards::limits::{LOG_COMMIT_WAIT_MICROS, WORK_DISTANCES_MAX};
+use engram_shards::limits::{LOG_COMMIT_WAIT_MICROS, UPKEEP_DISTANCES_MAX, WORK_DISTANCES_MAX};
 use engram_shards::log::log::IoFault;
 use engram_shards::message::{Origin, Request};
 use engram_shards::shard::{Io, IoOutput, IoTicket, Output, Shard};
@@ -154,8 +154,14 @@ impl Pump {
         let begun = self.mesh.metrics().spend(Stage::Log, begun);
         let flushed = self.mesh.flush();
         let begun = self.mesh.metrics().spend(Stage::Ring, begun);
-        let working =
-            self.contained(|shard| shard.has_work() && shard.work(WORK_DISTANCES_MAX, now) > 0);
+        let working = self.contained(|shard| {
+            // What no one waits for is done in smaller pieces, so that whoever comes waits less.
+            let distances = match shard.is_asked() {
+                true => WORK_DISTANCES_MAX,
+                false => UPKEEP_DISTANCES_MAX,
+            };
+            shard.has_work() && shard.work(distances, now) > 0
+        });
         let begun = self.mesh.metrics().spend(Stage::Index, begun);
         let flushed = self.mesh.flush() && flushed;
         self.mesh.metrics().spend(Stage::Ring, begun);

@@ -98,7 +98,7 @@ fn measure(pairs: &Pairs, rows: usize, base_rows: usize, with_cues: bool) {
         let step = on_cpu();
         upkeep.step(&mut index, |_| true, &mut scratch);
         longest = longest.max(on_cpu() - step);
-        if upkeep.status().refined < rows as u32 {
+        if upkeep.status(index.indexed()).refined < rows as u32 {
             refining = on_cpu() - start;
         }
     }
@@ -156,7 +156,7 @@ fn report(index: &Index, kinds: &[Vec<Query>; 3], upkeep: &Upkeep, scratch: &mut
             distances / QUERIES as u32
         );
     }
-    let status = upkeep.status();
+    let status = upkeep.status(index.indexed());
     println!("  chosen: width {}, estimate {:?}", status.width, status.recall_estimate);
 }
 

@@ -291,4 +291,25 @@ mod tests {
     fn credits_that_were_never_granted_cannot_be_used() {
         Admission::new(10).admit(Lane::High);
     }
+
+    #[test]
+    fn rows_are_inserted_with_less_effort_the_more_of_them_wait() {
+        for capacity in [1, 10, 1_000, 100_000] {
+            let mut admission = Admission::new(capacity);
+            assert_eq!(admission.insertion_width(), GRAPH_WIDTH_INSERT_IDLE);
+            let mut last = GRAPH_WIDTH_INSERT_IDLE;
+            for _ in 0..capacity {
+                admission.recover(1);
+                let width = admission.insertion_width();
+                assert!(width <= last && last - width <= 64, "{last}, then {width}");
+                last = width;
+            }
+            assert_eq!(last, GRAPH_WIDTH_INSERT, "capacity {capacity}");
+        }
+        let mut large = Admission::new(100_000);
+        large.recover(PRESSURE_ROWS_MIN);
+        assert_eq!(large.insertion_width(), GRAPH_WIDTH_INSERT_IDLE);
+        large.recover(PRESSURE_ROWS_MAX);
+        assert_eq!(large.insertion_width(), GRAPH_WIDTH_INSERT);
+    }
 }

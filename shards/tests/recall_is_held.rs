@@ -98,7 +98,7 @@ fn idle_time_raises_a_hasty_graph_to_its_target_at_a_smaller_width() {
     }
     settle(&mut upkeep, &mut index);
     assert_eq!(index.check(), Ok(()));
-    let status = upkeep.status();
+    let status = upkeep.status(index.indexed());
     assert_eq!(status.refined, ROWS);
     let held = recall(&index, &queries, status.width);
     assert!(held >= target.share(), "recall {held} at width {}", status.width);
@@ -126,7 +126,7 @@ fn the_estimate_is_near_the_truth_for_cues_and_not_above_it_for_rows_as_they_com
                 .for_each(|query| upkeep.note_cue(&encode(&pairs.query(query)), rows));
         }
         settle(&mut upkeep, &mut index);
-        let status = upkeep.status();
+        let status = upkeep.status(index.indexed());
         let estimate = status.recall_estimate.expect("there were samples");
         let truth = recall(&index, &queries, status.width);
         let least = if with_cues { 0.025 } else { 0.06 };
@@ -154,7 +154,7 @@ fn the_width_rises_with_the_rows_of_a_load_that_leaves_no_idle_time() {
         sampled += u64::from(beside);
         most = most.max(beside);
         if row % ROWS == ROWS - 1 {
-            println!("{:?} {sampled} {inserted}", upkeep.status());
+            println!("{:?} {sampled} {inserted}", upkeep.status(index.indexed()));
             widths.push(upkeep.width());
         }
     }
@@ -177,7 +177,7 @@ fn rows_and_cues_take_up_what_was_settled() {
     index.insert_next(HASTE, &mut scratch);
     let one = settle(&mut upkeep, &mut index);
     assert!(one > 0 && one * 100 < whole, "one row took {one}, a thousand {whole}");
-    assert_eq!(upkeep.status().refined, 1_001);
+    assert_eq!(upkeep.status(index.indexed()).refined, 1_001);
     for query in 0..128 {
         assert!(upkeep.is_settled(index.indexed()), "{query} cues are too few");
         // Twice, which says no more than once.
@@ -214,6 +214,7 @@ fn a_shard_keeps_up_when_no_one_asks_and_is_idle_when_all_is_settled() {
         assert!(spent > 0 && spent < 1_000 + 8_000, "{spent}");
     }
     let upkeep = world.status()[0].stripes[0].upkeep;
+    assert!(upkeep.settled);
     assert_eq!(upkeep.refined, 300);
     assert!(upkeep.recall_estimate.expect("sampled") > 0.95 && upkeep.width <= 64, "{upkeep:?}");
     assert_eq!(world.shards[0].check(), Ok(()));
@@ -228,6 +229,6 @@ fn without_a_target_nothing_is_done() {
     let mut scratch = Scratch::default();
     assert_eq!(settle(&mut upkeep, &mut index), 0);
     assert_eq!(upkeep.step_beside(1_000_000, &index, all, &mut scratch), 0);
-    assert_eq!((upkeep.width(), upkeep.status().distances), (GRAPH_WIDTH_RECALL, 0));
+    assert_eq!((upkeep.width(), upkeep.status(index.indexed()).distances), (GRAPH_WIDTH_RECALL, 0));
     assert!(RecallTarget::new(0.0).is_none() && RecallTarget::new(1.0).is_none());
 }

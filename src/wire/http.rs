@@ -272,6 +272,8 @@ struct SpaceEntry<'a> {
     /// The widest of any stripe.
     search_width: u32,
     refined: u64,
+    /// Whether upkeep has nothing left to do on any of them.
+    settled: bool,
 }
 
 /// What every core was asked, or did not answer.
@@ -294,6 +296,7 @@ fn list_spaces(statuses: &Statuses) -> Result<Response<Bytes>, Failure> {
                     recall_estimate: None,
                     search_width: 0,
                     refined: 0,
+                    settled: true,
                 };
                 entries.push((&stripe.space, entry));
                 entries.len() - 1
@@ -308,6 +311,7 @@ fn list_spaces(statuses: &Statuses) -> Result<Response<Bytes>, Failure> {
             entry.recall_estimate = estimates.min_by(f64::total_cmp);
             entry.search_width = entry.search_width.max(stripe.upkeep.width);
             entry.refined += u64::from(stripe.upkeep.refined);
+            entry.settled &= stripe.upkeep.settled;
         }
     }
     let mut spaces: Vec<SpaceEntry<'_>> = entries.into_iter().map(|(_, entry)| entry).collect();
@@ -361,6 +365,7 @@ mod tests {
                 recall_estimate: (rows > 4).then(|| 1.0 - rows as f32 / 300.0),
                 refined: rows as u32,
                 distances: 0,
+                settled: number == 0,
             },
         }
     }
@@ -431,10 +436,10 @@ mod tests {
         let expected = json!({"spaces": [
             {"id": "ant", "dimension": 768, "metric": "cosine", "cores": 2,
              "rows": 4, "indexed": 2, "observations": 5,
-             "recall_estimate": null, "search_width": 128, "refined": 4},
+             "recall_estimate": null, "search_width": 128, "refined": 4, "settled": true},
             {"id": "zebra", "dimension": 768, "metric": "cosine", "cores": 2,
              "rows": 30, "indexed": 15, "observations": 32,
-             "recall_estimate": 0.9333, "search_width": 640, "refined": 30},
+             "recall_estimate": 0.9333, "search_width": 640, "refined": 30, "settled": false},
         ]});
         assert_eq!(body, expected);
     }

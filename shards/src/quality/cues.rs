@@ -42,3 +42,20 @@ impl Cues {
         self.noted
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_ones_are_kept_each_once() {
+        let mut cues = Cues::default();
+        let codes =
+            |number: usize| Codes { codes8: vec![number as i8; 8].into(), scale: number as f32 };
+        for number in 0..CUES_KEPT_MAX + 3 {
+            (0..2).for_each(|_| cues.note(&codes(number)));
+        }
+        assert_eq!((cues.len(), cues.noted()), (CUES_KEPT_MAX, CUES_KEPT_MAX as u64 + 3));
+        assert_eq!((cues.get(0), cues.get(3)), (&codes(CUES_KEPT_MAX), &codes(3)));
+    }
+}

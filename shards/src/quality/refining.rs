@@ -1,20 +1,33 @@
 //! Which row is refined next.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use crate::ids::Row;
 use crate::limits::REFINE_URGENT_MAX;
 
-/// A pass over all rows of a graph, which begins again once the graph has doubled: what was the
-/// best choice of links among half the rows no longer is. Rows that samples missed come first.
+/// Rows in the order in which they came, each once; and again once the graph has doubled since, for
+/// what was the best choice of links among half the rows no longer is. Rows that samples missed come
+/// first.
 #[derive(Debug, Default)]
 pub(super) struct Refining {
-    /// Rows below it were refined in this pass.
+    /// Rows below it were refined.
     refined: u32,
-    /// Rows of the graph when the pass began.
-    began_with: u32,
+    /// Which of them among how many rows, in the order of rows.
+    runs: Vec<Run>,
+    /// Rows to be refined once more.
+    again: Range<u32>,
     /// Rows that samples missed.
     urgent: VecDeque<Row>,
+}
+
+/// Rows that were refined while the graph had about the same size.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    /// The first; the next run, or the first row not refined, ends it.
+    first: u32,
+    /// Rows of the graph at that time.
+    among: u32,
 }
 
 impl Refining {
@@ -29,30 +42,88 @@ impl Refining {
 
     /// Whether a row of a graph of `indexed` rows is to be refined.
     pub(super) fn is_wanted(&self, indexed: u32) -> bool {
-        self.refined < indexed || !self.urgent.is_empty() || self.is_outgrown(indexed)
+        let waits = self.refined < indexed || !self.again.is_empty() || !self.urgent.is_empty();
+        waits || self.runs.iter().any(|run| run.is_outgrown(indexed))
     }
 
-    /// The next row of a graph of `indexed` rows.
+    /// The next row of a graph of `indexed` rows; none if none is wanted.
     pub(super) fn next(&mut self, indexed: u32) -> Option<Row> {
         if let Some(row) = self.urgent.pop_front() {
             return Some(row);
         }
-        if self.began_with == 0 || (self.refined == indexed && self.is_outgrown(indexed)) {
-            *self = Refining { refined: 0, began_with: indexed, urgent: VecDeque::new() };
+        if self.refined < indexed {
+            let first = self.refined;
+            // Sizes within a quarter make one run, so that there are a few dozen at most.
+            if self.runs.last().is_none_or(|run| run.among + run.among / 4 < indexed) {
+                self.runs.push(Run { first, among: indexed });
+            }
+            self.refined += 1;
+            return Some(Row(first));
         }
-        if self.refined >= indexed {
-            return None;
+        if self.again.is_empty() {
+            let outgrown = self.runs.iter().position(|run| run.is_outgrown(indexed))?;
+            let end = self.runs.get(outgrown + 1).map_or(self.refined, |run| run.first);
+            self.runs[outgrown].among = indexed;
+            self.again = self.runs[outgrown].first..end;
         }
-        self.refined += 1;
-        Some(Row(self.refined - 1))
+        self.again.next().map(Row)
     }
 
-    /// Rows refined in this pass.
+    /// Rows that were refined at least once.
     pub(super) fn refined(&self) -> u32 {
         self.refined
     }
+}
 
-    fn is_outgrown(&self, indexed: u32) -> bool {
-        u64::from(indexed) >= 2 * u64::from(self.began_with)
+impl Run {
+    fn is_outgrown(self, indexed: u32) -> bool {
+        u64::from(indexed) >= 2 * u64::from(self.among)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(refining: &mut Refining, indexed: u32) -> Vec<u32> {
+        let mut rows = Vec::new();
+        while refining.is_wanted(indexed) {
+            rows.push(refining.next(indexed).expect("one is wanted").0);
+        }
+        rows
+    }
+
+    #[test]
+    fn each_row_once_and_again_once_the_graph_has_doubled() {
+        let mut refining = Refining::default();
+        assert_eq!(all(&mut refining, 10), (0..10).collect::<Vec<u32>>());
+        assert_eq!(all(&mut refining, 19), (10..19).collect::<Vec<u32>>());
+        let once_more = (19..20).chain(0..10);
+        assert_eq!(all(&mut refining, 20), once_more.collect::<Vec<u32>>());
+        assert!(!refining.is_wanted(20) && refining.next(20).is_none());
+        // Those of 10 to 19 were refined among 19, the others among 20.
+        let once_more = (20..39).chain(10..20);
+        assert_eq!(all(&mut refining, 39), once_more.collect::<Vec<u32>>());
+        assert_eq!(refining.refined(), 39);
+    }
+
+    #[test]
+    fn a_graph_that_grows_row_by_row_is_refined_about_twice() {
+        let mut refining = Refining::default();
+        let refined: usize = (1..=10_000).map(|indexed| all(&mut refining, indexed).len()).sum();
+        assert!((15_000..30_000).contains(&refined), "{refined}");
+        assert!(refining.runs.len() < 60, "{} runs", refining.runs.len());
+    }
+
+    #[test]
+    fn missed_rows_go_first_and_only_so_many_wait() {
+        let mut refining = Refining::default();
+        assert_eq!(refining.next(1_000), Some(Row(0)));
+        refining.missed(&[Row(7), Row(5), Row(7)]);
+        let next: Vec<_> = (0..3).map(|_| refining.next(1_000).expect("wanted").0).collect();
+        assert_eq!(next, [7, 5, 1]);
+        let many: Vec<Row> = (0..2 * REFINE_URGENT_MAX as u32).map(Row).collect();
+        refining.missed(&many);
+        assert_eq!(refining.urgent.len(), REFINE_URGENT_MAX);
     }
 }

@@ -23,7 +23,9 @@ pub(super) struct Sampled {
     pub(super) rows: u32,
     /// True neighbours: [`QUALITY_NEIGHBOURS`], or fewer where there are no more visible rows.
     pub(super) neighbours: u8,
-    /// Those found at each width; at least so many where it was not searched.
+    /// The widths that it tells of, by their places.
+    pub(super) places: Range<usize>,
+    /// Those found at each of them.
     pub(super) hits: [u8; RECALL_WIDTHS.len()],
 }
 
@@ -49,8 +51,10 @@ pub(super) struct Sample {
     from: u32,
     best: Vec<Scored>,
     found: Vec<Scored>,
-    /// Where the widths to search at stand, the first of them being the next.
+    /// The widths to search at, by their places.
     places: Range<usize>,
+    /// The next of them.
+    place: usize,
     hits: [u8; RECALL_WIDTHS.len()],
     watched: usize,
     missed: Vec<Row>,
@@ -66,6 +70,7 @@ impl Sample {
             from: 0,
             best: Vec::new(),
             found: Vec::new(),
+            place: places.start,
             places,
             hits: [0; RECALL_WIDTHS.len()],
             watched,
@@ -98,7 +103,7 @@ impl Sample {
             return (distances, Progress::More);
         }
         let (width, count, found) =
-            (RECALL_WIDTHS[self.places.start], QUALITY_NEIGHBOURS, &mut self.found);
+            (RECALL_WIDTHS[self.place], QUALITY_NEIGHBOURS, &mut self.found);
         let distances = match &self.query {
             Query::Cue(codes) => index.search(codes, width, count, visible, scratch, found),
             Query::Row(row) => index.search_without(*row, width, count, visible, scratch, found),
@@ -111,20 +116,23 @@ impl Sample {
         // Rows as near as the last of the best are as good, whichever of them was found.
         let bound = self.best.last().map_or(f32::INFINITY, |worst| worst.similarity);
         let hits = self.found.iter().filter(|scored| scored.similarity >= bound).count();
-        let place = self.places.start;
-        if place == self.watched {
+        if self.place == self.watched {
             let best = self.best.iter().map(|scored| scored.row);
             self.missed =
                 best.filter(|row| self.found.iter().all(|found| found.row != *row)).collect();
         }
         // A wider search finds what a narrower one found, in all but rare cases.
-        self.hits[place..].fill(hits as u8);
-        self.places.start += 1;
-        if hits < self.best.len() && !self.places.is_empty() {
+        self.hits[self.place..].fill(hits as u8);
+        self.place += 1;
+        if hits < self.best.len() && self.place < self.places.end {
             return Progress::More;
         }
-        let sampled =
-            Sampled { rows: self.rows, neighbours: self.best.len() as u8, hits: self.hits };
+        let sampled = Sampled {
+            rows: self.rows,
+            neighbours: self.best.len() as u8,
+            places: self.places.clone(),
+            hits: self.hits,
+        };
         Progress::Done(sampled, std::mem::take(&mut self.missed))
     }
 }

@@ -57,15 +57,17 @@ pub struct UpkeepStatus {
     pub width: u32,
     /// Recall at that width, as far as it was sampled.
     pub recall_estimate: Option<f32>,
-    /// Rows of the graph linked anew in the present pass over it.
+    /// Rows of the graph that were linked anew.
     pub refined: u32,
     /// Distances spent on all this.
     pub distances: u64,
+    /// Whether nothing is left to be done.
+    pub settled: bool,
 }
 
 impl Default for UpkeepStatus {
     fn default() -> UpkeepStatus {
-        Upkeep::new(None).status()
+        Upkeep::new(None).status(0)
     }
 }
 
@@ -124,13 +126,14 @@ impl Upkeep {
         self.place.map_or(GRAPH_WIDTH_RECALL, |place| RECALL_WIDTHS[place])
     }
 
-    /// What lists and metrics show.
-    pub fn status(&self) -> UpkeepStatus {
+    /// What lists and metrics show, of a graph of `indexed` rows.
+    pub fn status(&self, indexed: u32) -> UpkeepStatus {
         UpkeepStatus {
             width: self.width(),
             recall_estimate: self.held.map(|held| held.recall),
             refined: self.refining.refined(),
             distances: self.distances,
+            settled: self.is_settled(indexed),
         }
     }
 
@@ -263,14 +266,12 @@ impl Upkeep {
         rows.into_iter().find(|&row| index.is_on_bottom_only(row) && is_alive(row)).map(Query::Row)
     }
 
-    /// Where the widths stand that the next sample searches at: in a round all of them, else those around the chosen one,
-    /// which is enough to see that it should be wider.
+    /// The widths that the next sample searches at, by their places: in a round all from the smallest on, else those
+    /// around the chosen one; far wider ones than that take too long for one step.
     fn places(&self) -> Range<usize> {
         let now = self.watched();
-        match self.round.left {
-            0 => now.saturating_sub(1)..RECALL_WIDTHS.len().min(now + 3),
-            _ => 0..RECALL_WIDTHS.len(),
-        }
+        let first = if self.round.left > 0 { 0 } else { now.saturating_sub(1) };
+        first..RECALL_WIDTHS.len().min(now + 3)
     }
 
     /// The place of the width whose misses are told.

@@ -181,7 +181,7 @@ impl Stripe {
             durable_observations: self.durable_observations,
             durable_micros: self.durable_micros.clone(),
             recalls: self.recalls,
-            upkeep: self.upkeep.status(),
+            upkeep: self.upkeep.status(self.rows.indexed()),
         }
     }
 }

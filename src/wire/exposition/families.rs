@@ -274,6 +274,7 @@ mod tests {
                 recall_estimate: Some(0.5),
                 refined: 3,
                 distances: 4,
+                settled: true,
             },
         };
         let status = ShardStatus {

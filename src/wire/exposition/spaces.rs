@@ -160,8 +160,13 @@ mod tests {
             ..ShardStatus::default()
         };
         let (mut one, other) = (shard(3, Level::Overloaded), shard(4, Level::Normal));
-        one.stripes[0].upkeep =
-            UpkeepStatus { width: 96, recall_estimate: Some(0.9), refined: 5, distances: 6 };
+        one.stripes[0].upkeep = UpkeepStatus {
+            width: 96,
+            recall_estimate: Some(0.9),
+            refined: 5,
+            distances: 6,
+            settled: true,
+        };
         let totals = totals(std::iter::empty(), &[&one, &other]);
         assert_eq!(totals["space-007"].observations, [0, 7, 0]);
         assert_eq!(totals["space-007"].level, Level::Overloaded);

@@ -74,7 +74,7 @@ impl Engine {
 
     /// The width of a search that names none, and the recall that the space believes to have there.
     pub(super) fn chosen(&self) -> (u32, Option<f32>) {
-        let status = self.upkeep.status();
+        let status = self.upkeep.status(self.rows.indexed());
         (status.width, status.recall_estimate)
     }
 
