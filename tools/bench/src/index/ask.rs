@@ -70,7 +70,8 @@ pub(super) fn recall(engine: &mut Engine, queries: &Queries, width: u32, count: 
     hits as f64 / (queries.cues.len() * count) as f64
 }
 
-/// The smallest width at which recall@10 is `wanted`, by bisection; none if even the widest misses it.
+/// The smallest width at which recall@10 is `wanted`, by bisection; none if even the widest misses
+/// it.
 fn width_for(engine: &mut Engine, queries: &Queries, wanted: f64) -> Option<u32> {
     let mut reaches = |width| recall(engine, queries, width, COUNT) >= wanted;
     let mut high = COUNT as u32;

@@ -1,7 +1,7 @@
 //! The engine as it is measured: every call of it, in one place.
 //!
-//! What is measured is all that a space keeps of a row, with the id's hash, the record's place and whether another has
-//! replaced it; only the log is left out.
+//! What is measured is all that a space keeps of a row, with the id's hash, the record's place and
+//! whether another has replaced it; only the log is left out.
 
 use engram::dataset::{DIMENSION, Vector};
 use engram_shards::graph::{Scored, Scratch};
@@ -38,7 +38,8 @@ impl Engine {
         Engine { rows, upkeep, scratch: Scratch::default(), found: Vec::new() }
     }
 
-    /// Takes rows as a client sends them, and makes them known as durable; they are not in the graph yet.
+    /// Takes rows as a client sends them, and makes them known as durable; they are not in the graph
+    /// yet.
     pub(super) fn push(&mut self, vectors: &[Vector]) {
         for vector in vectors {
             let number = self.rows.len();
@@ -54,8 +55,8 @@ impl Engine {
         }
     }
 
-    /// Puts all rows that are not in the graph there, and samples recall beside. Tells the distances that the former
-    /// took.
+    /// Puts all rows that are not in the graph there, and samples recall beside. Tells the distances
+    /// that the former took.
     pub(super) fn insert(&mut self) -> u64 {
         let Engine { rows, upkeep, scratch, .. } = self;
         let mut distances = 0;
