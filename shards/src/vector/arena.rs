@@ -160,7 +160,8 @@ impl<T: Copy + Default> std::ops::Index<u32> for Arena<T> {
     #[inline]
     fn index(&self, row: u32) -> &T {
         debug_assert!(self.stride == 1);
-        &self.row(row)[0]
+        // SAFETY: as in `row`, which has at least one item.
+        unsafe { &*self.address(row) }
     }
 }
 
@@ -168,7 +169,8 @@ impl<T: Copy + Default> std::ops::IndexMut<u32> for Arena<T> {
     #[inline]
     fn index_mut(&mut self, row: u32) -> &mut T {
         debug_assert!(self.stride == 1);
-        &mut self.row_mut(row)[0]
+        // SAFETY: as in `row_mut`, which has at least one item.
+        unsafe { &mut *self.items(row) }
     }
 }
 
