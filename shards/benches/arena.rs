@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use engram_shards::ids::{Generation, Location, LogId, SegmentId, Time};
+use engram_shards::settings::Metric;
 use engram_shards::space::{Arrival, Place, Rows};
 use engram_shards::vector::codes::encode;
 
@@ -69,7 +70,7 @@ fn main() {
 fn grow(shortest: &mut [[Duration; STEPS.len()]]) -> Rows {
     let vector = vec![f32::from(DIMENSION).sqrt().recip(); DIMENSION.into()];
     let codes = encode(&vector);
-    let mut rows = Rows::new(DIMENSION, 1);
+    let mut rows = Rows::new(DIMENSION, Metric::Cosine, 1);
     let segment = SegmentId { log: LogId(0), number: 1 };
     for (number, shortest) in (0..ROWS).zip(shortest) {
         let arrival = Arrival {

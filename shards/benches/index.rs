@@ -8,6 +8,7 @@ use std::path::Path;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use engram_shards::graph::{Index, Scratch};
 use engram_shards::limits::GRAPH_WIDTH_INSERT;
+use engram_shards::settings::Metric;
 use engram_shards::vector::codes::{Codes, encode};
 
 #[path = "../tests/pairs/mod.rs"]
@@ -24,7 +25,7 @@ fn data() -> Pairs {
 }
 
 fn built(base: &[Codes], rows: usize) -> Index {
-    let mut index = Index::new(DIMENSION, 1);
+    let mut index = Index::new(DIMENSION, Metric::Cosine, 1);
     let mut scratch = Scratch::default();
     for codes in &base[..rows + INSERTIONS] {
         index.push(codes);
@@ -77,7 +78,7 @@ fn find(criterion: &mut Criterion) {
             bencher.iter(|| {
                 found.clear();
                 let query = turn.next().expect("a cycle");
-                index.scan(query, 0..rows as u32, 32, |_| true, &mut found)
+                index.scan(query, 0..rows as u32, 32, |_| true, &mut scratch, &mut found)
             });
         });
     }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use engram_shards::graph::{Index, Scored, Scratch};
 use engram_shards::ids::Row;
-use engram_shards::limits::GRAPH_WIDTH_INSERT;
+use engram_shards::limits::{GRAPH_BATCH_MAX, GRAPH_WIDTH_INSERT};
+use engram_shards::settings::Metric;
 use engram_shards::vector::codes::{Codes, encode};
 use engram_shards::vector::kernel::dot_f32;
 
@@ -30,12 +31,16 @@ const SCANS: usize = 50;
 fn main() {
     let mut data = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data"));
     let mut sizes = Vec::new();
+    let mut batch = GRAPH_BATCH_MAX;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--data" => data = arguments.next().expect("--data DIR").into(),
             "--rows" => {
                 sizes.push(arguments.next().and_then(|rows| rows.parse().ok()).expect("--rows N"))
+            }
+            "--batch" => {
+                batch = arguments.next().and_then(|rows| rows.parse().ok()).expect("--batch N")
             }
             // `cargo bench` adds this of its own accord.
             "--bench" => {}
@@ -44,22 +49,23 @@ fn main() {
     }
     let pairs = Pairs::read(&data);
     for rows in if sizes.is_empty() { vec![4_000] } else { sizes } {
-        measure(&pairs, rows);
+        measure(&pairs, rows, batch);
     }
 }
 
 /// Builds an index of `rows` rows and prints its figures.
-fn measure(pairs: &Pairs, rows: usize) {
+fn measure(pairs: &Pairs, rows: usize, batch: u32) {
     let base: Vec<Codes> = (0..rows).map(|row| encode(&pairs.base(row))).collect();
-    let mut index = Index::new(DIMENSION, 1);
+    let mut index = Index::new(DIMENSION, Metric::Cosine, 1);
     for codes in &base {
         index.push(codes);
     }
     let mut scratch = Scratch::default();
     let mut distances = 0u64;
     let start = on_cpu();
-    for _ in 0..rows {
-        distances += u64::from(index.insert_next(GRAPH_WIDTH_INSERT, &mut scratch));
+    while index.indexed() < index.len() {
+        let batch = batch.min(index.len() - index.indexed());
+        distances += u64::from(index.insert_batch(batch, GRAPH_WIDTH_INSERT, &mut scratch));
     }
     let seconds = (on_cpu() - start).as_secs_f64();
     println!(
@@ -87,7 +93,7 @@ fn measure(pairs: &Pairs, rows: usize) {
     }
     let start = on_cpu();
     for query in &queries[..SCANS] {
-        index.scan(query, 0..rows as u32, 128, |_| true, &mut Vec::new());
+        index.scan(query, 0..rows as u32, 128, |_| true, &mut scratch, &mut Vec::new());
     }
     let nanos = (on_cpu() - start).as_nanos() as f64;
     println!("  scan: {:.1} ns a row", nanos / (SCANS * rows) as f64);

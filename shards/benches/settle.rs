@@ -14,6 +14,7 @@ use engram_shards::graph::{Index, Scored, Scratch};
 use engram_shards::ids::Row;
 use engram_shards::limits::{GRAPH_WIDTH_INSERT, RECALL_WIDTHS};
 use engram_shards::quality::{RecallTarget, Upkeep};
+use engram_shards::settings::Metric;
 use engram_shards::vector::codes::{Codes, encode};
 
 #[path = "../tests/pairs/mod.rs"]
@@ -60,7 +61,7 @@ fn main() {
 
 /// Loads `rows` rows at full speed, lets the space settle, and prints its figures.
 fn measure(pairs: &Pairs, rows: usize, base_rows: usize, with_cues: bool) {
-    let mut index = Index::new(DIMENSION, 1);
+    let mut index = Index::new(DIMENSION, Metric::Cosine, 1);
     let mut upkeep = Upkeep::new(Some(RecallTarget::default()));
     let mut scratch = Scratch::default();
     for row in 0..rows {
@@ -117,7 +118,14 @@ fn kinds(index: &Index, pairs: &Pairs, unused: usize) -> [Vec<Query>; 3] {
     let rows = index.len();
     let query = |cue: Codes, row: Option<Row>| {
         let mut best = Vec::new();
-        index.scan(&cue, 0..rows, 10, |other| Some(other) != row, &mut best);
+        index.scan(
+            &cue,
+            0..rows,
+            10,
+            |other| Some(other) != row,
+            &mut Scratch::default(),
+            &mut best,
+        );
         Query { cue, row, best }
     };
     let held_out = (0..QUERIES).map(|number| query(encode(&pairs.query(number)), None));

@@ -120,7 +120,9 @@ impl Job {
     ) -> (u32, Progress) {
         let (distances, progress) = match self.stage {
             Stage::Search => (self.search(rows, scratch), Progress::More),
-            Stage::Scan(from) if from < self.limit => (self.scan(rows, from), Progress::More),
+            Stage::Scan(from) if from < self.limit => {
+                (self.scan(rows, from, scratch), Progress::More)
+            }
             Stage::Scan(_) => (1, self.gather(rows, pending)),
             Stage::Ranking(from) => self.rank(from),
             Stage::Reading(_) => unreachable!("a recall that waits for records is not stepped"),
@@ -169,13 +171,14 @@ impl Job {
         index.search(&self.query.codes, width, wanted, visible, scratch, &mut self.found).max(1)
     }
 
-    fn scan(&mut self, rows: &Rows, from: u32) -> u32 {
+    fn scan(&mut self, rows: &Rows, from: u32, scratch: &mut Scratch) -> u32 {
         let end = self.limit.min(from + SCAN_ROWS_MAX);
         let limit = self.limit;
         let visible = |row| rows.is_visible(row, limit);
         let wanted = self.candidates_wanted();
         self.stage = Stage::Scan(end);
-        rows.index().scan(&self.query.codes, from..end, wanted, visible, &mut self.found).max(1)
+        let (codes, found) = (&self.query.codes, &mut self.found);
+        rows.index().scan(codes, from..end, wanted, visible, scratch, found).max(1)
     }
 
     /// Turns what was found into candidates, with the bodies that are at hand.

@@ -5,6 +5,10 @@
 pub enum Metric {
     /// Cosine of the angle between two vectors; vectors are scaled to unit length before they are quantised.
     Cosine,
+    /// Dot product of two vectors as they are.
+    Dot,
+    /// Less the square of the distance between two vectors as they are.
+    Euclidean,
 }
 
 /// What a space is made with; it never changes afterwards.

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use engram_shards::graph::{Index, Scored, Scratch};
 use engram_shards::ids::Row;
-use engram_shards::limits::GRAPH_WIDTH_INSERT;
+use engram_shards::limits::{GRAPH_BATCH_MAX, GRAPH_WIDTH_INSERT};
+use engram_shards::settings::Metric;
 use engram_shards::vector::codes::{Codes, encode, normalise};
 use engram_shards::vector::kernel::{Kernel, dot_f32};
 use proptest::prelude::*;
@@ -53,7 +54,7 @@ fn clustered(count: usize, dimension: u16, centres: usize, spread: f32, seed: u6
 }
 
 fn built(dimension: u16, seed: u64, vectors: &[Codes]) -> Index {
-    let mut index = Index::new(dimension, seed);
+    let mut index = Index::new(dimension, Metric::Cosine, seed);
     let mut scratch = Scratch::default();
     for codes in vectors {
         index.push(codes);
@@ -99,7 +100,7 @@ proptest! {
         spread in prop_oneof![Just(0.0f32), Just(0.001), Just(0.1), Just(1.0)], seed in any::<u64>()
     ) {
         let vectors = clustered(count, dimension, centres, spread, seed);
-        let mut index = Index::new(dimension, seed);
+        let mut index = Index::new(dimension, Metric::Cosine, seed);
         let mut scratch = Scratch::default();
         for (row, codes) in vectors.iter().enumerate() {
             prop_assert_eq!(index.push(codes), Row(row as u32));
@@ -125,19 +126,21 @@ proptest! {
     }
 
     #[test]
-    fn a_scan_in_pieces_finds_exactly_the_best(
-        dimension in dimensions(), count in 1u32..300, asked in 0u32..20, cut in 0u32..300,
+    fn a_scan_in_small_pieces_finds_exactly_the_best(
+        dimension in dimensions(), count in 1u32..300, asked in 0u32..20,
         spread in prop_oneof![Just(0.0f32), Just(1.0)], hidden in 0u32..3, seed in any::<u64>()
     ) {
         let vectors = clustered(count as usize, dimension, 3, spread, seed);
-        let mut index = Index::new(dimension, seed);
+        let mut index = Index::new(dimension, Metric::Cosine, seed);
         vectors.iter().for_each(|codes| { index.push(codes); });
         let query = &clustered(1, dimension, 1, 1.0, !seed)[0];
         let visible = |row: Row| hidden == 0 || row.0.is_multiple_of(hidden);
-        let mut found = Vec::new();
-        let cut = cut.min(count);
-        index.scan(query, cut..count, asked, visible, &mut found);
-        index.scan(query, 0..cut, asked, visible, &mut found);
+        let (mut scratch, mut found) = (Scratch::default(), Vec::new());
+        // So few that the int8 codes of all are compared.
+        for first in (0..count).step_by(32) {
+            let piece = first..count.min(first + 32);
+            index.scan(query, piece, asked, visible, &mut scratch, &mut found);
+        }
         let mut wanted = obvious(&vectors, 0..count, query, count as usize);
         wanted.retain(|scored| visible(scored.row));
         wanted.truncate(asked as usize);
@@ -145,11 +148,33 @@ proptest! {
     }
 
     #[test]
+    fn the_graph_is_sound_after_every_batch(
+        dimension in 8u16..40, batches in prop::collection::vec(1u32..=GRAPH_BATCH_MAX, 1..40),
+        centres in 1usize..5, spread in prop_oneof![Just(0.0f32), Just(0.1), Just(1.0)],
+        refined in any::<u32>(), seed in any::<u64>()
+    ) {
+        let count: u32 = batches.iter().sum();
+        let vectors = clustered(count as usize, dimension, centres, spread, seed);
+        let mut index = Index::new(dimension, Metric::Cosine, seed);
+        let (mut scratch, mut found) = (Scratch::default(), Vec::new());
+        vectors.iter().for_each(|codes| { index.push(codes); });
+        for batch in batches {
+            index.insert_batch(batch, GRAPH_WIDTH_INSERT, &mut scratch);
+            prop_assert_eq!(index.check(), Ok(()));
+            index.refine(Row(refined % index.indexed()), &mut scratch);
+            prop_assert_eq!(index.check(), Ok(()));
+        }
+        let query = &clustered(1, dimension, 1, 1.0, !seed)[0];
+        index.search(query, count, 10, all, &mut scratch, &mut found);
+        prop_assert_eq!(found, obvious(&vectors, 0..count, query, 10));
+    }
+
+    #[test]
     fn every_kernel_builds_the_same_graph(dimension in dimensions(), seed in any::<u64>()) {
         let vectors = clustered(50, dimension, 4, 0.5, seed);
         let mut stories = Vec::new();
         for kernel in Kernel::all() {
-            let mut index = Index::with_kernel(dimension, seed, kernel);
+            let mut index = Index::with_kernel(dimension, Metric::Cosine, seed, kernel);
             let (mut scratch, mut found) = (Scratch::default(), Vec::new());
             let mut story = Vec::new();
             for codes in &vectors {
@@ -171,7 +196,7 @@ proptest! {
     ) {
         let dimension = 20;
         let vectors = clustered(200, dimension, 3, 1.0, seed);
-        let mut index = Index::new(dimension, seed);
+        let mut index = Index::new(dimension, Metric::Cosine, seed);
         let mut scratch = Scratch::default();
         for codes in &vectors[..kept as usize] {
             index.push(codes);
@@ -183,7 +208,7 @@ proptest! {
         index.truncate(kept);
         prop_assert_eq!(index.len(), kept);
         let mut found = Vec::new();
-        index.scan(&vectors[0], 0..kept, 50, all, &mut found);
+        index.scan(&vectors[0], 0..kept, 50, all, &mut scratch, &mut found);
         prop_assert_eq!(&found, &obvious(&vectors, 0..kept, &vectors[0], 50));
         for codes in &vectors[kept as usize..100] {
             index.push(codes);
@@ -219,7 +244,7 @@ fn recall_at_10(pairs: &Pairs, index: &Index, count: usize, queries: usize, widt
 fn recall_on_real_data_is_high_and_insertion_is_cheap() {
     let pairs = Pairs::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data"));
     let count = 3_000;
-    let mut index = Index::new(DIMENSION, 1);
+    let mut index = Index::new(DIMENSION, Metric::Cosine, 1);
     let mut scratch = Scratch::default();
     let mut distances = 0;
     for row in 0..count {
@@ -230,7 +255,7 @@ fn recall_on_real_data_is_high_and_insertion_is_cheap() {
     let recall = recall_at_10(&pairs, &index, count, 60, 128);
     assert!(recall >= 0.98, "recall@10 is {recall} at width 128");
     assert!(
-        distances / count as u32 <= 1_200,
+        distances / count as u32 <= 1_500,
         "{} distances an insertion",
         distances / count as u32
     );
@@ -243,7 +268,7 @@ fn thousands_of_duplicates_are_cheap_and_hide_no_one() {
     for (at, other) in others.iter().enumerate() {
         vectors.insert(at * 240, other.clone());
     }
-    let mut index = Index::new(32, 3);
+    let mut index = Index::new(32, Metric::Cosine, 3);
     let mut scratch = Scratch::default();
     let mut most = 0;
     for codes in &vectors {
@@ -287,7 +312,7 @@ fn a_thousand_forgotten_versions_do_not_hide_the_living_one() {
 
 #[test]
 fn an_empty_index_finds_nothing() {
-    let index = Index::new(8, 0);
+    let index = Index::new(8, Metric::Cosine, 0);
     let query = &clustered(1, 8, 1, 1.0, 1)[0];
     let mut found = vec![Scored { row: Row(3), similarity: 1.0 }];
     assert_eq!(index.search(query, 10, 10, all, &mut Scratch::default(), &mut found), 0);

@@ -13,6 +13,7 @@ use engram_shards::limits::{
 };
 use engram_shards::message::{Isolation, Request};
 use engram_shards::quality::{RecallTarget, Upkeep};
+use engram_shards::settings::Metric;
 use engram_shards::vector::codes::{Codes, encode};
 
 mod pairs;
@@ -33,7 +34,7 @@ fn pairs() -> Pairs {
 
 /// A graph of `rows` real rows, built with searches of this width.
 fn built(pairs: &Pairs, rows: u32, width: u32) -> Index {
-    let mut index = Index::new(DIMENSION, 1);
+    let mut index = Index::new(DIMENSION, Metric::Cosine, 1);
     let mut scratch = Scratch::default();
     for row in 0..rows {
         index.push(&encode(&pairs.base(row as usize)));
@@ -48,11 +49,11 @@ fn all(_: Row) -> bool {
 
 /// Queries with the similarity of their tenth nearest row.
 fn exact(index: &Index, queries: impl Iterator<Item = Vec<f32>>) -> Vec<(Codes, f32)> {
-    let mut best = Vec::new();
+    let (mut scratch, mut best) = (Scratch::default(), Vec::new());
     let with_truth = |query: Vec<f32>| {
         let codes = encode(&query);
         best.clear();
-        index.scan(&codes, 0..index.indexed(), 10, all, &mut best);
+        index.scan(&codes, 0..index.indexed(), 10, all, &mut scratch, &mut best);
         (codes, best[9].similarity)
     };
     queries.map(with_truth).collect()
@@ -141,7 +142,7 @@ fn the_estimate_is_near_the_truth_for_cues_and_not_above_it_for_rows_as_they_com
 #[test]
 fn the_width_rises_with_the_rows_of_a_load_that_leaves_no_idle_time() {
     let pairs = pairs();
-    let mut index = Index::new(DIMENSION, 1);
+    let mut index = Index::new(DIMENSION, Metric::Cosine, 1);
     let mut upkeep = Upkeep::new(Some(RecallTarget::default()));
     let mut scratch = Scratch::default();
     let (mut inserted, mut sampled, mut most) = (0u64, 0u64, 0);

@@ -4,6 +4,7 @@
 
 use engram_shards::graph::{Index, Scored, Scratch};
 use engram_shards::ids::Row;
+use engram_shards::settings::Metric;
 use engram_shards::vector::codes::{Codes, encode, normalise};
 use engram_shards::vector::kernel::Kernel;
 use proptest::prelude::*;
@@ -31,7 +32,7 @@ fn clustered(count: usize, centres: u64, spread: f32, seed: u64) -> Vec<Codes> {
 }
 
 fn built(vectors: &[Codes], width: u32, kernel: Kernel) -> Index {
-    let mut index = Index::with_kernel(DIMENSION, 5, kernel);
+    let mut index = Index::with_kernel(DIMENSION, Metric::Cosine, 5, kernel);
     let mut scratch = Scratch::default();
     for codes in vectors {
         index.push(codes);
@@ -90,7 +91,7 @@ proptest! {
             index.search_without(row, count as u32, 10, all, &mut scratch, &mut found);
             prop_assert!(found.iter().all(|scored| scored.row != row));
             best.clear();
-            index.scan_for(row, 0..count as u32, 10, |other| other != row, &mut best);
+            index.scan_for(row, 0..count as u32, 10, |other| other != row, &mut Scratch::default(), &mut best);
             // Few links hang on one row: what lies behind it is found another way round.
             let same = found.iter().filter(|scored| best.contains(scored)).count();
             prop_assert!(same >= 8, "{} of {}", same, best.len());
@@ -105,7 +106,14 @@ proptest! {
 /// How similar a row is to itself.
 fn index_similarity(index: &Index, row: Row, vectors: &[Codes]) -> f32 {
     let mut found = Vec::new();
-    index.scan(&vectors[row.0 as usize], row.0..row.0 + 1, 1, all, &mut found);
+    index.scan(
+        &vectors[row.0 as usize],
+        row.0..row.0 + 1,
+        1,
+        all,
+        &mut Scratch::default(),
+        &mut found,
+    );
     found[0].similarity
 }
 
@@ -115,7 +123,7 @@ fn hits(index: &Index, queries: &[Codes], width: u32) -> usize {
     let mut hits = 0;
     for query in queries {
         let mut best = Vec::new();
-        index.scan(query, 0..index.len(), 10, all, &mut best);
+        index.scan(query, 0..index.len(), 10, all, &mut Scratch::default(), &mut best);
         index.search(query, width, 10, all, &mut scratch, &mut found);
         hits += found.iter().filter(|scored| best.contains(scored)).count();
     }

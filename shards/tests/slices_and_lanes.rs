@@ -65,7 +65,7 @@ fn a_refused_observation_gives_its_credit_back() {
     assert_eq!(dropped_sequences(&world.take()), [(1, Refusal::UnknownSpace)]);
     world.credit(diary, Lane::Normal);
     let mut append = unary(2, "m", vector(1)).append(diary);
-    append.codes.codes8 = vec![1; 8].into();
+    append.codes.dimension = 9;
     world.ask(diary, CLIENT, Request::Append(append));
     let expected = world::DIMENSION as u16;
     assert_eq!(dropped_sequences(&world.take()), [(2, Refusal::WrongDimension { expected })]);

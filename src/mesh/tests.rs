@@ -31,7 +31,7 @@ fn append(owner: CoreIndex, sequence: u64) -> Append {
         received_at: Time(1),
         lane: Lane::Normal,
         body: Body { bytes: vec![1; 100], crc: 0 },
-        codes: Codes { codes8: vec![1; 8].into(), scale: 1.0 },
+        codes: Codes { dimension: 8, codes8: vec![1; 64].into(), scale: 1.0 },
     }
 }
 

@@ -136,7 +136,7 @@ mod tests {
         let who = "w".repeat(WHO_BYTES_MAX);
         let good = Observation { id: &id, who: vec![&who; WHO_ENTRIES_MAX], ..observation(GOOD) };
         let prepared = prepare(&good, 8, &mut Vec::new()).expect("it is as it must be");
-        assert_eq!(prepared.codes.codes8.len(), 8);
+        assert_eq!(prepared.codes.dimension, 8);
     }
 
     #[test]

@@ -210,6 +210,8 @@ impl<'a> SpaceBody<'a> {
     fn new(settings: &'a SpaceSettings) -> SpaceBody<'a> {
         let metric = match settings.metric {
             Metric::Cosine => "cosine",
+            Metric::Dot => "dot",
+            Metric::Euclidean => "euclidean",
         };
         SpaceBody {
             id: &settings.name,

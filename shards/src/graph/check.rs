@@ -81,8 +81,8 @@ fn check_links<const SLOTS: usize>(
             );
             let exact = rows.similarity(rows.row(row_of(node)), row_of(*target));
             ensure!(
-                exact.to_bits() == similarity.to_bits(),
-                "node {node} of layer {height} has {similarity} beside its link to {target}, which is {exact}"
+                links.packing().pack(exact) == *similarity,
+                "node {node} of layer {height} has {similarity:?} beside its link to {target}, which is {exact}"
             );
         }
         check_parent(links, node, height)?;
@@ -146,14 +146,15 @@ fn check_reachable(bottom: &Bottom, entry: u32) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::rank::Rank;
+    use crate::graph::rank::{Packing, Rank};
     use crate::graph::{Index, Scratch};
     use crate::limits::GRAPH_WIDTH_INSERT;
+    use crate::settings::Metric;
     use crate::vector::codes::{encode, normalise};
 
     /// A sound graph of some hundred rows, with an upper layer.
     fn sound() -> Index {
-        let mut index = Index::new(8, 1);
+        let mut index = Index::new(8, Metric::Cosine, 1);
         let mut scratch = Scratch::default();
         for row in 0..300u32 {
             let mut vector =
@@ -188,11 +189,11 @@ mod tests {
             })
         };
         assert!(replaced(300, 0.5).contains("links to 300, of 300"));
-        assert!(replaced(7, 0.123).contains("has 0.123 beside its link"));
+        assert!(replaced(7, 0.123).contains("beside its link to 7, which is"));
         let twice = damaged(|index| {
             let slot = free_slot(index, 5);
-            let (other, similarity) =
-                (index.bottom.of(5)[slot + 1], index.bottom.similarities_of(5)[slot + 1]);
+            let other = index.bottom.of(5)[slot + 1];
+            let similarity = index.rows.similarity(index.rows.row(5), other);
             index.bottom.replace(5, slot, Rank::new(similarity, other));
         });
         assert!(twice.contains("links twice"), "{twice}");
@@ -217,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_row_that_no_link_leads_to_is_named() {
-        let mut bottom = Bottom::new();
+        let mut bottom = Bottom::new(Packing::new(1.0));
         for _ in 0..3 {
             bottom.push();
         }

@@ -4,24 +4,40 @@ use std::cmp::Reverse;
 use std::ops::Range;
 
 use crate::ids::Row;
-use crate::limits::{DIMENSION_MAX, DIMENSION_MIN, GRAPH_LINKS, GRAPH_WIDTH_INSERT};
+use crate::limits::{
+    DIMENSION_MAX, DIMENSION_MIN, GRAPH_BATCH_MAX, GRAPH_CHOSEN_BOTTOM, GRAPH_LINKS,
+    GRAPH_WIDTH_INSERT,
+};
+use crate::settings::Metric;
 use crate::vector::codes::Codes;
 use crate::vector::kernel::Kernel;
-use crate::vector::rows::{Query, QueryBlocks, Rows};
+use crate::vector::rows::{COMPARED_MAX, Query, QueryBlocks, Rows, Sketch};
 
 use super::check;
 use super::link::link;
 use super::links::{Bottom, Kin, Layer, Upper, level};
-use super::rank::{Rank, Scored};
+use super::rank::{Packing, Rank, Scored};
 use super::scan;
-use super::search::{Traversal, descend, search};
+use super::search::{Traversal, descend};
 use super::select::select;
+
+/// The least width of a search, for each row that is wanted: by 1-bit codes the best are known only
+/// roughly.
+const WIDTH_PER_WANTED: u32 = 2;
 
 /// Reusable memory of searches and insertions. One serves any number of indices; it carries nothing
 /// from call to call.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    pub(super) traversal: Traversal,
+    /// One for each row of a batch.
+    pub(super) traversals: [Traversal; GRAPH_BATCH_MAX as usize],
+    pub(super) neighbours: Neighbours,
+    pub(super) sketch: Sketch,
+}
+
+/// Who may become a neighbour of a new row, and who does.
+#[derive(Debug, Default)]
+pub(super) struct Neighbours {
     pub(super) candidates: Vec<Rank>,
     pub(super) chosen: Vec<Rank>,
     pub(super) chosen_rows: Vec<u32>,
@@ -39,16 +55,21 @@ pub struct Index {
 }
 
 impl Index {
-    /// An empty index for vectors of `dimension`; `seed` draws the layers, so equal inputs build
-    /// equal graphs.
-    pub fn new(dimension: u16, seed: u64) -> Index {
-        Index::with_kernel(dimension, seed, Kernel::fastest())
+    /// An empty index for vectors of `dimension`, compared by `metric`; `seed` draws the layers, so
+    /// equal inputs build equal graphs.
+    pub fn new(dimension: u16, metric: Metric, seed: u64) -> Index {
+        Index::with_kernel(dimension, metric, seed, Kernel::fastest())
     }
 
     /// The same with another kernel than the fastest; results do not depend on it.
-    pub fn with_kernel(dimension: u16, seed: u64, kernel: Kernel) -> Index {
+    pub fn with_kernel(dimension: u16, metric: Metric, seed: u64, kernel: Kernel) -> Index {
         assert!((DIMENSION_MIN..=DIMENSION_MAX).contains(&dimension), "dimension {dimension}");
-        Index { seed, rows: Rows::new(dimension, kernel), bottom: Bottom::new(), upper: Vec::new() }
+        Index {
+            seed,
+            rows: Rows::new(dimension, metric, kernel),
+            bottom: Bottom::new(Packing::new(1.0)),
+            upper: Vec::new(),
+        }
     }
 
     /// Rows held, in the graph or not.
@@ -86,38 +107,126 @@ impl Index {
         self.rows.truncate(len);
     }
 
-    /// Puts row `indexed()` into the graph, with a search of this width on the bottom layer;
-    /// there must be such a row. Returns the distances that it took.
+    /// Puts row `indexed()` into the graph, with a search of this width on the bottom layer; there
+    /// must be such a row. Returns the distances that it took.
     pub fn insert_next(&mut self, width: u32, scratch: &mut Scratch) -> u32 {
-        let row = self.indexed();
-        assert!(row < self.len(), "all {row} rows are in the graph");
-        let height = level(self.seed, row);
-        let mut distances = 0;
-        if row > 0 {
-            let query = self.rows.row(row);
-            let mut at = self.enter(query, height, &mut distances);
-            for layer in (1..=height.min(self.upper.len())).rev() {
-                at = insert_upper(
-                    &self.rows,
-                    &mut self.upper,
-                    layer,
-                    row,
-                    at,
-                    scratch,
-                    &mut distances,
-                );
-            }
-            insert_bottom(&self.rows, &mut self.bottom, row, at, width, scratch, &mut distances);
-        } else {
-            self.bottom.push();
+        self.insert_batch(1, width, scratch)
+    }
+
+    /// Puts the next `count` rows into the graph, at most [`GRAPH_BATCH_MAX`]; there must be so
+    /// many. Their searches take turns, so that one computes while another waits for memory.
+    /// Returns the distances that it took.
+    pub fn insert_batch(&mut self, count: u32, width: u32, scratch: &mut Scratch) -> u32 {
+        let mut first = self.indexed();
+        assert!((1..=GRAPH_BATCH_MAX).contains(&count), "a batch of {count} rows");
+        assert!(first + count <= self.len(), "{count} more than {first} of {} rows", self.len());
+        let end = first + count;
+        if first == 0 {
+            self.insert_first();
+            first = 1;
         }
-        while self.upper.len() < height {
+        let kernel = self.rows.kernel();
+        let mut distances = 0;
+        let traversals = &mut scratch.traversals[..(end - first) as usize];
+        for (row, traversal) in (first..end).zip(&mut *traversals) {
+            self.rows.sketch(self.rows.row(row), &mut traversal.sketch);
+            let start = self.enter(&traversal.sketch, 0, &mut distances);
+            traversal.begin(&self.bottom, start.node(), width, kernel);
+        }
+        distances += self.search_in_turns(traversals);
+        for (row, traversal) in (first..end).zip(traversals) {
+            let neighbours = &mut scratch.neighbours;
+            let beam = traversal.beam.finish(self.rows.kernel());
+            let peers = first..row;
+            rank(&self.rows, &self.bottom, row, beam.iter().copied().chain(peers), neighbours);
+            distances += neighbours.candidates.len() as u32;
+            let (kin, more) =
+                choose(&self.rows, &self.bottom, row, GRAPH_CHOSEN_BOTTOM, neighbours);
+            let node = self.bottom.push();
+            let query = self.rows.row(row);
+            let similarity = |other| self.rows.similarity(query, other);
+            let Neighbours { chosen, .. } = &*neighbours;
+            distances += more;
+            distances += link(&mut self.bottom, node, kin, chosen, &traversal.visited, similarity);
+            distances += self.insert_upper(row, traversal, neighbours);
+        }
+        distances
+    }
+
+    /// Puts row 0 into the empty graph.
+    fn insert_first(&mut self) {
+        self.bottom = Bottom::new(Packing::new(self.rows.unit(0)));
+        self.bottom.push();
+        self.raise(0);
+    }
+
+    /// All traversals of the bottom layer to their ends. Returns the distances that they took.
+    fn search_in_turns(&self, traversals: &mut [Traversal]) -> u32 {
+        let packing = self.bottom.packing();
+        let mut distances = 0;
+        if let [traversal] = traversals {
+            return traversal.run(&self.rows, &self.bottom, packing, |_| true);
+        }
+        let mut live: [bool; GRAPH_BATCH_MAX as usize] = [true; GRAPH_BATCH_MAX as usize];
+        while live[..traversals.len()].contains(&true) {
+            for (live, traversal) in live.iter_mut().zip(&mut *traversals) {
+                if *live {
+                    match traversal.step(&self.rows, &self.bottom, packing, |_| true) {
+                        Some(more) => distances += more,
+                        None => *live = false,
+                    }
+                }
+            }
+        }
+        distances
+    }
+
+    /// Puts a row of the bottom layer into the layers above that were drawn for it. Returns the
+    /// distances that it took.
+    fn insert_upper(
+        &mut self,
+        row: u32,
+        traversal: &mut Traversal,
+        neighbours: &mut Neighbours,
+    ) -> u32 {
+        let height = level(self.seed, row);
+        let reached = height.min(self.upper.len());
+        let mut distances = 0;
+        if reached > 0 {
+            let mut at = self.enter(&traversal.sketch, reached, &mut distances).node();
+            for layer in (1..=reached).rev() {
+                // The row is pushed to the layer below right after.
+                let below = if layer > 1 { self.upper[layer - 2].links.len() } else { row };
+                let upper = &mut self.upper[layer - 1];
+                traversal.begin(upper, at, GRAPH_WIDTH_INSERT, self.rows.kernel());
+                let packing = upper.links.packing();
+                distances += traversal.run(&self.rows, upper, packing, |_| true);
+                let beam = traversal.beam.finish(self.rows.kernel()).iter().copied();
+                rank(&self.rows, upper, row, beam, neighbours);
+                distances += neighbours.candidates.len() as u32;
+                at = upper.below[neighbours.candidates[0].node()];
+                let (kin, more) = choose(&self.rows, upper, row, GRAPH_LINKS, neighbours);
+                let node = upper.push(row, below);
+                let query = self.rows.row(row);
+                let Upper { links, rows: row_of, .. } = upper;
+                let similarity = |other| self.rows.similarity(query, row_of[other]);
+                let Neighbours { chosen, .. } = &*neighbours;
+                distances += more;
+                distances += link(links, node, kin, chosen, &traversal.visited, similarity);
+            }
+        }
+        self.raise(row);
+        distances
+    }
+
+    /// Adds the layers that were drawn for `row` and are not there yet, with it alone.
+    fn raise(&mut self, row: u32) {
+        while self.upper.len() < level(self.seed, row) {
             let below = self.upper.last().map_or(row, |layer| layer.links.len() - 1);
-            let mut layer = Upper::new();
+            let mut layer = Upper::new(self.bottom.packing());
             layer.push(row, below);
             self.upper.push(layer);
         }
-        distances
     }
 
     /// The nearest `count` rows of the graph for which `visible` holds, best first, ties by row
@@ -137,34 +246,75 @@ impl Index {
         }
         let blocks = QueryBlocks::new(query);
         let query = self.rows.query(query, &blocks);
-        let mut distances = 0;
-        let start = self.enter(query, 0, &mut distances);
-        let traversal = &mut scratch.traversal;
-        let visible = |row| visible(Row(row));
-        distances +=
-            search(&self.rows, &self.bottom, query, start, width.max(count), visible, traversal);
-        found.extend(traversal.beam.kept().map(Scored::from));
-        found.sort_unstable_by_key(|scored| Reverse(Rank::from(*scored)));
-        found.truncate(count as usize);
-        distances
+        self.find(query, None, (width, count), visible, scratch, found)
     }
 
-    /// Compares the rows `range` one by one and merges those that are `visible` into `found`, which
-    /// keeps the best `count`, best first. Returns the distances that it took.
+    /// The nearest `count` visible rows to `query` by a search of `width` that takes the row
+    /// `absent` for absent. Returns the distances that it took.
+    pub(super) fn find(
+        &self,
+        query: Query<'_>,
+        absent: Option<u32>,
+        (width, count): (u32, u32),
+        visible: impl Fn(Row) -> bool,
+        scratch: &mut Scratch,
+        found: &mut Vec<Scored>,
+    ) -> u32 {
+        let traversal = &mut scratch.traversals[0];
+        self.rows.sketch(query, &mut traversal.sketch);
+        let mut distances = 0;
+        let start = self.enter(&traversal.sketch, 0, &mut distances).node();
+        let width = width.max(WIDTH_PER_WANTED * count);
+        traversal.begin(&self.bottom, start, width, self.rows.kernel());
+        if let Some(absent) = absent {
+            assert_ne!(absent, start, "a search starts at a row that is there");
+            traversal.leave_out(absent, self.rows.kernel());
+        }
+        let visible = |row| visible(Row(row));
+        distances += traversal.run(&self.rows, &self.bottom, self.bottom.packing(), visible);
+        let candidates = &mut scratch.neighbours.candidates;
+        candidates.clear();
+        let beam = traversal.beam.finish(self.rows.kernel());
+        rescore(&self.rows, &self.bottom, query, beam.iter().copied(), candidates);
+        found.extend(candidates.iter().map(|rank| Scored::from(*rank)));
+        found.sort_unstable_by_key(|scored| Reverse(Rank::from(*scored)));
+        found.truncate(count as usize);
+        distances + candidates.len() as u32
+    }
+
+    /// Compares the rows `range` one by one, by 1-bit codes and the best of them by int8 codes, and
+    /// merges those that are `visible` into `found`, which keeps the best `count`, best first.
+    /// Returns the distances that it took.
     pub fn scan(
         &self,
         query: &Codes,
         range: Range<u32>,
         count: u32,
         visible: impl Fn(Row) -> bool,
+        scratch: &mut Scratch,
         found: &mut Vec<Scored>,
     ) -> u32 {
         assert!(range.end <= self.len(), "rows to {} are scanned, of {}", range.end, self.len());
         let blocks = QueryBlocks::new(query);
-        let query = self.rows.query(query, &blocks);
+        self.scan_with(self.rows.query(query, &blocks), range, count, visible, scratch, found)
+    }
+
+    /// [`Index::scan`] with a query at hand.
+    pub(super) fn scan_with(
+        &self,
+        query: Query<'_>,
+        range: Range<u32>,
+        count: u32,
+        visible: impl Fn(Row) -> bool,
+        scratch: &mut Scratch,
+        found: &mut Vec<Scored>,
+    ) -> u32 {
+        self.rows.sketch(query, &mut scratch.sketch);
+        let candidates = &mut scratch.neighbours.candidates;
         let distances = range.len() as u32;
-        scan::scan(&self.rows, query, range, count as usize, visible, found);
-        distances
+        let compared = (&scratch.sketch, query);
+        let count = count as usize;
+        distances + scan::scan(&self.rows, compared, range, count, visible, candidates, found)
     }
 
     /// Checks every invariant of the graph; the text says what is wrong and where.
@@ -174,86 +324,75 @@ impl Index {
 
     /// From the entry down to the layer `height`, or to the topmost if it is lower: the node there
     /// to start from.
-    pub(super) fn enter(&self, query: Query<'_>, height: usize, distances: &mut u32) -> Rank {
+    pub(super) fn enter(&self, sketch: &Sketch, height: usize, distances: &mut u32) -> Rank {
         let row = self.upper.last().map_or(0, |layer| layer.rows[0]);
-        let mut at = Rank::new(self.rows.similarity(query, row), 0);
+        let mut similarity = [0.0];
+        self.rows.estimates(sketch, &[row], &mut similarity);
+        let mut at = Rank::new(similarity[0], 0);
         *distances += 1;
         for layer in self.upper[height.min(self.upper.len())..].iter().rev() {
-            at = descend(&self.rows, layer, query, at, distances);
+            at = descend(&self.rows, layer, sketch, at, distances);
             at = Rank::new(at.similarity(), layer.below[at.node()]);
         }
         at
     }
 }
 
-/// Puts `row` into an upper layer, from node `at` of it; returns where to start in the layer below.
-fn insert_upper(
-    rows: &Rows,
-    upper: &mut [Upper],
-    height: usize,
-    row: u32,
-    at: Rank,
-    scratch: &mut Scratch,
-    distances: &mut u32,
-) -> Rank {
-    // The row is pushed to the layer below right after.
-    let below = if height > 1 { upper[height - 2].links.len() } else { row };
-    let layer = &mut upper[height - 1];
-    let query = rows.row(row);
-    let width = GRAPH_WIDTH_INSERT;
-    let kin = find_and_select(rows, layer, row, at, width, scratch, distances);
-    let node = layer.push(row, below);
-    let Upper { links, rows: layer_rows, below } = layer;
-    let similarity = |other| rows.similarity(query, layer_rows[other]);
-    *distances += link(links, node, kin, &scratch.chosen, &scratch.traversal.visited, similarity);
-    let best = scratch.candidates[0];
-    Rank::new(best.similarity(), below[best.node()])
-}
-
-/// Puts `row` into the bottom layer, from row `at`.
-fn insert_bottom(
-    rows: &Rows,
-    bottom: &mut Bottom,
-    row: u32,
-    at: Rank,
-    width: u32,
-    scratch: &mut Scratch,
-    distances: &mut u32,
-) {
-    let query = rows.row(row);
-    let kin = find_and_select(rows, bottom, row, at, width, scratch, distances);
-    let node = bottom.push();
-    let similarity = |other| rows.similarity(query, other);
-    *distances += link(bottom, node, kin, &scratch.chosen, &scratch.traversal.visited, similarity);
-}
-
-/// Searches a layer for the neighbours of a new row and chooses among them: a twin alone, if there
-/// is one. Tells which.
-fn find_and_select<L: Layer>(
+/// Compares `row` with `nodes` of a layer by int8 codes; the candidates are best first.
+fn rank<L: Layer>(
     rows: &Rows,
     layer: &L,
     row: u32,
-    start: Rank,
-    width: u32,
-    scratch: &mut Scratch,
-    distances: &mut u32,
-) -> Kin {
-    let Scratch { traversal, candidates, chosen, chosen_rows } = scratch;
+    nodes: impl Iterator<Item = u32>,
+    neighbours: &mut Neighbours,
+) {
+    neighbours.candidates.clear();
+    rescore(rows, layer, rows.row(row), nodes, &mut neighbours.candidates);
+    neighbours.candidates.sort_unstable_by(|a, b| b.cmp(a));
+}
+
+/// Compares a query with `nodes` of a layer by int8 codes.
+pub(super) fn rescore<L: Layer>(
+    rows: &Rows,
+    layer: &L,
+    query: Query<'_>,
+    nodes: impl Iterator<Item = u32>,
+    ranks: &mut Vec<Rank>,
+) {
+    let mut nodes = nodes.peekable();
+    let mut similarities = [0.0f32; COMPARED_MAX];
+    while nodes.peek().is_some() {
+        let (mut some, mut compared) = ([0u32; COMPARED_MAX], [0u32; COMPARED_MAX]);
+        let mut count = 0;
+        for node in nodes.by_ref().take(COMPARED_MAX) {
+            (some[count], compared[count]) = (node, layer.row(node));
+            count += 1;
+        }
+        rows.similarities(query, &compared[..count], &mut similarities);
+        let ranks_of = some.iter().zip(similarities).take(count);
+        ranks.extend(ranks_of.map(|(node, similarity)| Rank::new(similarity, *node)));
+    }
+}
+
+/// Chooses among the candidates for `row`: a twin alone, if there is one, else at most `most`.
+/// Returns which, and the distances that it took.
+fn choose<L: Layer>(
+    rows: &Rows,
+    layer: &L,
+    row: u32,
+    most: usize,
+    neighbours: &mut Neighbours,
+) -> (Kin, u32) {
+    let Neighbours { candidates, chosen, chosen_rows } = neighbours;
     let query = rows.row(row);
-    *distances += search(rows, layer, query, start, width, |_| true, traversal);
-    candidates.clear();
-    candidates.extend(traversal.beam.kept());
-    candidates.sort_unstable_by(|a, b| b.cmp(a));
     // Twins are as similar as a row is to itself; comparing that first spares comparing codes.
     let own = rows.similarity(query, row);
-    *distances += 1;
     let equal =
         |rank: &&Rank| rank.similarity() == own && rows.row(layer.row(rank.node())) == query;
     if let Some(twin) = candidates.iter().find(equal) {
         chosen.clear();
         chosen.push(*twin);
-        return Kin::Twin;
+        return (Kin::Twin, 1);
     }
-    *distances += select(rows, layer, candidates, GRAPH_LINKS, chosen, chosen_rows);
-    Kin::Other
+    (Kin::Other, 1 + select(rows, layer, candidates, most, chosen, chosen_rows))
 }

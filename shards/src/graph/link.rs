@@ -1,7 +1,7 @@
 //! The links of a new node, and those back to it.
 
 use super::links::{Kin, Links};
-use super::rank::Rank;
+use super::rank::{Packed, Rank};
 use super::visited::Visited;
 
 /// Links `node`, the last of its layer and without links, with `chosen`, best first, and makes one
@@ -95,8 +95,8 @@ pub(super) fn link_back<const SLOTS: usize>(
         return;
     }
     let weighed = weigh(links, from, new, visited);
-    if !weighed.new_is_hidden && (weighed.hidden.is_some() || weighed.farthest.0 < new.similarity())
-    {
+    let similarity = links.packing().pack(new.similarity());
+    if !weighed.new_is_hidden && (weighed.hidden.is_some() || weighed.farthest.0 < similarity) {
         links.replace(from, weighed.farthest_hidden_or_farthest(), new);
     }
 }
@@ -104,9 +104,9 @@ pub(super) fn link_back<const SLOTS: usize>(
 /// What a new link means to the links that a full node has.
 struct Weighed {
     /// The farthest link that may go: similarity and slot.
-    farthest: (f32, usize),
+    farthest: (Packed, usize),
     /// The farthest of those that may go and that the search would find through the new node.
-    hidden: Option<(f32, usize)>,
+    hidden: Option<(Packed, usize)>,
     /// The search would find the new node through one of the links.
     new_is_hidden: bool,
 }
@@ -128,26 +128,27 @@ fn weigh<const SLOTS: usize>(
     visited: &Visited,
 ) -> Weighed {
     let kept = links.kept_of(from);
-    let mut weighed = Weighed { farthest: (f32::INFINITY, 0), hidden: None, new_is_hidden: false };
+    let new_similarity = links.packing().pack(new.similarity());
+    let (mut farthest, mut hidden, mut new_is_hidden) = (None, None, false);
     for (slot, (target, similarity)) in
         links.of(from).iter().zip(links.similarities_of(from)).enumerate()
     {
         let may_go = kept >> slot & 1 == 0;
-        if may_go && *similarity < weighed.farthest.0 {
-            weighed.farthest = (*similarity, slot);
+        if may_go && farthest.is_none_or(|(least, _)| *similarity < least) {
+            farthest = Some((*similarity, slot));
         }
         let Some(to_new) = visited.similarity(*target) else {
             continue;
         };
-        if *similarity >= new.similarity() {
-            weighed.new_is_hidden |= to_new > new.similarity();
+        if *similarity >= new_similarity {
+            new_is_hidden |= to_new > new_similarity;
         } else if may_go
             && to_new > *similarity
-            && weighed.hidden.is_none_or(|(least, _)| *similarity < least)
+            && hidden.is_none_or(|(least, _)| *similarity < least)
         {
-            weighed.hidden = Some((*similarity, slot));
+            hidden = Some((*similarity, slot));
         }
     }
-    assert!(weighed.farthest.0 < f32::INFINITY, "at most half of the slots and one more are kept");
-    weighed
+    let farthest = farthest.expect("at most half of the slots and one more are kept");
+    Weighed { farthest, hidden, new_is_hidden }
 }

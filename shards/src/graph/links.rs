@@ -3,7 +3,9 @@
 use crate::limits::{GRAPH_LINKS, GRAPH_LINKS_BOTTOM};
 use crate::vector::arena::Arena;
 
-use super::rank::Rank;
+use crate::vector::prefetch::prefetch;
+
+use super::rank::{Packed, Packing, Rank};
 
 /// The topmost layer of `row`: each layer holds one in sixteen of the one below, drawn by a hash.
 pub(super) fn level(seed: u64, row: u32) -> usize {
@@ -32,12 +34,14 @@ impl<T: Copy + Default, const SLOTS: usize> Default for Slots<T, SLOTS> {
 /// The links of one layer by node.
 #[derive(Clone, Debug)]
 pub(super) struct Links<const SLOTS: usize> {
-    /// Whom a node links to; all that a search reads.
+    /// Whom a node links to; all that a search reads. Free slots lead to the node itself, which a
+    /// search has always met, so it needs no count.
     targets: Arena<Slots<u32, SLOTS>>,
     /// How similar each of them is, so that pruning compares no vectors again.
-    similarities: Arena<Slots<f32, SLOTS>>,
+    similarities: Arena<Packed>,
     counts: Arena<u8>,
     kept: Arena<Kept>,
+    packing: Packing,
 }
 
 /// Which slots of a node are never pruned, as bits.
@@ -63,13 +67,14 @@ impl<const SLOTS: usize> Links<SLOTS> {
     pub(super) const CHILDREN_MAX: usize = SLOTS / 4;
 
     /// A layer without nodes.
-    pub(super) fn new() -> Links<SLOTS> {
+    pub(super) fn new(packing: Packing) -> Links<SLOTS> {
         const { assert!(SLOTS <= u32::BITS as usize && SLOTS >= 4) };
         Links {
             targets: Arena::new(1),
-            similarities: Arena::new(1),
+            similarities: Arena::new(SLOTS),
             counts: Arena::new(1),
             kept: Arena::new(1),
+            packing,
         }
     }
 
@@ -80,14 +85,14 @@ impl<const SLOTS: usize> Links<SLOTS> {
 
     /// Bytes of RAM that they take.
     pub(super) fn bytes(&self) -> u64 {
-        let Self { targets, similarities, counts, kept } = self;
+        let Self { targets, similarities, counts, kept, .. } = self;
         targets.bytes() + similarities.bytes() + counts.bytes() + kept.bytes()
     }
 
     /// Adds a node without links.
     pub(super) fn push(&mut self) -> u32 {
         let node = self.len();
-        self.targets.push();
+        self.targets.push()[0].0 = [node; SLOTS];
         self.similarities.push();
         self.counts.push()[0] = 0;
         self.kept.push()[0] = Kept::default();
@@ -101,8 +106,13 @@ impl<const SLOTS: usize> Links<SLOTS> {
     }
 
     /// How similar each of [`Links::of`] is.
-    pub(super) fn similarities_of(&self, node: u32) -> &[f32] {
-        &self.similarities[node].0[..usize::from(self.counts[node])]
+    pub(super) fn similarities_of(&self, node: u32) -> &[Packed] {
+        &self.similarities.row(node)[..usize::from(self.counts[node])]
+    }
+
+    /// How similarities are packed.
+    pub(super) fn packing(&self) -> Packing {
+        self.packing
     }
 
     /// Bit i: link i of `node` is kept.
@@ -129,22 +139,24 @@ impl<const SLOTS: usize> Links<SLOTS> {
         debug_assert!(slot < usize::from(self.counts[node]) && self.kept_of(node) >> slot & 1 == 0);
         debug_assert!(link.node() != node);
         self.targets[node].0[slot] = link.node();
-        self.similarities[node].0[slot] = link.similarity();
+        self.similarities.row_mut(node)[slot] = self.packing.pack(link.similarity());
     }
 
     /// Replaces the links of `node` that are not kept by `others`, which are none of the kept ones.
     pub(super) fn relink(&mut self, node: u32, others: &[Rank]) {
         let Kept { all, twins } = self.kept[node];
         self.kept[node] = Kept::default();
-        let count = std::mem::take(&mut self.counts[node]);
-        for slot in (0..usize::from(count)).filter(|slot| all >> slot & 1 != 0) {
-            let (target, similarity) =
-                (self.targets[node].0[slot], self.similarities[node].0[slot]);
+        let (targets, similarities) = (&mut self.targets[node].0, self.similarities.row_mut(node));
+        let mut count = 0;
+        for slot in (0..SLOTS).filter(|slot| all >> slot & 1 != 0) {
             // Never behind `slot`, so what is still to be read is not overwritten.
-            let to = self.append(node, Rank::new(similarity, target));
-            self.kept[node].all |= 1 << to;
-            self.kept[node].twins |= (twins >> slot & 1) << to;
+            (targets[count], similarities[count]) = (targets[slot], similarities[slot]);
+            self.kept[node].all |= 1 << count;
+            self.kept[node].twins |= (twins >> slot & 1) << count;
+            count += 1;
         }
+        targets[count..].fill(node);
+        self.counts[node] = count as u8;
         for link in others {
             debug_assert!(!self.of(node).contains(&link.node()));
             self.append(node, *link);
@@ -195,8 +207,8 @@ pub(super) struct Upper {
 
 impl Upper {
     /// A layer without nodes.
-    pub(super) fn new() -> Upper {
-        Upper { links: Links::new(), rows: Arena::new(1), below: Arena::new(1) }
+    pub(super) fn new(packing: Packing) -> Upper {
+        Upper { links: Links::new(packing), rows: Arena::new(1), below: Arena::new(1) }
     }
 
     /// Bytes of RAM that it takes.
@@ -218,6 +230,10 @@ pub(super) trait Layer {
     fn len(&self) -> u32;
     /// Whom `node` links to.
     fn neighbours(&self, node: u32) -> &[u32];
+    /// The same, and `node` itself in free slots.
+    fn slots(&self, node: u32) -> &[u32];
+    /// Asks for what [`Layer::slots`] reads.
+    fn prefetch(&self, node: u32);
     /// The row of `node`.
     fn row(&self, node: u32) -> u32;
 }
@@ -230,6 +246,16 @@ impl Layer for Bottom {
     #[inline]
     fn neighbours(&self, node: u32) -> &[u32] {
         self.of(node)
+    }
+
+    #[inline]
+    fn slots(&self, node: u32) -> &[u32] {
+        &self.targets[node].0
+    }
+
+    #[inline]
+    fn prefetch(&self, node: u32) {
+        prefetch(&self.targets[node].0);
     }
 
     #[inline]
@@ -246,6 +272,16 @@ impl Layer for Upper {
     #[inline]
     fn neighbours(&self, node: u32) -> &[u32] {
         self.links.of(node)
+    }
+
+    #[inline]
+    fn slots(&self, node: u32) -> &[u32] {
+        &self.links.targets[node].0
+    }
+
+    #[inline]
+    fn prefetch(&self, node: u32) {
+        prefetch(&self.links.targets[node].0);
     }
 
     #[inline]

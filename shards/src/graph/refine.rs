@@ -5,10 +5,12 @@ use crate::limits::{GRAPH_LINKS_BOTTOM, GRAPH_LINKS_REFINED, GRAPH_WIDTH_REFINE}
 use crate::vector::rows::Rows;
 
 use super::Index;
-use super::index::Scratch;
+use super::index::{Neighbours, Scratch, rescore};
 use super::link::link_back;
-use super::links::{Bottom, Links};
+use super::links::Bottom;
 use super::rank::Rank;
+use super::search::Traversal;
+use super::select::select;
 
 /// Of what the search finds, so many of the nearest are chosen among: farther ones are hidden by
 /// nearer ones in all but a few cases, and each costs distances to find that out.
@@ -27,32 +29,42 @@ impl Index {
         if has_twin_as_parent(&self.rows, &self.bottom, row.0) {
             return 1;
         }
-        let mut distances = 1;
-        let start = self.enter(self.rows.row(row.0), 0, &mut distances);
-        distances + refine(&self.rows, &mut self.bottom, row.0, start, scratch)
+        let traversal = &mut scratch.traversals[0];
+        self.rows.sketch(self.rows.row(row.0), &mut traversal.sketch);
+        let mut distances = 0;
+        let start = self.enter(&traversal.sketch, 0, &mut distances).node();
+        traversal.begin(&self.bottom, start, GRAPH_WIDTH_REFINE, self.rows.kernel());
+        distances += traversal.run(&self.rows, &self.bottom, self.bottom.packing(), |_| true);
+        let neighbours = &mut scratch.neighbours;
+        distances + link_anew(&self.rows, &mut self.bottom, row.0, traversal, neighbours)
     }
 }
 
-/// Links `row` anew; the search starts at `start`.
-fn refine(rows: &Rows, bottom: &mut Bottom, row: u32, start: Rank, scratch: &mut Scratch) -> u32 {
-    let Scratch { traversal, candidates, chosen, chosen_rows } = scratch;
+/// Links `row` anew among what the traversal found.
+fn link_anew(
+    rows: &Rows,
+    bottom: &mut Bottom,
+    row: u32,
+    traversal: &mut Traversal,
+    neighbours: &mut Neighbours,
+) -> u32 {
+    let Neighbours { candidates, chosen, chosen_rows } = neighbours;
     let query = rows.row(row);
-    let width = GRAPH_WIDTH_REFINE;
-    let mut distances =
-        super::search::search(rows, bottom, query, start, width, |_| true, traversal);
     let own = rows.similarity(query, row);
+    let mut old = Vec::with_capacity(GRAPH_LINKS_BOTTOM);
+    rescore(rows, bottom, query, bottom.of(row).iter().copied(), &mut old);
     candidates.clear();
-    candidates.extend(traversal.beam.kept().filter(|rank| rank.node() != row));
+    let found = traversal.beam.finish(rows.kernel()).iter().copied().filter(|node| *node != row);
+    rescore(rows, bottom, query, found, candidates);
+    let mut distances = (old.len() + candidates.len()) as u32 + 1;
     candidates.sort_unstable_by(|a, b| b.cmp(a));
     candidates.truncate(CANDIDATES_MAX);
-    let old: Vec<Rank> = ranks_of(bottom, row).collect();
     candidates.extend(&old);
     candidates.sort_unstable_by(|a, b| b.cmp(a));
     candidates.dedup();
     // A twin is as near to every candidate as the row itself, so it would hide them all.
     candidates.retain(|rank| rank.similarity() != own || rows.row(rank.node()) != query);
-    distances +=
-        super::select::select(rows, bottom, candidates, GRAPH_LINKS_REFINED, chosen, chosen_rows);
+    distances += select(rows, bottom, candidates, GRAPH_LINKS_REFINED, chosen, chosen_rows);
     let kept = bottom.kept_of(row);
     let is_kept = |rank: &Rank| {
         let slot = old.iter().position(|other| other == rank);
@@ -75,19 +87,6 @@ fn refine(rows: &Rows, bottom: &mut Bottom, row: u32, start: Rank, scratch: &mut
         }
     }
     distances
-}
-
-/// The links of a node, with their similarities.
-fn ranks_of<const SLOTS: usize>(
-    links: &Links<SLOTS>,
-    node: u32,
-) -> impl Iterator<Item = Rank> + '_ {
-    let similarities = links.similarities_of(node);
-    links
-        .of(node)
-        .iter()
-        .zip(similarities)
-        .map(|(target, similarity)| Rank::new(*similarity, *target))
 }
 
 /// Whether the row was linked as a twin: its parent, the earlier of those that it keeps, has the

@@ -1,72 +1,113 @@
-//! From an entry to the nearest.
+//! From an entry to the nearest, by 1-bit codes.
 
-use crate::vector::rows::{COMPARED_MAX, Query, Rows};
+use crate::vector::kernel::Kernel;
+use crate::vector::rows::{COMPARED_MAX, Rows, Sketch};
 
 use super::beam::Beam;
 use super::links::{Layer, Upper};
-use super::rank::Rank;
+use super::rank::{Packing, Rank};
 use super::visited::Visited;
 
 /// Nodes that one search expands, at most, per node of its width. Far beyond what a graph of
 /// visible rows needs; it bounds a search where almost none are visible.
 const EXPANSIONS_PER_WIDTH: usize = 64;
 
-/// What a search writes to.
+/// A search and what it writes to.
 #[derive(Debug, Default)]
 pub(super) struct Traversal {
+    /// The query.
+    pub(super) sketch: Sketch,
     pub(super) visited: Visited,
     pub(super) beam: Beam,
-    /// A node that the next search takes for absent.
-    pub(super) absent: Option<u32>,
+    /// Nodes met and asked for, to be compared in the next step.
+    fresh: [u32; COMPARED_MAX],
+    fresh_count: usize,
+    expansions_left: usize,
 }
 
-/// Best-first from `start` with a beam of `width`: what is found is in the traversal's beam. Nodes
-/// for which `visible` does not hold are passed through. Returns the distances that it took.
-pub(super) fn search<L: Layer>(
-    rows: &Rows,
-    layer: &L,
-    query: Query<'_>,
-    start: Rank,
-    width: u32,
-    visible: impl Fn(u32) -> bool,
-    Traversal { visited, beam, absent }: &mut Traversal,
-) -> u32 {
-    let kernel = rows.kernel();
-    let width = width as usize;
-    visited.reset(layer.len());
-    beam.reset(width);
-    let mut fresh = [0u32; COMPARED_MAX];
-    let mut compared = [0u32; COMPARED_MAX];
-    let mut similarities = [0.0f32; COMPARED_MAX];
-    if let Some(node) = absent.take() {
-        assert_ne!(node, start.node(), "a search starts at a node that is there");
-        visited.mark(&[node], &mut fresh);
+impl Traversal {
+    /// Begins a search of `width` for what is in the sketch, from `start`.
+    pub(super) fn begin<L: Layer>(&mut self, layer: &L, start: u32, width: u32, kernel: Kernel) {
+        let width = width as usize;
+        self.visited.reset(layer.len());
+        self.beam.reset(width);
+        self.fresh_count = self.visited.mark(&[start], &mut self.fresh, kernel);
+        self.expansions_left = EXPANSIONS_PER_WIDTH * width;
     }
-    visited.mark(&[start.node()], &mut fresh);
-    visited.note(start.node(), start.similarity());
-    if visible(start.node()) {
-        beam.push(start, kernel)
-    } else {
-        beam.pass(start, kernel)
+
+    /// Takes a node for absent: it is neither found nor are its links followed.
+    pub(super) fn leave_out(&mut self, node: u32, kernel: Kernel) {
+        self.visited.mark(&[node], &mut [0], kernel);
     }
-    let mut distances = 0;
-    for _ in 0..EXPANSIONS_PER_WIDTH * width {
-        let Some(next) = beam.pop(kernel) else { break };
-        let count = visited.mark(layer.neighbours(next.node()), &mut fresh);
-        for (row, node) in compared.iter_mut().zip(&fresh[..count]) {
+
+    /// Compares what the last step met, and meets the neighbours of the best node. Nodes for which
+    /// `visible` does not hold are passed through. Returns the distances that it took; none once
+    /// the search has ended.
+    #[inline]
+    pub(super) fn step<L: Layer>(
+        &mut self,
+        rows: &Rows,
+        layer: &L,
+        packing: Packing,
+        visible: impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        let kernel = rows.kernel();
+        let mut compared = [0u32; COMPARED_MAX];
+        let mut similarities = [0.0f32; COMPARED_MAX];
+        let fresh = &mut self.fresh[..self.fresh_count];
+        for (row, node) in compared.iter_mut().zip(&*fresh) {
             *row = layer.row(*node);
         }
-        rows.similarities(query, &compared[..count], &mut similarities);
-        distances += count as u32;
-        for (node, similarity) in fresh[..count].iter().zip(similarities) {
-            visited.note(*node, similarity);
-            let rank = Rank::new(similarity, *node);
-            if beam.admits(rank) {
-                if visible(*node) { beam.push(rank, kernel) } else { beam.pass(rank, kernel) }
+        rows.estimates(&self.sketch, &compared[..fresh.len()], &mut similarities[..fresh.len()]);
+        for (node, similarity) in fresh.iter().zip(similarities) {
+            self.visited.note(*node, packing.pack(similarity));
+        }
+        let mut seen = 0;
+        for at in 0..fresh.len() {
+            if visible(fresh[at]) {
+                (fresh[seen], similarities[seen]) = (fresh[at], similarities[at]);
+                seen += 1;
+            } else if self.beam.admits(similarities[at]) {
+                self.beam.pass(fresh[at], similarities[at]);
             }
         }
+        let distances = fresh.len() as u32;
+        let pushed = self.beam.push(&fresh[..seen], &similarities[..seen], kernel);
+        for node in pushed {
+            layer.prefetch(*node);
+        }
+        self.fresh_count = 0;
+        if self.expansions_left == 0 {
+            return (distances > 0).then_some(distances);
+        }
+        self.expansions_left -= 1;
+        let Some(next) = self.beam.pop(kernel) else {
+            self.expansions_left = 0;
+            return (distances > 0).then_some(distances);
+        };
+        self.fresh_count = self.visited.mark(layer.slots(next), &mut self.fresh, kernel);
+        for node in &self.fresh[..self.fresh_count] {
+            rows.prefetch_sketch(layer.row(*node));
+        }
+        // Most of what is expanded stays among the best, whose int8 codes are compared at the end.
+        rows.prefetch(layer.row(next));
+        Some(distances)
     }
-    distances
+
+    /// Searches to the end.
+    pub(super) fn run<L: Layer>(
+        &mut self,
+        rows: &Rows,
+        layer: &L,
+        packing: Packing,
+        visible: impl Fn(u32) -> bool,
+    ) -> u32 {
+        let mut distances = 0;
+        while let Some(more) = self.step(rows, layer, packing, &visible) {
+            distances += more;
+        }
+        distances
+    }
 }
 
 /// From `start` to whatever neighbour is nearer, until none is. Adds the distances that it took to
@@ -74,7 +115,7 @@ pub(super) fn search<L: Layer>(
 pub(super) fn descend(
     rows: &Rows,
     layer: &Upper,
-    query: Query<'_>,
+    sketch: &Sketch,
     start: Rank,
     distances: &mut u32,
 ) -> Rank {
@@ -86,8 +127,9 @@ pub(super) fn descend(
         let count = neighbours.len();
         for (row, node) in compared.iter_mut().zip(neighbours) {
             *row = layer.row(*node);
+            rows.prefetch_sketch(*row);
         }
-        rows.similarities(query, &compared[..count], &mut similarities);
+        rows.estimates(sketch, &compared[..count], &mut similarities[..count]);
         *distances += count as u32;
         let ranks = neighbours
             .iter()

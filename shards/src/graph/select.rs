@@ -49,6 +49,8 @@ pub(super) fn select<L: Layer>(
 mod tests {
     use super::*;
     use crate::graph::links::Bottom;
+    use crate::graph::rank::Packing;
+    use crate::settings::Metric;
     use crate::vector::codes::{encode, normalise};
     use crate::vector::kernel::Kernel;
     use proptest::prelude::*;
@@ -58,7 +60,7 @@ mod tests {
         fn those_near_to_a_chosen_one_are_left_out(
             vectors in prop::collection::vec(prop::array::uniform8(-1f32..1.0), 2..60), most in 1usize..20
         ) {
-            let mut rows = Rows::new(8, Kernel::fastest());
+            let mut rows = Rows::new(8, Metric::Cosine, Kernel::fastest());
             for mut vector in vectors {
                 vector[0] += 2.0;
                 normalise(&mut vector).expect("not zero");
@@ -69,7 +71,7 @@ mod tests {
                 (1..rows.len()).map(|row| Rank::new(similarity(0, row), row)).collect();
             candidates.sort_unstable_by(|a, b| b.cmp(a));
             let (mut chosen, mut chosen_rows) = (Vec::new(), Vec::new());
-            select(&rows, &Bottom::new(), &candidates, most, &mut chosen, &mut chosen_rows);
+            select(&rows, &Bottom::new(Packing::new(1.0)), &candidates, most, &mut chosen, &mut chosen_rows);
             let mut wanted: Vec<Rank> = Vec::new();
             for candidate in candidates {
                 let near = |other: &Rank| similarity(other.node(), candidate.node()) >= candidate.similarity();

@@ -1,14 +1,11 @@
 //! A row as a query that the graph has never seen.
 
-use std::cmp::Reverse;
-
 use crate::ids::Row;
 
 use super::Index;
 use super::index::Scratch;
 use super::links::level;
-use super::rank::{Rank, Scored};
-use super::search::search;
+use super::rank::Scored;
 
 impl Index {
     /// Whether `row` may stand for a query in [`Index::search_without`]: it is in the graph, and on
@@ -32,17 +29,7 @@ impl Index {
         assert!(self.is_on_bottom_only(row), "a search might start at row {}", row.0);
         found.clear();
         let query = self.rows.row(row.0);
-        let mut distances = 0;
-        let start = self.enter(query, 0, &mut distances);
-        let traversal = &mut scratch.traversal;
-        traversal.absent = Some(row.0);
-        let visible = |row| visible(Row(row));
-        distances +=
-            search(&self.rows, &self.bottom, query, start, width.max(count), visible, traversal);
-        found.extend(traversal.beam.kept().map(Scored::from));
-        found.sort_unstable_by_key(|scored| Reverse(Rank::from(*scored)));
-        found.truncate(count as usize);
-        distances
+        self.find(query, Some(row.0), (width, count), visible, scratch, found)
     }
 
     /// [`Index::scan`] with a row as the query.
@@ -52,11 +39,10 @@ impl Index {
         range: std::ops::Range<u32>,
         count: u32,
         visible: impl Fn(Row) -> bool,
+        scratch: &mut Scratch,
         found: &mut Vec<Scored>,
     ) -> u32 {
         assert!(range.end <= self.len(), "rows to {} are scanned, of {}", range.end, self.len());
-        let distances = range.len() as u32;
-        super::scan::scan(&self.rows, self.rows.row(row.0), range, count as usize, visible, found);
-        distances
+        self.scan_with(self.rows.row(row.0), range, count, visible, scratch, found)
     }
 }

@@ -307,6 +307,8 @@ const SPACE_ZERO_AT: usize = SPACE_METRIC_AT + 1;
 pub const SPACE_FIXED_BYTES: usize = SPACE_ZERO_AT + 3;
 
 const METRIC_COSINE: u8 = 1;
+const METRIC_DOT: u8 = 2;
+const METRIC_EUCLIDEAN: u8 = 3;
 const TAG_NAME: u8 = 1;
 
 /// Encodes the body of a `Space` record.
@@ -316,6 +318,8 @@ pub fn encode_space(settings: &SpaceSettings) -> Body {
     put_at(&mut out, SPACE_STRIPES_AT, settings.stripes.to_le_bytes());
     out[SPACE_METRIC_AT] = match settings.metric {
         Metric::Cosine => METRIC_COSINE,
+        Metric::Dot => METRIC_DOT,
+        Metric::Euclidean => METRIC_EUCLIDEAN,
     };
     push_text(&mut out, TAG_NAME, &settings.name);
     Body::of(out)
@@ -326,6 +330,8 @@ pub fn decode_space(bytes: &[u8]) -> Result<SpaceSettings, BodyFault> {
     let (fixed, rest) = bytes.split_at_checked(SPACE_FIXED_BYTES).ok_or(BodyFault)?;
     let metric = match fixed[SPACE_METRIC_AT] {
         METRIC_COSINE => Metric::Cosine,
+        METRIC_DOT => Metric::Dot,
+        METRIC_EUCLIDEAN => Metric::Euclidean,
         _ => return Err(BodyFault),
     };
     let mut name = "";

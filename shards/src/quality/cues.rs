@@ -50,8 +50,11 @@ mod tests {
     #[test]
     fn the_last_ones_are_kept_each_once() {
         let mut cues = Cues::default();
-        let codes =
-            |number: usize| Codes { codes8: vec![number as i8; 8].into(), scale: number as f32 };
+        let codes = |number: usize| Codes {
+            dimension: 8,
+            codes8: vec![number as i8; 8].into(),
+            scale: number as f32,
+        };
         for number in 0..CUES_KEPT_MAX + 3 {
             (0..2).for_each(|_| cues.note(&codes(number)));
         }

@@ -97,8 +97,8 @@ impl Sample {
             self.from = range.end;
             let (best, count) = (&mut self.best, QUALITY_NEIGHBOURS);
             let distances = match &self.query {
-                Query::Cue(codes) => index.scan(codes, range, count, visible, best),
-                Query::Row(row) => index.scan_for(*row, range, count, visible, best),
+                Query::Cue(codes) => index.scan(codes, range, count, visible, scratch, best),
+                Query::Row(row) => index.scan_for(*row, range, count, visible, scratch, best),
             };
             return (distances, Progress::More);
         }

@@ -13,7 +13,7 @@ use crate::log::record::{Body, RecordHead, RecordKind, decode_body, decode_space
 use crate::log::replay::{LogFault, Replay, Replayed};
 use crate::message::{Made, SpaceDescription};
 use crate::session::{SessionKey, Sessions};
-use crate::settings::SpaceSettings;
+use crate::settings::{Metric, SpaceSettings};
 use crate::shard::engine::{Owns, Shard};
 use crate::shard::io::ShardConfig;
 use crate::shard::making::Making;
@@ -242,8 +242,10 @@ impl Building {
         let generation = head.generation.0;
         self.seen.insert(generation);
         self.generation_max = self.generation_max.max(generation);
-        let dimension = codes.codes8.len() as u16;
-        let rows = self.rows.get_or_insert_with(|| Rows::new(dimension, stripe_seed(head.stripe)));
+        let dimension = codes.dimension;
+        let metric = self.settings.as_ref().map_or(Metric::Cosine, |settings| settings.metric);
+        let seed = stripe_seed(head.stripe);
+        let rows = self.rows.get_or_insert_with(|| Rows::new(dimension, metric, seed));
         if rows.dimension() != dimension {
             return Err("a vector of another length than the others of its space");
         }
@@ -272,7 +274,7 @@ impl Building {
         let settings = self.settings.as_ref().or(unproven);
         let settings = settings.ok_or("a record of a space of which no record says what it is")?;
         let of_rows = self.rows.iter().map(Rows::dimension);
-        let of_others = self.unproven.values().map(|observed| observed.codes.codes8.len() as u16);
+        let of_others = self.unproven.values().map(|observed| observed.codes.dimension);
         if of_rows.chain(of_others).any(|dimension| dimension != settings.dimension) {
             return Err("a vector of another length than its space says");
         }
@@ -311,7 +313,8 @@ impl Building {
             (None, None) => unreachable!("checked when the last segment was read"),
         };
         let rows = self.rows;
-        let mut rows = rows.unwrap_or_else(|| Rows::new(settings.dimension, stripe_seed(key)));
+        let SpaceSettings { dimension, metric, .. } = settings;
+        let mut rows = rows.unwrap_or_else(|| Rows::new(dimension, metric, stripe_seed(key)));
         let first = observations.len();
         for Observed { head, body, codes, location, .. } in self.unproven.into_values() {
             let row = rows.push(&arrival(&head, &codes), Place::Stored(location));

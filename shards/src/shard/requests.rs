@@ -76,7 +76,8 @@ impl Shard {
         making.records_left -= 1;
         if !self.slots.contains_key(&stripe) {
             let settings = self.making_of(stripe).space.settings.clone();
-            let rows = Rows::new(settings.dimension, stripe_seed(stripe));
+            let SpaceSettings { dimension, metric, .. } = settings;
+            let rows = Rows::new(dimension, metric, stripe_seed(stripe));
             let recall = self.config.recall_target;
             self.add_stripe(Stripe::new(stripe, settings, recall, rows));
         }
@@ -151,7 +152,7 @@ impl Shard {
     fn take_over(&mut self, append: &Append) -> Result<Observed, Refusal> {
         let (slot, stripe) = self.stripe(append.stripe).ok_or(Refusal::UnknownSpace)?;
         let expected = stripe.space().settings.dimension;
-        if append.codes.codes8.len() != usize::from(expected) {
+        if append.codes.dimension != expected {
             return Err(Refusal::WrongDimension { expected });
         }
         let row = Row(stripe.rows().len());
@@ -198,8 +199,7 @@ impl Shard {
         }
         let (slot, stripe) = self.stripe(recall.stripe).ok_or(Refusal::UnknownSpace)?;
         let expected = stripe.space().settings.dimension;
-        let lengths = [recall.vector.len(), recall.codes.codes8.len()];
-        if lengths != [usize::from(expected); 2] {
+        if recall.vector.len() != usize::from(expected) || recall.codes.dimension != expected {
             return Err(Refusal::WrongDimension { expected });
         }
         stripe.note_cue(&recall.codes);

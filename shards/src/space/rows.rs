@@ -6,6 +6,7 @@ use crate::graph::{Index, Scratch};
 use crate::ids::{Generation, Location, Row, Time};
 use crate::log::log::Ordinal;
 use crate::quality::Upkeep;
+use crate::settings::Metric;
 use crate::space::ids::Ids;
 use crate::space::record::Records;
 use crate::vector::arena::Arena;
@@ -67,10 +68,10 @@ pub struct Rows {
 
 impl Rows {
     /// No rows, of vectors of `dimension`; `seed` draws the graph's layers.
-    pub fn new(dimension: u16, seed: u64) -> Rows {
+    pub fn new(dimension: u16, metric: Metric, seed: u64) -> Rows {
         Rows {
             dimension,
-            index: Index::new(dimension, seed),
+            index: Index::new(dimension, metric, seed),
             records: Records::new(),
             replaced_by: Arena::new(1),
             replaced: 0,

@@ -3,6 +3,10 @@
 use std::arch::x86_64::*;
 
 use super::block::Block;
+use super::lanes::Beam;
+use super::portable;
+use super::quantise;
+use super::signs::{self, Factors, PLANES, SignLayout, SignQuery};
 
 /// See [`super::kernel::Kernel::dots`].
 #[target_feature(enable = "avx2")]
@@ -38,58 +42,121 @@ fn dot(a: &[Block], b: &[Block]) -> i32 {
     _mm_cvtsi128_si32(sum)
 }
 
+/// See [`super::kernel::Kernel::estimates`].
+#[target_feature(enable = "avx2")]
+pub(super) fn estimates(layout: SignLayout, query: &SignQuery, rows: &[&[Block]], out: &mut [f32]) {
+    for (row, out) in rows.iter().zip(out) {
+        let mut sums = _mm256_setzero_si256();
+        for half in 0..layout.halves() {
+            let bits = load_half(layout.row_half(row, half));
+            // Per byte at most 8 · 15: Horner's rule over the planes, the highest first.
+            let mut weighted = _mm256_setzero_si256();
+            for plane in (0..PLANES).rev() {
+                let plane = load_half(layout.query_half(&query.planes, half, plane));
+                let ones = popcount(_mm256_and_si256(bits, plane));
+                weighted = _mm256_add_epi8(_mm256_add_epi8(weighted, weighted), ones);
+            }
+            sums = _mm256_add_epi64(sums, _mm256_sad_epu8(weighted, _mm256_setzero_si256()));
+        }
+        let sums = _mm_add_epi64(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+        let sum = _mm_cvtsi128_si64(sums) + _mm_extract_epi64::<1>(sums);
+        *out = query.terms.estimate(Factors::of(layout, row), sum as i32);
+    }
+}
+
+/// The bits set in each byte, looked up by nibbles (Muła, Kurz & Lemire 2018).
+#[target_feature(enable = "avx2")]
+fn popcount(bytes: __m256i) -> __m256i {
+    let counts = _mm256_setr_epi8(
+        0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3,
+        3, 4,
+    );
+    let nibble = _mm256_set1_epi8(15);
+    let low = _mm256_shuffle_epi8(counts, _mm256_and_si256(bytes, nibble));
+    let high = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), nibble);
+    _mm256_add_epi8(low, _mm256_shuffle_epi8(counts, high))
+}
+
+#[target_feature(enable = "avx2")]
+fn load_half(half: &[i8; 32]) -> __m256i {
+    // SAFETY: 32 bytes are what an unaligned load reads.
+    unsafe { _mm256_loadu_si256(half.as_ptr().cast()) }
+}
+
 /// See [`super::kernel::Kernel::largest`].
 #[target_feature(enable = "avx2")]
-pub(super) fn largest(values: &[i64]) -> usize {
-    let (groups, rest) = values.as_chunks::<4>();
-    let mut most = _mm256_set1_epi64x(i64::MIN);
+pub(super) fn largest(values: &[f32]) -> usize {
+    let (groups, rest) = values.as_chunks::<8>();
+    let mut most = _mm256_set1_ps(f32::NEG_INFINITY);
     for group in groups {
-        let group = load(group);
-        most = _mm256_blendv_epi8(most, group, _mm256_cmpgt_epi64(group, most));
+        most = _mm256_max_ps(most, load(group));
     }
-    let most = rest.iter().copied().chain(lanes(most)).fold(i64::MIN, i64::max);
-    position(values, most)
-}
-
-/// See [`super::kernel::Kernel::smallest`].
-#[target_feature(enable = "avx2")]
-pub(super) fn smallest(values: &[i64]) -> usize {
-    let (groups, rest) = values.as_chunks::<4>();
-    let mut least = _mm256_set1_epi64x(i64::MAX);
-    for group in groups {
-        let group = load(group);
-        least = _mm256_blendv_epi8(least, group, _mm256_cmpgt_epi64(least, group));
-    }
-    let least = rest.iter().copied().chain(lanes(least)).fold(i64::MAX, i64::min);
-    position(values, least)
-}
-
-/// The first place of `value`.
-#[target_feature(enable = "avx2")]
-fn position(values: &[i64], value: i64) -> usize {
-    let wanted = _mm256_set1_epi64x(value);
-    let (groups, rest) = values.as_chunks::<4>();
+    let mut lanes = [0.0f32; 8];
+    // SAFETY: eight f32 are the 32 bytes that an unaligned store writes.
+    unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), most) };
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let most = rest.iter().copied().chain(lanes).fold(f32::NEG_INFINITY, larger);
+    let wanted = _mm256_set1_ps(most);
     for (at, group) in groups.iter().enumerate() {
-        let equal = _mm256_cmpeq_epi64(load(group), wanted);
-        let mask = _mm256_movemask_pd(_mm256_castsi256_pd(equal));
+        let mask = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(load(group), wanted));
         if mask != 0 {
-            return 4 * at + mask.trailing_zeros() as usize;
+            return 8 * at + mask.trailing_zeros() as usize;
         }
     }
-    let at = rest.iter().position(|other| *other == value);
-    4 * groups.len() + at.expect("the value was taken from among them")
+    let at = rest.iter().position(|other| *other == most);
+    8 * groups.len() + at.expect("the value was taken from among them")
+}
+
+/// See [`super::kernel::Kernel::above`].
+#[target_feature(enable = "avx2,popcnt")]
+pub(super) fn above(values: &[f32], bound: f32) -> usize {
+    let (groups, rest) = values.as_chunks::<8>();
+    let more = |group| {
+        let mask = _mm256_cmp_ps::<_CMP_GT_OQ>(load(group), _mm256_set1_ps(bound));
+        _mm256_movemask_ps(mask).count_ones() as usize
+    };
+    let rest = rest.iter().filter(|value| **value > bound).count();
+    groups.iter().map(more).sum::<usize>() + rest
 }
 
 #[target_feature(enable = "avx2")]
-fn load(group: &[i64; 4]) -> __m256i {
-    // SAFETY: four i64 are the 32 bytes that an unaligned load reads.
-    unsafe { _mm256_loadu_si256(group.as_ptr().cast()) }
+fn load(group: &[f32; 8]) -> __m256 {
+    // SAFETY: eight f32 are the 32 bytes that an unaligned load reads.
+    unsafe { _mm256_loadu_ps(group.as_ptr()) }
 }
 
+/// See [`super::kernel::Kernel::mark`].
 #[target_feature(enable = "avx2")]
-fn lanes(value: __m256i) -> [i64; 4] {
-    let mut lanes = [0; 4];
-    // SAFETY: four i64 are the 32 bytes that an unaligned store writes.
-    unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), value) };
-    lanes
+pub(super) fn mark(bits: &mut [u32], nodes: &[u32], fresh: &mut [u32]) -> usize {
+    portable::mark(bits, nodes, fresh)
+}
+
+/// See [`super::kernel::Kernel::admit`].
+#[target_feature(enable = "avx2")]
+pub(super) fn admit(nodes: &[u32], similarities: &[f32], bound: f32, beam: Beam<'_>) -> usize {
+    portable::admit(nodes, similarities, bound, beam)
+}
+
+/// See [`super::kernel::Kernel::retain`].
+#[target_feature(enable = "avx2")]
+pub(super) fn retain(beam: Beam<'_>, bound: f32) -> usize {
+    portable::retain(beam, bound)
+}
+
+/// See [`super::kernel::Kernel::encode`].
+#[target_feature(enable = "avx2")]
+pub(super) fn encode(vector: &[f32], codes8: &mut [i8]) -> f32 {
+    quantise::quantise(vector, codes8)
+}
+
+/// See [`super::kernel::Kernel::write_row`].
+#[target_feature(enable = "avx2")]
+pub(super) fn write_row(codes8: &[Block], scale: f32, mean: &[f32], row: &mut [Block]) {
+    signs::write_row(codes8, scale, mean, row)
+}
+
+/// See [`super::kernel::Kernel::write_query`].
+#[target_feature(enable = "avx2")]
+pub(super) fn write_query(codes8: &[Block], scale: f32, mean: &[f32], query: &mut SignQuery) {
+    signs::write_query(codes8, scale, mean, query)
 }

@@ -1,8 +1,11 @@
-//! The hot loops for x86-64 with AVX-512 and VNNI.
+//! The hot loops for x86-64 with AVX-512, VNNI and BITALG.
 
 use std::arch::x86_64::*;
 
 use super::block::Block;
+use super::lanes::{Beam, LANES};
+use super::quantise;
+use super::signs::{self, PLANES, SignLayout, SignQuery, Terms};
 
 /// Rows compared in one pass over the query: as many streams from memory at a time, with one
 /// reduction for all.
@@ -35,16 +38,21 @@ fn dots_of_four(query: &[Block], rows: &[&[Block]; ROWS]) -> [i32; ROWS] {
             *sum = _mm512_dpbusd_epi32(*sum, _mm512_xor_si512(load(block), bias), query);
         }
     }
-    let [a, b, c, d] = sums.map(|sum| {
-        let sum = _mm512_sub_epi32(sum, excess);
-        _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64::<1>(sum))
-    });
-    let sums = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
-    let sums = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+    let sums = total(sums.map(|sum| _mm512_sub_epi32(sum, excess)));
     let mut out = [0; ROWS];
     // SAFETY: four i32 are the 16 bytes that an unaligned store writes.
     unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), sums) };
     out
+}
+
+/// The sum of the lanes of each register.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn total(sums: [__m512i; ROWS]) -> __m128i {
+    let [a, b, c, d] = sums.map(|sum| {
+        _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64::<1>(sum))
+    });
+    let sums = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+    _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums))
 }
 
 /// One row; see [`dots_of_four`].
@@ -67,54 +75,247 @@ fn load(block: &Block) -> __m512i {
     unsafe { _mm512_load_si512(block.0.as_ptr().cast()) }
 }
 
-/// See [`super::kernel::Kernel::largest`].
+/// The first half of a block, twice.
 #[target_feature(enable = "avx512f")]
-pub(super) fn largest(values: &[i64]) -> usize {
-    let (groups, rest) = values.as_chunks::<8>();
-    let mut most = load_part(rest, i64::MIN);
-    for group in groups {
-        most = _mm512_max_epi64(most, load_group(group));
-    }
-    position(values, _mm512_reduce_max_epi64(most))
+fn load_half_twice(block: &Block) -> __m512i {
+    // SAFETY: a block is 64 bytes, aligned to 64; half of them are read.
+    _mm512_broadcast_i64x4(unsafe { _mm256_load_si256(block.0.as_ptr().cast()) })
 }
 
-/// See [`super::kernel::Kernel::smallest`].
-#[target_feature(enable = "avx512f")]
-pub(super) fn smallest(values: &[i64]) -> usize {
-    let (groups, rest) = values.as_chunks::<8>();
-    let mut least = load_part(rest, i64::MAX);
-    for group in groups {
-        least = _mm512_min_epi64(least, load_group(group));
+/// See [`super::kernel::Kernel::estimates`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512bitalg")]
+pub(super) fn estimates(layout: SignLayout, query: &SignQuery, rows: &[&[Block]], out: &mut [f32]) {
+    let (groups, rest) = rows.as_chunks::<ROWS>();
+    let (out_groups, out_rest) = out[..rows.len()].as_chunks_mut::<ROWS>();
+    for (group, out) in groups.iter().zip(out_groups) {
+        *out = estimates_of_four(layout, query, group);
     }
-    position(values, _mm512_reduce_min_epi64(least))
+    if let Some(last) = rest.last() {
+        let group = std::array::from_fn(|at| *rest.get(at).unwrap_or(last));
+        let estimates = estimates_of_four(layout, query, &group);
+        out_rest.copy_from_slice(&estimates[..out_rest.len()]);
+    }
 }
 
-/// The first place of `value`.
-#[target_feature(enable = "avx512f")]
-fn position(values: &[i64], value: i64) -> usize {
-    let wanted = _mm512_set1_epi64(value);
-    let (groups, rest) = values.as_chunks::<8>();
-    for (at, group) in groups.iter().enumerate() {
-        let mask = _mm512_cmpeq_epi64_mask(load_group(group), wanted);
-        if mask != 0 {
-            return 8 * at + mask.trailing_zeros() as usize;
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512bitalg")]
+fn estimates_of_four(
+    layout: SignLayout,
+    query: &SignQuery,
+    rows: &[&[Block]; ROWS],
+) -> [f32; ROWS] {
+    let mut sums = [_mm512_setzero_si512(); ROWS];
+    let weights = [1, 2, 4, 8].map(|weight| _mm512_set1_epi8(weight));
+    let (full, half) = query.planes.split_at(layout.full * PLANES);
+    for (at, planes) in full.as_chunks::<PLANES>().0.iter().enumerate() {
+        let bits = rows.map(|row| load(&row[at]));
+        for (plane, weight) in planes.iter().zip(weights) {
+            let plane = load(plane);
+            for (sum, bits) in sums.iter_mut().zip(bits) {
+                let ones = _mm512_popcnt_epi8(_mm512_and_si512(bits, plane));
+                *sum = _mm512_dpbusd_epi32(*sum, ones, weight);
+            }
         }
     }
-    let at = rest.iter().position(|other| *other == value);
-    8 * groups.len() + at.expect("the value was taken from among them")
+    if let [low, high] = half {
+        let bits = rows.map(|row| load_half_twice(&row[layout.full]));
+        let upper = |low: i8, high: i8| {
+            _mm512_inserti64x4::<1>(_mm512_set1_epi8(low), _mm256_set1_epi8(high))
+        };
+        for (planes, weight) in [(low, upper(1, 2)), (high, upper(4, 8))] {
+            let planes = load(planes);
+            for (sum, bits) in sums.iter_mut().zip(bits) {
+                let ones = _mm512_popcnt_epi8(_mm512_and_si512(bits, planes));
+                *sum = _mm512_dpbusd_epi32(*sum, ones, weight);
+            }
+        }
+    }
+    finish(layout, query.terms, rows, total(sums))
+}
+
+/// [`Terms::estimate`] of four rows.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn finish(layout: SignLayout, terms: Terms, rows: &[&[Block]; ROWS], sums: __m128i) -> [f32; ROWS] {
+    let at = layout.factors_at();
+    let [mut mean, mut factor, mut ones, mut scale] = rows.map(|row| {
+        let factors = &row[at / 64].0[at % 64..][..16];
+        // SAFETY: 16 bytes, as the slice shows.
+        unsafe { _mm_loadu_ps(factors.as_ptr().cast()) }
+    });
+    _MM_TRANSPOSE4_PS(&mut mean, &mut factor, &mut ones, &mut scale);
+    let signed = _mm_sub_ps(
+        _mm_mul_ps(_mm_set1_ps(terms.twice_step), _mm_cvtepi32_ps(sums)),
+        _mm_set1_ps(terms.negative),
+    );
+    let first = _mm_add_ps(_mm_set1_ps(terms.base), mean);
+    let second =
+        _mm_add_ps(_mm_mul_ps(ones, _mm_set1_ps(terms.twice_low)), _mm_mul_ps(factor, signed));
+    let mut out = [0.0; ROWS];
+    // SAFETY: four f32 are the 16 bytes that an unaligned store writes.
+    unsafe { _mm_storeu_ps(out.as_mut_ptr(), _mm_add_ps(first, second)) };
+    out
+}
+
+/// See [`super::kernel::Kernel::largest`].
+#[target_feature(enable = "avx512f")]
+pub(super) fn largest(values: &[f32]) -> usize {
+    let (groups, rest) = values.as_chunks::<16>();
+    let mut most = load_part(rest);
+    for group in groups {
+        most = _mm512_max_ps(most, load_group(group));
+    }
+    let wanted = _mm512_set1_ps(_mm512_reduce_max_ps(most));
+    for (at, group) in groups.iter().enumerate() {
+        let mask = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(load_group(group), wanted);
+        if mask != 0 {
+            return 16 * at + mask.trailing_zeros() as usize;
+        }
+    }
+    let mask = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(load_part(rest), wanted);
+    16 * groups.len() + mask.trailing_zeros() as usize
+}
+
+/// See [`super::kernel::Kernel::above`].
+#[target_feature(enable = "avx512f,popcnt")]
+pub(super) fn above(values: &[f32], bound: f32) -> usize {
+    let bound = _mm512_set1_ps(bound);
+    let (groups, rest) = values.as_chunks::<16>();
+    let more = |group| _mm512_cmp_ps_mask::<_CMP_GT_OQ>(group, bound).count_ones() as usize;
+    groups.iter().map(|group| more(load_group(group))).sum::<usize>() + more(load_part(rest))
 }
 
 #[target_feature(enable = "avx512f")]
-fn load_group(group: &[i64; 8]) -> __m512i {
-    // SAFETY: eight i64 are the 64 bytes that an unaligned load reads.
-    unsafe { _mm512_loadu_si512(group.as_ptr().cast()) }
+fn load_group(group: &[f32; 16]) -> __m512 {
+    // SAFETY: sixteen f32 are the 64 bytes that an unaligned load reads.
+    unsafe { _mm512_loadu_ps(group.as_ptr()) }
 }
 
-/// Fewer than eight values; the other lanes hold `filler`.
+/// Fewer than sixteen values; the other lanes are less than any number.
 #[target_feature(enable = "avx512f")]
-fn load_part(values: &[i64], filler: i64) -> __m512i {
-    assert!(values.len() < 8);
-    let mask = (1u8 << values.len()) - 1;
+fn load_part(values: &[f32]) -> __m512 {
+    assert!(values.len() < 16);
+    let mask = (1u16 << values.len()) - 1;
+    let least = _mm512_set1_ps(f32::NEG_INFINITY);
     // SAFETY: a masked load reads only the lanes of the mask, which are the values there are.
-    unsafe { _mm512_mask_loadu_epi64(_mm512_set1_epi64(filler), mask, values.as_ptr()) }
+    unsafe { _mm512_mask_loadu_ps(least, mask, values.as_ptr()) }
+}
+
+/// See [`super::kernel::Kernel::mark`].
+#[target_feature(enable = "avx512f,popcnt")]
+pub(super) fn mark(bits: &mut [u32], nodes: &[u32], fresh: &mut [u32]) -> usize {
+    let mut count = 0;
+    for some in nodes.chunks(LANES) {
+        let all = lanes_of(some.len());
+        // SAFETY: a masked load reads only the lanes of the mask, which are the nodes there are.
+        let some = unsafe { _mm512_maskz_loadu_epi32(all, some.as_ptr().cast()) };
+        let words = _mm512_srli_epi32::<5>(some);
+        let beyond = _mm512_set1_epi32(bits.len().min(i32::MAX as usize) as i32);
+        assert!(_mm512_mask_cmpge_epu32_mask(all, words, beyond) == 0, "nodes have bits");
+        let zero = _mm512_setzero_si512();
+        // SAFETY: all words of the mask lie within the bits, as was asserted.
+        let found =
+            unsafe { _mm512_mask_i32gather_epi32::<4>(zero, all, words, bits.as_ptr().cast()) };
+        let of_node = _mm512_and_si512(some, _mm512_set1_epi32(31));
+        let of_node = _mm512_sllv_epi32(_mm512_set1_epi32(1), of_node);
+        let clear = _mm512_mask_testn_epi32_mask(all, found, of_node);
+        let added = clear.count_ones() as usize;
+        let room = &mut fresh[count..count + added];
+        // SAFETY: as many lanes are stored as the mask has bits, and the slice has items.
+        unsafe {
+            let first = _mm512_maskz_compress_epi32(clear, some);
+            _mm512_mask_storeu_epi32(room.as_mut_ptr().cast(), lanes_of(added), first);
+        }
+        // Two nodes may share a word, so bits are set one by one.
+        for node in room {
+            bits[*node as usize / 32] |= 1 << (*node % 32);
+        }
+        count += added;
+    }
+    count
+}
+
+/// See [`super::kernel::Kernel::admit`].
+#[target_feature(enable = "avx512f,popcnt")]
+pub(super) fn admit(nodes: &[u32], similarities: &[f32], bound: f32, mut beam: Beam<'_>) -> usize {
+    let mut count = 0;
+    for (nodes, similarities) in nodes.chunks(LANES).zip(similarities.chunks(LANES)) {
+        let all = lanes_of(nodes.len());
+        // SAFETY: masked loads read only the lanes of the mask, which are the items there are.
+        let (nodes, similarities) = unsafe {
+            (
+                _mm512_maskz_loadu_epi32(all, nodes.as_ptr().cast()),
+                _mm512_maskz_loadu_ps(all, similarities.as_ptr()),
+            )
+        };
+        let kept = _mm512_mask_cmp_ps_mask::<_CMP_GT_OQ>(all, similarities, _mm512_set1_ps(bound));
+        count = put(&mut beam, count, kept, (similarities, similarities, nodes));
+    }
+    count
+}
+
+/// See [`super::kernel::Kernel::retain`].
+#[target_feature(enable = "avx512f,popcnt")]
+pub(super) fn retain(mut beam: Beam<'_>, bound: f32) -> usize {
+    let mut count = 0;
+    for first in (0..beam.room()).step_by(LANES) {
+        let all = lanes_of((beam.room() - first).min(LANES));
+        // SAFETY: masked loads read only the lanes of the mask, which are the items there are.
+        let (similarities, open, nodes) = unsafe {
+            (
+                _mm512_maskz_loadu_ps(all, beam.similarities.as_ptr().add(first)),
+                _mm512_maskz_loadu_ps(all, beam.open.as_ptr().add(first)),
+                _mm512_maskz_loadu_epi32(all, beam.nodes.as_ptr().add(first).cast()),
+            )
+        };
+        let kept = _mm512_mask_cmp_ps_mask::<_CMP_GT_OQ>(all, similarities, _mm512_set1_ps(bound));
+        count = put(&mut beam, count, kept, (similarities, open, nodes));
+    }
+    count
+}
+
+/// Writes the lanes of `kept` to the arrays, from `at` on; returns where they end.
+#[target_feature(enable = "avx512f,popcnt")]
+fn put(
+    beam: &mut Beam<'_>,
+    at: usize,
+    kept: __mmask16,
+    (similarities, open, nodes): (__m512, __m512, __m512i),
+) -> usize {
+    let end = at + kept.count_ones() as usize;
+    assert!(end <= beam.room());
+    let lanes = lanes_of(end - at);
+    // SAFETY: as many lanes are stored as lie between `at` and `end`, which is within the arrays,
+    // and these are borrowed for writing.
+    unsafe {
+        let place = beam.similarities.as_mut_ptr().add(at);
+        _mm512_mask_storeu_ps(place, lanes, _mm512_maskz_compress_ps(kept, similarities));
+        let place = beam.open.as_mut_ptr().add(at);
+        _mm512_mask_storeu_ps(place, lanes, _mm512_maskz_compress_ps(kept, open));
+        let place = beam.nodes.as_mut_ptr().add(at).cast();
+        _mm512_mask_storeu_epi32(place, lanes, _mm512_maskz_compress_epi32(kept, nodes));
+    }
+    end
+}
+
+/// The first `count` lanes.
+#[inline(always)]
+fn lanes_of(count: usize) -> __mmask16 {
+    ((1u32 << count) - 1) as __mmask16
+}
+
+/// See [`super::kernel::Kernel::encode`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+pub(super) fn encode(vector: &[f32], codes8: &mut [i8]) -> f32 {
+    quantise::quantise(vector, codes8)
+}
+
+/// See [`super::kernel::Kernel::write_row`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+pub(super) fn write_row(codes8: &[Block], scale: f32, mean: &[f32], row: &mut [Block]) {
+    signs::write_row(codes8, scale, mean, row)
+}
+
+/// See [`super::kernel::Kernel::write_query`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+pub(super) fn write_query(codes8: &[Block], scale: f32, mean: &[f32], query: &mut SignQuery) {
+    signs::write_query(codes8, scale, mean, query)
 }

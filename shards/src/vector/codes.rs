@@ -1,84 +1,26 @@
 //! Quantised vectors.
 
-use super::kernel::{LANES, tree};
+use super::block::BLOCK_CODES;
+use super::kernel::Kernel;
+pub use super::quantise::{VectorFault, normalise};
 
-/// A vector as the index compares it: int8 values with one scale (`value ≈ scale × code`, codes
-/// within ±127).
+/// A vector as the index compares it: rotated, then int8 values with one scale (`value ≈ scale ×
+/// code`, codes within ±127).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Codes {
-    /// One code a dimension.
+    /// Numbers of the vector.
+    pub dimension: u16,
+    /// A code for each rotated number: as many as the vector has, rounded up to a multiple of 64.
     pub codes8: Box<[i8]>,
     /// What a code of 1 stands for.
     pub scale: f32,
 }
 
-/// Why a vector cannot be stored or compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VectorFault {
-    /// A number is NaN or infinite.
-    NotFinite,
-    /// All its numbers are zero, so it has no direction.
-    Zero,
-}
-
-/// Largest code.
-const CODE_MAX: f32 = 127.0;
-/// 1.5 · 2^23: added to a float of less than 2^22, it leaves the nearest integer (ties to even) in
-/// the low bits.
-const ROUNDING: f32 = 12_582_912.0;
-
-/// Scales `vector` to unit length, in place. On a fault it is left as it was.
-///
-/// The length is taken in double precision, where the square of no f32 overflows or vanishes, so
-/// that denormals and huge numbers are scaled like any others.
-pub fn normalise(vector: &mut [f32]) -> Result<(), VectorFault> {
-    let mut squares = [0.0f64; LANES];
-    let (groups, rest) = vector.as_chunks::<LANES>();
-    for group in groups {
-        for lane in 0..LANES {
-            squares[lane] += f64::from(group[lane]) * f64::from(group[lane]);
-        }
-    }
-    for (square, value) in squares.iter_mut().zip(rest) {
-        *square += f64::from(*value) * f64::from(*value);
-    }
-    let square = tree(squares, |a, b| a + b);
-    if !square.is_finite() {
-        return Err(VectorFault::NotFinite);
-    }
-    if square == 0.0 {
-        return Err(VectorFault::Zero);
-    }
-    let factor = 1.0 / square.sqrt();
-    for value in vector {
-        *value = (f64::from(*value) * factor) as f32;
-    }
-    Ok(())
-}
-
-/// Quantises a vector of unit length.
+/// Rotates and quantises a vector that is finite and not zero.
 pub fn encode(vector: &[f32]) -> Codes {
-    let mut largest = [0.0f32; LANES];
-    let (groups, rest) = vector.as_chunks::<LANES>();
-    for group in groups {
-        for lane in 0..LANES {
-            largest[lane] = larger(largest[lane], group[lane].abs());
-        }
-    }
-    for (largest, value) in largest.iter_mut().zip(rest) {
-        *largest = larger(*largest, value.abs());
-    }
-    let largest = tree(largest, larger);
-    assert!(largest > 0.0 && largest <= 2.0, "only vectors of unit length are quantised");
-    let factor = CODE_MAX / largest;
-    let code =
-        |value: &f32| (value * factor + ROUNDING).to_bits().wrapping_sub(ROUNDING.to_bits()) as i8;
-    Codes { codes8: vector.iter().map(code).collect(), scale: largest / CODE_MAX }
-}
-
-/// One instruction, where `f32::max` must mind NaN.
-fn larger(a: f32, b: f32) -> f32 {
-    if a > b { a } else { b }
+    let mut codes8 = vec![0; vector.len().next_multiple_of(BLOCK_CODES)].into_boxed_slice();
+    let scale = Kernel::fastest().encode(vector, &mut codes8);
+    Codes { dimension: vector.len() as u16, codes8, scale }
 }
 
 #[cfg(test)]
@@ -89,57 +31,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn normalised_vectors_have_unit_length_whatever_their_size(
-            mut vector in prop::collection::vec(-1f32..1.0, 8..300), exponent in -130i32..127
+        fn codes_keep_lengths_and_angles(
+            mut vector in prop::collection::vec(-1f32..1.0, 8..300), seed in any::<u32>()
         ) {
-            vector[3] = 0.75;
-            let mut sized: Vec<f32> =
-                vector.iter().map(|value| (f64::from(*value) * 2f64.powi(exponent)) as f32).collect();
-            normalise(&mut sized).expect("finite and not zero");
-            prop_assert!((dot_f32(&sized, &sized) - 1.0).abs() < 1e-4);
-            prop_assert!(sized[3] > 0.0);
-        }
-
-        #[test]
-        fn codes_stand_for_the_values_to_half_a_step(mut vector in prop::collection::vec(-1f32..1.0, 8..300)) {
             vector[0] = 0.5;
+            let mut other: Vec<f32> =
+                (0..vector.len()).map(|at| ((at as f32 + 1.0) * (seed as f32 + 1.0)).sin()).collect();
             normalise(&mut vector).expect("finite and not zero");
-            let codes = encode(&vector);
-            for (value, code) in vector.iter().zip(&codes.codes8) {
-                prop_assert!((-127..=127).contains(code));
-                prop_assert!((value - f32::from(*code) * codes.scale).abs() <= codes.scale * 0.5001);
-            }
-            prop_assert!(codes.codes8.iter().any(|code| code.abs() == 127));
-        }
-    }
-
-    #[test]
-    fn the_extremes_of_f32_are_scaled() {
-        let mut denormal = [0.0f32; 8];
-        denormal[1] = f32::from_bits(1);
-        normalise(&mut denormal).expect("a direction");
-        assert_eq!(denormal[1], 1.0);
-        let mut huge = [f32::MAX; 8];
-        normalise(&mut huge).expect("a direction");
-        assert!(huge.iter().all(|value| (value - 8f32.sqrt().recip()).abs() < 1e-6));
-    }
-
-    #[test]
-    fn faults_are_named_and_leave_the_vector_alone() {
-        for (bad, fault) in [
-            (f32::NAN, VectorFault::NotFinite),
-            (f32::INFINITY, VectorFault::NotFinite),
-            (f32::NEG_INFINITY, VectorFault::NotFinite),
-            (0.0, VectorFault::Zero),
-            (-0.0, VectorFault::Zero),
-        ] {
-            for at in [0, 15, 16, 18] {
-                let mut vector = [if fault == VectorFault::Zero { 0.0 } else { 1.0 }; 19];
-                vector[at] = bad;
-                let before = vector.map(f32::to_bits);
-                assert_eq!(normalise(&mut vector), Err(fault));
-                assert_eq!(vector.map(f32::to_bits), before);
-            }
+            normalise(&mut other).expect("finite and not zero");
+            let (one, two) = (encode(&vector), encode(&other));
+            prop_assert_eq!(one.codes8.len(), vector.len().next_multiple_of(64));
+            prop_assert!(one.codes8.iter().all(|code| (-127..=127).contains(code)));
+            prop_assert!(one.codes8.iter().any(|code| code.abs() == 127));
+            let products = one.codes8.iter().zip(&two.codes8).map(|(a, b)| i32::from(*a) * i32::from(*b));
+            let similarity = products.sum::<i32>() as f32 * (one.scale * two.scale);
+            prop_assert!((similarity - dot_f32(&vector, &other)).abs() < 0.02);
         }
     }
 }

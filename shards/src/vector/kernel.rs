@@ -2,22 +2,52 @@
 //! compares.
 
 use super::block::Block;
+pub use super::lanes::Beam;
+use super::lanes::{LANES, tree};
 use super::portable;
+use super::signs::{SignLayout, SignQuery};
+
+type Dots = fn(&[Block], &[&[Block]], &mut [i32]);
+type Estimates = fn(SignLayout, &SignQuery, &[&[Block]], &mut [f32]);
+type Mark = fn(&mut [u32], &[u32], &mut [u32]) -> usize;
+type Admit = fn(&[u32], &[f32], f32, Beam<'_>) -> usize;
+type Retain = fn(Beam<'_>, f32) -> usize;
+type WriteRow = fn(&[Block], f32, &[f32], &mut [Block]);
+type WriteQuery = fn(&[Block], f32, &[f32], &mut SignQuery);
 
 /// The hot loops of one instruction set. All sets give the same results, bit for bit.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernel {
     /// What the loops are written for.
     pub name: &'static str,
-    dots: fn(&[Block], &[&[Block]], &mut [i32]),
-    largest: fn(&[i64]) -> usize,
-    smallest: fn(&[i64]) -> usize,
+    dots: Dots,
+    estimates: Estimates,
+    largest: fn(&[f32]) -> usize,
+    above: fn(&[f32], f32) -> usize,
+    mark: Mark,
+    admit: Admit,
+    retain: Retain,
+    encode: fn(&[f32], &mut [i8]) -> f32,
+    write_row: WriteRow,
+    write_query: WriteQuery,
 }
 
 impl Kernel {
     /// The fastest of [`Kernel::all`].
     pub fn fastest() -> Kernel {
-        Kernel::all()[0]
+        #[cfg(target_arch = "x86_64")]
+        {
+            if has_avx512() {
+                return AVX512;
+            }
+            if is_x86_feature_detected!("avx2") {
+                return AVX2;
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        return NEON;
+        #[cfg(not(target_arch = "aarch64"))]
+        PORTABLE
     }
 
     /// Every kernel that this processor can run, the fastest first.
@@ -25,11 +55,7 @@ impl Kernel {
         let mut kernels = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vl")
-                && is_x86_feature_detected!("avx512vnni")
-            {
+            if has_avx512() {
                 kernels.push(AVX512);
             }
             if is_x86_feature_detected!("avx2") {
@@ -50,67 +76,144 @@ impl Kernel {
         (self.dots)(query, rows, out);
     }
 
-    /// The first place of the largest value; there must be a value.
+    /// About the dot product of `query` with each of `rows` of 1-bit codes, into the first places
+    /// of `out`.
     #[inline]
-    pub fn largest(&self, values: &[i64]) -> usize {
+    pub fn estimates(
+        &self,
+        layout: SignLayout,
+        query: &SignQuery,
+        rows: &[&[Block]],
+        out: &mut [f32],
+    ) {
+        debug_assert!(rows.iter().all(|row| row.len() == layout.row_blocks()));
+        debug_assert!(query.planes.len() == layout.query_blocks() && out.len() >= rows.len());
+        (self.estimates)(layout, query, rows, out);
+    }
+
+    /// The first place of the largest value; there must be a value, and none is NaN.
+    #[inline]
+    pub fn largest(&self, values: &[f32]) -> usize {
         (self.largest)(values)
     }
 
-    /// The first place of the smallest value; there must be a value.
+    /// How many values are larger than `bound`.
     #[inline]
-    pub fn smallest(&self, values: &[i64]) -> usize {
-        (self.smallest)(values)
+    pub fn above(&self, values: &[f32], bound: f32) -> usize {
+        (self.above)(values, bound)
+    }
+
+    /// Sets the bits of `nodes`, of which none comes twice unless it is set, in `bits`, and moves the nodes whose
+    /// bits were clear to the front of `fresh`, which holds as many as there are nodes; returns how
+    /// many.
+    #[inline]
+    pub fn mark(&self, bits: &mut [u32], nodes: &[u32], fresh: &mut [u32]) -> usize {
+        assert!(fresh.len() >= nodes.len());
+        (self.mark)(bits, nodes, fresh)
+    }
+
+    /// Writes the nodes more similar than `bound` to the front of `beam`, in their order, and
+    /// returns how many there are. Each array of the beam has room for all.
+    #[inline]
+    pub fn admit(&self, nodes: &[u32], similarities: &[f32], bound: f32, beam: Beam<'_>) -> usize {
+        assert!(nodes.len() == similarities.len() && beam.room() >= nodes.len());
+        (self.admit)(nodes, similarities, bound, beam)
+    }
+
+    /// Moves the nodes of `beam` that are more similar than `bound` to its front, in their order,
+    /// and returns how many there are.
+    #[inline]
+    pub fn retain(&self, beam: Beam<'_>, bound: f32) -> usize {
+        (self.retain)(beam, bound)
+    }
+
+    /// Rotates and quantises `vector` into `codes8`, which is as long as the vector, rounded up to
+    /// whole blocks. Returns what a code of 1 stands for.
+    pub fn encode(&self, vector: &[f32], codes8: &mut [i8]) -> f32 {
+        (self.encode)(vector, codes8)
+    }
+
+    /// Writes the 1-bit codes of a row from its int8 codes, their scale and the mean of its space.
+    pub fn write_row(&self, codes8: &[Block], scale: f32, mean: &[f32], row: &mut [Block]) {
+        (self.write_row)(codes8, scale, mean, row);
+    }
+
+    /// Prepares a query from its int8 codes, their scale and the mean of the space.
+    pub fn write_query(&self, codes8: &[Block], scale: f32, mean: &[f32], query: &mut SignQuery) {
+        (self.write_query)(codes8, scale, mean, query);
     }
 }
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vnni")
+        && is_x86_feature_detected!("avx512bitalg")
+}
+
+/// A table of the functions of one module. Where they are unsafe to call, the table is handed out
+/// only if their features were detected.
+macro_rules! table {
+    ($name:literal, $module:ident) => {
+        Kernel {
+            name: $name,
+            // SAFETY: see above.
+            dots: |query, rows, out| unsafe { super::$module::dots(query, rows, out) },
+            estimates: |layout, query, rows, out| {
+                // SAFETY: see above.
+                unsafe { super::$module::estimates(layout, query, rows, out) }
+            },
+            // SAFETY: see above.
+            largest: |values| unsafe { super::$module::largest(values) },
+            // SAFETY: see above.
+            above: |values, bound| unsafe { super::$module::above(values, bound) },
+            // SAFETY: see above.
+            mark: |bits, nodes, fresh| unsafe { super::$module::mark(bits, nodes, fresh) },
+            admit: |nodes, similarities, bound, beam| {
+                // SAFETY: see above.
+                unsafe { super::$module::admit(nodes, similarities, bound, beam) }
+            },
+            // SAFETY: see above.
+            retain: |beam, bound| unsafe { super::$module::retain(beam, bound) },
+            // SAFETY: see above.
+            encode: |vector, codes8| unsafe { super::$module::encode(vector, codes8) },
+            write_row: |codes8, scale, mean, row| {
+                // SAFETY: see above.
+                unsafe { super::$module::write_row(codes8, scale, mean, row) }
+            },
+            write_query: |codes8, scale, mean, query| {
+                // SAFETY: see above.
+                unsafe { super::$module::write_query(codes8, scale, mean, query) }
+            },
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+const AVX512: Kernel = table!("avx512", avx512);
+#[cfg(target_arch = "x86_64")]
+const AVX2: Kernel = table!("avx2", avx2);
 
 const PORTABLE: Kernel = Kernel {
     name: "portable",
     dots: portable::dots,
+    estimates: portable::estimates,
     largest: portable::largest,
-    smallest: portable::smallest,
-};
-
-// SAFETY of the calls below: a table is handed out only by `Kernel::all`, and only where the
-// features were detected.
-
-#[cfg(target_arch = "x86_64")]
-const AVX2: Kernel = {
-    use super::avx2;
-    Kernel {
-        name: "avx2",
-        // SAFETY: see above.
-        dots: |query, rows, out| unsafe { avx2::dots(query, rows, out) },
-        // SAFETY: see above.
-        largest: |values| unsafe { avx2::largest(values) },
-        // SAFETY: see above.
-        smallest: |values| unsafe { avx2::smallest(values) },
-    }
-};
-
-#[cfg(target_arch = "x86_64")]
-const AVX512: Kernel = {
-    use super::avx512;
-    Kernel {
-        name: "avx512",
-        // SAFETY: see above.
-        dots: |query, rows, out| unsafe { avx512::dots(query, rows, out) },
-        // SAFETY: see above.
-        largest: |values| unsafe { avx512::largest(values) },
-        // SAFETY: see above.
-        smallest: |values| unsafe { avx512::smallest(values) },
-    }
+    above: portable::above,
+    mark: portable::mark,
+    admit: portable::admit,
+    retain: portable::retain,
+    encode: portable::encode,
+    write_row: portable::write_row,
+    write_query: portable::write_query,
 };
 
 #[cfg(target_arch = "aarch64")]
-const NEON: Kernel = Kernel {
-    name: "neon",
-    dots: super::neon::dots,
-    largest: portable::largest,
-    smallest: portable::smallest,
-};
-
-/// Partial sums of a float reduction.
-pub(super) const LANES: usize = 16;
+const NEON: Kernel =
+    Kernel { name: "neon", dots: super::neon::dots, estimates: super::neon::estimates, ..PORTABLE };
 
 /// The exact dot product of two vectors of one length. Item i goes to partial sum i mod 16 and the
 /// sums are added as one fixed tree, never fused: every processor gives the same bits.
@@ -129,22 +232,11 @@ pub fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
     tree(sums, |a, b| a + b)
 }
 
-/// Folds 16 lanes as halves onto halves: the order that a register of 16, 8 or 4 lanes can follow.
-pub(super) fn tree<T: Copy>(mut lanes: [T; LANES], join: impl Fn(T, T) -> T) -> T {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            lanes[lane] = join(lanes[lane], lanes[lane + width]);
-        }
-        width /= 2;
-    }
-    lanes[0]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::vector::block::BLOCK_CODES;
+    use crate::vector::quantise::normalise;
     use proptest::prelude::*;
 
     fn blocks(codes: &[i8]) -> Vec<Block> {
@@ -181,14 +273,91 @@ mod tests {
         }
 
         #[test]
-        fn extremes_are_found_at_their_first_place(
-            values in prop::collection::vec(prop_oneof![any::<i64>(), -2i64..2], 1..100)
+        fn extremes_are_found_and_counted(
+            values in prop::collection::vec(prop_oneof![-1f32..1.0, Just(0.5), Just(f32::NEG_INFINITY)], 1..100),
+            bound in prop_oneof![-1f32..1.0, Just(0.5)]
         ) {
-            let first = |wanted: &i64| values.iter().position(|value| value == wanted);
+            let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let first = values.iter().position(|value| *value == largest);
+            let above = values.iter().filter(|value| **value > bound).count();
             for kernel in Kernel::all() {
-                prop_assert_eq!(Some(kernel.largest(&values)), first(values.iter().max().expect("some")));
-                prop_assert_eq!(Some(kernel.smallest(&values)), first(values.iter().min().expect("some")));
+                prop_assert_eq!(Some(kernel.largest(&values)), first);
+                prop_assert_eq!(kernel.above(&values, bound), above);
             }
+        }
+
+        #[test]
+        fn all_kernels_encode_and_estimate_alike(
+            dimension in 8usize..=1_100, seed in any::<u32>(), count in 1usize..12
+        ) {
+            let number = |at: usize| ((at as f32 + 1.0) * (seed as f32 * 1e-9 + 0.7)).sin();
+            let vectors: Vec<Vec<f32>> = (0..count)
+                .map(|row| (0..dimension).map(|at| number(row * 7_919 + at) + 0.3).collect())
+                .collect();
+            let length = dimension.next_multiple_of(BLOCK_CODES);
+            let layout = SignLayout::new(length / BLOCK_CODES);
+            let mean: Vec<f32> = (0..length).map(|at| 0.1 * number(at * 31)).collect();
+            let mut stories = Vec::new();
+            for kernel in Kernel::all() {
+                let (mut rows, mut scales, mut signs) = (Vec::new(), Vec::new(), Vec::new());
+                for vector in &vectors {
+                    let mut codes8 = vec![0; length];
+                    let scale = kernel.encode(vector, &mut codes8);
+                    let codes8 = blocks(&codes8);
+                    let mut row = vec![Block::default(); layout.row_blocks()];
+                    kernel.write_row(&codes8, scale, &mean, &mut row);
+                    rows.push(codes8);
+                    scales.push(scale);
+                    signs.push(row);
+                }
+                let mut query = SignQuery::default();
+                kernel.write_query(&rows[0], scales[0], &mean, &mut query);
+                let borrowed: Vec<&[Block]> = signs.iter().map(Vec::as_slice).collect();
+                let mut out = vec![0.0; count];
+                kernel.estimates(layout, &query, &borrowed, &mut out);
+                let out: Vec<u32> = out.into_iter().map(f32::to_bits).collect();
+                stories.push((rows, scales, signs, query.planes, out));
+            }
+            for story in &stories[1..] {
+                prop_assert_eq!(story, &stories[0]);
+            }
+        }
+
+        #[test]
+        fn estimates_are_near_the_dot_product(
+            dimension in prop_oneof![Just(8usize), Just(100), Just(384), Just(768), Just(1_024), Just(4_096)],
+            seed in any::<u32>()
+        ) {
+            let kernel = Kernel::fastest();
+            let number = |at: usize| {
+                let hash = (at as u64 + u64::from(seed)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                ((hash ^ hash >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as f32 / (1 << 23) as f32 - 1.0
+            };
+            let length = dimension.next_multiple_of(BLOCK_CODES);
+            let layout = SignLayout::new(length / BLOCK_CODES);
+            let encoded = |shift: usize| {
+                let mut vector: Vec<f32> = (0..dimension).map(|at| number(at + shift) + 0.5).collect();
+                normalise(&mut vector).expect("not zero");
+                let mut codes8 = vec![0; length];
+                let scale = kernel.encode(&vector, &mut codes8);
+                (vector, blocks(&codes8), scale)
+            };
+            let (one, one_codes, one_scale) = encoded(0);
+            let (other, other_codes, other_scale) = encoded(3);
+            let mean = vec![0.01; length];
+            let mut row = vec![Block::default(); layout.row_blocks()];
+            kernel.write_row(&one_codes, one_scale, &mean, &mut row);
+            let mut query = SignQuery::default();
+            kernel.write_query(&other_codes, other_scale, &mean, &mut query);
+            let mut out = [0.0];
+            kernel.estimates(layout, &query, &[&row], &mut out);
+            let exact = dot_f32(&one, &other);
+            let mut dots = [0];
+            kernel.dots(&other_codes, &[&one_codes], &mut dots);
+            prop_assert!((dots[0] as f32 * one_scale * other_scale - exact).abs() < 0.02);
+            // An error of about one in the square root of the numbers; five of them are rare.
+            let tolerance = 5.0 / (length as f32).sqrt();
+            prop_assert!((out[0] - exact).abs() < tolerance, "{} for {exact}", out[0]);
         }
 
         #[test]

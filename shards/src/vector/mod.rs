@@ -24,8 +24,13 @@
 
 pub mod block;
 mod slab;
+pub(crate) mod prefetch;
 mod chunk;
 pub(crate) mod arena;
+mod lanes;
+mod rotation;
+mod quantise;
+mod signs;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -35,4 +40,5 @@ mod avx512;
 mod neon;
 pub mod kernel;
 pub mod codes;
+mod mean;
 pub(crate) mod rows;

@@ -1,19 +1,29 @@
-//! Codes and scales of all rows of a stripe.
+//! Codes of all rows of a stripe.
+
+use std::ops::Range;
 
 use super::arena::Arena;
 use super::block::{BLOCK_CODES, Block};
 use super::codes::Codes;
 use super::kernel::Kernel;
+use super::mean::Mean;
+use super::prefetch::prefetch;
+use super::signs::{Factors, SignLayout, SignQuery};
 use crate::limits::DIMENSION_MAX;
+use crate::settings::Metric;
 
-/// Rows compared by one call of [`Rows::similarities`], at most.
+/// Rows compared by one call, at most.
 pub(crate) const COMPARED_MAX: usize = 32;
+/// Rows whose 1-bit codes are written anew with each row that arrives, while some are relative to
+/// an older mean: so all are before the next mean is learned.
+const REWRITTEN_ROWS: u32 = 8;
 
-/// A vector to compare rows with.
+/// A vector to compare int8 codes with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Query<'a> {
     blocks: &'a [Block],
     scale: f32,
+    norm: f32,
 }
 
 /// Memory for a query that is not a row.
@@ -29,21 +39,45 @@ impl QueryBlocks {
     }
 }
 
-/// Codes and scales by row, and the kernel that compares them.
+/// A query prepared for comparison with 1-bit codes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sketch {
+    current: SignQuery,
+    /// For rows whose codes are relative to the older mean; unused while there are none.
+    older: SignQuery,
+    norm: f32,
+}
+
+/// The codes of each row, and the kernel that compares them.
 #[derive(Clone, Debug)]
 pub(crate) struct Rows {
-    dimension: usize,
+    dimension: u16,
+    metric: Metric,
     kernel: Kernel,
+    layout: SignLayout,
     codes8: Arena<Block>,
-    scales: Arena<f32>,
+    /// Signs and factors.
+    codes1: Arena<Block>,
+    mean: Mean,
+    /// The rows whose 1-bit codes are relative to the older mean.
+    stale: Range<u32>,
 }
 
 impl Rows {
-    /// No rows yet, of `dimension` codes each.
-    pub(crate) fn new(dimension: u16, kernel: Kernel) -> Rows {
-        let dimension = usize::from(dimension);
-        let codes8 = Arena::new(dimension.div_ceil(BLOCK_CODES));
-        Rows { dimension, kernel, codes8, scales: Arena::new(1) }
+    /// No rows yet, of vectors of `dimension`.
+    pub(crate) fn new(dimension: u16, metric: Metric, kernel: Kernel) -> Rows {
+        let blocks = usize::from(dimension).div_ceil(BLOCK_CODES);
+        let layout = SignLayout::new(blocks);
+        Rows {
+            dimension,
+            metric,
+            kernel,
+            layout,
+            codes8: Arena::new(blocks),
+            codes1: Arena::new(layout.row_blocks()),
+            mean: Mean::new(blocks * BLOCK_CODES),
+            stale: 0..0,
+        }
     }
 
     /// Rows held.
@@ -53,7 +87,7 @@ impl Rows {
 
     /// Bytes of RAM that they take.
     pub(crate) fn bytes(&self) -> u64 {
-        self.codes8.bytes() + self.scales.bytes()
+        self.codes8.bytes() + self.codes1.bytes()
     }
 
     /// The kernel that compares them.
@@ -63,28 +97,50 @@ impl Rows {
 
     /// Adds a row.
     pub(crate) fn push(&mut self, codes: &Codes) -> u32 {
-        assert_eq!(codes.codes8.len(), self.dimension, "rows of one stripe have one dimension");
+        assert_eq!(codes.dimension, self.dimension, "rows of one stripe have one dimension");
         let row = self.len();
-        fill(self.codes8.push(), &codes.codes8);
-        self.scales.push()[0] = codes.scale;
+        let codes8 = self.codes8.push();
+        fill(codes8, &codes.codes8);
+        if self.mean.add(row, codes8, codes.scale) {
+            self.stale = 0..row;
+        }
+        self.kernel.write_row(codes8, codes.scale, &self.mean.current, self.codes1.push());
+        self.rewrite();
         row
     }
 
     /// Drops the rows from `len` up.
     pub(crate) fn truncate(&mut self, len: u32) {
         self.codes8.truncate(len);
-        self.scales.truncate(len);
+        self.codes1.truncate(len);
+        self.stale.end = self.stale.end.min(len);
+        self.stale.start = self.stale.start.min(self.stale.end);
     }
 
-    /// `codes`, to compare rows with.
+    /// `codes`, to compare int8 codes with.
     pub(crate) fn query<'a>(&self, codes: &Codes, blocks: &'a QueryBlocks) -> Query<'a> {
-        assert_eq!(codes.codes8.len(), self.dimension, "queries have the dimension of the rows");
-        Query { blocks: &blocks.0[..self.dimension.div_ceil(BLOCK_CODES)], scale: codes.scale }
+        assert_eq!(codes.dimension, self.dimension, "queries have the dimension of the rows");
+        let blocks = &blocks.0[..usize::from(self.dimension).div_ceil(BLOCK_CODES)];
+        let mut dots = [0];
+        self.kernel.dots(blocks, &[blocks], &mut dots);
+        Query { blocks, scale: codes.scale, norm: dots[0] as f32 * (codes.scale * codes.scale) }
     }
 
     /// A row, to compare others with.
+    #[inline]
     pub(crate) fn row(&self, row: u32) -> Query<'_> {
-        Query { blocks: self.codes8.row(row), scale: self.scales[row] }
+        let Factors { scale, norm, .. } = self.factors(row);
+        Query { blocks: self.codes8.row(row), scale, norm }
+    }
+
+    /// Prepares `query` for [`Rows::estimates`]. Holds until a row is pushed or dropped.
+    pub(crate) fn sketch(&self, query: Query<'_>, sketch: &mut Sketch) {
+        let Query { blocks, scale, norm } = query;
+        sketch.norm = norm;
+        self.kernel.write_query(blocks, scale, &self.mean.current, &mut sketch.current);
+        if !self.stale.is_empty() {
+            self.kernel.write_query(blocks, scale, &self.mean.older, &mut sketch.older);
+        }
     }
 
     /// Similarity of `query` and one row.
@@ -94,8 +150,8 @@ impl Rows {
         similarity[0]
     }
 
-    /// Similarity of `query` and each of at most [`COMPARED_MAX`] `rows`, into the first places of
-    /// `similarities`.
+    /// Similarity of `query` and each of at most [`COMPARED_MAX`] `rows`, by int8 codes, into the
+    /// first places of `similarities`.
     #[inline]
     pub(crate) fn similarities(&self, query: Query<'_>, rows: &[u32], similarities: &mut [f32]) {
         let mut codes: [&[Block]; COMPARED_MAX] = [&[]; COMPARED_MAX];
@@ -105,19 +161,89 @@ impl Rows {
         }
         self.kernel.dots(query.blocks, &codes[..rows.len()], &mut dots);
         for ((similarity, dot), row) in similarities[..rows.len()].iter_mut().zip(dots).zip(rows) {
-            *similarity = dot as f32 * (query.scale * self.scales[*row]);
+            let Factors { scale, norm, .. } = self.factors(*row);
+            let dot = dot as f32 * (query.scale * scale);
+            *similarity = self.metric_of(dot, query.norm, norm);
         }
+    }
+
+    /// About the similarity of the query that was prepared in `sketch` and each of at most
+    /// [`COMPARED_MAX`] `rows`, by 1-bit codes, into the first places of `similarities`.
+    #[inline]
+    pub(crate) fn estimates(&self, sketch: &Sketch, rows: &[u32], similarities: &mut [f32]) {
+        let mut codes: [&[Block]; COMPARED_MAX] = [&[]; COMPARED_MAX];
+        for (codes, row) in codes.iter_mut().zip(rows) {
+            *codes = self.codes1.row(*row);
+        }
+        let codes = &codes[..rows.len()];
+        self.kernel.estimates(self.layout, &sketch.current, codes, similarities);
+        if !self.stale.is_empty() {
+            for ((similarity, codes), row) in similarities.iter_mut().zip(codes).zip(rows) {
+                if self.stale.contains(row) {
+                    let out = std::slice::from_mut(similarity);
+                    self.kernel.estimates(self.layout, &sketch.older, &[codes], out);
+                }
+            }
+        }
+        if self.metric == Metric::Euclidean {
+            for (similarity, codes) in similarities.iter_mut().zip(codes) {
+                let norm = Factors::of(self.layout, codes).norm;
+                *similarity = self.metric_of(*similarity, sketch.norm, norm);
+            }
+        }
+    }
+
+    /// Asks for what [`Rows::estimates`] reads of `row`.
+    #[inline]
+    pub(crate) fn prefetch_sketch(&self, row: u32) {
+        prefetch(self.codes1.row(row));
+    }
+
+    /// Asks for what [`Rows::similarities`] reads of `row`.
+    #[inline]
+    pub(crate) fn prefetch(&self, row: u32) {
+        prefetch(self.codes8.row(row));
+    }
+
+    /// A similarity of about the usual size.
+    pub(crate) fn unit(&self, row: u32) -> f32 {
+        match self.metric {
+            Metric::Cosine => 1.0,
+            Metric::Dot | Metric::Euclidean => self.factors(row).norm,
+        }
+    }
+
+    /// Larger is nearer, whatever the metric.
+    #[inline]
+    fn metric_of(&self, dot: f32, one_norm: f32, other_norm: f32) -> f32 {
+        match self.metric {
+            Metric::Cosine | Metric::Dot => dot,
+            Metric::Euclidean => 2.0 * dot - (one_norm + other_norm),
+        }
+    }
+
+    #[inline]
+    fn factors(&self, row: u32) -> Factors {
+        Factors::of(self.layout, self.codes1.row(row))
+    }
+
+    /// Writes some of the stale 1-bit codes anew.
+    fn rewrite(&mut self) {
+        let end = self.stale.end.min(self.stale.start + REWRITTEN_ROWS);
+        for row in self.stale.start..end {
+            let scale = self.factors(row).scale;
+            let (codes8, codes1) = (self.codes8.row(row), self.codes1.row_mut(row));
+            self.kernel.write_row(codes8, scale, &self.mean.current, codes1);
+        }
+        self.stale.start = end;
     }
 }
 
-/// Lays codes out in blocks. What lies beyond the codes is zero and stays so, for all rows are of
-/// one length.
+/// Lays codes out in blocks.
 fn fill(blocks: &mut [Block], codes: &[i8]) {
     let (whole, rest) = codes.as_chunks::<BLOCK_CODES>();
+    assert!(rest.is_empty(), "codes come in whole blocks");
     for (block, codes) in blocks.iter_mut().zip(whole) {
         block.0 = *codes;
-    }
-    if !rest.is_empty() {
-        blocks[whole.len()].0[..rest.len()].copy_from_slice(rest);
     }
 }

@@ -9,6 +9,7 @@ use engram_shards::ids::{FolderSecret, Generation, Location, LogId, Row, Segment
 use engram_shards::limits::{GRAPH_LINKS, GRAPH_WIDTH_INSERT};
 use engram_shards::log::log::Ordinal;
 use engram_shards::quality::{RecallTarget, Upkeep};
+use engram_shards::settings::Metric;
 use engram_shards::space::{Arrival, Place, Rows};
 use engram_shards::vector::codes::{Codes, encode, normalise};
 
@@ -33,7 +34,7 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new() -> Engine {
-        let rows = Rows::new(DIMENSION as u16, 1);
+        let rows = Rows::new(DIMENSION as u16, Metric::Cosine, 1);
         let upkeep = Upkeep::new(Some(RecallTarget::default()));
         Engine { rows, upkeep, scratch: Scratch::default(), found: Vec::new() }
     }
@@ -89,10 +90,10 @@ impl Engine {
 
     /// The same among all rows, compared one by one.
     pub(super) fn scan(&mut self, cue: &Vector, count: u32) -> &[Scored] {
-        let Engine { rows, found, .. } = self;
+        let Engine { rows, scratch, found, .. } = self;
         found.clear();
         let visible = |row| rows.is_visible(row, rows.len());
-        rows.index().scan(&encoded(cue), 0..rows.len(), count, visible, found);
+        rows.index().scan(&encoded(cue), 0..rows.len(), count, visible, scratch, found);
         found
     }
 
