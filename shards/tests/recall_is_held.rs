@@ -22,7 +22,7 @@ use pairs::{DIMENSION, Pairs};
 use world::{CLIENT, World};
 
 /// Rows of the graphs: all that the small set has, and as many again in another context.
-const ROWS: u32 = 8_000;
+const ROWS: u32 = 6_000;
 /// Queries that no row equals.
 const QUERIES: usize = 500;
 /// Width of a hasty insertion.
