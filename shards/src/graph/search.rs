@@ -106,13 +106,11 @@ impl Traversal {
         visible: &impl Visibility,
     ) -> Option<u32> {
         let kernel = rows.kernel();
-        let mut compared = [0u32; FRESH_MAX];
+        let mut buffer = [0u32; FRESH_MAX];
         let mut similarities = [0.0f32; FRESH_MAX];
         let fresh = &mut self.fresh[..self.fresh_count];
-        for (row, node) in compared.iter_mut().zip(&*fresh) {
-            *row = layer.row(*node);
-        }
-        rows.estimates(&self.sketch, &compared[..fresh.len()], &mut similarities[..fresh.len()]);
+        let compared = layer.rows(fresh, &mut buffer);
+        rows.estimates(&self.sketch, compared, &mut similarities[..fresh.len()]);
         let mut packed = [Packed::default(); FRESH_MAX];
         for (packed, similarity) in packed.iter_mut().zip(&similarities) {
             *packed = packing.pack(*similarity);
