@@ -136,8 +136,10 @@ impl Traversal {
             layer.prefetch(*node);
         }
         self.fresh_count = 0;
+        let mut has_expanded = false;
         for _ in 0..EXPANDED_AT_ONCE.min(self.expansions_left) {
             let Some(next) = self.beam.pop(kernel) else { break };
+            has_expanded = true;
             self.expansions_left -= 1;
             let fresh = &mut self.fresh[self.fresh_count..];
             self.fresh_count += self.visited.mark(layer.slots(next), fresh, kernel);
@@ -148,7 +150,7 @@ impl Traversal {
         for node in &self.fresh[..self.fresh_count] {
             rows.prefetch_sketch(layer.row(*node));
         }
-        (distances > 0 || self.fresh_count > 0).then_some(distances)
+        (distances > 0 || has_expanded).then_some(distances)
     }
 
     /// Searches to the end.

@@ -24,7 +24,8 @@ pub(super) fn select<L: Layer>(
 ) -> u32 {
     let mut distances = 0;
     chosen.clear();
-    let mut codes = [rows.row(layer.row(candidates[0].node())); SELECTED_MAX];
+    let Some(first) = candidates.first() else { return 0 };
+    let mut codes = [rows.row(layer.row(first.node())); SELECTED_MAX];
     assert!(most <= SELECTED_MAX);
     for candidate in candidates {
         if chosen.len() == most {

@@ -218,9 +218,8 @@ pub(super) fn mark(bits: &mut [u8], nodes: &[u32], fresh: &mut [u32]) -> usize {
         let zero = _mm512_setzero_si512();
         // SAFETY: four bytes are read from each place, and all places of the mask lie that far
         // before the end.
-        let words = unsafe {
-            _mm512_mask_i32gather_epi32::<1>(zero, all, bytes, bits.as_ptr().cast())
-        };
+        let words =
+            unsafe { _mm512_mask_i32gather_epi32::<1>(zero, all, bytes, bits.as_ptr().cast()) };
         let bit = _mm512_and_si512(lanes, _mm512_set1_epi32(7));
         let bit = _mm512_sllv_epi32(_mm512_set1_epi32(1), bit);
         let clear = _mm512_mask_testn_epi32_mask(all, words, bit);
