@@ -331,7 +331,7 @@ impl World {
     /// Sends an observation with a credit of its own.
     pub(crate) fn observe(&mut self, stripe: StripeKey, sent: Sent<'_>) {
         self.credit(stripe, Lane::Normal);
-        let append = sent.append(stripe, self.metric(stripe));
+        let append = sent.append_by(self.metric(stripe), stripe);
         self.ask(stripe, sent.origin, Request::Append(append));
     }
 
@@ -382,7 +382,11 @@ pub(crate) struct Sent<'a> {
 
 impl Sent<'_> {
     /// What the connection's core makes of it.
-    pub(crate) fn append(&self, stripe: StripeKey, metric: Metric) -> Append {
+    pub(crate) fn append(&self, stripe: StripeKey) -> Append {
+        self.append_by(Metric::Cosine, stripe)
+    }
+
+    fn append_by(&self, metric: Metric, stripe: StripeKey) -> Append {
         let encoded =
             Encoded::new(&mut self.vector.clone()).expect("vectors of tests have a length");
         Append {
