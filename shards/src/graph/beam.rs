@@ -30,6 +30,8 @@ pub(super) struct Beam {
     bound: f32,
     /// Nodes that are expanded and never returned: those that the caller does not want to see.
     passing: Vec<(f32, u32)>,
+    /// Whether there was no room for one of them.
+    forgot: bool,
 }
 
 impl Beam {
@@ -46,6 +48,7 @@ impl Beam {
         self.len = 0;
         self.bound = f32::NEG_INFINITY;
         self.passing.clear();
+        self.forgot = false;
     }
 
     /// Whether a node of this similarity is worth expanding.
@@ -77,6 +80,7 @@ impl Beam {
             self.passing.push((similarity, node));
             return;
         }
+        self.forgot = true;
         let farther = |a: &(usize, &(f32, u32)), b: &(usize, &(f32, u32))| a.1.0.total_cmp(&b.1.0);
         let worst = self.passing.iter().enumerate().min_by(farther);
         let place = worst.expect("the width is not zero").0;
@@ -133,6 +137,11 @@ impl Beam {
     fn has_better(&self, similarity: f32, kernel: Kernel) -> bool {
         self.len > self.width
             && kernel.above(&self.similarities[..self.len], similarity) >= self.width
+    }
+
+    /// Whether fewer nodes were met than are kept, though a way to others was forgotten.
+    pub(super) fn lacks_nodes(&self) -> bool {
+        self.forgot && self.len < self.width
     }
 
     /// Leaves the best nodes met, `width` or all there are, in no order.
