@@ -151,8 +151,8 @@ impl Dataset {
         self.nearest(rows, &cues, count, threads)
     }
 
-    /// The `count` of the first `rows` base rows nearest to each of `cues`, by exact search on `threads` threads; best
-    /// first, ties by row.
+    /// The `count` of the first `rows` base rows nearest to each of `cues`, by exact search on
+    /// `threads` threads; best first, ties by row.
     pub fn nearest(
         &self,
         rows: usize,
@@ -272,7 +272,8 @@ impl Half {
     }
 }
 
-/// One search of [`Dataset::nearest`]. The halves are all that a folder has, or as many as there are rows.
+/// One search of [`Dataset::nearest`]. The halves are all that a folder has, or as many as there
+/// are rows.
 fn nearest_to(
     gloss: &Half,
     words: &Half,

@@ -72,14 +72,14 @@ pub const RECALL_TARGET_MAX: f32 = 0.995;
 pub const QUALITY_NEIGHBOURS: u32 = 10;
 /// Fewest rows in the graph of a stripe that samples and refines: fewer are found at any width.
 pub const QUALITY_ROWS_MIN: u32 = 64;
-/// Samples that an estimate rests on: 1,280 neighbours, an error of about one point at a recall of 0.95 …
-pub const QUALITY_SAMPLES: usize = 128;
+/// Samples that an estimate rests on: 2,560 neighbours, an error of about half a point at a recall of 0.95 …
+pub const QUALITY_SAMPLES: usize = 256;
 /// … and the fewest that say anything.
 pub const QUALITY_SAMPLES_MIN: usize = 16;
 /// Rows that one step of an exact scan compares: about 60 µs, so that the share of samples beside insertions comes in
 /// small parts.
 pub const QUALITY_SCAN_ROWS_MAX: u32 = 2_048;
-/// Cues that a stripe remembers for its samples, at most: 100 KB at 768 dimensions.
+/// Cues that a stripe remembers for its samples, at most: 200 KB at 768 dimensions.
 pub const CUES_KEPT_MAX: usize = QUALITY_SAMPLES;
 /// Missed rows that wait for being refined before others, at most.
 pub const REFINE_URGENT_MAX: usize = 256;

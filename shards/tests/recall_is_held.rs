@@ -9,7 +9,7 @@ use std::path::Path;
 use engram_shards::graph::{Index, Scored, Scratch};
 use engram_shards::ids::Row;
 use engram_shards::limits::{
-    GRAPH_WIDTH_INSERT, GRAPH_WIDTH_RECALL, QUALITY_SCAN_ROWS_MAX, RECALL_WIDTHS,
+    GRAPH_WIDTH_INSERT, GRAPH_WIDTH_RECALL, QUALITY_SAMPLES, QUALITY_SCAN_ROWS_MAX, RECALL_WIDTHS,
 };
 use engram_shards::message::{Isolation, Request};
 use engram_shards::quality::{RecallTarget, Upkeep};
@@ -22,7 +22,7 @@ use pairs::{DIMENSION, Pairs};
 use world::{CLIENT, World};
 
 /// Rows of the graphs: all that the small set has, and as many again in another context.
-const ROWS: u32 = 8_000;
+const ROWS: u32 = 6_000;
 /// Queries that no row equals.
 const QUERIES: usize = 500;
 /// Width of a hasty insertion.
@@ -53,7 +53,11 @@ fn exact(index: &Index, queries: impl Iterator<Item = Vec<f32>>) -> Vec<(Codes, 
     let with_truth = |query: Vec<f32>| {
         let codes = encode(&query);
         best.clear();
-        index.scan(&codes, 0..index.indexed(), 10, all, &mut scratch, &mut best);
+        // Few rows at a time: each scan compares the int8 codes only of the best by 1-bit codes.
+        for from in (0..index.indexed()).step_by(200) {
+            let range = from..index.indexed().min(from + 200);
+            index.scan(&codes, range, 10, all, &mut scratch, &mut best);
+        }
         (codes, best[9].similarity)
     };
     queries.map(with_truth).collect()
@@ -179,12 +183,12 @@ fn rows_and_cues_take_up_what_was_settled() {
     let one = settle(&mut upkeep, &mut index);
     assert!(one > 0 && one * 100 < whole, "one row took {one}, a thousand {whole}");
     assert_eq!(upkeep.status(index.indexed()).refined, 1_001);
-    for query in 0..128 {
+    for query in 0..QUALITY_SAMPLES {
         assert!(upkeep.is_settled(index.indexed()), "{query} cues are too few");
         // Twice, which says no more than once.
         (0..2).for_each(|_| upkeep.note_cue(&encode(&pairs.query(query)), index.indexed()));
     }
-    assert!(settle(&mut upkeep, &mut index) > 128 * 1_001, "a round of samples");
+    assert!(settle(&mut upkeep, &mut index) > QUALITY_SAMPLES as u64 * 1_001, "a round of samples");
 }
 
 #[test]
@@ -226,7 +230,7 @@ fn without_a_target_nothing_is_done() {
     let pairs = pairs();
     let mut index = built(&pairs, 1_000, HASTE);
     let mut upkeep = Upkeep::new(None);
-    (0..200).for_each(|query| upkeep.note_cue(&encode(&pairs.query(query)), index.indexed()));
+    (0..300).for_each(|query| upkeep.note_cue(&encode(&pairs.query(query)), index.indexed()));
     let mut scratch = Scratch::default();
     assert_eq!(settle(&mut upkeep, &mut index), 0);
     assert_eq!(upkeep.step_beside(1_000_000, &index, all, &mut scratch), 0);

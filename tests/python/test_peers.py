@@ -32,6 +32,7 @@ def figures(inserts_per_s, queries_per_s_at_95):
         "queries": 1_000,
         "machine": "a machine",
         "commit": "a commit",
+        "cpu_share": 0.97,
         "inserts_per_s": inserts_per_s,
         "inserts_per_s_first_10000": 2 * inserts_per_s,
         "inserts_per_s_by_100000": [
@@ -96,6 +97,7 @@ class Peers(unittest.TestCase):
         self.assertIn("| engram | 400 (100–900) | 1.0 | 800 | 0.9600 |", shown)
         self.assertIn("| usearch:16:64:i8 | 200 (200–200) | 2.0 |", shown)
         self.assertIn("| – | – | – |", shown)
+        self.assertIn("disturbed most: 0.97", shown)
         self.assertIn("- usearch's kernels: some kernels", shown)
         self.assertIn("against the fastest that reaches it: 2.0×", shown)
 

@@ -58,6 +58,7 @@ def contestant(rounds, engram):
         "width_at_95": every[0]["width_at_95"],
         "queries_per_s_at_95": every[0]["width_at_95"] and median(f["queries_per_s_at_95"] for f in every),
         "curve": curve(every),
+        "cpu_share_min": min(figures["cpu_share"] for figures in every),
         "kernels": every[0].get("kernels"),
         "inserts_ratio": median(engram[turn]["inserts_per_s"] / rounds[turn]["inserts_per_s"] for turn in both),
         "queries_ratio": queries_ratio([(engram[turn], rounds[turn]) for turn in both]),
@@ -149,6 +150,8 @@ def table(summary):
         "queries_per_s_at_95_settled": "the same once engram has settled: {:.1f}×",
     }
     said = [f"- {texts[key].format(ratio)}" for key, ratio in summary["ratios"].items() if ratio is not None]
+    cpu_share = min(figures["cpu_share_min"] for figures in summary["contestants"].values())
+    said.append(f"- CPU time over wall time of the load that was disturbed most: {cpu_share:.2f}")
     kernels = {(name.split(":")[0], figures["kernels"]) for name, figures in summary["contestants"].items()}
     said += [f"- {library}'s kernels: {built}" for library, built in sorted(pair for pair in kernels if pair[1])]
     return "\n".join([*lines, "", *said, ""])

@@ -8,6 +8,9 @@ use crate::quality::sample::Sampled;
 /// A narrower width must hold this much more than the target, so that the width does not change
 /// with every sample.
 const NARROWING_MARGIN: f32 = 0.002;
+/// By so many standard errors the estimate must exceed the target: one space in fifteen is then a
+/// little below it, the more so as the smallest of several widths is taken.
+const ERRORS_MARGIN: f32 = 1.5;
 
 /// The last samples.
 #[derive(Debug, Default)]
@@ -53,12 +56,12 @@ impl Estimate {
             let is_young = *age < QUALITY_SAMPLES_MIN || sampled.rows >= rows / 2;
             is_young && sampled.places.contains(&place)
         });
-        let (mut count, mut sum, mut squares) = (0, 0.0, 0.0);
+        let (mut count, mut sum, mut squares) = (0, 0.0f64, 0.0f64);
         for (_, sampled) in telling {
             let neighbours = f32::from(sampled.neighbours);
             let missed = 1.0 - f32::from(sampled.hits[place]).min(neighbours) / neighbours;
             let growth = (rows as f32 / sampled.rows as f32).max(1.0).sqrt();
-            let recall = 1.0 - (missed * growth).min(1.0);
+            let recall = f64::from(1.0 - (missed * growth).min(1.0));
             count += 1;
             sum += recall;
             squares += recall * recall;
@@ -66,14 +69,14 @@ impl Estimate {
         if count < QUALITY_SAMPLES_MIN {
             return None;
         }
-        let count = count as f32;
+        let count = count as f64;
         let mean = sum / count;
         let variance = (squares / count - mean * mean).max(0.0);
-        Some(Held { recall: mean, error: (variance / count).sqrt() })
+        Some(Held { recall: mean as f32, error: (variance / count).sqrt() as f32 })
     }
 
-    /// The place of the smallest width whose recall is at least `target` by more than a standard
-    /// error; `now` is the place of the present one. Where none is known to hold, it is the next
+    /// The place of the smallest width whose recall is at least `target` by more than
+    /// [`ERRORS_MARGIN`]; `now` is the place of the present one. Where none is known to hold, it is the next
     /// wider one that is not known, or the widest. None while nothing is known of the present one.
     pub(super) fn choose(&self, target: f32, now: usize, rows: u32) -> Option<usize> {
         self.at(now, rows)?;
@@ -81,7 +84,7 @@ impl Estimate {
             None => *place > now,
             Some(held) => {
                 let wanted = if *place < now { target + NARROWING_MARGIN } else { target };
-                held.recall - held.error >= wanted
+                held.recall - ERRORS_MARGIN * held.error >= wanted
             }
         };
         Some((0..RECALL_WIDTHS.len()).find(may_do).unwrap_or(RECALL_WIDTHS.len() - 1))

@@ -285,7 +285,8 @@ impl Upkeep {
         let now = self.watched();
         if let Some(place) = self.estimate.choose(target, now, indexed) {
             self.place = Some(place);
-            self.held = self.estimate.at(place, indexed);
+            // Of a width that is only now tried, what is known of the narrower one is the least.
+            self.held = self.estimate.at(place, indexed).or(self.held);
         }
     }
 

@@ -124,6 +124,13 @@ impl Rows {
         (row, distances)
     }
 
+    /// Puts the next `count` rows into the graph in turns, with searches of this width. Returns the distances that it
+    /// took.
+    pub fn insert_batch(&mut self, count: u32, width: u32, scratch: &mut Scratch) -> u32 {
+        assert!(self.indexed() + count <= self.durable(), "only durable rows go into the graph");
+        self.index.insert_batch(count, width, scratch)
+    }
+
     /// One step of the stripe's upkeep. Returns the distances that it took; zero exactly if all is settled.
     pub fn keep_up(&mut self, upkeep: &mut Upkeep, scratch: &mut Scratch) -> u32 {
         let Rows { index, replaced_by, .. } = self;

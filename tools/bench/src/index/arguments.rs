@@ -8,8 +8,8 @@ use super::load::BLOCK_ROWS;
 const FIGURES: &str = "\
 The figures (medians where there are several runs):
   inserts_per_s: rows a second of wall time on one thread, from f32 as a client sends them: scaled,
-    encoded, taken in with its id, inserted into the graph; _min and _max over the runs; _first_10000 over the
-    first 10,000 rows; _by_100000 over each 100,000
+    encoded, taken in with its id, inserted into the graph; _min and _max over the runs;
+    _first_10000 over the first 10,000 rows; _by_100000 over each 100,000
   encode_us, insert_us: its split, µs a row; the latter with the samples of recall taken beside
   cpu_share: CPU time over wall time of the load; far below 1, others disturbed it
   distances_per_insert: rows compared for one inserted
@@ -22,11 +22,11 @@ The figures (medians where there are several runs):
     what it believes its recall there to be
   width_at_95, queries_per_s_at_95: the smallest width at which recall@10 is 0.95, null where none
     is, and the speed there
-  settled: the answers once the space has nothing left to do, the seconds until then, and inserts_per_s
-    of load and settling together
+  settled: the answers once the space has nothing left to do, the seconds until then, and
+    inserts_per_s of load and settling together
   bytes_per_row: RAM as the engine counts it, all in (codes, links, similarities, ids' hashes,
-    generations, times, places in the log); resident_bytes_per_row: by how much the process grew over
-    the first load, with some 20 MB of the allocator's that do not grow with the rows
+    generations, times, places in the log); resident_bytes_per_row: by how much the process grew
+    over the first load, with some 20 MB of the allocator's that do not grow with the rows
   scan_ns_per_row: all rows compared one by one
   batches: loads of the first rows, at most 50,000, by rows handed over at a time
   calibration_ns_per_step: a fixed chain of multiplications, how fast the machine is just now";

@@ -13,7 +13,7 @@ const RECALL_WANTED: f64 = 0.95;
 /// Results asked for where it is timed.
 pub(super) const COUNT: usize = 10;
 /// How often all queries are asked where it is timed.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 /// The widest search tried to reach a recall.
 const WIDTH_MAX: u32 = 4_096;
 
@@ -70,7 +70,8 @@ pub(super) fn recall(engine: &mut Engine, queries: &Queries, width: u32, count: 
     hits as f64 / (queries.cues.len() * count) as f64
 }
 
-/// The smallest width at which recall@10 is `wanted`, by bisection; none if even the widest misses it.
+/// The smallest width at which recall@10 is `wanted`, by bisection; none if even the widest misses
+/// it.
 fn width_for(engine: &mut Engine, queries: &Queries, wanted: f64) -> Option<u32> {
     let mut reaches = |width| recall(engine, queries, width, COUNT) >= wanted;
     let mut high = COUNT as u32;

@@ -1,12 +1,12 @@
 //! The engine as it is measured: every call of it, in one place.
 //!
-//! What is measured is all that a space keeps of a row, with the id's hash, the record's place and whether another has
-//! replaced it; only the log is left out.
+//! What is measured is all that a space keeps of a row, with the id's hash, the record's place and
+//! whether another has replaced it; only the log is left out.
 
 use engram::dataset::{DIMENSION, Vector};
 use engram_shards::graph::{Scored, Scratch};
 use engram_shards::ids::{FolderSecret, Generation, Location, LogId, Row, SegmentId, Time};
-use engram_shards::limits::{GRAPH_LINKS, GRAPH_WIDTH_INSERT};
+use engram_shards::limits::{GRAPH_BATCH_MAX, GRAPH_LINKS, GRAPH_WIDTH_INSERT};
 use engram_shards::log::log::Ordinal;
 use engram_shards::quality::{RecallTarget, Upkeep};
 use engram_shards::settings::Metric;
@@ -39,7 +39,8 @@ impl Engine {
         Engine { rows, upkeep, scratch: Scratch::default(), found: Vec::new() }
     }
 
-    /// Takes rows as a client sends them, and makes them known as durable; they are not in the graph yet.
+    /// Takes rows as a client sends them, and makes them known as durable; they are not in the
+    /// graph yet.
     pub(super) fn push(&mut self, vectors: &[Vector]) {
         for vector in vectors {
             let number = self.rows.len();
@@ -55,13 +56,14 @@ impl Engine {
         }
     }
 
-    /// Puts all rows that are not in the graph there, and samples recall beside. Tells the distances that the former
-    /// took.
+    /// Puts all rows that are not in the graph there, and samples recall beside. Tells the
+    /// distances that the former took.
     pub(super) fn insert(&mut self) -> u64 {
         let Engine { rows, upkeep, scratch, .. } = self;
         let mut distances = 0;
-        for _ in rows.indexed()..rows.len() {
-            let (_, inserted) = rows.insert_next(WIDTH_INSERT, scratch);
+        while rows.indexed() < rows.len() {
+            let count = (rows.len() - rows.indexed()).min(GRAPH_BATCH_MAX);
+            let inserted = rows.insert_batch(count, WIDTH_INSERT, scratch);
             rows.keep_up_beside(inserted, upkeep, scratch);
             distances += u64::from(inserted);
         }

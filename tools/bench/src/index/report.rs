@@ -196,8 +196,8 @@ impl Report {
             setting.commit, setting.machine, run.calibration_ns_per_step
         );
         println!(
-            "inserts/s {:.0} ({:.0}–{:.0}), first 10,000 rows {:.0}; {:.1} + {:.1} µs to encode + insert, \
-             {:.0} distances; on a CPU {:.0} % of the time",
+            "inserts/s {:.0} ({:.0}–{:.0}), first 10,000 rows {:.0}; \
+             {:.1} + {:.1} µs to encode + insert, {:.0} distances; on a CPU {:.0} % of the time",
             run.inserts_per_s,
             self.inserts_per_s_min,
             self.inserts_per_s_max,
