@@ -8,7 +8,7 @@ const SAMPLED_ROWS: u32 = 256;
 /// Rows that a search compares for each node that it expands, about.
 const COMPARED_PER_EXPANSION: u64 = 16;
 /// What a comparison costs where rows lie anywhere, in those of a scan.
-const COMPARISON_COST: u64 = 4;
+const COMPARISON_COST: u64 = 2;
 
 /// How the nearest visible rows are sought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -39,7 +39,7 @@ impl Traversal {
     /// Whether the search found what there is to be found at its width, rather than giving up
     /// between nodes that are not visible.
     pub(super) fn is_complete(&self) -> bool {
-        self.has_ended && !self.beam.lacks_nodes()
+        self.has_ended
     }
 
     /// Takes a node for absent: it is neither found nor are its links followed.
