@@ -24,7 +24,7 @@ pub(super) enum Way {
 pub(super) fn way(rows: u32, width: u32, visible: impl Fn(u32) -> bool) -> Way {
     let sampled = SAMPLED_ROWS.min(rows);
     // Spread evenly, and without a period that a predicate may have too (the golden ratio).
-    let spread = |at: u32| u64::from(at.wrapping_mul(0x9e37_79b9)) * u64::from(rows) >> 32;
+    let spread = |at: u32| (u64::from(at.wrapping_mul(0x9e37_79b9)) * u64::from(rows)) >> 32;
     let seen = (0..sampled).filter(|at| visible(spread(*at) as u32)).count() as u64;
     if seen == u64::from(sampled) {
         return Way::Graph;
