@@ -8,9 +8,9 @@ use super::links::{Layer, Upper};
 use super::rank::{Packing, Rank};
 use super::visited::Visited;
 
-/// Nodes that one search expands, at most, per node of its width. Far beyond what a graph of
-/// visible rows needs; it bounds a search where almost none are visible.
-const EXPANSIONS_PER_WIDTH: usize = 64;
+/// Nodes that one search expands, at most, beyond its width. A search expands about as many as it
+/// is wide where all are visible; this bounds one that passes through many that are not.
+pub(super) const EXPANSIONS_SPARE: u32 = 1_024;
 
 /// A search and what it writes to.
 #[derive(Debug, Default)]
@@ -22,17 +22,24 @@ pub(super) struct Traversal {
     /// Nodes met and asked for, to be compared in the next step.
     fresh: [u32; COMPARED_MAX],
     fresh_count: usize,
-    expansions_left: usize,
+    expansions_left: u32,
+    has_ended: bool,
 }
 
 impl Traversal {
     /// Begins a search of `width` for what is in the sketch, from `start`.
     pub(super) fn begin<L: Layer>(&mut self, layer: &L, start: u32, width: u32, kernel: Kernel) {
-        let width = width as usize;
         self.visited.reset(layer.len());
-        self.beam.reset(width);
+        self.beam.reset(width as usize);
         self.fresh_count = self.visited.mark(&[start], &mut self.fresh, kernel);
-        self.expansions_left = EXPANSIONS_PER_WIDTH * width;
+        self.expansions_left = width.saturating_add(EXPANSIONS_SPARE);
+        self.has_ended = false;
+    }
+
+    /// Whether the search found what there is to be found at its width, rather than giving up
+    /// between nodes that are not visible.
+    pub(super) fn is_complete(&self) -> bool {
+        self.has_ended
     }
 
     /// Takes a node for absent: it is neither found nor are its links followed.
@@ -83,6 +90,7 @@ impl Traversal {
         self.expansions_left -= 1;
         let Some(next) = self.beam.pop(kernel) else {
             self.expansions_left = 0;
+            self.has_ended = true;
             return (distances > 0).then_some(distances);
         };
         self.fresh_count = self.visited.mark(layer.slots(next), &mut self.fresh, kernel);
