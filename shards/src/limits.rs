@@ -21,6 +21,11 @@ pub const RECORD_BODY_BYTES_MAX: u32 = 1 << 20;
 pub const DIMENSION_MIN: u16 = 8;
 /// See [`DIMENSION_MIN`].
 pub const DIMENSION_MAX: u16 = 4096;
+/// Shortest and longest vector where its length counts (dot product, Euclidean distance): squares of lengths, and of what
+/// an int8 code stands for, stay far from the ends of f32.
+pub const LENGTH_MIN: f32 = 1e-12;
+/// See [`LENGTH_MIN`].
+pub const LENGTH_MAX: f32 = 1e12;
 /// Shortest and longest name of a space, in bytes.
 pub const SPACE_NAME_BYTES_MIN: usize = 3;
 /// See [`SPACE_NAME_BYTES_MIN`].

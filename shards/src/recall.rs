@@ -7,15 +7,16 @@
 //! **Invariant:** a recall sees the rows below its limit as they were when it began: what arrives, is replaced or is
 //! dropped meanwhile changes nothing but that dropped rows vanish.
 
-use crate::graph::{Scored, Scratch};
+use crate::graph::{Scored, Scratch, Sought};
 use crate::ids::{Generation, Location, Row, Time};
 use crate::limits::RECALL_RESULTS_MAX;
 use crate::log::log::Ordinal;
 use crate::log::record::{BodyFault, decode_body, read_body, read_embedding};
 use crate::message::{Durability, Hit, Isolation, Recall, Recalled};
+use crate::settings::Metric;
 use crate::space::{Place, Rows, Stripe};
 use crate::vector::codes::normalise;
-use crate::vector::kernel::dot_f32;
+use crate::vector::kernel::{dot_f32, square_distance_f32};
 
 /// Rows of the tail that one step compares at most.
 const SCAN_ROWS_MAX: u32 = 2_048;
@@ -30,6 +31,7 @@ const SPARE_CANDIDATES_MIN: u32 = 8;
 #[derive(Debug)]
 pub struct Job {
     query: Recall,
+    metric: Metric,
     stage: Stage,
     /// Rows below it are seen.
     limit: u32,
@@ -47,7 +49,7 @@ pub struct Job {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Search,
-    /// The tail, from this row.
+    /// The tail, or all rows where the graph leads past those that are visible, from this row.
     Scan(u32),
     /// Waiting for so many records.
     Reading(usize),
@@ -98,6 +100,7 @@ impl Job {
         };
         Job {
             query,
+            metric: stripe.space().settings.metric,
             stage: Stage::Search,
             limit,
             durable,
@@ -165,10 +168,17 @@ impl Job {
         let wanted = self.candidates_wanted();
         let width = self.query.width.max(self.query.count * 3 / 2).max(wanted);
         let limit = self.limit;
-        self.stage = Stage::Scan(rows.indexed().min(limit));
         let visible = |row| rows.is_visible(row, limit);
-        let index = rows.index();
-        index.search(&self.query.codes, width, wanted, visible, scratch, &mut self.found).max(1)
+        let (index, codes) = (rows.index(), &self.query.codes);
+        let Sought { distances, complete } =
+            index.search_graph(codes, width, wanted, visible, scratch, &mut self.found);
+        if complete {
+            self.stage = Stage::Scan(rows.indexed().min(limit));
+        } else {
+            self.found.clear();
+            self.stage = Stage::Scan(0);
+        }
+        distances.max(1)
     }
 
     fn scan(&mut self, rows: &Rows, from: u32, scratch: &mut Scratch) -> u32 {
@@ -234,7 +244,7 @@ impl Job {
             let Some(body) = &candidate.body else {
                 continue;
             };
-            match exact_similarity(body, &self.query.vector, &mut vector) {
+            match exact_similarity(self.metric, body, &self.query.vector, &mut vector) {
                 Ok(similarity) => candidate.similarity = similarity,
                 Err(BodyFault) => {
                     candidate.body = None;
@@ -306,10 +316,21 @@ fn keep_newest_of_each_id(candidates: &mut Vec<Candidate>) {
     *candidates = kept;
 }
 
-/// The similarity of the vector stored in `body` to `cue`, which has unit length.
-fn exact_similarity(body: &[u8], cue: &[f32], vector: &mut [f32]) -> Result<f32, BodyFault> {
+/// The similarity of the vector stored in `body` to `cue`, which has unit length for cosine. `vector` is scratch.
+fn exact_similarity(
+    metric: Metric,
+    body: &[u8],
+    cue: &[f32],
+    vector: &mut [f32],
+) -> Result<f32, BodyFault> {
     let observation = decode_body(body)?;
     read_embedding(observation.embedding, vector)?;
-    normalise(vector).map_err(|_| BodyFault)?;
-    Ok(dot_f32(cue, vector).clamp(-1.0, 1.0))
+    match metric {
+        Metric::Cosine => {
+            normalise(vector).map_err(|_| BodyFault)?;
+            Ok(dot_f32(cue, vector).clamp(-1.0, 1.0))
+        }
+        Metric::Dot => Ok(dot_f32(cue, vector)),
+        Metric::Euclidean => Ok(-square_distance_f32(cue, vector)),
+    }
 }

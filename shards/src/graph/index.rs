@@ -14,6 +14,7 @@ use crate::vector::kernel::Kernel;
 use crate::vector::rows::{COMPARED_MAX, Query, QueryBlocks, Rows, Sketch};
 
 use super::check;
+use super::filter::{self, Way};
 use super::link::link;
 use super::links::{Bottom, Kin, Layer, Upper, level};
 use super::rank::{Packing, Rank, Scored};
@@ -33,6 +34,16 @@ pub struct Scratch {
     pub(super) traversals: [Traversal; GRAPH_BATCH_MAX as usize],
     pub(super) neighbours: Neighbours,
     pub(super) sketch: Sketch,
+}
+
+/// What a search of the graph came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sought {
+    /// The distances that it took.
+    pub distances: u32,
+    /// Whether it found what a search of its width finds. It did not where too few of the rows that
+    /// it met were visible: those are to be scanned.
+    pub complete: bool,
 }
 
 /// Who may become a neighbour of a new row, and who does.
@@ -229,7 +240,8 @@ impl Index {
     }
 
     /// The nearest `count` rows of the graph for which `visible` holds, best first, ties by row
-    /// number. Others are passed through but not returned. Returns the distances that it took.
+    /// number. Where so few are visible that the graph leads past them, they are scanned, in this
+    /// one call. Returns the distances that it took.
     pub fn search(
         &self,
         query: &Codes,
@@ -239,9 +251,29 @@ impl Index {
         scratch: &mut Scratch,
         found: &mut Vec<Scored>,
     ) -> u32 {
+        let Sought { distances, complete } =
+            self.search_graph(query, width, count, &visible, scratch, found);
+        if complete {
+            return distances;
+        }
+        found.clear();
+        distances + self.scan(query, 0..self.indexed(), count, visible, scratch, found)
+    }
+
+    /// [`Index::search`] without the scan, which is left to the caller where the answer is not
+    /// complete: what was found is of no use then.
+    pub fn search_graph(
+        &self,
+        query: &Codes,
+        width: u32,
+        count: u32,
+        visible: impl Fn(Row) -> bool,
+        scratch: &mut Scratch,
+        found: &mut Vec<Scored>,
+    ) -> Sought {
         found.clear();
         if self.indexed() == 0 || count == 0 {
-            return 0;
+            return Sought { distances: 0, complete: true };
         }
         let blocks = QueryBlocks::new(query);
         let query = self.rows.query(query, &blocks);
@@ -249,7 +281,7 @@ impl Index {
     }
 
     /// The nearest `count` visible rows to `query` by a search of `width` that takes the row
-    /// `absent` for absent. Returns the distances that it took.
+    /// `absent` for absent.
     pub(super) fn find(
         &self,
         query: Query<'_>,
@@ -258,12 +290,15 @@ impl Index {
         visible: impl Fn(Row) -> bool,
         scratch: &mut Scratch,
         found: &mut Vec<Scored>,
-    ) -> u32 {
+    ) -> Sought {
+        let width = width.max(WIDTH_PER_WANTED * count);
+        if filter::way(self.indexed(), width, |row| visible(Row(row))) == Way::Scan {
+            return Sought { distances: 1, complete: false };
+        }
         let traversal = &mut scratch.traversals[0];
         self.rows.sketch(query, &mut traversal.sketch);
         let mut distances = 0;
         let start = self.enter(&traversal.sketch, 0, &mut distances).node();
-        let width = width.max(WIDTH_PER_WANTED * count);
         traversal.begin(&self.bottom, start, width, self.rows.kernel());
         if let Some(absent) = absent {
             assert_ne!(absent, start, "a search starts at a row that is there");
@@ -278,7 +313,8 @@ impl Index {
         found.extend(candidates.iter().map(|rank| Scored::from(*rank)));
         found.sort_unstable_by_key(|scored| Reverse(Rank::from(*scored)));
         found.truncate(count as usize);
-        distances + candidates.len() as u32
+        distances += candidates.len() as u32;
+        Sought { distances, complete: traversal.is_complete() }
     }
 
     /// Compares the rows `range` one by one, by 1-bit codes and the best of them by int8 codes, and
@@ -310,10 +346,9 @@ impl Index {
     ) -> u32 {
         self.rows.sketch(query, &mut scratch.sketch);
         let candidates = &mut scratch.neighbours.candidates;
-        let distances = range.len() as u32;
         let compared = (&scratch.sketch, query);
         let count = count as usize;
-        distances + scan::scan(&self.rows, compared, range, count, visible, candidates, found)
+        scan::scan(&self.rows, compared, range, count, visible, candidates, found)
     }
 
     /// Checks every invariant of the graph; the text says what is wrong and where.

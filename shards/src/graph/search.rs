@@ -8,9 +8,9 @@ use super::links::{Layer, Upper};
 use super::rank::{Packed, Packing, Rank};
 use super::visited::Visited;
 
-/// Nodes that one search expands, at most, per node of its width. Far beyond what a graph of
-/// visible rows needs; it bounds a search where almost none are visible.
-const EXPANSIONS_PER_WIDTH: usize = 64;
+/// Nodes that one search expands, at most, beyond its width. A search expands about as many as it
+/// is wide where all are visible; this bounds one that passes through many that are not.
+pub(super) const EXPANSIONS_SPARE: u32 = 1_024;
 
 /// Nodes expanded at once: what one step costs beside its distances is shared by them, and more is
 /// on its way from memory at a time; the second best is expanded a little early.
@@ -63,7 +63,8 @@ pub(super) struct Traversal {
     /// Nodes met and asked for, to be compared in the next step.
     fresh: [u32; FRESH_MAX],
     fresh_count: usize,
-    expansions_left: usize,
+    expansions_left: u32,
+    has_ended: bool,
 }
 
 impl Default for Traversal {
@@ -75,6 +76,7 @@ impl Default for Traversal {
             fresh: [0; FRESH_MAX],
             fresh_count: 0,
             expansions_left: 0,
+            has_ended: false,
         }
     }
 }
@@ -82,11 +84,17 @@ impl Default for Traversal {
 impl Traversal {
     /// Begins a search of `width` for what is in the sketch, from `start`.
     pub(super) fn begin<L: Layer>(&mut self, layer: &L, start: u32, width: u32, kernel: Kernel) {
-        let width = width as usize;
         self.visited.reset(layer.len());
-        self.beam.reset(width);
+        self.beam.reset(width as usize);
         self.fresh_count = self.visited.mark(&[start], &mut self.fresh, kernel);
-        self.expansions_left = EXPANSIONS_PER_WIDTH * width;
+        self.expansions_left = width.saturating_add(EXPANSIONS_SPARE);
+        self.has_ended = false;
+    }
+
+    /// Whether the search found what there is to be found at its width, rather than giving up
+    /// between nodes that are not visible.
+    pub(super) fn is_complete(&self) -> bool {
+        self.has_ended
     }
 
     /// Takes a node for absent: it is neither found nor are its links followed.
@@ -136,10 +144,17 @@ impl Traversal {
             layer.prefetch(*node);
         }
         self.fresh_count = 0;
-        let mut has_expanded = false;
-        for _ in 0..EXPANDED_AT_ONCE.min(self.expansions_left) {
-            let Some(next) = self.beam.pop(kernel) else { break };
-            has_expanded = true;
+        let mut expanded = 0;
+        while expanded < EXPANDED_AT_ONCE && self.expansions_left > 0 {
+            let Some(next) = self.beam.pop(kernel) else {
+                // Those just expanded may lead further.
+                if expanded == 0 {
+                    self.expansions_left = 0;
+                    self.has_ended = true;
+                }
+                break;
+            };
+            expanded += 1;
             self.expansions_left -= 1;
             let fresh = &mut self.fresh[self.fresh_count..];
             self.fresh_count += self.visited.mark(layer.slots(next), fresh, kernel);
@@ -150,7 +165,7 @@ impl Traversal {
         for node in &self.fresh[..self.fresh_count] {
             rows.prefetch_sketch(layer.row(*node));
         }
-        (distances > 0 || has_expanded).then_some(distances)
+        (distances > 0 || expanded > 0).then_some(distances)
     }
 
     /// Searches to the end.

@@ -211,6 +211,23 @@ pub fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
     tree(sums, |a, b| a + b)
 }
 
+/// The square of the distance between two vectors of one length, summed as [`dot_f32`] does.
+pub fn square_distance_f32(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "vectors of one space have one dimension");
+    let mut sums = [0.0; LANES];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..LANES {
+            let difference = a[lane] - b[lane];
+            sums[lane] += difference * difference;
+        }
+    }
+    for (sum, (a, b)) in sums.iter_mut().zip(a_rest.iter().zip(b_rest)) {
+        *sum += (a - b) * (a - b);
+    }
+    tree(sums, |a, b| a + b)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -340,13 +357,16 @@ mod tests {
         }
 
         #[test]
-        fn float_dots_are_near_those_in_double_precision(
+        fn float_dots_and_distances_are_near_those_in_double_precision(
             pairs in prop::collection::vec((-1f32..1.0, -1f32..1.0), 1..2_000)
         ) {
             let (a, b): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
             let exact: f64 = pairs.iter().map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
             prop_assert!((f64::from(dot_f32(&a, &b)) - exact).abs() < 1e-3);
             prop_assert_eq!(dot_f32(&a, &b).to_bits(), dot_f32(&b, &a).to_bits());
+            let squares = pairs.iter().map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
+            let exact: f64 = squares.sum();
+            prop_assert!((f64::from(square_distance_f32(&a, &b)) - exact).abs() < 1e-3);
         }
     }
 
