@@ -262,6 +262,48 @@ fn recall_on_real_data_is_high_and_insertion_is_cheap() {
 }
 
 #[test]
+fn rows_that_come_sorted_by_topic_are_found_as_well() {
+    let pairs = Pairs::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data"));
+    // From one end of the first row's direction to the other: what the mean is learned from is
+    // unlike what comes later, so it is learned anew, and 1-bit codes are written anew, on the way.
+    let mut base: Vec<Vec<f32>> = (0..3_000).map(|row| pairs.base(row)).collect();
+    let topic = base[0].clone();
+    base.sort_by(|a, b| dot_f32(&topic, b).total_cmp(&dot_f32(&topic, a)));
+    let mut index = Index::new(DIMENSION, Metric::Cosine, 1);
+    let mut scratch = Scratch::default();
+    let (mut found, mut scanned, mut worst) = (Vec::new(), Vec::new(), 1.0f64);
+    for (row, vector) in base.iter().enumerate() {
+        index.push(&encode(vector));
+        index.insert_next(GRAPH_WIDTH_INSERT, &mut scratch);
+        // Also while some codes are relative to the older mean.
+        if [70, 140, 1_030, 1_060, 2_060, 2_999].contains(&row) {
+            let (mut hits, mut scan_hits) = (0, 0);
+            for query in (0..60).map(|query| pairs.query(query)) {
+                let mut exact: Vec<(f32, u32)> = base[..=row]
+                    .iter()
+                    .zip(0..)
+                    .map(|(vector, row)| (dot_f32(vector, &query), row))
+                    .collect();
+                exact.sort_by(|a, b| b.0.total_cmp(&a.0));
+                let codes = encode(&query);
+                index.search(&codes, 128, 10, all, &mut scratch, &mut found);
+                scanned.clear();
+                index.scan(&codes, 0..row as u32 + 1, 10, all, &mut scratch, &mut scanned);
+                let among = |best: &[Scored]| {
+                    let is_found = |row: u32| best.iter().any(|scored| scored.row.0 == row);
+                    exact[..10].iter().filter(|(_, row)| is_found(*row)).count()
+                };
+                hits += among(&found);
+                scan_hits += among(&scanned);
+            }
+            worst = worst.min(hits.min(scan_hits) as f64 / 600.0);
+        }
+    }
+    assert_eq!(index.check(), Ok(()));
+    assert!(worst >= 0.96, "recall@10 is {worst}");
+}
+
+#[test]
 fn thousands_of_duplicates_are_cheap_and_hide_no_one() {
     let mut vectors = clustered(5_000, 32, 1, 0.0, 1);
     let others = clustered(20, 32, 20, 1.0, 2);
