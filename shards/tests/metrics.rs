@@ -316,8 +316,8 @@ fn a_space_that_only_an_unproven_record_tells_of_keeps_its_metric() {
         world.settle();
         world.take();
         world.space_by(metric, "diary");
-        observe(&mut world, stripe, 1..=20);
+        observe(&mut world, stripe, 1..=60);
         world.crash(Fate::Whole, 1);
-        check_recall(&mut world, stripe, metric, 20, (7, 12));
+        check_recall(&mut world, stripe, metric, 60, (7, 12));
     }
 }
