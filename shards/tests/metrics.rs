@@ -317,6 +317,7 @@ fn a_space_that_only_an_unproven_record_tells_of_keeps_its_metric() {
         world.take();
         world.space_by(metric, "diary");
         observe(&mut world, stripe, 1..=60);
+        check_recall(&mut world, stripe, metric, 60, (7, 12));
         world.crash(Fate::Whole, 1);
         check_recall(&mut world, stripe, metric, 60, (7, 12));
     }
