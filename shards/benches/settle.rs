@@ -147,7 +147,8 @@ fn report(index: &Index, kinds: &[Vec<Query>; 3], upkeep: &Upkeep, scratch: &mut
             for Query { cue, row, best } in queries {
                 distances += match row {
                     Some(row) => {
-                        index.search_without(*row, width, 10, |_| true, scratch, &mut found)
+                        let found = &mut found;
+                        index.search_without(*row, width, 10, |_| true, scratch, found).distances
                     }
                     None => index.search(cue, width, 10, |_| true, scratch, &mut found),
                 };

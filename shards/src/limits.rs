@@ -50,7 +50,7 @@ pub const GRAPH_BATCH_MAX: u32 = 4;
 /// Slots on the bottom layer.
 pub const GRAPH_LINKS_BOTTOM: usize = 2 * GRAPH_LINKS;
 /// Search width while a row is inserted under pressure …
-pub const GRAPH_WIDTH_INSERT: u32 = 64;
+pub const GRAPH_WIDTH_INSERT: u32 = 56;
 /// … and while hardly any row waits.
 pub const GRAPH_WIDTH_INSERT_IDLE: u32 = 128;
 /// Rows that wait for their place in the graph without any pressure: a burst of one connection …

@@ -7,7 +7,7 @@
 //! **Invariant:** a recall sees the rows below its limit as they were when it began: what arrives, is replaced or is
 //! dropped meanwhile changes nothing but that dropped rows vanish.
 
-use crate::graph::{Scored, Scratch};
+use crate::graph::{Scored, Scratch, Sought};
 use crate::ids::{Generation, Location, Row, Time};
 use crate::limits::RECALL_RESULTS_MAX;
 use crate::log::log::Ordinal;
@@ -49,7 +49,7 @@ pub struct Job {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Search,
-    /// The tail, from this row.
+    /// The tail, or all rows where the graph leads past those that are visible, from this row.
     Scan(u32),
     /// Waiting for so many records.
     Reading(usize),
@@ -168,10 +168,17 @@ impl Job {
         let wanted = self.candidates_wanted();
         let width = self.query.width.max(self.query.count * 3 / 2).max(wanted);
         let limit = self.limit;
-        self.stage = Stage::Scan(rows.indexed().min(limit));
         let visible = |row| rows.is_visible(row, limit);
-        let index = rows.index();
-        index.search(&self.query.codes, width, wanted, visible, scratch, &mut self.found).max(1)
+        let (index, codes) = (rows.index(), &self.query.codes);
+        let Sought { distances, complete } =
+            index.search_graph(codes, width, wanted, visible, scratch, &mut self.found);
+        if complete {
+            self.stage = Stage::Scan(rows.indexed().min(limit));
+        } else {
+            self.found.clear();
+            self.stage = Stage::Scan(0);
+        }
+        distances.max(1)
     }
 
     fn scan(&mut self, rows: &Rows, from: u32, scratch: &mut Scratch) -> u32 {

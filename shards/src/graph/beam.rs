@@ -1,13 +1,17 @@
 //! The best of a search, and which of them are still to be expanded.
 
+use std::collections::BinaryHeap;
+
 use crate::vector::kernel::{self, Kernel};
 use crate::vector::rows::COMPARED_MAX;
 
-/// Nodes a search passes through without returning them, remembered at most, per node of its width.
-const PASSING_PER_WIDTH: usize = 4;
+use super::rank::Rank;
+
 /// Nodes beyond the width that are taken before the worst are dropped: room for one list of
 /// neighbours, so that the worst are sought once in many lists.
 const SPARE: usize = COMPARED_MAX;
+/// Nodes taken at once, at most.
+const TAKEN_MAX: usize = 2 * COMPARED_MAX;
 /// Nodes beyond the width that may be left when the worst are dropped: the bound is sought by
 /// halving, and stops where it is good enough.
 const LEFT_OVER: usize = 4;
@@ -29,14 +33,15 @@ pub(super) struct Beam {
     /// At least `width` nodes are at least as similar; minus infinity while there are fewer.
     bound: f32,
     /// Nodes that are expanded and never returned: those that the caller does not want to see.
-    passing: Vec<(f32, u32)>,
+    /// There may be far more of them than the beam is wide, so they have an order.
+    passing: BinaryHeap<Rank>,
 }
 
 impl Beam {
     /// Empties it for a search of `width`.
     pub(super) fn reset(&mut self, width: usize) {
         assert!(width > 0);
-        let room = width + SPARE + COMPARED_MAX;
+        let room = width + SPARE + TAKEN_MAX;
         if self.nodes.len() < room {
             self.similarities.resize(room, 0.0);
             self.open.resize(room, 0.0);
@@ -54,7 +59,7 @@ impl Beam {
         similarity > self.bound
     }
 
-    /// Takes those of at most [`COMPARED_MAX`] nodes that are worth expanding; returns them.
+    /// Takes those of at most [`TAKEN_MAX`] nodes that are worth expanding; returns them.
     #[inline]
     pub(super) fn push(&mut self, nodes: &[u32], similarities: &[f32], kernel: Kernel) -> &[u32] {
         if self.len >= self.width + SPARE {
@@ -73,16 +78,7 @@ impl Beam {
 
     /// Takes an admitted node that is expanded but not returned.
     pub(super) fn pass(&mut self, node: u32, similarity: f32) {
-        if self.passing.len() < PASSING_PER_WIDTH * self.width {
-            self.passing.push((similarity, node));
-            return;
-        }
-        let farther = |a: &(usize, &(f32, u32)), b: &(usize, &(f32, u32))| a.1.0.total_cmp(&b.1.0);
-        let worst = self.passing.iter().enumerate().min_by(farther);
-        let place = worst.expect("the width is not zero").0;
-        if self.passing[place].0 < similarity {
-            self.passing[place] = (similarity, node);
-        }
+        self.passing.push(Rank::new(similarity, node));
     }
 
     /// The best node not yet expanded, unless `width` better ones are known.
@@ -98,16 +94,13 @@ impl Beam {
     /// As [`Beam::pop`], where nodes are passed through.
     fn pop_with_passing(&mut self, kernel: Kernel) -> Option<u32> {
         let best = self.best_open(kernel);
-        let farther = |a: &(usize, &(f32, u32)), b: &(usize, &(f32, u32))| a.1.0.total_cmp(&b.1.0);
-        let passing = self.passing.iter().enumerate().max_by(farther);
-        let (at, (similarity, node)) = passing.expect("there are some");
-        let (similarity, node) = (*similarity, *node);
-        if best.is_none_or(|place| self.open[place] < similarity) {
-            if self.has_better(similarity, kernel) {
+        let passing = *self.passing.peek().expect("there are some");
+        if best.is_none_or(|place| self.open[place] < passing.similarity()) {
+            if self.has_better(passing.similarity(), kernel) {
                 return None;
             }
-            self.passing.swap_remove(at);
-            return Some(node);
+            self.passing.pop();
+            return Some(passing.node());
         }
         self.expand(best?, kernel)
     }

@@ -14,11 +14,12 @@ use crate::vector::kernel::Kernel;
 use crate::vector::rows::{COMPARED_MAX, Query, QueryBlocks, Rows, Sketch};
 
 use super::check;
+use super::filter::{self, Way};
 use super::link::link;
 use super::links::{Bottom, Kin, Layer, Upper, level};
 use super::rank::{Packing, Rank, Scored};
 use super::scan;
-use super::search::{Traversal, descend};
+use super::search::{Everything, Traversal, descend};
 use super::select::select;
 
 /// The least width of a search, for each row that is wanted: by 1-bit codes the best are known only
@@ -35,12 +36,21 @@ pub struct Scratch {
     pub(super) sketch: Sketch,
 }
 
+/// What a search of the graph came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sought {
+    /// The distances that it took.
+    pub distances: u32,
+    /// Whether it found what a search of its width finds. It did not where too few of the rows that
+    /// it met were visible: those are to be scanned.
+    pub complete: bool,
+}
+
 /// Who may become a neighbour of a new row, and who does.
 #[derive(Debug, Default)]
 pub(super) struct Neighbours {
     pub(super) candidates: Vec<Rank>,
     pub(super) chosen: Vec<Rank>,
-    pub(super) chosen_rows: Vec<u32>,
 }
 
 /// The rows of one stripe: all codes in order of arrival, and the graph over the first `indexed` of
@@ -165,13 +175,13 @@ impl Index {
         let packing = self.bottom.packing();
         let mut distances = 0;
         if let [traversal] = traversals {
-            return traversal.run(&self.rows, &self.bottom, packing, |_| true);
+            return traversal.run(&self.rows, &self.bottom, packing, &Everything);
         }
         let mut live: [bool; GRAPH_BATCH_MAX as usize] = [true; GRAPH_BATCH_MAX as usize];
         while live[..traversals.len()].contains(&true) {
             for (live, traversal) in live.iter_mut().zip(&mut *traversals) {
                 if *live {
-                    match traversal.step(&self.rows, &self.bottom, packing, |_| true) {
+                    match traversal.step(&self.rows, &self.bottom, packing, &Everything) {
                         Some(more) => distances += more,
                         None => *live = false,
                     }
@@ -200,7 +210,7 @@ impl Index {
                 let upper = &mut self.upper[layer - 1];
                 traversal.begin(upper, at, GRAPH_WIDTH_INSERT, self.rows.kernel());
                 let packing = upper.links.packing();
-                distances += traversal.run(&self.rows, upper, packing, |_| true);
+                distances += traversal.run(&self.rows, upper, packing, &Everything);
                 let beam = traversal.beam.finish(self.rows.kernel()).iter().copied();
                 rank(&self.rows, upper, row, beam, neighbours);
                 distances += neighbours.candidates.len() as u32;
@@ -230,7 +240,8 @@ impl Index {
     }
 
     /// The nearest `count` rows of the graph for which `visible` holds, best first, ties by row
-    /// number. Others are passed through but not returned. Returns the distances that it took.
+    /// number. Where so few are visible that the graph leads past them, they are scanned, in this
+    /// one call. Returns the distances that it took.
     pub fn search(
         &self,
         query: &Codes,
@@ -240,9 +251,29 @@ impl Index {
         scratch: &mut Scratch,
         found: &mut Vec<Scored>,
     ) -> u32 {
+        let Sought { distances, complete } =
+            self.search_graph(query, width, count, &visible, scratch, found);
+        if complete {
+            return distances;
+        }
+        found.clear();
+        distances + self.scan(query, 0..self.indexed(), count, visible, scratch, found)
+    }
+
+    /// [`Index::search`] without the scan, which is left to the caller where the answer is not
+    /// complete: what was found is of no use then.
+    pub fn search_graph(
+        &self,
+        query: &Codes,
+        width: u32,
+        count: u32,
+        visible: impl Fn(Row) -> bool,
+        scratch: &mut Scratch,
+        found: &mut Vec<Scored>,
+    ) -> Sought {
         found.clear();
         if self.indexed() == 0 || count == 0 {
-            return 0;
+            return Sought { distances: 0, complete: true };
         }
         let blocks = QueryBlocks::new(query);
         let query = self.rows.query(query, &blocks);
@@ -250,7 +281,7 @@ impl Index {
     }
 
     /// The nearest `count` visible rows to `query` by a search of `width` that takes the row
-    /// `absent` for absent. Returns the distances that it took.
+    /// `absent` for absent.
     pub(super) fn find(
         &self,
         query: Query<'_>,
@@ -259,19 +290,22 @@ impl Index {
         visible: impl Fn(Row) -> bool,
         scratch: &mut Scratch,
         found: &mut Vec<Scored>,
-    ) -> u32 {
+    ) -> Sought {
+        let width = width.max(WIDTH_PER_WANTED * count);
+        if filter::way(self.indexed(), width, |row| visible(Row(row))) == Way::Scan {
+            return Sought { distances: 1, complete: false };
+        }
         let traversal = &mut scratch.traversals[0];
         self.rows.sketch(query, &mut traversal.sketch);
         let mut distances = 0;
         let start = self.enter(&traversal.sketch, 0, &mut distances).node();
-        let width = width.max(WIDTH_PER_WANTED * count);
         traversal.begin(&self.bottom, start, width, self.rows.kernel());
         if let Some(absent) = absent {
             assert_ne!(absent, start, "a search starts at a row that is there");
             traversal.leave_out(absent, self.rows.kernel());
         }
         let visible = |row| visible(Row(row));
-        distances += traversal.run(&self.rows, &self.bottom, self.bottom.packing(), visible);
+        distances += traversal.run(&self.rows, &self.bottom, self.bottom.packing(), &visible);
         let candidates = &mut scratch.neighbours.candidates;
         candidates.clear();
         let beam = traversal.beam.finish(self.rows.kernel());
@@ -279,7 +313,8 @@ impl Index {
         found.extend(candidates.iter().map(|rank| Scored::from(*rank)));
         found.sort_unstable_by_key(|scored| Reverse(Rank::from(*scored)));
         found.truncate(count as usize);
-        distances + candidates.len() as u32
+        distances += candidates.len() as u32;
+        Sought { distances, complete: traversal.is_complete() }
     }
 
     /// Compares the rows `range` one by one, by 1-bit codes and the best of them by int8 codes, and
@@ -311,10 +346,9 @@ impl Index {
     ) -> u32 {
         self.rows.sketch(query, &mut scratch.sketch);
         let candidates = &mut scratch.neighbours.candidates;
-        let distances = range.len() as u32;
         let compared = (&scratch.sketch, query);
         let count = count as usize;
-        distances + scan::scan(&self.rows, compared, range, count, visible, candidates, found)
+        scan::scan(&self.rows, compared, range, count, visible, candidates, found)
     }
 
     /// Checks every invariant of the graph; the text says what is wrong and where.
@@ -383,7 +417,7 @@ fn choose<L: Layer>(
     most: usize,
     neighbours: &mut Neighbours,
 ) -> (Kin, u32) {
-    let Neighbours { candidates, chosen, chosen_rows } = neighbours;
+    let Neighbours { candidates, chosen } = neighbours;
     let query = rows.row(row);
     // Twins are as similar as a row is to itself; comparing that first spares comparing codes.
     let own = rows.similarity(query, row);
@@ -394,5 +428,5 @@ fn choose<L: Layer>(
         chosen.push(*twin);
         return (Kin::Twin, 1);
     }
-    (Kin::Other, 1 + select(rows, layer, candidates, most, chosen, chosen_rows))
+    (Kin::Other, 1 + select(rows, layer, candidates, most, chosen))
 }

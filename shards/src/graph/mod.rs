@@ -19,6 +19,7 @@
 //! | `select` | whom of the nearest a new row links to |
 //! | `link` | the links of a new row, and those back to it |
 //! | `scan` | rows one by one |
+//! | `filter` | whether the graph leads to few visible rows, or they are scanned |
 //! | `check` | every invariant, verified |
 //! | `index` | these put together |
 //! | `refine` | a row linked anew, with more effort than its insertion had |
@@ -42,10 +43,11 @@ mod search;
 mod select;
 mod link;
 mod scan;
+mod filter;
 mod check;
 mod index;
 mod refine;
 mod trial;
 
-pub use index::{Index, Scratch};
+pub use index::{Index, Scratch, Sought};
 pub use rank::Scored;

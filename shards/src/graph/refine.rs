@@ -9,7 +9,7 @@ use super::index::{Neighbours, Scratch, rescore};
 use super::link::link_back;
 use super::links::Bottom;
 use super::rank::Rank;
-use super::search::Traversal;
+use super::search::{Everything, Traversal};
 use super::select::select;
 
 /// Of what the search finds, so many of the nearest are chosen among: farther ones are hidden by
@@ -34,7 +34,7 @@ impl Index {
         let mut distances = 0;
         let start = self.enter(&traversal.sketch, 0, &mut distances).node();
         traversal.begin(&self.bottom, start, GRAPH_WIDTH_REFINE, self.rows.kernel());
-        distances += traversal.run(&self.rows, &self.bottom, self.bottom.packing(), |_| true);
+        distances += traversal.run(&self.rows, &self.bottom, self.bottom.packing(), &Everything);
         let neighbours = &mut scratch.neighbours;
         distances + link_anew(&self.rows, &mut self.bottom, row.0, traversal, neighbours)
     }
@@ -48,7 +48,7 @@ fn link_anew(
     traversal: &mut Traversal,
     neighbours: &mut Neighbours,
 ) -> u32 {
-    let Neighbours { candidates, chosen, chosen_rows } = neighbours;
+    let Neighbours { candidates, chosen } = neighbours;
     let query = rows.row(row);
     let own = rows.similarity(query, row);
     let mut old = Vec::with_capacity(GRAPH_LINKS_BOTTOM);
@@ -64,7 +64,7 @@ fn link_anew(
     candidates.dedup();
     // A twin is as near to every candidate as the row itself, so it would hide them all.
     candidates.retain(|rank| rank.similarity() != own || rows.row(rank.node()) != query);
-    distances += select(rows, bottom, candidates, GRAPH_LINKS_REFINED, chosen, chosen_rows);
+    distances += select(rows, bottom, candidates, GRAPH_LINKS_REFINED, chosen);
     let kept = bottom.kept_of(row);
     let is_kept = |rank: &Rank| {
         let slot = old.iter().position(|other| other == rank);

@@ -12,9 +12,11 @@ use super::rank::{Rank, Scored};
 const RESCORED_PER_WANTED: usize = 4;
 /// Rows whose int8 codes are compared, at least.
 const RESCORED_MIN: usize = 32;
+/// Rows of which it is asked whether they are visible, in the time of one distance.
+pub(super) const ASKED_PER_DISTANCE: u32 = 16;
 
 /// Merges the best of `range` that are visible into `found`, best first, at most `count`. 1-bit
-/// codes tell which are worth comparing; returns how many were. `best` is scratch.
+/// codes tell which are worth comparing. Returns the distances that it took. `best` is scratch.
 pub(super) fn scan(
     rows: &Rows,
     (sketch, query): (&Sketch, Query<'_>),
@@ -28,7 +30,8 @@ pub(super) fn scan(
         0 => 0,
         count => (RESCORED_PER_WANTED * count).max(RESCORED_MIN),
     };
-    estimate(rows, sketch, range, wanted, visible, best);
+    let asked = range.len() as u32 / ASKED_PER_DISTANCE;
+    let estimated = estimate(rows, sketch, range, wanted, visible, best);
     let mut compared = [0u32; COMPARED_MAX];
     let mut similarities = [0.0f32; COMPARED_MAX];
     for some in best.chunks(COMPARED_MAX) {
@@ -42,38 +45,44 @@ pub(super) fn scan(
     }
     found.sort_unstable_by_key(|scored| Reverse(Rank::from(*scored)));
     found.truncate(count);
-    best.len() as u32
+    asked + estimated + best.len() as u32
 }
 
 /// Leaves the `wanted` most similar visible rows of `range` by 1-bit codes in `best`, in no order.
+/// Returns how many were compared.
 ///
-/// What beats the worst of the best so far is only appended; once as much again has gathered, the
-/// best are parted from the rest. So a row costs a comparison with the bound, and a hit a constant
-/// share of the parting.
+/// Those that are not visible are not compared: asking costs a small part of it. What beats the
+/// worst of the best so far is only appended; once as much again has gathered, the best are parted
+/// from the rest. So a row costs a comparison with the bound, and a hit a constant share of the
+/// parting.
 fn estimate(
     rows: &Rows,
     sketch: &Sketch,
-    range: Range<u32>,
+    mut range: Range<u32>,
     wanted: usize,
     visible: impl Fn(Row) -> bool,
     best: &mut Vec<Rank>,
-) {
+) -> u32 {
     best.clear();
     if wanted == 0 {
-        return;
+        return 0;
     }
     let mut bound = Rank::NONE;
+    let mut estimated = 0;
     let mut compared = [0u32; COMPARED_MAX];
     let mut similarities = [0.0f32; COMPARED_MAX];
-    for start in range.clone().step_by(COMPARED_MAX) {
-        let some = &mut compared[..(range.end - start).min(COMPARED_MAX as u32) as usize];
-        for (row, number) in some.iter_mut().zip(start..) {
-            *row = number;
+    while !range.is_empty() {
+        let mut count = 0;
+        for row in range.by_ref().filter(|row| visible(Row(*row))).take(COMPARED_MAX) {
+            rows.prefetch_sketch(row);
+            compared[count] = row;
+            count += 1;
         }
-        rows.estimates(sketch, some, &mut similarities[..some.len()]);
-        for (row, similarity) in some.iter().zip(similarities) {
+        rows.estimates(sketch, &compared[..count], &mut similarities[..count]);
+        estimated += count as u32;
+        for (row, similarity) in compared.iter().zip(similarities).take(count) {
             let rank = Rank::new(similarity, *row);
-            if rank > bound && visible(Row(*row)) {
+            if rank > bound {
                 best.push(rank);
                 if best.len() == 2 * wanted {
                     bound = part(best, wanted);
@@ -84,6 +93,7 @@ fn estimate(
     if best.len() > wanted {
         part(best, wanted);
     }
+    estimated
 }
 
 /// Leaves the best `wanted` and returns the worst of them, which is what others must beat.

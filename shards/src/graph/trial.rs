@@ -3,7 +3,7 @@
 use crate::ids::Row;
 
 use super::Index;
-use super::index::Scratch;
+use super::index::{Scratch, Sought};
 use super::links::level;
 use super::rank::Scored;
 
@@ -16,7 +16,7 @@ impl Index {
 
     /// The nearest `count` visible rows to `row`, which the search takes for absent: neither is it
     /// found nor are its links followed. So a row stands for a query that the graph has never seen.
-    /// Returns the distances that it took.
+    /// Where that is not complete, the rows are to be scanned.
     pub fn search_without(
         &self,
         row: Row,
@@ -25,7 +25,7 @@ impl Index {
         visible: impl Fn(Row) -> bool,
         scratch: &mut Scratch,
         found: &mut Vec<Scored>,
-    ) -> u32 {
+    ) -> Sought {
         assert!(self.is_on_bottom_only(row), "a search might start at row {}", row.0);
         found.clear();
         let query = self.rows.row(row.0);

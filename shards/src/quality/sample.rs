@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::graph::{Index, Scored, Scratch};
+use crate::graph::{Index, Scored, Scratch, Sought};
 use crate::ids::Row;
 use crate::limits::{QUALITY_NEIGHBOURS, QUALITY_SCAN_ROWS_MAX, RECALL_WIDTHS};
 use crate::vector::codes::Codes;
@@ -104,10 +104,14 @@ impl Sample {
         }
         let (width, count, found) =
             (RECALL_WIDTHS[self.place], QUALITY_NEIGHBOURS, &mut self.found);
-        let distances = match &self.query {
-            Query::Cue(codes) => index.search(codes, width, count, visible, scratch, found),
+        let Sought { distances, complete } = match &self.query {
+            Query::Cue(codes) => index.search_graph(codes, width, count, visible, scratch, found),
             Query::Row(row) => index.search_without(*row, width, count, visible, scratch, found),
         };
+        if !complete {
+            // A recall would scan, as this sample has done.
+            self.found.clone_from(&self.best);
+        }
         (distances.max(1), self.compare())
     }
 
