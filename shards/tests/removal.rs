@@ -59,8 +59,7 @@ fn recall(index: &Index, queries: &[Codes], is_alive: impl Fn(Row) -> bool) -> (
             index.scan(query, some, 10, &is_alive, &mut scratch, &mut exact);
         }
         let width = GRAPH_WIDTH_RECALL;
-        let sought = index.search_graph(query, width, 10, &is_alive, &mut scratch, &mut found);
-        distances += sought.distances;
+        distances += index.search(query, width, 10, &is_alive, &mut scratch, &mut found);
         wanted += exact.len();
         hits += exact.iter().filter(|scored| found.contains(scored)).count();
     }

@@ -8,7 +8,10 @@
 //! links of those rows themselves, which were ways for searches until then.
 
 use crate::ids::Row;
-use crate::limits::{GRAPH_LINKS, GRAPH_LINKS_BOTTOM, GRAPH_LINKS_REFINED, MEND_DISTANCES};
+use crate::limits::{
+    GRAPH_LINKS, GRAPH_LINKS_BOTTOM, GRAPH_LINKS_REFINED, MEND_DISTANCES, MEND_ROWS_MIN,
+    MEND_ROWS_SHARE,
+};
 use crate::vector::rows::Rows;
 
 use super::Index;
@@ -44,9 +47,11 @@ impl Index {
         self.states.gone()
     }
 
-    /// Whether rows are on their way out of the graph.
-    pub fn is_mending(&self) -> bool {
-        self.mending != Mending::Idle
+    /// Whether so many rows were removed that a look at all links is worth it, or that look has
+    /// begun.
+    pub fn is_mend_due(&self) -> bool {
+        let due = MEND_ROWS_MIN.max(self.indexed() / MEND_ROWS_SHARE);
+        self.mending != Mending::Idle || self.removed() >= due
     }
 
     /// Takes removed rows out of the graph, in small steps. Returns the distances that this one
