@@ -10,13 +10,13 @@ use engram_shards::message::{
     Append, Durability, Hit, IfExists, Isolation, Lane, Recall, Recalled, Reply, Request,
     SpaceDescription,
 };
-use engram_shards::vector::codes::encode;
+use engram_shards::settings::{Metric, SpaceSettings};
 use uuid::Uuid;
 
 use crate::core::Core;
 use crate::failure::{Code, Failure};
 use crate::mesh::{CreditAnswer, Port};
-use crate::session::content::{self, ContentFault};
+use crate::session::content::{self, ContentFault, PreparedCue};
 use crate::session::{check_space_name, default_settings, over_capacity};
 
 /// The space of requests that name none.
@@ -35,7 +35,7 @@ pub struct Query<'a> {
     pub width: u32,
     /// Which rows it may see.
     pub isolation: Isolation,
-    /// Results below this similarity are left out.
+    /// Results of less activation are left out; where angles are compared, also such below zero are told apart.
     pub similarity_min: f32,
 }
 
@@ -55,7 +55,7 @@ pub struct Recollection {
 /// One result.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// Cosine similarity to the cue, 0…1.
+    /// How like the cue it is, 0…1: see [`activation`].
     pub activation: f32,
     /// `activation`, less where it is not yet durable.
     pub confidence: f32,
@@ -69,8 +69,8 @@ pub struct Found {
 }
 
 impl Found {
-    fn new(hit: Hit, now: Time) -> Found {
-        let activation = hit.similarity.clamp(0.0, 1.0);
+    fn new(hit: Hit, metric: Metric, now: Time) -> Found {
+        let activation = activation(metric, hit.similarity);
         Found {
             activation,
             confidence: confidence(activation, hit.durability, now.micros_since(hit.received_at)),
@@ -100,10 +100,9 @@ pub struct Stored {
 pub async fn recall(core: &Core, query: Query<'_>) -> Result<Recollection, Failure> {
     let began_at = core.now();
     let space = core.space(space_name(query.space)?).await?;
-    let mut vector = Vec::new();
-    content::scale(query.embedding, space.settings.dimension, &mut vector).map_err(invalid)?;
+    let cue = content::prepare_cue(query.embedding, &space.settings).map_err(invalid)?;
     let mut port = core.port();
-    scatter(core, &mut port, &space, &query, vector.into_boxed_slice());
+    scatter(core, &mut port, &space, &query, &cue);
     let recollection = gather(core, &mut port, &space, &query).await?;
     let micros = core.now().micros_since(began_at);
     core.metrics().space(space.key).recall_latency.observe(micros as f64 * 1e-6);
@@ -140,8 +139,8 @@ async fn append(
     space: &SpaceDescription,
     observation: &Observation<'_>,
 ) -> Result<(), Failure> {
-    let prepared = content::prepare(observation, space.settings.dimension, &mut Vec::new())
-        .map_err(invalid)?;
+    let prepared =
+        content::prepare(observation, &space.settings, &mut Vec::new()).map_err(invalid)?;
     let memory_hash = core.secret().memory_hash(observation.id);
     let number = (memory_hash % u64::from(space.settings.stripes)) as u16;
     let stripe = StripeKey { space: space.key, stripe: number };
@@ -180,19 +179,23 @@ fn scatter(
     port: &mut Port,
     space: &SpaceDescription,
     query: &Query<'_>,
-    vector: Box<[f32]>,
+    cue: &PreparedCue,
 ) {
-    let codes = encode(&vector);
+    let similarity_min = match space.settings.metric {
+        Metric::Cosine => query.similarity_min,
+        // What is too little is left out once it is an activation.
+        Metric::Dot | Metric::Euclidean => f32::NEG_INFINITY,
+    };
     for number in 0..space.settings.stripes {
         let stripe = StripeKey { space: space.key, stripe: number };
         let recall = Recall {
             stripe,
-            vector: vector.clone(),
-            codes: codes.clone(),
+            vector: cue.vector.clone(),
+            codes: cue.codes.clone(),
             count: query.count.min(RECALL_RESULTS_MAX),
             width: query.width,
             isolation: query.isolation,
-            similarity_min: query.similarity_min,
+            similarity_min,
         };
         port.send(core.mesh().owner_of(stripe), Request::Recall(recall));
     }
@@ -222,9 +225,25 @@ async fn gather(
     // Stable, so that equals stay in the stripes' own order.
     hits.sort_by(|a, b| b.similarity.total_cmp(&a.similarity));
     hits.truncate(query.count.min(RECALL_RESULTS_MAX) as usize);
+    let SpaceSettings { metric, dimension, .. } = space.settings;
     let now = core.now();
-    let found = hits.into_iter().map(|hit| Found::new(hit, now)).collect();
-    Ok(Recollection { found, snapshot_sequence, rows, dimension: space.settings.dimension })
+    let found = hits.into_iter().map(|hit| Found::new(hit, metric, now));
+    let found = found.filter(|found| found.activation >= query.similarity_min).collect();
+    Ok(Recollection { found, snapshot_sequence, rows, dimension })
+}
+
+/// A similarity by the space's metric as a number from 0 to 1 that rises with it, and that a threshold can be set on
+/// without knowing how long vectors are: the cosine; p / (1 + p) of a dot product p; 1 / (1 + d²) of a distance d. A
+/// cosine or product below zero points away from the cue, and is 0.
+fn activation(metric: Metric, similarity: f32) -> f32 {
+    match metric {
+        Metric::Cosine => similarity.clamp(0.0, 1.0),
+        Metric::Dot => {
+            let product = similarity.max(0.0);
+            product / (1.0 + product)
+        }
+        Metric::Euclidean => 1.0 / (1.0 - similarity.min(0.0)),
+    }
 }
 
 /// How sure a result is: what is not durable counts for 0.9 of its similarity at first and for half after a second,
@@ -259,6 +278,26 @@ mod tests {
         assert!((confidence(0.8, Durability::InFlight, 0) - 0.72).abs() < 1e-6);
         assert!((confidence(0.8, Durability::InFlight, 500_000) - 0.56).abs() < 1e-6);
         assert!((confidence(0.8, Durability::InFlight, 9_000_000) - 0.40).abs() < 1e-6);
+    }
+
+    #[test]
+    fn an_activation_rises_with_the_similarity_from_0_to_1() {
+        assert_eq!(
+            [-1.0, -0.2, 0.3, 1.0].map(|x| activation(Metric::Cosine, x)),
+            [0.0, 0.0, 0.3, 1.0]
+        );
+        assert_eq!(
+            [-5.0, 0.0, 1.0, 3.0].map(|x| activation(Metric::Dot, x)),
+            [0.0, 0.0, 0.5, 0.75]
+        );
+        let squares = [f32::NEG_INFINITY, -9.0, -1.0, 0.0];
+        assert_eq!(squares.map(|x| activation(Metric::Euclidean, x)), [0.0, 0.1, 0.5, 1.0]);
+        for metric in [Metric::Dot, Metric::Euclidean] {
+            let ordered = [-1e24, -1e3, -2.0, -0.1, 0.0, 0.1, 2.0, 1e3, 1e24];
+            let activations = ordered.map(|similarity| activation(metric, similarity));
+            assert!(activations.is_sorted(), "{metric:?}: {activations:?}");
+            assert!(activations.iter().all(|activation| (0.0..=1.0).contains(activation)));
+        }
     }
 
     #[test]

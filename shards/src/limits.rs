@@ -21,6 +21,11 @@ pub const RECORD_BODY_BYTES_MAX: u32 = 1 << 20;
 pub const DIMENSION_MIN: u16 = 8;
 /// See [`DIMENSION_MIN`].
 pub const DIMENSION_MAX: u16 = 4096;
+/// Shortest and longest vector where its length counts (dot product, Euclidean distance): squares of lengths, and of what
+/// an int8 code stands for, stay far from the ends of f32.
+pub const LENGTH_MIN: f32 = 1e-12;
+/// See [`LENGTH_MIN`].
+pub const LENGTH_MAX: f32 = 1e12;
 /// Shortest and longest name of a space, in bytes.
 pub const SPACE_NAME_BYTES_MIN: usize = 3;
 /// See [`SPACE_NAME_BYTES_MIN`].
@@ -45,7 +50,7 @@ pub const GRAPH_BATCH_MAX: u32 = 4;
 /// Slots on the bottom layer.
 pub const GRAPH_LINKS_BOTTOM: usize = 2 * GRAPH_LINKS;
 /// Search width while a row is inserted under pressure …
-pub const GRAPH_WIDTH_INSERT: u32 = 64;
+pub const GRAPH_WIDTH_INSERT: u32 = 56;
 /// … and while hardly any row waits.
 pub const GRAPH_WIDTH_INSERT_IDLE: u32 = 128;
 /// Rows that wait for their place in the graph without any pressure: a burst of one connection …

@@ -102,7 +102,7 @@ pub struct Append {
 pub struct Recall {
     /// The stripe asked.
     pub stripe: StripeKey,
-    /// The cue as received, scaled to unit length (cosine); for exact re-ranking.
+    /// The cue as received, for cosine scaled to unit length; for exact re-ranking.
     pub vector: Box<[f32]>,
     /// The cue, quantised.
     pub codes: Codes,
@@ -112,7 +112,7 @@ pub struct Recall {
     pub width: u32,
     /// Leave out what is not yet durable.
     pub isolation: Isolation,
-    /// Results below this similarity are left out.
+    /// Results below this similarity are left out; it is measured as [`Hit::similarity`] is.
     pub similarity_min: f32,
 }
 
@@ -311,7 +311,8 @@ pub struct Recalled {
 /// One result.
 #[derive(Clone, Debug)]
 pub struct Hit {
-    /// Exact similarity to the cue, from the stored vector (cosine: −1…1).
+    /// Exact similarity to the cue, from the stored vector, by the space's metric: the cosine (−1…1), the dot product, or
+    /// less the square of the distance. Larger is nearer.
     pub similarity: f32,
     /// Whether it was durable at the snapshot.
     pub durability: Durability,

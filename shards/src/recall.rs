@@ -13,9 +13,10 @@ use crate::limits::RECALL_RESULTS_MAX;
 use crate::log::log::Ordinal;
 use crate::log::record::{BodyFault, decode_body, read_body, read_embedding};
 use crate::message::{Durability, Hit, Isolation, Recall, Recalled};
+use crate::settings::Metric;
 use crate::space::{Place, Rows, Stripe};
 use crate::vector::codes::normalise;
-use crate::vector::kernel::dot_f32;
+use crate::vector::kernel::{dot_f32, square_distance_f32};
 
 /// Rows of the tail that one step compares at most.
 const SCAN_ROWS_MAX: u32 = 2_048;
@@ -30,6 +31,7 @@ const SPARE_CANDIDATES_MIN: u32 = 8;
 #[derive(Debug)]
 pub struct Job {
     query: Recall,
+    metric: Metric,
     stage: Stage,
     /// Rows below it are seen.
     limit: u32,
@@ -100,6 +102,7 @@ impl Job {
         };
         Job {
             query,
+            metric: stripe.space().settings.metric,
             stage: Stage::Search,
             limit,
             gone: rows.index().gone(),
@@ -245,7 +248,7 @@ impl Job {
             let Some(body) = &candidate.body else {
                 continue;
             };
-            match exact_similarity(body, &self.query.vector, &mut vector) {
+            match exact_similarity(self.metric, body, &self.query.vector, &mut vector) {
                 Ok(similarity) => candidate.similarity = similarity,
                 Err(BodyFault) => {
                     candidate.body = None;
@@ -317,10 +320,21 @@ fn keep_newest_of_each_id(candidates: &mut Vec<Candidate>) {
     *candidates = kept;
 }
 
-/// The similarity of the vector stored in `body` to `cue`, which has unit length.
-fn exact_similarity(body: &[u8], cue: &[f32], vector: &mut [f32]) -> Result<f32, BodyFault> {
+/// The similarity of the vector stored in `body` to `cue`, which has unit length for cosine. `vector` is scratch.
+fn exact_similarity(
+    metric: Metric,
+    body: &[u8],
+    cue: &[f32],
+    vector: &mut [f32],
+) -> Result<f32, BodyFault> {
     let observation = decode_body(body)?;
     read_embedding(observation.embedding, vector)?;
-    normalise(vector).map_err(|_| BodyFault)?;
-    Ok(dot_f32(cue, vector).clamp(-1.0, 1.0))
+    match metric {
+        Metric::Cosine => {
+            normalise(vector).map_err(|_| BodyFault)?;
+            Ok(dot_f32(cue, vector).clamp(-1.0, 1.0))
+        }
+        Metric::Dot => Ok(dot_f32(cue, vector)),
+        Metric::Euclidean => Ok(-square_distance_f32(cue, vector)),
+    }
 }

@@ -3,7 +3,7 @@
 /// How similarity is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
-    /// Cosine of the angle between two vectors; vectors are scaled to unit length before they are quantised.
+    /// Cosine of the angle between two vectors; they are scaled to unit length before they are quantised.
     Cosine,
     /// Dot product of two vectors as they are.
     Dot,

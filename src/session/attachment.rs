@@ -188,8 +188,8 @@ impl Session {
         let mut budget = ready!(self.port.poll_budget(cx, content::size_bytes(observation)));
         let begun = Instant::now();
         let named = Observation { id: &memory_id, ..observation.clone() };
-        let dimension = self.space.settings.dimension;
-        let prepared = match content::prepare(&named, dimension, &mut self.scratch) {
+        let settings = &self.space.settings;
+        let prepared = match content::prepare(&named, settings, &mut self.scratch) {
             Ok(prepared) => prepared,
             Err(ContentFault { message, field }) => {
                 self.refuse(

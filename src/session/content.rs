@@ -1,10 +1,12 @@
 //! What an observation must be before it is handed on, and the work that needs no ownership: scale, quantise, encode.
 
 use engram_shards::limits::{
-    ID_BYTES_MAX, NOTE_BYTES_MAX, WHAT_BYTES_MAX, WHO_BYTES_MAX, WHO_ENTRIES_MAX,
+    ID_BYTES_MAX, LENGTH_MAX, LENGTH_MIN, NOTE_BYTES_MAX, WHAT_BYTES_MAX, WHO_BYTES_MAX,
+    WHO_ENTRIES_MAX,
 };
 use engram_shards::log::record::{Body, Embedding, Observation, encode_body, read_embedding};
-use engram_shards::vector::codes::{Codes, VectorFault, encode, normalise};
+use engram_shards::settings::{Metric, SpaceSettings};
+use engram_shards::vector::codes::{Codes, Encoded, VectorFault};
 
 /// What is wrong with a message's content: the words that clients match on, and the field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,24 +22,57 @@ pub(crate) struct Prepared {
     pub(crate) codes: Codes,
 }
 
-/// Checks an observation for a space of `dimension`, quantises and encodes it. `scratch` is reused between calls.
+/// A cue made ready for the owners of what it is compared with.
+#[derive(Debug)]
+pub(crate) struct PreparedCue {
+    /// As received, for cosine scaled to unit length.
+    pub(crate) vector: Box<[f32]>,
+    pub(crate) codes: Codes,
+}
+
+/// Checks an observation for the space, quantises and encodes it. `scratch` is reused between calls.
 pub(crate) fn prepare(
     observation: &Observation<'_>,
-    dimension: u16,
+    space: &SpaceSettings,
     scratch: &mut Vec<f32>,
 ) -> Result<Prepared, ContentFault> {
     check_fields(observation)?;
-    scale(observation.embedding, dimension, scratch)?;
-    let codes = encode(scratch);
+    read(observation.embedding, space.dimension, scratch)?;
+    let codes = codes_of(scratch, space.metric)?;
     Ok(Prepared { body: encode_body(observation), codes })
 }
 
-/// Reads a vector of `dimension` numbers into `out`, scaled to unit length.
-pub(crate) fn scale(
+/// Checks a cue for the space and quantises it.
+pub(crate) fn prepare_cue(
     embedding: Embedding<'_>,
-    dimension: u16,
-    out: &mut Vec<f32>,
-) -> Result<(), ContentFault> {
+    space: &SpaceSettings,
+) -> Result<PreparedCue, ContentFault> {
+    let mut vector = Vec::new();
+    read(embedding, space.dimension, &mut vector)?;
+    let mut scaled = vector.clone();
+    let codes = codes_of(&mut scaled, space.metric)?;
+    let vector = match space.metric {
+        Metric::Cosine => scaled,
+        Metric::Dot | Metric::Euclidean => vector,
+    };
+    Ok(PreparedCue { vector: vector.into_boxed_slice(), codes })
+}
+
+/// The codes of `vector`, which is scaled to unit length in place.
+fn codes_of(vector: &mut [f32], metric: Metric) -> Result<Codes, ContentFault> {
+    let codes = Encoded::new(vector).and_then(|encoded| encoded.codes(metric));
+    codes.map_err(|fault| match fault {
+        VectorFault::NotFinite => embedding_fault("Embedding must be finite".to_owned()),
+        VectorFault::Zero => embedding_fault("Embedding must not be zero".to_owned()),
+        VectorFault::Length => {
+            let range = format!("{LENGTH_MIN:e} to {LENGTH_MAX:e}");
+            embedding_fault(format!("Embedding must have a length of {range} in this space"))
+        }
+    })
+}
+
+/// Reads a vector of `dimension` numbers into `out`.
+fn read(embedding: Embedding<'_>, dimension: u16, out: &mut Vec<f32>) -> Result<(), ContentFault> {
     let width_bytes = if matches!(embedding, Embedding::F16Bytes(_)) { 2 } else { 4 };
     if embedding_bytes(embedding) != usize::from(dimension) * width_bytes {
         return Err(embedding_fault(format!("Embedding must be exactly {dimension} dimensions")));
@@ -45,10 +80,7 @@ pub(crate) fn scale(
     out.clear();
     out.resize(usize::from(dimension), 0.0);
     read_embedding(embedding, out).expect("the length was checked above");
-    normalise(out).map_err(|fault| match fault {
-        VectorFault::NotFinite => embedding_fault("Embedding must be finite".to_owned()),
-        VectorFault::Zero => embedding_fault("Embedding must not be zero".to_owned()),
-    })
+    Ok(())
 }
 
 /// About what an observation takes on its way, before it is encoded.
@@ -122,9 +154,14 @@ mod tests {
         }
     }
 
+    fn space(metric: Metric) -> SpaceSettings {
+        SpaceSettings { name: "robots".to_owned(), dimension: 8, metric, stripes: 1 }
+    }
+
     fn fault(observation: &Observation<'_>) -> (String, &'static str) {
         let ContentFault { message, field } =
-            prepare(observation, 8, &mut Vec::new()).expect_err("it is not as it must be");
+            prepare(observation, &space(Metric::Cosine), &mut Vec::new())
+                .expect_err("it is not as it must be");
         (message, field)
     }
 
@@ -135,7 +172,8 @@ mod tests {
         let id = "i".repeat(ID_BYTES_MAX);
         let who = "w".repeat(WHO_BYTES_MAX);
         let good = Observation { id: &id, who: vec![&who; WHO_ENTRIES_MAX], ..observation(GOOD) };
-        let prepared = prepare(&good, 8, &mut Vec::new()).expect("it is as it must be");
+        let prepared = prepare(&good, &space(Metric::Cosine), &mut Vec::new());
+        let prepared = prepared.expect("it is as it must be");
         assert_eq!(prepared.codes.dimension, 8);
     }
 
@@ -151,6 +189,37 @@ mod tests {
         assert_eq!(fault(&observation(Embedding::F32(&[f32::INFINITY; 8]))), not_finite);
         let zero = ("Embedding must not be zero".to_owned(), "embedding");
         assert_eq!(fault(&observation(Embedding::F32(&[0.0; 8]))), zero);
+    }
+
+    #[test]
+    fn lengths_are_checked_where_they_count() {
+        for length in [1e-13, 1e13] {
+            let embedding = Embedding::F32(&[length; 8]);
+            assert!(prepare_cue(embedding, &space(Metric::Cosine)).is_ok());
+            for metric in [Metric::Dot, Metric::Euclidean] {
+                let space = space(metric);
+                let of_cue = prepare_cue(embedding, &space).expect_err("of no such length");
+                let observation = observation(embedding);
+                let of_observation = prepare(&observation, &space, &mut Vec::new());
+                assert_eq!(of_observation.expect_err("of no such length"), of_cue);
+                assert_eq!(of_cue.field, "embedding");
+                let expected = "Embedding must have a length of 1e-12 to 1e12 in this space";
+                assert_eq!(of_cue.message, expected);
+            }
+        }
+        for metric in [Metric::Dot, Metric::Euclidean] {
+            let zero = prepare_cue(Embedding::F32(&[0.0; 8]), &space(metric));
+            assert_eq!(zero.expect_err("zero").message, "Embedding must not be zero");
+        }
+    }
+
+    #[test]
+    fn a_cue_is_scaled_for_cosine_alone() {
+        let received = Embedding::F32(&[2.0; 8]);
+        let vector = |metric| prepare_cue(received, &space(metric)).expect("sound").vector;
+        assert!(vector(Metric::Cosine).iter().all(|&x| (x - 8f32.sqrt().recip()).abs() < 1e-6));
+        assert_eq!(*vector(Metric::Dot), [2.0; 8]);
+        assert_eq!(*vector(Metric::Euclidean), [2.0; 8]);
     }
 
     #[test]

@@ -208,18 +208,32 @@ struct SpaceBody<'a> {
 
 impl<'a> SpaceBody<'a> {
     fn new(settings: &'a SpaceSettings) -> SpaceBody<'a> {
-        let metric = match settings.metric {
-            Metric::Cosine => "cosine",
-            Metric::Dot => "dot",
-            Metric::Euclidean => "euclidean",
-        };
         SpaceBody {
             id: &settings.name,
             dimension: settings.dimension,
-            metric,
+            metric: name_of(settings.metric),
             cores: settings.stripes,
         }
     }
+}
+
+fn name_of(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Cosine => "cosine",
+        Metric::Dot => "dot",
+        Metric::Euclidean => "euclidean",
+    }
+}
+
+/// A metric by its name, or by what others call it.
+fn metric_of(name: &str) -> Option<Metric> {
+    let is = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+    let names: [(Metric, &[&str]); 3] = [
+        (Metric::Cosine, &["cosine"]),
+        (Metric::Dot, &["dot"]),
+        (Metric::Euclidean, &["euclidean", "euclid", "l2"]),
+    ];
+    names.into_iter().find(|(_, names)| is(names)).map(|(metric, _)| metric)
 }
 
 async fn create_space(core: &Core, body: &[u8]) -> Result<Response<Bytes>, Failure> {
@@ -246,9 +260,9 @@ fn read_space(body: &[u8]) -> Result<SpaceSettings, Failure> {
                 invalid(format!("dimension is {DIMENSION_MIN} to {DIMENSION_MAX}, not {dimension}"))
             })?;
     }
-    match request.metric.as_deref() {
-        None | Some("cosine") => {}
-        Some(other) => return Err(invalid(format!("metric is cosine, not {other}"))),
+    if let Some(name) = request.metric {
+        settings.metric = metric_of(&name)
+            .ok_or_else(|| invalid(format!("metric is cosine, dot or euclidean, not {name}")))?;
     }
     match request.cores {
         None | Some(1) => {}
@@ -412,6 +426,20 @@ mod tests {
     }
 
     #[test]
+    fn a_metric_is_read_by_its_names_and_told_by_one() {
+        let told = |name: &str| {
+            let body = json!({"id": "robots", "metric": name}).to_string();
+            let settings = read_space(body.as_bytes()).expect("sound");
+            (settings.metric, SpaceBody::new(&settings).metric)
+        };
+        assert_eq!(told("cosine"), (Metric::Cosine, "cosine"));
+        assert_eq!(told("dot"), (Metric::Dot, "dot"));
+        for name in ["euclidean", "Euclid", "l2", "L2"] {
+            assert_eq!(told(name), (Metric::Euclidean, "euclidean"));
+        }
+    }
+
+    #[test]
     fn what_a_space_cannot_have_is_named() {
         let refused = |body: &str| {
             let failure = read_space(body.as_bytes()).expect_err("bad");
@@ -423,7 +451,8 @@ mod tests {
         assert!(refused(r#"{"id":"No"}"#).starts_with("Invalid memory_space_id: "));
         assert!(refused(r#"{"id":"abc","dimension":7}"#).contains("8 to 4096"));
         assert!(refused(r#"{"id":"abc","dimension":65544}"#).contains("65544"));
-        assert!(refused(r#"{"id":"abc","metric":"dot"}"#).contains("cosine"));
+        let metric = refused(r#"{"id":"abc","metric":"manhattan"}"#);
+        assert_eq!(metric, "metric is cosine, dot or euclidean, not manhattan");
         assert!(refused(r#"{"id":"abc","cores":2}"#).contains("one core"));
         assert!(refused(r#"{"id":"abc","limits":{}}"#).contains("limits"));
     }

@@ -10,6 +10,8 @@ use super::rank::Rank;
 /// Nodes beyond the width that are taken before the worst are dropped: room for one list of
 /// neighbours, so that the worst are sought once in many lists.
 const SPARE: usize = COMPARED_MAX;
+/// Nodes taken at once, at most.
+const TAKEN_MAX: usize = 2 * COMPARED_MAX;
 /// Nodes beyond the width that may be left when the worst are dropped: the bound is sought by
 /// halving, and stops where it is good enough.
 const LEFT_OVER: usize = 4;
@@ -39,7 +41,7 @@ impl Beam {
     /// Empties it for a search of `width`.
     pub(super) fn reset(&mut self, width: usize) {
         assert!(width > 0);
-        let room = width + SPARE + COMPARED_MAX;
+        let room = width + SPARE + TAKEN_MAX;
         if self.nodes.len() < room {
             self.similarities.resize(room, 0.0);
             self.open.resize(room, 0.0);
@@ -57,7 +59,7 @@ impl Beam {
         similarity > self.bound
     }
 
-    /// Takes those of at most [`COMPARED_MAX`] nodes that are worth expanding; returns them.
+    /// Takes those of at most [`TAKEN_MAX`] nodes that are worth expanding; returns them.
     #[inline]
     pub(super) fn push(&mut self, nodes: &[u32], similarities: &[f32], kernel: Kernel) -> &[u32] {
         if self.len >= self.width + SPARE {

@@ -19,7 +19,7 @@ use super::link::link;
 use super::links::{Bottom, Kin, Layer, Upper, level};
 use super::rank::{Packing, Rank, Scored};
 use super::scan;
-use super::search::{Traversal, descend};
+use super::search::{Everything, Traversal, Visibility, descend};
 use super::select::select;
 use super::states::{Mending, State, States};
 
@@ -52,7 +52,6 @@ pub struct Sought {
 pub(super) struct Neighbours {
     pub(super) candidates: Vec<Rank>,
     pub(super) chosen: Vec<Rank>,
-    pub(super) chosen_rows: Vec<u32>,
 }
 
 /// The rows of one stripe: all codes in order of arrival, and the graph over the first `indexed` of
@@ -189,15 +188,18 @@ impl Index {
     /// distances that they took.
     fn search_in_turns(&self, traversals: &mut [Traversal]) -> u32 {
         match self.states.are_all_alive() {
-            true => self.search_visible_in_turns(traversals, |_| true),
-            false => self.search_visible_in_turns(traversals, |row| self.states.is_alive(row)),
+            true => self.search_visible_in_turns(traversals, &Everything),
+            false => {
+                let is_alive = |row| self.states.is_alive(row);
+                self.search_visible_in_turns(traversals, &is_alive)
+            }
         }
     }
 
     fn search_visible_in_turns(
         &self,
         traversals: &mut [Traversal],
-        visible: impl Fn(u32) -> bool,
+        visible: &impl Visibility,
     ) -> u32 {
         let packing = self.bottom.packing();
         let mut distances = 0;
@@ -208,7 +210,7 @@ impl Index {
         while live[..traversals.len()].contains(&true) {
             for (live, traversal) in live.iter_mut().zip(&mut *traversals) {
                 if *live {
-                    match traversal.step(&self.rows, &self.bottom, packing, &visible) {
+                    match traversal.step(&self.rows, &self.bottom, packing, visible) {
                         Some(more) => distances += more,
                         None => *live = false,
                     }
@@ -238,7 +240,7 @@ impl Index {
                 traversal.begin(upper, at, GRAPH_WIDTH_INSERT, self.rows.kernel());
                 let packing = upper.links.packing();
                 let is_alive = |node| self.states.is_alive(upper.rows[node]);
-                distances += traversal.run(&self.rows, upper, packing, is_alive);
+                distances += traversal.run(&self.rows, upper, packing, &is_alive);
                 let beam = traversal.beam.finish(self.rows.kernel()).iter().copied();
                 rank(&self.rows, upper, row, or_root(beam), neighbours);
                 distances += neighbours.candidates.len() as u32;
@@ -350,7 +352,7 @@ impl Index {
             traversal.leave_out(absent, self.rows.kernel());
         }
         let visible = |row| visible(Row(row));
-        distances += traversal.run(&self.rows, &self.bottom, self.bottom.packing(), visible);
+        distances += traversal.run(&self.rows, &self.bottom, self.bottom.packing(), &visible);
         let candidates = &mut scratch.neighbours.candidates;
         candidates.clear();
         let beam = traversal.beam.finish(self.rows.kernel());
@@ -469,7 +471,7 @@ fn choose<L: Layer>(
     most: usize,
     neighbours: &mut Neighbours,
 ) -> (Kin, u32) {
-    let Neighbours { candidates, chosen, chosen_rows } = neighbours;
+    let Neighbours { candidates, chosen } = neighbours;
     let query = rows.row(row);
     // Twins are as similar as a row is to itself; comparing that first spares comparing codes.
     let own = rows.similarity(query, row);
@@ -480,5 +482,5 @@ fn choose<L: Layer>(
         chosen.push(*twin);
         return (Kin::Twin, 1);
     }
-    (Kin::Other, 1 + select(rows, layer, candidates, most, chosen, chosen_rows))
+    (Kin::Other, 1 + select(rows, layer, candidates, most, chosen))
 }

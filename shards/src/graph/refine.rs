@@ -9,7 +9,7 @@ use super::index::{Neighbours, Scratch, rescore};
 use super::link::link_back;
 use super::links::{Bottom, Linked};
 use super::rank::Rank;
-use super::search::Traversal;
+use super::search::{Everything, Traversal};
 use super::select::select;
 
 /// Of what the search finds, so many of the nearest are chosen among: farther ones are hidden by
@@ -37,10 +37,10 @@ impl Index {
         traversal.begin(&self.bottom, start, GRAPH_WIDTH_REFINE, self.rows.kernel());
         let packing = self.bottom.packing();
         distances += match self.states.are_all_alive() {
-            true => traversal.run(&self.rows, &self.bottom, packing, |_| true),
+            true => traversal.run(&self.rows, &self.bottom, packing, &Everything),
             false => {
                 let is_alive = |row| self.states.is_alive(row);
-                traversal.run(&self.rows, &self.bottom, packing, is_alive)
+                traversal.run(&self.rows, &self.bottom, packing, &is_alive)
             }
         };
         let neighbours = &mut scratch.neighbours;
@@ -84,7 +84,7 @@ pub(super) fn relink_among<const SLOTS: usize, L: Linked<SLOTS>>(
     most: usize,
     neighbours: &mut Neighbours,
 ) -> (u32, usize) {
-    let Neighbours { candidates, chosen, chosen_rows } = neighbours;
+    let Neighbours { candidates, chosen } = neighbours;
     let row = layer.row(node);
     let query = rows.row(row);
     let own = rows.similarity(query, row);
@@ -95,7 +95,7 @@ pub(super) fn relink_among<const SLOTS: usize, L: Linked<SLOTS>>(
     candidates.dedup();
     // A twin is as near to every candidate as the row itself, so it would hide them all.
     candidates.retain(|rank| rank.similarity() != own || rows.row(layer.row(rank.node())) != query);
-    let distances = 1 + select(rows, layer, candidates, most, chosen, chosen_rows);
+    let distances = 1 + select(rows, layer, candidates, most, chosen);
     let kept = layer.links().kept_of(node);
     let is_kept = |rank: &Rank| {
         let slot = old.iter().position(|other| other == rank);

@@ -1,10 +1,13 @@
 //! Whom of the nearest a new row links to.
 
+use crate::limits::GRAPH_LINKS_BOTTOM;
 use crate::vector::rows::Rows;
 
 use super::links::Layer;
 use super::rank::Rank;
 
+/// Most that are chosen.
+const SELECTED_MAX: usize = GRAPH_LINKS_BOTTOM;
 /// Rows compared at once: most candidates fall to one of the first few chosen.
 const COMPARED_AT_ONCE: usize = 4;
 
@@ -18,28 +21,26 @@ pub(super) fn select<L: Layer>(
     candidates: &[Rank],
     most: usize,
     chosen: &mut Vec<Rank>,
-    chosen_rows: &mut Vec<u32>,
 ) -> u32 {
     let mut distances = 0;
     chosen.clear();
-    chosen_rows.clear();
+    let Some(first) = candidates.first() else { return 0 };
+    let mut codes = [rows.row(layer.row(first.node())); SELECTED_MAX];
+    assert!(most <= SELECTED_MAX);
     for candidate in candidates {
         if chosen.len() == most {
             break;
         }
-        let row = layer.row(candidate.node());
-        let codes = rows.row(row);
-        let hidden = chosen_rows.chunks(COMPARED_AT_ONCE).any(|some| {
-            let mut similarities = [0.0; COMPARED_AT_ONCE];
-            rows.similarities(codes, some, &mut similarities);
+        let own = rows.row(layer.row(candidate.node()));
+        let hidden = codes[..chosen.len()].chunks(COMPARED_AT_ONCE).any(|some| {
             distances += some.len() as u32;
-            similarities[..some.len()]
-                .iter()
-                .any(|similarity| *similarity >= candidate.similarity())
+            let similarities = rows.similarities_of::<COMPARED_AT_ONCE>(own, some);
+            let some = &similarities[..some.len()];
+            some.iter().any(|similarity| *similarity >= candidate.similarity())
         });
         if !hidden {
+            codes[chosen.len()] = own;
             chosen.push(*candidate);
-            chosen_rows.push(row);
         }
     }
     distances
@@ -70,8 +71,8 @@ mod tests {
             let mut candidates: Vec<Rank> =
                 (1..rows.len()).map(|row| Rank::new(similarity(0, row), row)).collect();
             candidates.sort_unstable_by(|a, b| b.cmp(a));
-            let (mut chosen, mut chosen_rows) = (Vec::new(), Vec::new());
-            select(&rows, &Bottom::new(Packing::new(1.0)), &candidates, most, &mut chosen, &mut chosen_rows);
+            let mut chosen = Vec::new();
+            select(&rows, &Bottom::new(Packing::new(1.0)), &candidates, most, &mut chosen);
             let mut wanted: Vec<Rank> = Vec::new();
             for candidate in candidates {
                 let near = |other: &Rank| similarity(other.node(), candidate.node()) >= candidate.similarity();

@@ -1,17 +1,17 @@
 //! Which nodes a search has met, and how similar they were.
 
-use crate::vector::kernel::Kernel;
+use crate::vector::kernel::{Kernel, MARK_SPARE_BYTES};
 
 use super::rank::Packed;
 
-/// Nodes of one word of the bitmap.
-const WORD_NODES: usize = u32::BITS as usize;
+/// Nodes of one byte of the bitmap.
+const BYTE_NODES: usize = u8::BITS as usize;
 
 /// A bitmap with the list of what was set in it, so that clearing costs what the search did, not
 /// what the graph holds.
 #[derive(Debug, Default)]
 pub(super) struct Visited {
-    bits: Vec<u32>,
+    bits: Vec<u8>,
     touched: Vec<u32>,
     similarities: Vec<Packed>,
 }
@@ -20,13 +20,13 @@ impl Visited {
     /// Forgets all, and makes room for `nodes`.
     pub(super) fn reset(&mut self, nodes: u32) {
         for node in self.touched.drain(..) {
-            self.bits[node as usize / WORD_NODES] = 0;
+            self.bits[node as usize / BYTE_NODES] = 0;
         }
         let nodes = nodes as usize;
         if self.similarities.len() < nodes {
             // Half as much again, so that a graph that grows row by row seldom moves the tables.
             let room = nodes + nodes / 2 + 64;
-            self.bits.resize(room.div_ceil(WORD_NODES), 0);
+            self.bits.resize(room.div_ceil(BYTE_NODES) + MARK_SPARE_BYTES, 0);
             self.similarities.resize(room, Packed::default());
         }
     }
@@ -49,7 +49,7 @@ impl Visited {
     /// How similar `node` is, if it was met.
     #[inline]
     pub(super) fn similarity(&self, node: u32) -> Option<Packed> {
-        let seen = self.bits[node as usize / WORD_NODES] >> (node % 32) & 1 != 0;
+        let seen = self.bits[node as usize / BYTE_NODES] >> (node % 8) & 1 != 0;
         seen.then(|| self.similarities[node as usize])
     }
 }

@@ -13,7 +13,7 @@ use crate::log::record::{Body, RecordHead, RecordKind, decode_body, decode_space
 use crate::log::replay::{LogFault, Replay, Replayed};
 use crate::message::{Made, SpaceDescription};
 use crate::session::{SessionKey, Sessions};
-use crate::settings::{Metric, SpaceSettings};
+use crate::settings::SpaceSettings;
 use crate::shard::engine::{Owns, Shard};
 use crate::shard::io::ShardConfig;
 use crate::shard::making::Making;
@@ -21,7 +21,7 @@ use crate::shard::pending;
 use crate::shard::requests::stripe_seed;
 use crate::shard::unproven::{Unproven, Unvouched};
 use crate::space::{Arrival, Place, Rows, Stripe};
-use crate::vector::codes::{Codes, encode, normalise};
+use crate::vector::codes::{Codes, Encoded};
 
 /// A shard that is being rebuilt from logs.
 pub struct Recovering {
@@ -48,7 +48,11 @@ struct Building {
     place: Location,
     settings: Option<SpaceSettings>,
     settings_unproven: Option<(RecordHead, SpaceSettings, Body)>,
+    /// None before the settings are known, and the first row.
     rows: Option<Rows>,
+    /// Rows that came before a record said how their space compares: the logs of several shards may be read in another
+    /// order than they were written. No larger than the same rows are in `rows`.
+    early: Vec<Durable>,
     /// Generations of the rows.
     seen: HashSet<u64, BuildHasherDefault<SipHasher13>>,
     generation_max: u64,
@@ -56,13 +60,18 @@ struct Building {
     unproven: BTreeMap<u64, Observed>,
 }
 
-/// An observation that nobody vouches for.
-struct Observed {
+/// An observation that is durable.
+struct Durable {
     head: RecordHead,
-    body: Body,
-    codes: Codes,
+    encoded: Encoded,
     location: Location,
     committed_at: Time,
+}
+
+/// An observation that nobody vouches for.
+struct Observed {
+    durable: Durable,
+    body: Body,
 }
 
 impl Recovering {
@@ -140,15 +149,13 @@ impl Found {
     /// Whether what was found is whole: a hole between durable observations would be a loss that no one was told of.
     fn check(&mut self) -> Result<(), LogFault> {
         for building in self.stripes.values_mut() {
+            building.settle().map_err(|what| corrupt(building.place, what))?;
             building.forget_doubles();
-            for observed in building.take_preceding() {
-                let head = observed.head;
-                building
-                    .push_durable(&head, &observed.codes, observed.location, observed.committed_at)
-                    .map_err(|what| corrupt(observed.location, what))?;
+            for Observed { durable, .. } in building.take_preceding() {
+                let Durable { head, location, committed_at, .. } = durable;
+                building.push_durable(durable).map_err(|what| corrupt(location, what))?;
                 if let Some(key) = Shard::session_key(head.session, head.stripe) {
-                    let session = self.sessions.replayed(key);
-                    session.replay(head.sequence, observed.committed_at);
+                    self.sessions.replayed(key).replay(head.sequence, committed_at);
                 }
             }
             building.check().map_err(|what| corrupt(building.place, what))?;
@@ -189,6 +196,7 @@ impl Building {
             settings: None,
             settings_unproven: None,
             rows: None,
+            early: Vec::new(),
             seen: HashSet::default(),
             generation_max: 0,
             unproven: BTreeMap::new(),
@@ -197,11 +205,22 @@ impl Building {
 
     fn take_space(&mut self, record: &Replayed<'_>) -> Result<(), &'static str> {
         let settings = decode_space(record.body).map_err(|_| "the body of a space's record")?;
-        match record.proven {
-            true => self.settings = Some(settings),
-            false => self.settings_unproven = Some((record.head, settings, body_of(record))),
+        if !record.proven {
+            self.settings_unproven = Some((record.head, settings, body_of(record)));
+            return Ok(());
         }
-        Ok(())
+        if self.settings.as_ref().is_some_and(|known| *known != settings) {
+            return Err("a space that two records say different things of");
+        }
+        self.settings = Some(settings);
+        self.push_early()
+    }
+
+    /// What the space is made with, as far as what was read tells; a record that nobody vouches for may yet be contradicted
+    /// until all is read.
+    fn settings(&self) -> Option<&SpaceSettings> {
+        let unproven = self.settings_unproven.as_ref().map(|(_, settings, _)| settings);
+        self.settings.as_ref().or(unproven)
     }
 
     fn take_observation(
@@ -213,43 +232,55 @@ impl Building {
         if self.seen.contains(&generation) {
             return Ok(());
         }
-        let codes = codes_of(record.body, vector)?;
+        let durable = Durable {
+            head: record.head,
+            encoded: encoded(record.body, vector)?,
+            location: record.location,
+            committed_at: record.committed_at,
+        };
         if !record.proven {
-            let observed = Observed {
-                head: record.head,
-                body: body_of(record),
-                codes,
-                location: record.location,
-                committed_at: record.committed_at,
-            };
             // Of two that nobody vouches for, the later one counts: it is the former, or was stored in its stead.
             let earlier = self.unproven.get(&generation);
-            if earlier.is_none_or(|earlier| earlier.committed_at < observed.committed_at) {
-                self.unproven.insert(generation, observed);
+            if earlier.is_none_or(|earlier| earlier.durable.committed_at < durable.committed_at) {
+                self.unproven.insert(generation, Observed { durable, body: body_of(record) });
             }
             return Ok(());
         }
-        self.push_durable(&record.head, &codes, record.location, record.committed_at)
-    }
-
-    fn push_durable(
-        &mut self,
-        head: &RecordHead,
-        codes: &Codes,
-        location: Location,
-        committed_at: Time,
-    ) -> Result<(), &'static str> {
-        let generation = head.generation.0;
         self.seen.insert(generation);
         self.generation_max = self.generation_max.max(generation);
-        let dimension = codes.dimension;
-        let metric = self.settings.as_ref().map_or(Metric::Cosine, |settings| settings.metric);
+        match self.settings {
+            Some(_) => self.push_durable(durable),
+            None => {
+                self.early.push(durable);
+                Ok(())
+            }
+        }
+    }
+
+    /// Everything was read: what the settings are is known, or never will be.
+    fn settle(&mut self) -> Result<(), &'static str> {
+        self.settings().ok_or("a record of a space of which no record says what it is")?;
+        self.push_early()
+    }
+
+    fn push_early(&mut self) -> Result<(), &'static str> {
+        std::mem::take(&mut self.early).into_iter().try_for_each(|early| self.push_durable(early))
+    }
+
+    /// Adds a row; the settings are known.
+    fn push_durable(&mut self, durable: Durable) -> Result<(), &'static str> {
+        let Durable { head, encoded, location, committed_at } = durable;
+        self.seen.insert(head.generation.0);
+        self.generation_max = self.generation_max.max(head.generation.0);
+        let settings = self.settings().expect("no row is pushed before the settings are known");
+        let SpaceSettings { dimension, metric, .. } = *settings;
+        if encoded.dimension() != dimension {
+            return Err("a vector of another length than its space says");
+        }
+        let codes = encoded.codes(metric).map_err(|_| "the vector of an observation")?;
         let seed = stripe_seed(head.stripe);
         let rows = self.rows.get_or_insert_with(|| Rows::new(dimension, metric, seed));
-        if rows.dimension() != dimension {
-            return Err("a vector of another length than the others of its space");
-        }
-        let row = rows.push(&arrival(head, codes), Place::Stored(location));
+        let row = rows.push(&arrival(&head, &codes), Place::Stored(location));
         rows.commit(row, location, committed_at);
         Ok(())
     }
@@ -270,13 +301,13 @@ impl Building {
     }
 
     fn check(&self) -> Result<(), &'static str> {
-        let unproven = self.settings_unproven.as_ref().map(|(_, settings, _)| settings);
-        let settings = self.settings.as_ref().or(unproven);
-        let settings = settings.ok_or("a record of a space of which no record says what it is")?;
-        let of_rows = self.rows.iter().map(Rows::dimension);
-        let of_others = self.unproven.values().map(|observed| observed.codes.dimension);
-        if of_rows.chain(of_others).any(|dimension| dimension != settings.dimension) {
-            return Err("a vector of another length than its space says");
+        let settings = self.settings().expect("settled before");
+        for Observed { durable, .. } in self.unproven.values() {
+            if durable.encoded.dimension() != settings.dimension {
+                return Err("a vector of another length than its space says");
+            }
+            let codes = durable.encoded.clone().codes(settings.metric);
+            codes.map_err(|_| "the vector of an observation")?;
         }
         if self.generation_max != self.seen.len() as u64 {
             return Err("generations of this stripe are missing");
@@ -316,7 +347,9 @@ impl Building {
         let SpaceSettings { dimension, metric, .. } = settings;
         let mut rows = rows.unwrap_or_else(|| Rows::new(dimension, metric, stripe_seed(key)));
         let first = observations.len();
-        for Observed { head, body, codes, location, .. } in self.unproven.into_values() {
+        for Observed { durable, body } in self.unproven.into_values() {
+            let Durable { head, encoded, location, .. } = durable;
+            let codes = encoded.codes(metric).expect("checked when the last segment was read");
             let row = rows.push(&arrival(&head, &codes), Place::Stored(location));
             let slot = shard.next_slot();
             let observed =
@@ -371,13 +404,12 @@ fn body_of(record: &Replayed<'_>) -> Body {
     Body { bytes: record.body.to_vec(), crc: record.body_crc }
 }
 
-/// The codes of the vector in a body; `vector` is scratch.
-fn codes_of(body: &[u8], vector: &mut Vec<f32>) -> Result<Codes, &'static str> {
+/// The vector in a body, encoded; `vector` is scratch.
+fn encoded(body: &[u8], vector: &mut Vec<f32>) -> Result<Encoded, &'static str> {
     let observation = decode_body(body).map_err(|_| "the body of an observation")?;
     vector.resize(observation.embedding.dimension(), 0.0);
     read_embedding(observation.embedding, vector).map_err(|_| "the vector of an observation")?;
-    normalise(vector).map_err(|_| "the vector of an observation")?;
-    Ok(encode(vector))
+    Encoded::new(vector).map_err(|_| "the vector of an observation")
 }
 
 fn corrupt(place: Location, what: &'static str) -> LogFault {

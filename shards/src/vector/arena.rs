@@ -13,6 +13,12 @@ use super::chunk::Chunk;
 const CHUNK_BYTES_MAX: usize = 256 << 10;
 /// Rows of the first chunk, as a power of two: a space of a few memories costs a few kilobytes.
 const FIRST_CHUNK_ROWS_LOG2: u32 = 4;
+/// Rows from this length on are read by searches, in no order; their chunks reach full size early …
+const LONG_ROW_BYTES: usize = 64;
+/// … at so many rows, as a power of two, so that almost all rows are found by two shifts and none of
+/// the branches is a guess.
+const LONG_CHUNK_ROWS_LOG2: u32 = 8;
+
 /// Rows of `stride` items each.
 #[derive(Debug)]
 pub(crate) struct Arena<T> {
@@ -37,7 +43,10 @@ impl<T: Copy + Default> Arena<T> {
     pub(crate) fn new(stride: usize) -> Arena<T> {
         let row_bytes = stride * size_of::<T>();
         assert!(row_bytes > 0, "rows of nothing need no arena");
-        let rows_log2 = (CHUNK_BYTES_MAX / row_bytes).max(1).ilog2();
+        let mut rows_log2 = (CHUNK_BYTES_MAX / row_bytes).max(1).ilog2();
+        if row_bytes >= LONG_ROW_BYTES {
+            rows_log2 = rows_log2.min(LONG_CHUNK_ROWS_LOG2);
+        }
         let chunk_rows_log2 = rows_log2.max(FIRST_CHUNK_ROWS_LOG2);
         Arena { stride, chunk_rows_log2, bases: Vec::new(), chunks: Vec::new(), len: 0 }
     }
@@ -122,12 +131,22 @@ impl<T: Copy + Default> Arena<T> {
     }
 
     /// Where a row lies: its chunk and its place in it.
-    #[inline]
+    #[inline(always)]
     fn place(&self, row: u32) -> (usize, usize) {
+        let high = row >> self.chunk_rows_log2;
+        if high == 0 {
+            return Arena::<T>::place_in_small(row);
+        }
+        let small = self.chunk_rows_log2 - FIRST_CHUNK_ROWS_LOG2;
+        ((high + small) as usize, (row & ((1 << self.chunk_rows_log2) - 1)) as usize)
+    }
+
+    /// Where a row lies that comes before the chunks of full size.
+    #[cold]
+    fn place_in_small(row: u32) -> (usize, usize) {
         const FIRST_MASK: u32 = (1 << FIRST_CHUNK_ROWS_LOG2) - 1;
-        let padded = row | FIRST_MASK;
-        let bit = padded.ilog2().min(self.chunk_rows_log2);
-        let chunk = bit + (padded >> bit) - FIRST_CHUNK_ROWS_LOG2;
+        let bit = (row | FIRST_MASK).ilog2();
+        let chunk = bit + (row >> bit).max(1) - FIRST_CHUNK_ROWS_LOG2;
         let offset = row & (((1 << bit) - 1) | FIRST_MASK);
         (chunk as usize, offset as usize)
     }

@@ -127,7 +127,7 @@ fn load(group: &[f32; 8]) -> __m256 {
 
 /// See [`super::kernel::Kernel::mark`].
 #[target_feature(enable = "avx2")]
-pub(super) fn mark(bits: &mut [u32], nodes: &[u32], fresh: &mut [u32]) -> usize {
+pub(super) fn mark(bits: &mut [u8], nodes: &[u32], fresh: &mut [u32]) -> usize {
     portable::mark(bits, nodes, fresh)
 }
 

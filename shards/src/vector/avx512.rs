@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::block::Block;
-use super::lanes::{Beam, LANES};
+use super::lanes::{Beam, LANES, MARK_SPARE_BYTES};
 use super::quantise;
 use super::signs::{self, PLANES, SignLayout, SignQuery, Terms};
 
@@ -25,6 +25,7 @@ pub(super) fn dots(query: &[Block], rows: &[&[Block]], out: &mut [i32]) {
 }
 
 /// `dpbusd` wants one unsigned factor: (row + 128) · query, less the 128 · query that was too much.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn dots_of_four(query: &[Block], rows: &[&[Block]; ROWS]) -> [i32; ROWS] {
     let [a, b, c, d] = *rows;
@@ -46,6 +47,7 @@ fn dots_of_four(query: &[Block], rows: &[&[Block]; ROWS]) -> [i32; ROWS] {
 }
 
 /// The sum of the lanes of each register.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn total(sums: [__m512i; ROWS]) -> __m128i {
     let [a, b, c, d] = sums.map(|sum| {
@@ -97,6 +99,7 @@ pub(super) fn estimates(layout: SignLayout, query: &SignQuery, rows: &[&[Block]]
     }
 }
 
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512bitalg")]
 fn estimates_of_four(
     layout: SignLayout,
@@ -133,6 +136,7 @@ fn estimates_of_four(
 }
 
 /// [`Terms::estimate`] of four rows.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn finish(layout: SignLayout, terms: Terms, rows: &[&[Block]; ROWS], sums: __m128i) -> [f32; ROWS] {
     let at = layout.factors_at();
@@ -200,35 +204,41 @@ fn load_part(values: &[f32]) -> __m512 {
 }
 
 /// See [`super::kernel::Kernel::mark`].
-#[target_feature(enable = "avx512f,popcnt")]
-pub(super) fn mark(bits: &mut [u32], nodes: &[u32], fresh: &mut [u32]) -> usize {
+#[target_feature(enable = "avx512f,popcnt,bmi1")]
+pub(super) fn mark(bits: &mut [u8], nodes: &[u32], fresh: &mut [u32]) -> usize {
     let mut count = 0;
     for some in nodes.chunks(LANES) {
         let all = lanes_of(some.len());
         // SAFETY: a masked load reads only the lanes of the mask, which are the nodes there are.
-        let some = unsafe { _mm512_maskz_loadu_epi32(all, some.as_ptr().cast()) };
-        let words = _mm512_srli_epi32::<5>(some);
-        let beyond = _mm512_set1_epi32(bits.len().min(i32::MAX as usize) as i32);
-        assert!(_mm512_mask_cmpge_epu32_mask(all, words, beyond) == 0, "nodes have bits");
+        let lanes = unsafe { _mm512_maskz_loadu_epi32(all, some.as_ptr().cast()) };
+        let bytes = _mm512_srli_epi32::<3>(lanes);
+        let end = bits.len().saturating_sub(MARK_SPARE_BYTES).min(i32::MAX as usize);
+        let beyond = _mm512_mask_cmpge_epu32_mask(all, bytes, _mm512_set1_epi32(end as i32));
+        assert!(beyond == 0, "every node has a bit");
         let zero = _mm512_setzero_si512();
-        // SAFETY: all words of the mask lie within the bits, as was asserted.
-        let found =
-            unsafe { _mm512_mask_i32gather_epi32::<4>(zero, all, words, bits.as_ptr().cast()) };
-        let of_node = _mm512_and_si512(some, _mm512_set1_epi32(31));
-        let of_node = _mm512_sllv_epi32(_mm512_set1_epi32(1), of_node);
-        let clear = _mm512_mask_testn_epi32_mask(all, found, of_node);
-        let added = clear.count_ones() as usize;
-        let room = &mut fresh[count..count + added];
-        // SAFETY: as many lanes are stored as the mask has bits, and the slice has items.
+        // SAFETY: four bytes are read from each place, and all places of the mask lie that far
+        // before the end.
+        let words =
+            unsafe { _mm512_mask_i32gather_epi32::<1>(zero, all, bytes, bits.as_ptr().cast()) };
+        let bit = _mm512_and_si512(lanes, _mm512_set1_epi32(7));
+        let bit = _mm512_sllv_epi32(_mm512_set1_epi32(1), bit);
+        let clear = _mm512_mask_testn_epi32_mask(all, words, bit);
+        // SAFETY: a compressing store writes as many items as the mask has bits: no more than the
+        // nodes up to here, which `fresh` has room for.
         unsafe {
-            let first = _mm512_maskz_compress_epi32(clear, some);
-            _mm512_mask_storeu_epi32(room.as_mut_ptr().cast(), lanes_of(added), first);
+            let place = fresh.as_mut_ptr().add(count).cast();
+            let lanes = _mm512_maskz_compress_epi32(clear, lanes);
+            _mm512_mask_storeu_epi32(place, lanes_of(clear.count_ones() as usize), lanes);
         }
-        // Two nodes may share a word, so bits are set one by one.
-        for node in room {
-            bits[*node as usize / 32] |= 1 << (*node % 32);
+        count += clear.count_ones() as usize;
+        // Two nodes may share a byte, so bits are set one by one; read from where they were before,
+        // for what was stored just now is not to be had at once.
+        let mut left = clear;
+        while left != 0 {
+            let node = some[left.trailing_zeros() as usize];
+            bits[node as usize / 8] |= 1 << (node % 8);
+            left &= left - 1;
         }
-        count += added;
     }
     count
 }

@@ -2,18 +2,17 @@
 //! compares.
 
 use super::block::Block;
-pub use super::lanes::Beam;
+pub use super::lanes::{Beam, MARK_SPARE_BYTES};
 use super::lanes::{LANES, tree};
-use super::portable;
 use super::signs::{SignLayout, SignQuery};
 
-type Dots = fn(&[Block], &[&[Block]], &mut [i32]);
-type Estimates = fn(SignLayout, &SignQuery, &[&[Block]], &mut [f32]);
-type Mark = fn(&mut [u32], &[u32], &mut [u32]) -> usize;
-type Admit = fn(&[u32], &[f32], f32, Beam<'_>) -> usize;
-type Retain = fn(Beam<'_>, f32) -> usize;
-type WriteRow = fn(&[Block], f32, &[f32], &mut [Block]);
-type WriteQuery = fn(&[Block], f32, &[f32], &mut SignQuery);
+type Dots = unsafe fn(&[Block], &[&[Block]], &mut [i32]);
+type Estimates = unsafe fn(SignLayout, &SignQuery, &[&[Block]], &mut [f32]);
+type Mark = unsafe fn(&mut [u8], &[u32], &mut [u32]) -> usize;
+type Admit = unsafe fn(&[u32], &[f32], f32, Beam<'_>) -> usize;
+type Retain = unsafe fn(Beam<'_>, f32) -> usize;
+type WriteRow = unsafe fn(&[Block], f32, &[f32], &mut [Block]);
+type WriteQuery = unsafe fn(&[Block], f32, &[f32], &mut SignQuery);
 
 /// The hot loops of one instruction set. All sets give the same results, bit for bit.
 #[derive(Clone, Copy, Debug)]
@@ -22,12 +21,12 @@ pub struct Kernel {
     pub name: &'static str,
     dots: Dots,
     estimates: Estimates,
-    largest: fn(&[f32]) -> usize,
-    above: fn(&[f32], f32) -> usize,
+    largest: unsafe fn(&[f32]) -> usize,
+    above: unsafe fn(&[f32], f32) -> usize,
     mark: Mark,
     admit: Admit,
     retain: Retain,
-    encode: fn(&[f32], &mut [i8]) -> f32,
+    encode: unsafe fn(&[f32], &mut [i8]) -> f32,
     write_row: WriteRow,
     write_query: WriteQuery,
 }
@@ -73,7 +72,8 @@ impl Kernel {
     #[inline]
     pub fn dots(&self, query: &[Block], rows: &[&[Block]], out: &mut [i32]) {
         debug_assert!(rows.iter().all(|row| row.len() == query.len()) && out.len() >= rows.len());
-        (self.dots)(query, rows, out);
+        // SAFETY: see `table`.
+        unsafe { (self.dots)(query, rows, out) };
     }
 
     /// About the dot product of `query` with each of `rows` of 1-bit codes, into the first places
@@ -88,28 +88,32 @@ impl Kernel {
     ) {
         debug_assert!(rows.iter().all(|row| row.len() == layout.row_blocks()));
         debug_assert!(query.planes.len() == layout.query_blocks() && out.len() >= rows.len());
-        (self.estimates)(layout, query, rows, out);
+        // SAFETY: see `table`.
+        unsafe { (self.estimates)(layout, query, rows, out) };
     }
 
     /// The first place of the largest value; there must be a value, and none is NaN.
     #[inline]
     pub fn largest(&self, values: &[f32]) -> usize {
-        (self.largest)(values)
+        // SAFETY: see `table`.
+        unsafe { (self.largest)(values) }
     }
 
     /// How many values are larger than `bound`.
     #[inline]
     pub fn above(&self, values: &[f32], bound: f32) -> usize {
-        (self.above)(values, bound)
+        // SAFETY: see `table`.
+        unsafe { (self.above)(values, bound) }
     }
 
     /// Sets the bits of `nodes`, of which none comes twice unless it is set, in `bits`, and moves the nodes whose
     /// bits were clear to the front of `fresh`, which holds as many as there are nodes; returns how
-    /// many.
+    /// many. [`MARK_SPARE_BYTES`] follow the bits.
     #[inline]
-    pub fn mark(&self, bits: &mut [u32], nodes: &[u32], fresh: &mut [u32]) -> usize {
+    pub fn mark(&self, bits: &mut [u8], nodes: &[u32], fresh: &mut [u32]) -> usize {
         assert!(fresh.len() >= nodes.len());
-        (self.mark)(bits, nodes, fresh)
+        // SAFETY: see `table`.
+        unsafe { (self.mark)(bits, nodes, fresh) }
     }
 
     /// Writes the nodes more similar than `bound` to the front of `beam`, in their order, and
@@ -117,30 +121,35 @@ impl Kernel {
     #[inline]
     pub fn admit(&self, nodes: &[u32], similarities: &[f32], bound: f32, beam: Beam<'_>) -> usize {
         assert!(nodes.len() == similarities.len() && beam.room() >= nodes.len());
-        (self.admit)(nodes, similarities, bound, beam)
+        // SAFETY: see `table`.
+        unsafe { (self.admit)(nodes, similarities, bound, beam) }
     }
 
     /// Moves the nodes of `beam` that are more similar than `bound` to its front, in their order,
     /// and returns how many there are.
     #[inline]
     pub fn retain(&self, beam: Beam<'_>, bound: f32) -> usize {
-        (self.retain)(beam, bound)
+        // SAFETY: see `table`.
+        unsafe { (self.retain)(beam, bound) }
     }
 
     /// Rotates and quantises `vector` into `codes8`, which is as long as the vector, rounded up to
     /// whole blocks. Returns what a code of 1 stands for.
     pub fn encode(&self, vector: &[f32], codes8: &mut [i8]) -> f32 {
-        (self.encode)(vector, codes8)
+        // SAFETY: see `table`.
+        unsafe { (self.encode)(vector, codes8) }
     }
 
     /// Writes the 1-bit codes of a row from its int8 codes, their scale and the mean of its space.
     pub fn write_row(&self, codes8: &[Block], scale: f32, mean: &[f32], row: &mut [Block]) {
-        (self.write_row)(codes8, scale, mean, row);
+        // SAFETY: see `table`.
+        unsafe { (self.write_row)(codes8, scale, mean, row) };
     }
 
     /// Prepares a query from its int8 codes, their scale and the mean of the space.
     pub fn write_query(&self, codes8: &[Block], scale: f32, mean: &[f32], query: &mut SignQuery) {
-        (self.write_query)(codes8, scale, mean, query);
+        // SAFETY: see `table`.
+        unsafe { (self.write_query)(codes8, scale, mean, query) };
     }
 }
 
@@ -154,40 +163,22 @@ fn has_avx512() -> bool {
         && is_x86_feature_detected!("avx512bitalg")
 }
 
-/// A table of the functions of one module. Where they are unsafe to call, the table is handed out
-/// only if their features were detected.
+/// A table of the functions of one module, which are unsafe to call where the processor lacks their
+/// features: such a table is handed out only if they were detected.
 macro_rules! table {
     ($name:literal, $module:ident) => {
         Kernel {
             name: $name,
-            // SAFETY: see above.
-            dots: |query, rows, out| unsafe { super::$module::dots(query, rows, out) },
-            estimates: |layout, query, rows, out| {
-                // SAFETY: see above.
-                unsafe { super::$module::estimates(layout, query, rows, out) }
-            },
-            // SAFETY: see above.
-            largest: |values| unsafe { super::$module::largest(values) },
-            // SAFETY: see above.
-            above: |values, bound| unsafe { super::$module::above(values, bound) },
-            // SAFETY: see above.
-            mark: |bits, nodes, fresh| unsafe { super::$module::mark(bits, nodes, fresh) },
-            admit: |nodes, similarities, bound, beam| {
-                // SAFETY: see above.
-                unsafe { super::$module::admit(nodes, similarities, bound, beam) }
-            },
-            // SAFETY: see above.
-            retain: |beam, bound| unsafe { super::$module::retain(beam, bound) },
-            // SAFETY: see above.
-            encode: |vector, codes8| unsafe { super::$module::encode(vector, codes8) },
-            write_row: |codes8, scale, mean, row| {
-                // SAFETY: see above.
-                unsafe { super::$module::write_row(codes8, scale, mean, row) }
-            },
-            write_query: |codes8, scale, mean, query| {
-                // SAFETY: see above.
-                unsafe { super::$module::write_query(codes8, scale, mean, query) }
-            },
+            dots: super::$module::dots,
+            estimates: super::$module::estimates,
+            largest: super::$module::largest,
+            above: super::$module::above,
+            mark: super::$module::mark,
+            admit: super::$module::admit,
+            retain: super::$module::retain,
+            encode: super::$module::encode,
+            write_row: super::$module::write_row,
+            write_query: super::$module::write_query,
         }
     };
 }
@@ -197,19 +188,7 @@ const AVX512: Kernel = table!("avx512", avx512);
 #[cfg(target_arch = "x86_64")]
 const AVX2: Kernel = table!("avx2", avx2);
 
-const PORTABLE: Kernel = Kernel {
-    name: "portable",
-    dots: portable::dots,
-    estimates: portable::estimates,
-    largest: portable::largest,
-    above: portable::above,
-    mark: portable::mark,
-    admit: portable::admit,
-    retain: portable::retain,
-    encode: portable::encode,
-    write_row: portable::write_row,
-    write_query: portable::write_query,
-};
+const PORTABLE: Kernel = table!("portable", portable);
 
 #[cfg(target_arch = "aarch64")]
 const NEON: Kernel =
@@ -228,6 +207,23 @@ pub fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
     }
     for (sum, (a, b)) in sums.iter_mut().zip(a_rest.iter().zip(b_rest)) {
         *sum += a * b;
+    }
+    tree(sums, |a, b| a + b)
+}
+
+/// The square of the distance between two vectors of one length, summed as [`dot_f32`] does.
+pub fn square_distance_f32(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "vectors of one space have one dimension");
+    let mut sums = [0.0; LANES];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..LANES {
+            let difference = a[lane] - b[lane];
+            sums[lane] += difference * difference;
+        }
+    }
+    for (sum, (a, b)) in sums.iter_mut().zip(a_rest.iter().zip(b_rest)) {
+        *sum += (a - b) * (a - b);
     }
     tree(sums, |a, b| a + b)
 }
@@ -361,13 +357,16 @@ mod tests {
         }
 
         #[test]
-        fn float_dots_are_near_those_in_double_precision(
+        fn float_dots_and_distances_are_near_those_in_double_precision(
             pairs in prop::collection::vec((-1f32..1.0, -1f32..1.0), 1..2_000)
         ) {
             let (a, b): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
             let exact: f64 = pairs.iter().map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
             prop_assert!((f64::from(dot_f32(&a, &b)) - exact).abs() < 1e-3);
             prop_assert_eq!(dot_f32(&a, &b).to_bits(), dot_f32(&b, &a).to_bits());
+            let squares = pairs.iter().map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
+            let exact: f64 = squares.sum();
+            prop_assert!((f64::from(square_distance_f32(&a, &b)) - exact).abs() < 1e-3);
         }
     }
 

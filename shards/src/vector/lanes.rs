@@ -1,6 +1,9 @@
 //! What kernels have in common: float reductions that every processor does alike, and the arrays
 //! that they work on.
 
+/// Bytes behind the last bit of marks: a kernel may read more than the byte that it needs.
+pub const MARK_SPARE_BYTES: usize = 4;
+
 /// Partial sums of a float reduction.
 pub(super) const LANES: usize = 16;
 

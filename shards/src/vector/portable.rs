@@ -51,15 +51,15 @@ pub(super) fn above(values: &[f32], bound: f32) -> usize {
 }
 
 /// See [`super::kernel::Kernel::mark`].
-pub(super) fn mark(bits: &mut [u32], nodes: &[u32], fresh: &mut [u32]) -> usize {
+pub(super) fn mark(bits: &mut [u8], nodes: &[u32], fresh: &mut [u32]) -> usize {
     let mut count = 0;
     for node in nodes {
-        let word = &mut bits[*node as usize / 32];
-        let bit = 1u32 << (node % 32);
+        let byte = &mut bits[*node as usize / 8];
+        let bit = 1u8 << (node % 8);
         // No branch: whether a neighbour was met before is a coin toss.
         fresh[count] = *node;
-        count += usize::from(*word & bit == 0);
-        *word |= bit;
+        count += usize::from(*byte & bit == 0);
+        *byte |= bit;
     }
     count
 }

@@ -10,16 +10,20 @@ pub enum VectorFault {
     NotFinite,
     /// All its numbers are zero, so it has no direction.
     Zero,
+    /// It is shorter than `limits::LENGTH_MIN` or longer than `limits::LENGTH_MAX`, where its length
+    /// counts.
+    Length,
 }
 
 /// Largest code.
 const CODE_MAX: f32 = 127.0;
 
-/// Scales `vector` to unit length, in place. On a fault it is left as it was.
+/// Scales `vector` to unit length, in place, and returns the length that it had. On a fault it is
+/// left as it was.
 ///
 /// The length is taken in double precision, where the square of no f32 overflows or vanishes, so
 /// that denormals and huge numbers are scaled like any others.
-pub fn normalise(vector: &mut [f32]) -> Result<(), VectorFault> {
+pub fn normalise(vector: &mut [f32]) -> Result<f64, VectorFault> {
     let mut squares = [0.0f64; LANES];
     let (groups, rest) = vector.as_chunks::<LANES>();
     for group in groups {
@@ -37,11 +41,12 @@ pub fn normalise(vector: &mut [f32]) -> Result<(), VectorFault> {
     if square == 0.0 {
         return Err(VectorFault::Zero);
     }
-    let factor = 1.0 / square.sqrt();
+    let length = square.sqrt();
+    let factor = 1.0 / length;
     for value in vector {
         *value = (f64::from(*value) * factor) as f32;
     }
-    Ok(())
+    Ok(length)
 }
 
 /// See [`super::kernel::Kernel::encode`].
@@ -95,7 +100,7 @@ mod tests {
     fn the_extremes_of_f32_are_scaled() {
         let mut denormal = [0.0f32; 8];
         denormal[1] = f32::from_bits(1);
-        normalise(&mut denormal).expect("a direction");
+        assert_eq!(normalise(&mut denormal), Ok(f64::from(f32::from_bits(1))));
         assert_eq!(denormal[1], 1.0);
         let mut huge = [f32::MAX; 8];
         normalise(&mut huge).expect("a direction");

@@ -14,6 +14,8 @@ use crate::settings::Metric;
 
 /// Rows compared by one call, at most.
 pub(crate) const COMPARED_MAX: usize = 32;
+/// Rows whose 1-bit codes are compared by one call, at most.
+const ESTIMATED_MAX: usize = 2 * COMPARED_MAX;
 /// Rows whose 1-bit codes are written anew with each row that arrives, while some are relative to
 /// an older mean: so all are before the next mean is learned.
 const REWRITTEN_ROWS: u32 = 8;
@@ -167,11 +169,30 @@ impl Rows {
         }
     }
 
+    /// Similarity of `query` and each of at most `COUNT` others, by int8 codes, at the first places.
+    #[inline]
+    pub(crate) fn similarities_of<const COUNT: usize>(
+        &self,
+        query: Query<'_>,
+        others: &[Query<'_>],
+    ) -> [f32; COUNT] {
+        let mut dots = [0; COUNT];
+        let codes: [&[Block]; COUNT] =
+            std::array::from_fn(|at| others.get(at).map_or(query.blocks, |other| other.blocks));
+        self.kernel.dots(query.blocks, &codes[..others.len()], &mut dots);
+        let mut similarities = [0.0; COUNT];
+        for ((similarity, dot), other) in similarities.iter_mut().zip(dots).zip(others) {
+            let dot = dot as f32 * (query.scale * other.scale);
+            *similarity = self.metric_of(dot, query.norm, other.norm);
+        }
+        similarities
+    }
+
     /// About the similarity of the query that was prepared in `sketch` and each of at most
-    /// [`COMPARED_MAX`] `rows`, by 1-bit codes, into the first places of `similarities`.
+    /// [`ESTIMATED_MAX`] `rows`, by 1-bit codes, into the first places of `similarities`.
     #[inline]
     pub(crate) fn estimates(&self, sketch: &Sketch, rows: &[u32], similarities: &mut [f32]) {
-        let mut codes: [&[Block]; COMPARED_MAX] = [&[]; COMPARED_MAX];
+        let mut codes: [&[Block]; ESTIMATED_MAX] = [&[]; ESTIMATED_MAX];
         for (codes, row) in codes.iter_mut().zip(rows) {
             *codes = self.codes1.row(*row);
         }

@@ -18,7 +18,7 @@ use engram_shards::message::{
 use engram_shards::quality::RecallTarget;
 use engram_shards::settings::{Metric, SpaceSettings};
 use engram_shards::shard::{Io, IoOutput, IoTicket, Output, Recovering, Shard, ShardConfig};
-use engram_shards::vector::codes::{encode, normalise};
+use engram_shards::vector::codes::{Encoded, normalise};
 
 /// Numbers a vector in these tests.
 pub(crate) const DIMENSION: usize = 16;
@@ -94,6 +94,8 @@ pub(crate) struct World {
     pub(crate) replies: Vec<(Origin, Reply)>,
     pub(crate) capacity: u32,
     pub(crate) recall_target: Option<RecallTarget>,
+    /// Of the stripes that compare by another than the usual one.
+    metrics: BTreeMap<StripeKey, Metric>,
     starts: u64,
 }
 
@@ -116,6 +118,7 @@ impl World {
             replies: Vec::new(),
             capacity,
             recall_target: None,
+            metrics: BTreeMap::new(),
             starts: 0,
         };
         world.start(shards).expect("an empty disk is sound");
@@ -286,8 +289,14 @@ impl World {
 
     /// Makes a space of one stripe and gives back its key.
     pub(crate) fn space(&mut self, name: &str) -> StripeKey {
+        self.space_by(Metric::Cosine, name)
+    }
+
+    /// The same, compared by `metric`.
+    pub(crate) fn space_by(&mut self, metric: Metric, name: &str) -> StripeKey {
         let stripe = stripe(name);
-        let settings = settings(name);
+        self.metrics.insert(stripe, metric);
+        let settings = SpaceSettings { metric, ..settings(name) };
         let request = Request::CreateSpace { settings, if_exists: IfExists::Take };
         self.ask(stripe, CLIENT, request);
         self.commit();
@@ -322,7 +331,12 @@ impl World {
     /// Sends an observation with a credit of its own.
     pub(crate) fn observe(&mut self, stripe: StripeKey, sent: Sent<'_>) {
         self.credit(stripe, Lane::Normal);
-        self.ask(stripe, sent.origin, Request::Append(sent.append(stripe)));
+        let append = sent.append_by(self.metric(stripe), stripe);
+        self.ask(stripe, sent.origin, Request::Append(append));
+    }
+
+    fn metric(&self, stripe: StripeKey) -> Metric {
+        self.metrics.get(&stripe).copied().unwrap_or(Metric::Cosine)
     }
 
     /// Recalls and waits for the results, with nothing else becoming durable meanwhile.
@@ -334,7 +348,8 @@ impl World {
         isolation: Isolation,
     ) -> Recalled {
         let taken = self.take();
-        self.ask(stripe, CLIENT, Request::Recall(recall(stripe, cue, count, isolation)));
+        let query = recall_by(self.metric(stripe), stripe, cue, count, isolation);
+        self.ask(stripe, CLIENT, Request::Recall(query));
         let mut replies = Vec::new();
         while replies.is_empty() {
             self.work();
@@ -368,8 +383,12 @@ pub(crate) struct Sent<'a> {
 impl Sent<'_> {
     /// What the connection's core makes of it.
     pub(crate) fn append(&self, stripe: StripeKey) -> Append {
-        let mut unit = self.vector.clone();
-        normalise(&mut unit).expect("vectors of tests have a length");
+        self.append_by(Metric::Cosine, stripe)
+    }
+
+    fn append_by(&self, metric: Metric, stripe: StripeKey) -> Append {
+        let encoded =
+            Encoded::new(&mut self.vector.clone()).expect("vectors of tests have a length");
         Append {
             stripe,
             session: SessionId(self.session),
@@ -395,7 +414,7 @@ impl Sent<'_> {
                 emotional_valence: 0.0,
                 importance: 0.0,
             }),
-            codes: encode(&unit),
+            codes: encoded.codes(metric).expect("of a usual length"),
         }
     }
 }
@@ -406,10 +425,24 @@ pub(crate) fn unary(sequence: u64, id: &str, vector: Vec<f32>) -> Sent<'_> {
 }
 
 pub(crate) fn recall(stripe: StripeKey, cue: &[f32], count: u32, isolation: Isolation) -> Recall {
+    recall_by(Metric::Cosine, stripe, cue, count, isolation)
+}
+
+pub(crate) fn recall_by(
+    metric: Metric,
+    stripe: StripeKey,
+    cue: &[f32],
+    count: u32,
+    isolation: Isolation,
+) -> Recall {
     let mut vector: Box<[f32]> = cue.into();
-    normalise(&mut vector).expect("cues of tests have a length");
-    let codes = encode(&vector);
-    Recall { stripe, vector, codes, count, width: 0, isolation, similarity_min: -1.0 }
+    let encoded = Encoded::new(&mut vector.clone()).expect("cues of tests have a length");
+    if metric == Metric::Cosine {
+        normalise(&mut vector).expect("cues of tests have a length");
+    }
+    let codes = encoded.codes(metric).expect("of a usual length");
+    let similarity_min = f32::NEG_INFINITY;
+    Recall { stripe, vector, codes, count, width: 0, isolation, similarity_min }
 }
 
 pub(crate) fn settings(name: &str) -> SpaceSettings {

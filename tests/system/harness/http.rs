@@ -16,7 +16,17 @@ pub(crate) struct Answer {
 
 /// `GET path`, on a connection of its own.
 pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<Answer> {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    ask(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"))
+}
+
+/// `POST path` with a body of JSON, on a connection of its own.
+pub(crate) fn post(address: SocketAddr, path: &str, body: &str) -> io::Result<Answer> {
+    let head = format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close");
+    let kind = format!("Content-Type: application/json\r\nContent-Length: {}", body.len());
+    ask(address, &format!("{head}\r\n{kind}\r\n\r\n{body}"))
+}
+
+fn ask(address: SocketAddr, request: &str) -> io::Result<Answer> {
     let answer = raw(address, request.as_bytes())?;
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let malformed =

@@ -21,7 +21,7 @@ mod client;
 use std::time::Duration;
 
 pub(crate) use client::{Client, first_of};
-pub(crate) use http::{get, raw};
+pub(crate) use http::{get, post, raw};
 pub(crate) use memories::Memories;
 pub(crate) use observing::Observing;
 pub(crate) use server::{Server, run};

@@ -4,7 +4,7 @@ use engram_shards::ids::{SessionEpoch, SessionId, SpaceKey, StripeKey, Time};
 use engram_shards::log::record::{Embedding, Observation, encode_body};
 use engram_shards::message::{Append, Drain, IfExists, Lane, OpenIntent, Refusal, Reply, Request};
 use engram_shards::settings::{Metric, SpaceSettings};
-use engram_shards::vector::codes::{encode, normalise};
+use engram_shards::vector::codes::{Codes, Encoded};
 
 use crate::fault::{Bug, Weather};
 use crate::ledger::{Attempt, Ledger, Token, Wrong, wrong};
@@ -26,7 +26,7 @@ impl Space {
         let name = format!("space-{number}");
         Space {
             number,
-            settings: SpaceSettings { name, dimension, metric: Metric::Cosine, stripes: 1 },
+            settings: SpaceSettings { name, dimension, metric: METRICS[number % 3], stripes: 1 },
         }
     }
 
@@ -40,6 +40,9 @@ impl Space {
         StripeKey { space: self.key(), stripe: 0 }
     }
 }
+
+/// Those of spaces, in turn.
+const METRICS: [Metric; 3] = [Metric::Cosine, Metric::Euclidean, Metric::Dot];
 
 /// What a client is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,7 +249,7 @@ impl Client {
             received_at: now,
             lane: self.lane,
             body,
-            codes: encode(&unit(&vector)),
+            codes: prepared(&vector, self.space.settings.metric).1,
         };
         ledger.send(Attempt {
             space: self.space.number,
@@ -350,11 +353,15 @@ impl Client {
     }
 }
 
-/// The vector, scaled to unit length.
-pub fn unit(vector: &[f32]) -> Vec<f32> {
+/// The vector as a space of `metric` compares it, and its codes.
+pub fn prepared(vector: &[f32], metric: Metric) -> (Vec<f32>, Codes) {
     let mut unit = vector.to_vec();
-    normalise(&mut unit).expect("drawn vectors are not zero");
-    unit
+    let encoded = Encoded::new(&mut unit).expect("drawn vectors are not zero");
+    let codes = encoded.codes(metric).expect("drawn vectors have a usual length");
+    match metric {
+        Metric::Cosine => (unit, codes),
+        Metric::Dot | Metric::Euclidean => (vector.to_vec(), codes),
+    }
 }
 
 fn observation<'a>(id: &'a str, what: &'a str, vector: &'a [f32]) -> Observation<'a> {

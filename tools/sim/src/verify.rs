@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use engram_shards::message::{Durability, Hit, Isolation, Recalled, Refusal, ShardStatus};
+use engram_shards::settings::Metric;
 
 use crate::audit::{check_body, token_of};
-use crate::client::unit;
+use crate::client::prepared;
 use crate::ledger::{Ledger, Token, Wrong, wrong};
 
 /// How far a similarity may be from ours, which sums in another order.
@@ -16,6 +17,8 @@ const SIMILARITY_TOLERANCE: f32 = 1e-4;
 pub struct Asked {
     /// In which space.
     pub space: usize,
+    /// How that space compares.
+    pub metric: Metric,
     /// By what.
     pub vector: Vec<f32>,
     /// Whether it may see what is not durable.
@@ -31,7 +34,7 @@ pub struct Asked {
 pub enum Expected {
     /// Anything that is right in itself.
     Any,
-    /// This one first, unless it was replaced meanwhile.
+    /// This one first, unless it was replaced meanwhile; where products are compared, a longer one may come before it.
     First(Token),
     /// All of these and no other.
     Exactly(BTreeSet<Token>),
@@ -79,8 +82,7 @@ impl Asked {
             wrong!("{token:?} was recalled in space {}, and never sent there", self.space);
         };
         check_body(&hit.body, &sent.id, &sent.vector)?;
-        let (cue, unit) = (unit(&self.vector), unit(&sent.vector));
-        let similarity: f32 = cue.iter().zip(unit).map(|(a, b)| a * b).sum();
+        let similarity = self.similarity(&sent.vector);
         if (similarity - hit.similarity).abs() > SIMILARITY_TOLERANCE {
             wrong!("{token:?} is {similarity} like the cue, and was told to be {}", hit.similarity);
         }
@@ -95,9 +97,21 @@ impl Asked {
         Ok((token, &sent.id))
     }
 
+    /// How like the cue `vector` is.
+    fn similarity(&self, vector: &[f32]) -> f32 {
+        let ((cue, _), (vector, _)) =
+            (prepared(&self.vector, self.metric), prepared(vector, self.metric));
+        let pairs = cue.iter().zip(vector);
+        match self.metric {
+            Metric::Cosine | Metric::Dot => pairs.map(|(a, b)| a * b).sum(),
+            Metric::Euclidean => -pairs.map(|(a, b)| (a - b) * (a - b)).sum::<f32>(),
+        }
+    }
+
     fn check_found(&self, tokens: Vec<Token>, ledger: &Ledger) -> Result<(), Wrong> {
         match &self.expected {
             Expected::Any => {}
+            Expected::First(_) if self.metric == Metric::Dot => {}
             Expected::First(token) => {
                 if tokens.first() != Some(token) && !ledger.may_be_replaced(*token) {
                     wrong!("{token:?} is durable, and its own vector recalls {tokens:?}");

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use engram_shards::ids::{SessionId, Time};
 use engram_shards::message::{Append, Isolation, Origin, Recall, Reply, Request};
 use engram_shards::shard::{IoTicket, Output};
-use engram_shards::vector::codes::encode;
 
 use crate::audit::{Recovered, audit};
-use crate::client::{Client, Space, unit};
+use crate::client::{Client, Space, prepared};
 use crate::device::Device;
 use crate::fault::{Bug, Weather};
 use crate::ledger::{Ledger, Token, Wrong, wrong};
@@ -572,16 +571,17 @@ impl World {
         count: u32,
         expected: Expected,
     ) {
-        let unit = unit(&vector);
+        let metric = self.spaces[space].settings.metric;
+        let (cue, codes) = prepared(&vector, metric);
         let stripe = self.spaces[space].stripe();
         let request = Request::Recall(Recall {
             stripe,
-            codes: encode(&unit),
-            vector: unit.into_boxed_slice(),
+            vector: cue.into_boxed_slice(),
+            codes,
             count,
             width: 0,
             isolation,
-            similarity_min: -2.0,
+            similarity_min: f32::NEG_INFINITY,
         });
         let process = self.process.as_ref().expect("it lives");
         let shard = process.owner(stripe);
@@ -594,7 +594,8 @@ impl World {
         };
         self.recalls_asked += 1;
         let origin = RECALL_ORIGINS | self.recalls_asked << 32;
-        self.asked.insert(origin, Asked { space, vector, isolation, snapshot_min, expected });
+        self.asked
+            .insert(origin, Asked { space, metric, vector, isolation, snapshot_min, expected });
         self.send(origin, shard, request);
     }
 
