@@ -61,6 +61,12 @@ pub const PRESSURE_ROWS_MAX: u32 = 4_096;
 pub const GRAPH_WIDTH_REFINE: u32 = 128;
 /// Neighbours that a refined row chooses: more than at its insertion, for by then its slots are there to be used.
 pub const GRAPH_LINKS_REFINED: usize = GRAPH_LINKS + GRAPH_LINKS / 2;
+/// Distances of one step of linking rows around removed ones, about.
+pub const MEND_DISTANCES: u32 = 1_000;
+/// Removed rows are taken out of the graph once there are so many …
+pub const MEND_ROWS_MIN: u32 = 64;
+/// … and one in so many of all rows: that takes a look at every link.
+pub const MEND_ROWS_SHARE: u32 = 64;
 /// Search width of a recall that names none, before a space has sampled its recall.
 pub const GRAPH_WIDTH_RECALL: u32 = 128;
 /// Widths that a space chooses among: each some 40 % more work than the one before it. The widest is what a recall may

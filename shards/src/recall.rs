@@ -35,6 +35,8 @@ pub struct Job {
     stage: Stage,
     /// Rows below it are seen.
     limit: u32,
+    /// Rows that had left the graph when the recall began.
+    gone: u32,
     /// Rows below it were durable when the recall began.
     durable: u32,
     snapshot: Generation,
@@ -103,6 +105,7 @@ impl Job {
             metric: stripe.space().settings.metric,
             stage: Stage::Search,
             limit,
+            gone: rows.index().gone(),
             durable,
             snapshot: stripe.generation(),
             rows: limit - rows.replaced(),
@@ -172,7 +175,8 @@ impl Job {
         let (index, codes) = (rows.index(), &self.query.codes);
         let Sought { distances, complete } =
             index.search_graph(codes, width, wanted, visible, scratch, &mut self.found);
-        if complete {
+        // What has left the graph meanwhile may be what this recall is to see.
+        if complete && index.gone() == self.gone {
             self.stage = Stage::Scan(rows.indexed().min(limit));
         } else {
             self.found.clear();

@@ -302,22 +302,25 @@ fn a_restart_forgets_no_metric_whichever_log_is_read_first() {
     }
 }
 
-/// Rows that no one vouches for, of a space that no one vouches for.
 #[test]
 fn a_space_that_only_an_unproven_record_tells_of_keeps_its_metric() {
     for metric in METRICS {
         let mut world = World::new(1);
+        // Makes the segment that the record in question goes to.
+        world.space("earlier");
         let stripe = stripe("diary");
         let settings = SpaceSettings { metric, ..world::settings("diary") };
         let if_exists = IfExists::Take;
         world.ask(stripe, CLIENT, Request::CreateSpace { settings, if_exists });
         world.pass(500);
         world.crash(Fate::Whole, 1);
+        assert_eq!(world.status()[0].stripes.len(), 2, "its record is whole");
         world.settle();
         world.take();
         world.space_by(metric, "diary");
-        observe(&mut world, stripe, 1..=20);
+        observe(&mut world, stripe, 1..=60);
+        check_recall(&mut world, stripe, metric, 60, (7, 12));
         world.crash(Fate::Whole, 1);
-        check_recall(&mut world, stripe, metric, 20, (7, 12));
+        check_recall(&mut world, stripe, metric, 60, (7, 12));
     }
 }

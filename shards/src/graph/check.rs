@@ -3,6 +3,7 @@
 use crate::vector::rows::Rows;
 
 use super::links::{Bottom, Kin, Links, Upper, level};
+use super::states::{State, States};
 
 /// Fails with a text unless the condition holds.
 macro_rules! ensure {
@@ -18,11 +19,12 @@ pub(super) fn check(
     rows: &Rows,
     bottom: &Bottom,
     upper: &[Upper],
+    states: &States,
     seed: u64,
 ) -> Result<(), String> {
     let indexed = bottom.len();
     ensure!(indexed <= rows.len(), "{indexed} rows are indexed, of {}", rows.len());
-    check_links(rows, bottom, |node| node, 0)?;
+    check_links(rows, bottom, states, |node| node, 0)?;
     for (below, layer) in upper.iter().enumerate() {
         let height = below + 1;
         ensure!(layer.links.len() > 0, "layer {height} is empty");
@@ -40,18 +42,19 @@ pub(super) fn check(
                 "node {node} of layer {height} is not the same row as node {lower} below"
             );
         }
-        check_links(rows, &layer.links, |node| layer.rows[node], height)?;
+        check_links(rows, &layer.links, states, |node| layer.rows[node], height)?;
     }
     let drawn = (0..indexed).map(|row| level(seed, row)).max().unwrap_or(0);
     ensure!(drawn == upper.len(), "{} upper layers where {drawn} were drawn", upper.len());
     let entry = upper.last().map_or(0, |layer| layer.rows[0]);
-    check_reachable(bottom, entry)
+    check_reachable(bottom, entry, |row| !matches!(states.of(row), State::Leaving | State::Gone))
 }
 
 /// Checks the links of one layer.
 fn check_links<const SLOTS: usize>(
     rows: &Rows,
     links: &Links<SLOTS>,
+    states: &States,
     row_of: impl Fn(u32) -> u32,
     height: usize,
 ) -> Result<(), String> {
@@ -74,6 +77,10 @@ fn check_links<const SLOTS: usize>(
                 "node {node} of layer {height} links to {target}, of {}",
                 links.len()
             );
+            ensure!(
+                states.of(row_of(*target)) != State::Gone,
+                "node {node} of layer {height} links to {target}, which is gone"
+            );
             ensure!(*target != node, "node {node} of layer {height} links to itself");
             ensure!(
                 !targets[..slot].contains(target),
@@ -85,7 +92,13 @@ fn check_links<const SLOTS: usize>(
                 "node {node} of layer {height} has {similarity:?} beside its link to {target}, which is {exact}"
             );
         }
-        check_parent(links, node, height)?;
+        let state = states.of(row_of(node));
+        ensure!(
+            state != State::Gone || targets.is_empty(),
+            "node {node} of layer {height} is gone and has links"
+        );
+        let has_left = matches!(state, State::Leaving | State::Gone);
+        check_parent(links, node, height, usize::from(node > 0 && !has_left))?;
     }
     Ok(())
 }
@@ -95,6 +108,7 @@ fn check_parent<const SLOTS: usize>(
     links: &Links<SLOTS>,
     node: u32,
     height: usize,
+    wanted: usize,
 ) -> Result<(), String> {
     let kept = links.kept_of(node);
     let of = links.of(node).iter().enumerate();
@@ -102,7 +116,6 @@ fn check_parent<const SLOTS: usize>(
         .filter(|(slot, target)| kept >> slot & 1 != 0 && **target < node)
         .map(|(_, target)| *target)
         .collect();
-    let wanted = usize::from(node > 0);
     ensure!(parents.len() == wanted, "node {node} of layer {height} has {} parents", parents.len());
     for parent in parents {
         let children = [Kin::Twin, Kin::Other]
@@ -122,8 +135,8 @@ fn check_parent<const SLOTS: usize>(
     Ok(())
 }
 
-/// Checks that links lead from `entry` to every node.
-fn check_reachable(bottom: &Bottom, entry: u32) -> Result<(), String> {
+/// Checks that links lead from `entry` to every node that `stays`, through such nodes alone.
+fn check_reachable(bottom: &Bottom, entry: u32, stays: impl Fn(u32) -> bool) -> Result<(), String> {
     if bottom.len() == 0 {
         return Ok(());
     }
@@ -132,12 +145,12 @@ fn check_reachable(bottom: &Bottom, entry: u32) -> Result<(), String> {
     reached[entry as usize] = true;
     while let Some(node) = open.pop() {
         for target in bottom.of(node) {
-            if !std::mem::replace(&mut reached[*target as usize], true) {
+            if stays(*target) && !std::mem::replace(&mut reached[*target as usize], true) {
                 open.push(*target);
             }
         }
     }
-    match reached.iter().position(|reached| !reached) {
+    match (0..bottom.len()).find(|row| stays(*row) && !reached[*row as usize]) {
         Some(row) => Err(format!("row {row} cannot be reached from row {entry}")),
         None => Ok(()),
     }
@@ -224,7 +237,10 @@ mod tests {
         }
         bottom.append(0, Rank::new(0.5, 1));
         bottom.append(2, Rank::new(0.5, 0));
-        assert_eq!(check_reachable(&bottom, 2), Ok(()));
-        assert_eq!(check_reachable(&bottom, 0), Err("row 2 cannot be reached from row 0".into()));
+        assert_eq!(check_reachable(&bottom, 2, |_| true), Ok(()));
+        assert_eq!(
+            check_reachable(&bottom, 0, |_| true),
+            Err("row 2 cannot be reached from row 0".into())
+        );
     }
 }

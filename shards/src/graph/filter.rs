@@ -20,16 +20,26 @@ pub(super) enum Way {
 }
 
 /// The cheaper way to the nearest of those of the first `rows` rows that are visible, for a search
-/// of `width`. A share of 1 / s makes the search s times as long, the scan s times as short.
-pub(super) fn way(rows: u32, width: u32, visible: impl Fn(u32) -> bool) -> Way {
-    let sampled = SAMPLED_ROWS.min(rows);
+/// of `width` that meets those that are there. A share of 1 / s makes the search s times as long, the scan s times as short.
+pub(super) fn way(
+    rows: u32,
+    width: u32,
+    is_there: impl Fn(u32) -> bool,
+    visible: impl Fn(u32) -> bool,
+) -> Way {
+    let asked = SAMPLED_ROWS.min(rows);
     // Spread evenly, and without a period that a predicate may have too (the golden ratio).
     let spread = |at: u32| (u64::from(at.wrapping_mul(0x9e37_79b9)) * u64::from(rows)) >> 32;
-    let seen = (0..sampled).filter(|at| visible(spread(*at) as u32)).count() as u64;
-    if seen == u64::from(sampled) {
+    let there = (0..asked).map(|at| spread(at) as u32).filter(|row| is_there(*row));
+    let (mut sampled, mut seen) = (0u64, 0u64);
+    for row in there {
+        sampled += 1;
+        seen += u64::from(visible(row));
+    }
+    if seen == sampled {
         return Way::Graph;
     }
-    let (sampled, rows) = (u64::from(sampled), u64::from(rows));
+    let rows = u64::from(rows);
     // As if one more had been seen and one more not, so that none of few is not taken for none.
     let (seen, sampled) = (seen + 1, sampled + 2);
     let expansions = u64::from(width) * sampled / seen;

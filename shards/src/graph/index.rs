@@ -19,8 +19,9 @@ use super::link::link;
 use super::links::{Bottom, Kin, Layer, Upper, level};
 use super::rank::{Packing, Rank, Scored};
 use super::scan;
-use super::search::{Everything, Traversal, descend};
+use super::search::{Everything, Traversal, Visibility, descend};
 use super::select::select;
+use super::states::{Mending, State, States};
 
 /// The least width of a search, for each row that is wanted: by 1-bit codes the best are known only
 /// roughly.
@@ -62,6 +63,8 @@ pub struct Index {
     pub(super) bottom: Bottom,
     /// From the layer above the bottom to the topmost, whose node 0 is the entry.
     pub(super) upper: Vec<Upper>,
+    pub(super) states: States,
+    pub(super) mending: Mending,
 }
 
 impl Index {
@@ -79,6 +82,8 @@ impl Index {
             rows: Rows::new(dimension, metric, kernel),
             bottom: Bottom::new(Packing::new(1.0)),
             upper: Vec::new(),
+            states: States::new(),
+            mending: Mending::Idle,
         }
     }
 
@@ -99,11 +104,15 @@ impl Index {
 
     /// Bytes of RAM that rows and graph take.
     pub fn bytes(&self) -> u64 {
-        self.rows.bytes() + self.bottom.bytes() + self.upper.iter().map(Upper::bytes).sum::<u64>()
+        self.rows.bytes()
+            + self.states.bytes()
+            + self.bottom.bytes()
+            + self.upper.iter().map(Upper::bytes).sum::<u64>()
     }
 
     /// Adds a row behind the last, outside the graph.
     pub fn push(&mut self, codes: &Codes) -> Row {
+        self.states.push();
         Row(self.rows.push(codes))
     }
 
@@ -115,6 +124,7 @@ impl Index {
             self.indexed()
         );
         self.rows.truncate(len);
+        self.states.truncate(len);
     }
 
     /// Puts row `indexed()` into the graph, with a search of this width on the bottom layer; there
@@ -145,10 +155,14 @@ impl Index {
         }
         distances += self.search_in_turns(traversals);
         for (row, traversal) in (first..end).zip(traversals) {
+            if self.pass_over(row) {
+                continue;
+            }
             let neighbours = &mut scratch.neighbours;
             let beam = traversal.beam.finish(self.rows.kernel());
-            let peers = first..row;
-            rank(&self.rows, &self.bottom, row, beam.iter().copied().chain(peers), neighbours);
+            let peers = (first..row).filter(|peer| self.states.is_alive(*peer));
+            let found = beam.iter().copied().chain(peers);
+            rank(&self.rows, &self.bottom, row, or_root(found), neighbours);
             distances += neighbours.candidates.len() as u32;
             let (kin, more) =
                 choose(&self.rows, &self.bottom, row, GRAPH_CHOSEN_BOTTOM, neighbours);
@@ -170,18 +184,33 @@ impl Index {
         self.raise(0);
     }
 
-    /// All traversals of the bottom layer to their ends. Returns the distances that they took.
+    /// All traversals of the bottom layer to their ends, for rows that are alive. Returns the
+    /// distances that they took.
     fn search_in_turns(&self, traversals: &mut [Traversal]) -> u32 {
+        match self.states.are_all_alive() {
+            true => self.search_visible_in_turns(traversals, &Everything),
+            false => {
+                let is_alive = |row| self.states.is_alive(row);
+                self.search_visible_in_turns(traversals, &is_alive)
+            }
+        }
+    }
+
+    fn search_visible_in_turns(
+        &self,
+        traversals: &mut [Traversal],
+        visible: &impl Visibility,
+    ) -> u32 {
         let packing = self.bottom.packing();
         let mut distances = 0;
         if let [traversal] = traversals {
-            return traversal.run(&self.rows, &self.bottom, packing, &Everything);
+            return traversal.run(&self.rows, &self.bottom, packing, visible);
         }
         let mut live: [bool; GRAPH_BATCH_MAX as usize] = [true; GRAPH_BATCH_MAX as usize];
         while live[..traversals.len()].contains(&true) {
             for (live, traversal) in live.iter_mut().zip(&mut *traversals) {
                 if *live {
-                    match traversal.step(&self.rows, &self.bottom, packing, &Everything) {
+                    match traversal.step(&self.rows, &self.bottom, packing, visible) {
                         Some(more) => distances += more,
                         None => *live = false,
                     }
@@ -210,9 +239,10 @@ impl Index {
                 let upper = &mut self.upper[layer - 1];
                 traversal.begin(upper, at, GRAPH_WIDTH_INSERT, self.rows.kernel());
                 let packing = upper.links.packing();
-                distances += traversal.run(&self.rows, upper, packing, &Everything);
+                let is_alive = |node| self.states.is_alive(upper.rows[node]);
+                distances += traversal.run(&self.rows, upper, packing, &is_alive);
                 let beam = traversal.beam.finish(self.rows.kernel()).iter().copied();
-                rank(&self.rows, upper, row, beam, neighbours);
+                rank(&self.rows, upper, row, or_root(beam), neighbours);
                 distances += neighbours.candidates.len() as u32;
                 at = upper.below[neighbours.candidates[0].node()];
                 let (kin, more) = choose(&self.rows, upper, row, GRAPH_LINKS, neighbours);
@@ -227,6 +257,21 @@ impl Index {
         }
         self.raise(row);
         distances
+    }
+
+    /// Puts a row that was removed before its turn came into the layers that it was drawn for,
+    /// without links, and returns true, unless a layer begins with it.
+    fn pass_over(&mut self, row: u32) -> bool {
+        let height = level(self.seed, row);
+        if self.states.is_alive(row) || row == 0 || height > self.upper.len() {
+            return false;
+        }
+        let mut below = self.bottom.push();
+        for layer in &mut self.upper[..height] {
+            below = layer.push(row, below);
+        }
+        self.states.set(row, State::Gone);
+        true
     }
 
     /// Adds the layers that were drawn for `row` and are not there yet, with it alone.
@@ -292,7 +337,9 @@ impl Index {
         found: &mut Vec<Scored>,
     ) -> Sought {
         let width = width.max(WIDTH_PER_WANTED * count);
-        if filter::way(self.indexed(), width, |row| visible(Row(row))) == Way::Scan {
+        let is_there = |row| self.states.of(row) != State::Gone;
+        let is_visible = |row| visible(Row(row));
+        if filter::way(self.indexed(), width, is_there, is_visible) == Way::Scan {
             return Sought { distances: 1, complete: false };
         }
         let traversal = &mut scratch.traversals[0];
@@ -353,7 +400,7 @@ impl Index {
 
     /// Checks every invariant of the graph; the text says what is wrong and where.
     pub fn check(&self) -> Result<(), String> {
-        check::check(&self.rows, &self.bottom, &self.upper, self.seed)
+        check::check(&self.rows, &self.bottom, &self.upper, &self.states, self.seed)
     }
 
     /// From the entry down to the layer `height`, or to the topmost if it is lower: the node there
@@ -383,6 +430,13 @@ fn rank<L: Layer>(
     neighbours.candidates.clear();
     rescore(rows, layer, rows.row(row), nodes, &mut neighbours.candidates);
     neighbours.candidates.sort_unstable_by(|a, b| b.cmp(a));
+}
+
+/// `nodes`, or node 0 where there is none: it is the parent of all that have no other.
+fn or_root(nodes: impl Iterator<Item = u32>) -> impl Iterator<Item = u32> {
+    let mut nodes = nodes.peekable();
+    let root = nodes.peek().is_none().then_some(0);
+    nodes.chain(root)
 }
 
 /// Compares a query with `nodes` of a layer by int8 codes.

@@ -163,6 +163,45 @@ impl<const SLOTS: usize> Links<SLOTS> {
         }
     }
 
+    /// Takes the link from `node` to `target` out, if there is one, kept or not.
+    pub(super) fn unlink(&mut self, node: u32, target: u32) {
+        let Some(slot) = self.of(node).iter().position(|other| *other == target) else {
+            return;
+        };
+        let last = usize::from(self.counts[node]) - 1;
+        let targets = &mut self.targets[node].0;
+        targets[slot] = targets[last];
+        targets[last] = node;
+        let similarities = self.similarities.row_mut(node);
+        similarities[slot] = similarities[last];
+        self.counts[node] = last as u8;
+        let Kept { all, twins } = &mut self.kept[node];
+        for kept in [all, twins] {
+            *kept = *kept & !(1 << slot) | (*kept >> last & 1) << slot;
+            *kept &= !(1 << last);
+        }
+    }
+
+    /// Takes all links of `node` out.
+    pub(super) fn clear(&mut self, node: u32) {
+        self.targets[node].0 = [node; SLOTS];
+        self.counts[node] = 0;
+        self.kept[node] = Kept::default();
+    }
+
+    /// Keeps none of the links of `node` any more.
+    pub(super) fn release(&mut self, node: u32) {
+        self.kept[node] = Kept::default();
+    }
+
+    /// The parent of `node`: the earlier of those that it keeps.
+    pub(super) fn parent(&self, node: u32) -> Option<u32> {
+        let kept = self.kept_of(node);
+        let mut of = self.of(node).iter().enumerate();
+        of.find(|(slot, target)| kept >> slot & 1 != 0 && **target < node)
+            .map(|(_, parent)| *parent)
+    }
+
     /// Keeps the link to the parent of `node` from now on.
     pub(super) fn keep_parent(&mut self, node: u32, slot: usize) {
         self.kept[node].all |= 1 << slot;
@@ -216,11 +255,53 @@ impl Upper {
         self.links.bytes() + self.rows.bytes() + self.below.bytes()
     }
 
+    /// The node of a row of this layer.
+    pub(super) fn node_of(&self, row: u32) -> u32 {
+        let (mut first, mut end) = (0, self.links.len());
+        while first < end {
+            let middle = first + (end - first) / 2;
+            match self.rows[middle] < row {
+                true => first = middle + 1,
+                false => end = middle,
+            }
+        }
+        assert_eq!(self.rows[first], row, "a row has a node in each of its layers");
+        first
+    }
+
     /// Adds a node without links.
     pub(super) fn push(&mut self, row: u32, below: u32) -> u32 {
         self.rows.push()[0] = row;
         self.below.push()[0] = below;
         self.links.push()
+    }
+}
+
+/// A layer whose nodes have `SLOTS` slots.
+pub(super) trait Linked<const SLOTS: usize>: Layer {
+    /// Its links.
+    fn links(&self) -> &Links<SLOTS>;
+    /// The same, to be changed.
+    fn links_mut(&mut self) -> &mut Links<SLOTS>;
+}
+
+impl Linked<GRAPH_LINKS_BOTTOM> for Bottom {
+    fn links(&self) -> &Bottom {
+        self
+    }
+
+    fn links_mut(&mut self) -> &mut Bottom {
+        self
+    }
+}
+
+impl Linked<GRAPH_LINKS> for Upper {
+    fn links(&self) -> &Links<GRAPH_LINKS> {
+        &self.links
+    }
+
+    fn links_mut(&mut self) -> &mut Links<GRAPH_LINKS> {
+        &mut self.links
     }
 }
 

@@ -18,11 +18,14 @@
 //! | `search` | from an entry to the nearest |
 //! | `select` | whom of the nearest a new row links to |
 //! | `link` | the links of a new row, and those back to it |
+//! | `adopt` | a row taken out of the tree of parents: others adopt its children |
 //! | `scan` | rows one by one |
 //! | `filter` | whether the graph leads to few visible rows, or they are scanned |
+//! | `states` | which rows are alive, and how far the others have left the graph |
 //! | `check` | every invariant, verified |
 //! | `index` | these put together |
 //! | `refine` | a row linked anew, with more effort than its insertion had |
+//! | `mend` | removed rows leave the graph: others are linked around them |
 //! | `trial` | a row as a query that the graph has never seen |
 //!
 //! Invariants (`Index::check` verifies them):
@@ -33,6 +36,8 @@
 //! - Each node but node 0 has one *parent*, an earlier node: the links between the two are kept,
 //!   both ways, whatever is pruned later. So a layer is connected both ways at any time, also
 //!   among near-duplicates.
+//! - No link leads to a removed row that is gone; all others but those that are about to leave are
+//!   reached without passing through it.
 //! - Equal calls on equal seeds build equal graphs on every processor.
 
 mod rank;
@@ -42,11 +47,14 @@ mod beam;
 mod search;
 mod select;
 mod link;
+mod adopt;
 mod scan;
 mod filter;
+mod states;
 mod check;
 mod index;
 mod refine;
+mod mend;
 mod trial;
 
 pub use index::{Index, Scratch, Sought};

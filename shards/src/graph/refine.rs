@@ -7,7 +7,7 @@ use crate::vector::rows::Rows;
 use super::Index;
 use super::index::{Neighbours, Scratch, rescore};
 use super::link::link_back;
-use super::links::Bottom;
+use super::links::{Bottom, Linked};
 use super::rank::Rank;
 use super::search::{Everything, Traversal};
 use super::select::select;
@@ -23,10 +23,11 @@ impl Index {
     /// (its parent and its children) stays, and old links stay as far as there is room. Returns the
     /// distances that it took.
     ///
-    /// A row whose parent is its twin is left as it is: the first of the twins stands for all.
+    /// A row whose parent is its twin is left as it is: the first of the twins stands for all. So
+    /// is one that was removed.
     pub fn refine(&mut self, row: Row, scratch: &mut Scratch) -> u32 {
         assert!(row.0 < self.indexed(), "row {} is not in the graph", row.0);
-        if has_twin_as_parent(&self.rows, &self.bottom, row.0) {
+        if !self.states.is_alive(row.0) || has_twin_as_parent(&self.rows, &self.bottom, row.0) {
             return 1;
         }
         let traversal = &mut scratch.traversals[0];
@@ -34,7 +35,14 @@ impl Index {
         let mut distances = 0;
         let start = self.enter(&traversal.sketch, 0, &mut distances).node();
         traversal.begin(&self.bottom, start, GRAPH_WIDTH_REFINE, self.rows.kernel());
-        distances += traversal.run(&self.rows, &self.bottom, self.bottom.packing(), &Everything);
+        let packing = self.bottom.packing();
+        distances += match self.states.are_all_alive() {
+            true => traversal.run(&self.rows, &self.bottom, packing, &Everything),
+            false => {
+                let is_alive = |row| self.states.is_alive(row);
+                traversal.run(&self.rows, &self.bottom, packing, &is_alive)
+            }
+        };
         let neighbours = &mut scratch.neighbours;
         distances + link_anew(&self.rows, &mut self.bottom, row.0, traversal, neighbours)
     }
@@ -48,30 +56,53 @@ fn link_anew(
     traversal: &mut Traversal,
     neighbours: &mut Neighbours,
 ) -> u32 {
-    let Neighbours { candidates, chosen } = neighbours;
     let query = rows.row(row);
-    let own = rows.similarity(query, row);
     let mut old = Vec::with_capacity(GRAPH_LINKS_BOTTOM);
     rescore(rows, bottom, query, bottom.of(row).iter().copied(), &mut old);
-    candidates.clear();
+    neighbours.candidates.clear();
     let found = traversal.beam.finish(rows.kernel()).iter().copied().filter(|node| *node != row);
-    rescore(rows, bottom, query, found, candidates);
-    let mut distances = (old.len() + candidates.len()) as u32 + 1;
+    rescore(rows, bottom, query, found, &mut neighbours.candidates);
+    let distances = (old.len() + neighbours.candidates.len()) as u32;
+    let (more, found) = relink_among(rows, bottom, row, &old, GRAPH_LINKS_REFINED, neighbours);
+    for rank in neighbours.chosen[..found].iter().filter(|rank| !old.contains(rank)) {
+        if !bottom.of(rank.node()).contains(&row) {
+            let back = Rank::new(rank.similarity(), row);
+            link_back(bottom, rank.node(), back, &traversal.visited);
+        }
+    }
+    distances + more
+}
+
+/// Chooses the links of `node` among the candidates and those that it has, `old`: at most `most`,
+/// beside those that are kept. Old ones stay where there is room. Returns the distances that it
+/// took, and how many links were chosen.
+pub(super) fn relink_among<const SLOTS: usize, L: Linked<SLOTS>>(
+    rows: &Rows,
+    layer: &mut L,
+    node: u32,
+    old: &[Rank],
+    most: usize,
+    neighbours: &mut Neighbours,
+) -> (u32, usize) {
+    let Neighbours { candidates, chosen } = neighbours;
+    let row = layer.row(node);
+    let query = rows.row(row);
+    let own = rows.similarity(query, row);
     candidates.sort_unstable_by(|a, b| b.cmp(a));
     candidates.truncate(CANDIDATES_MAX);
-    candidates.extend(&old);
+    candidates.extend(old);
     candidates.sort_unstable_by(|a, b| b.cmp(a));
     candidates.dedup();
     // A twin is as near to every candidate as the row itself, so it would hide them all.
-    candidates.retain(|rank| rank.similarity() != own || rows.row(rank.node()) != query);
-    distances += select(rows, bottom, candidates, GRAPH_LINKS_REFINED, chosen);
-    let kept = bottom.kept_of(row);
+    candidates.retain(|rank| rank.similarity() != own || rows.row(layer.row(rank.node())) != query);
+    let distances = 1 + select(rows, layer, candidates, most, chosen);
+    let kept = layer.links().kept_of(node);
     let is_kept = |rank: &Rank| {
         let slot = old.iter().position(|other| other == rank);
         slot.is_some_and(|slot| kept >> slot & 1 != 0)
     };
     // The kept ones take their slots whether they were chosen or not.
-    let room = GRAPH_LINKS_BOTTOM - kept.count_ones() as usize;
+    let room = SLOTS - kept.count_ones() as usize;
     chosen.retain(|rank| !is_kept(rank));
     chosen.truncate(room);
     let found = chosen.len();
@@ -79,21 +110,16 @@ fn link_anew(
         old.iter().copied().filter(|rank| !is_kept(rank) && !chosen.contains(rank)).collect();
     stay.sort_unstable_by(|a, b| b.cmp(a));
     chosen.extend(stay.iter().take(room - found));
-    bottom.relink(row, chosen);
-    for rank in chosen[..found].iter().filter(|rank| !old.contains(rank)) {
-        if !bottom.of(rank.node()).contains(&row) {
-            let back = Rank::new(rank.similarity(), row);
-            link_back(bottom, rank.node(), back, &traversal.visited);
-        }
-    }
-    distances
+    layer.links_mut().relink(node, chosen);
+    (distances, found)
 }
 
-/// Whether the row was linked as a twin: its parent, the earlier of those that it keeps, has the
-/// same codes.
-fn has_twin_as_parent(rows: &Rows, bottom: &Bottom, row: u32) -> bool {
-    let kept = bottom.kept_of(row);
-    let mut parents = bottom.of(row).iter().enumerate();
-    let parent = parents.find(|(slot, target)| kept >> slot & 1 != 0 && **target < row);
-    parent.is_some_and(|(_, parent)| rows.row(*parent) == rows.row(row))
+/// Whether the node was linked as a twin: its parent has the same codes.
+pub(super) fn has_twin_as_parent<const SLOTS: usize, L: Linked<SLOTS>>(
+    rows: &Rows,
+    layer: &L,
+    node: u32,
+) -> bool {
+    let parent = layer.links().parent(node);
+    parent.is_some_and(|parent| rows.row(layer.row(parent)) == rows.row(layer.row(node)))
 }

@@ -106,6 +106,7 @@ impl Shard {
             }
             None => self.tally.unreadable += 1,
         }
+        self.keep_up_with(slot);
     }
 }
 

@@ -131,9 +131,13 @@ impl Rows {
         self.index.insert_batch(count, width, scratch)
     }
 
-    /// One step of the stripe's upkeep. Returns the distances that it took; zero exactly if all is settled.
+    /// One step of the stripe's upkeep; rows are linked around replaced ones first. Returns the distances that it took;
+    /// zero exactly if all is settled.
     pub fn keep_up(&mut self, upkeep: &mut Upkeep, scratch: &mut Scratch) -> u32 {
         let Rows { index, replaced_by, .. } = self;
+        if index.is_mend_due() {
+            return index.mend(scratch);
+        }
         upkeep.step(index, |row| replaced_by[row.0] == ALIVE, scratch)
     }
 
@@ -170,6 +174,7 @@ impl Rows {
         assert!(self.generation(pair.older) < self.generation(pair.newer), "the newer one wins");
         assert!(self.is_alive(pair.older), "a row is replaced once");
         self.ids.remove(pair.older.0);
+        self.index.remove(pair.older);
         self.replaced_by[pair.older.0] = pair.newer.0;
         self.replaced += 1;
     }

@@ -130,9 +130,10 @@ impl Stripe {
         self.rows.keep_up(&mut self.upkeep, scratch)
     }
 
-    /// Whether [`Stripe::keep_up`] would find nothing to do. Changes with rows in the graph, cues and work.
+    /// Whether [`Stripe::keep_up`] would find nothing to do. Changes with rows in the graph, replaced
+    /// ones, cues and work.
     pub fn is_settled(&self) -> bool {
-        self.upkeep.is_settled(self.rows.indexed())
+        self.upkeep.is_settled(self.rows.indexed()) && !self.rows.index().is_mend_due()
     }
 
     /// Someone recalls by this cue.
