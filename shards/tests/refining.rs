@@ -86,20 +86,23 @@ proptest! {
         let vectors = clustered(count, 3, 0.5, seed);
         let index = built(&vectors, 64, Kernel::fastest());
         let (mut scratch, mut found, mut best) = (Scratch::default(), Vec::new(), Vec::new());
+        let (mut same, mut wanted) = (0, 0);
         for row in (0..count as u32).map(Row).filter(|row| index.is_on_bottom_only(*row)) {
             // So wide that all that can be reached is found.
             index.search_without(row, count as u32, 10, all, &mut scratch, &mut found);
             prop_assert!(found.iter().all(|scored| scored.row != row));
             best.clear();
             index.scan_for(row, 0..count as u32, 10, |other| other != row, &mut Scratch::default(), &mut best);
-            // Few links hang on one row: what lies behind it is found another way round.
-            let same = found.iter().filter(|scored| best.contains(scored)).count();
-            prop_assert!(same >= 8, "{} of {}", same, best.len());
+            same += found.iter().filter(|scored| best.contains(scored)).count();
+            wanted += best.len();
             // The next search finds it again.
             index.search(&vectors[row.0 as usize], 64, 1, all, &mut scratch, &mut found);
             let bound = index_similarity(&index, row, &vectors);
             prop_assert_eq!(found[0].similarity.to_bits(), bound.to_bits());
         }
+        // What lies behind a row is found another way round, but where the way from the entry leads
+        // through it alone.
+        prop_assert!(10 * same >= 9 * wanted, "{} of {}", same, wanted);
     }
 }
 
