@@ -19,7 +19,7 @@ use super::link::link;
 use super::links::{Bottom, Kin, Layer, Upper, level};
 use super::rank::{Packing, Rank, Scored};
 use super::scan;
-use super::search::{Everything, Traversal, Visibility, descend};
+use super::search::{Everything, Traversal, View, Visibility, descend};
 use super::select::select;
 use super::states::{Mending, State, States};
 
@@ -145,13 +145,12 @@ impl Index {
             self.insert_first();
             first = 1;
         }
-        let kernel = self.rows.kernel();
         let mut distances = 0;
         let traversals = &mut scratch.traversals[..(end - first) as usize];
         for (row, traversal) in (first..end).zip(&mut *traversals) {
             self.rows.sketch(self.rows.row(row), &mut traversal.sketch);
             let start = self.enter(&traversal.sketch, 0, &mut distances);
-            traversal.begin(&self.bottom, start.node(), width, kernel);
+            traversal.begin(&self.bottom, start.node(), width);
         }
         distances += self.search_in_turns(traversals);
         for (row, traversal) in (first..end).zip(traversals) {
@@ -159,7 +158,7 @@ impl Index {
                 continue;
             }
             let neighbours = &mut scratch.neighbours;
-            let beam = traversal.beam.finish(self.rows.kernel());
+            let beam = traversal.beam.nodes();
             let peers = (first..row).filter(|peer| self.states.is_alive(*peer));
             let found = beam.iter().copied().chain(peers);
             rank(&self.rows, &self.bottom, row, or_root(found), neighbours);
@@ -201,16 +200,16 @@ impl Index {
         traversals: &mut [Traversal],
         visible: &impl Visibility,
     ) -> u32 {
-        let packing = self.bottom.packing();
         let mut distances = 0;
+        let view = self.view(visible);
         if let [traversal] = traversals {
-            return traversal.run(&self.rows, &self.bottom, packing, visible);
+            return traversal.run(view);
         }
         let mut live: [bool; GRAPH_BATCH_MAX as usize] = [true; GRAPH_BATCH_MAX as usize];
         while live[..traversals.len()].contains(&true) {
             for (live, traversal) in live.iter_mut().zip(&mut *traversals) {
                 if *live {
-                    match traversal.step(&self.rows, &self.bottom, packing, visible) {
+                    match traversal.step(view) {
                         Some(more) => distances += more,
                         None => *live = false,
                     }
@@ -218,6 +217,12 @@ impl Index {
             }
         }
         distances
+    }
+
+    /// The bottom layer, for a search.
+    pub(super) fn view<'a, V>(&'a self, visible: &'a V) -> View<'a, Bottom, V> {
+        let packing = self.bottom.packing();
+        View { rows: &self.rows, layer: &self.bottom, packing, visible }
     }
 
     /// Puts a row of the bottom layer into the layers above that were drawn for it. Returns the
@@ -237,11 +242,13 @@ impl Index {
                 // The row is pushed to the layer below right after.
                 let below = if layer > 1 { self.upper[layer - 2].links.len() } else { row };
                 let upper = &mut self.upper[layer - 1];
-                traversal.begin(upper, at, GRAPH_WIDTH_INSERT, self.rows.kernel());
+                traversal.begin(upper, at, GRAPH_WIDTH_INSERT);
                 let packing = upper.links.packing();
                 let is_alive = |node| self.states.is_alive(upper.rows[node]);
-                distances += traversal.run(&self.rows, upper, packing, &is_alive);
-                let beam = traversal.beam.finish(self.rows.kernel()).iter().copied();
+                let view =
+                    View { rows: &self.rows, layer: &*upper, packing, visible: &is_alive };
+                distances += traversal.run(view);
+                let beam = traversal.beam.nodes().iter().copied();
                 rank(&self.rows, upper, row, or_root(beam), neighbours);
                 distances += neighbours.candidates.len() as u32;
                 at = upper.below[neighbours.candidates[0].node()];
@@ -346,16 +353,16 @@ impl Index {
         self.rows.sketch(query, &mut traversal.sketch);
         let mut distances = 0;
         let start = self.enter(&traversal.sketch, 0, &mut distances).node();
-        traversal.begin(&self.bottom, start, width, self.rows.kernel());
+        traversal.begin(&self.bottom, start, width);
         if let Some(absent) = absent {
             assert_ne!(absent, start, "a search starts at a row that is there");
-            traversal.leave_out(absent, self.rows.kernel());
+            traversal.leave_out(absent);
         }
         let visible = |row| visible(Row(row));
-        distances += traversal.run(&self.rows, &self.bottom, self.bottom.packing(), &visible);
+        distances += traversal.run(self.view(&visible));
         let candidates = &mut scratch.neighbours.candidates;
         candidates.clear();
-        let beam = traversal.beam.finish(self.rows.kernel());
+        let beam = traversal.beam.nodes();
         rescore(&self.rows, &self.bottom, query, beam.iter().copied(), candidates);
         found.extend(candidates.iter().map(|rank| Scored::from(*rank)));
         found.sort_unstable_by_key(|scored| Reverse(Rank::from(*scored)));
