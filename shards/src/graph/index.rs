@@ -11,7 +11,7 @@ use crate::limits::{
 use crate::settings::Metric;
 use crate::vector::codes::Codes;
 use crate::vector::kernel::Kernel;
-use crate::vector::rows::{COMPARED_MAX, Query, QueryBlocks, Rows, Sketch};
+use crate::vector::rows::{Query, QueryBlocks, Rows, Sketch};
 
 use super::check;
 use super::filter::{self, Way};
@@ -26,6 +26,9 @@ use super::states::{Mending, State, States};
 /// The least width of a search, for each row that is wanted: by 1-bit codes the best are known only
 /// roughly.
 const WIDTH_PER_WANTED: u32 = 2;
+
+/// Rows whose int8 codes are asked for before they are compared.
+const ASKED_AHEAD: usize = 4;
 
 /// Reusable memory of searches and insertions. One serves any number of indices; it carries nothing
 /// from call to call.
@@ -454,18 +457,29 @@ pub(super) fn rescore<L: Layer>(
     nodes: impl Iterator<Item = u32>,
     ranks: &mut Vec<Rank>,
 ) {
-    let mut nodes = nodes.peekable();
-    let mut similarities = [0.0f32; COMPARED_MAX];
-    while nodes.peek().is_some() {
-        let (mut some, mut compared) = ([0u32; COMPARED_MAX], [0u32; COMPARED_MAX]);
+    // Those compared, and those asked for, in turn.
+    let mut some = [[0u32; ASKED_AHEAD]; 2];
+    let mut nodes = nodes.fuse();
+    let mut ask = |some: &mut [u32; ASKED_AHEAD]| {
         let mut count = 0;
-        for node in nodes.by_ref().take(COMPARED_MAX) {
-            (some[count], compared[count]) = (node, layer.row(node));
+        for node in nodes.by_ref().take(ASKED_AHEAD) {
+            some[count] = node;
             count += 1;
+            rows.prefetch(layer.row(node));
         }
+        count
+    };
+    let mut count = ask(&mut some[0]);
+    while count > 0 {
+        let [now, next] = &mut some;
+        let next_count = ask(next);
+        let compared = now.map(|node| layer.row(node));
+        let mut similarities = [0.0f32; ASKED_AHEAD];
         rows.similarities(query, &compared[..count], &mut similarities);
-        let ranks_of = some.iter().zip(similarities).take(count);
+        let ranks_of = now.iter().zip(similarities).take(count);
         ranks.extend(ranks_of.map(|(node, similarity)| Rank::new(similarity, *node)));
+        some.swap(0, 1);
+        count = next_count;
     }
 }
 

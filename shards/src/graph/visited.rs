@@ -4,16 +4,16 @@ use crate::vector::lanes::LANES;
 
 use super::rank::Packed;
 
-/// Nodes of one byte of the bitmap.
-const BYTE_NODES: u32 = u8::BITS;
-/// Bytes of the bitmap that are cleared as a whole in the time of one node.
-const CLEARED_BYTES: usize = 32;
+/// Nodes of one word of the bitmap.
+const WORD_NODES: u32 = u64::BITS;
+/// Words of the bitmap that are cleared as a whole in the time of one node.
+const CLEARED_WORDS: usize = 4;
 
 /// A bitmap with the list of what was set in it, so that clearing costs what the search did, not
 /// what the graph holds.
 #[derive(Debug, Default)]
 pub(super) struct Visited {
-    bits: Vec<u8>,
+    bits: Vec<u64>,
     /// The first `count` are the nodes met.
     met: Vec<u32>,
     count: usize,
@@ -25,22 +25,22 @@ pub(super) struct Visited {
 impl Visited {
     /// Forgets all, and makes room for `nodes`.
     pub(super) fn reset(&mut self, nodes: u32) {
-        if self.bits.len() < CLEARED_BYTES * self.count {
+        if self.bits.len() < CLEARED_WORDS * self.count {
             self.bits.fill(0);
         } else {
             for node in &self.met[..self.count] {
-                self.bits[(node / BYTE_NODES) as usize] = 0;
+                self.bits[(node / WORD_NODES) as usize] = 0;
             }
         }
         if let Some(node) = self.left_out.take() {
-            self.bits[(node / BYTE_NODES) as usize] = 0;
+            self.bits[(node / WORD_NODES) as usize] = 0;
         }
         self.count = 0;
         let nodes = nodes as usize;
         if self.similarities.len() < nodes {
             // Half as much again, so that a graph that grows row by row seldom moves the tables.
             let room = nodes + nodes / 2 + 64;
-            self.bits.resize(room.div_ceil(BYTE_NODES as usize), 0);
+            self.bits.resize(room.div_ceil(WORD_NODES as usize), 0);
             self.similarities.resize(room, Packed::default());
         }
     }
@@ -80,14 +80,13 @@ impl Visited {
         let met = &mut self.met[..];
         assert!(count + nodes.len() <= met.len());
         for node in nodes {
-            let byte = &mut bits[(node / BYTE_NODES) as usize];
-            let old = *byte;
-            let bit = 1u8 << (node % BYTE_NODES);
-            *byte = old | bit;
+            let word = &mut bits[(node / WORD_NODES) as usize];
+            let old = *word;
+            *word = old | 1 << (node % WORD_NODES);
             // No branch: whether a neighbour was met before is a coin toss.
             // SAFETY: no more than `nodes` are added, which there is room for.
             unsafe { *met.get_unchecked_mut(count) = *node };
-            count += usize::from(old & bit == 0);
+            count += (!old >> (node % WORD_NODES) & 1) as usize;
         }
         self.count = count;
     }
@@ -110,7 +109,7 @@ impl Visited {
     /// How similar `node` is, if it was met.
     #[inline]
     pub(super) fn similarity(&self, node: u32) -> Option<Packed> {
-        let seen = self.bits[(node / BYTE_NODES) as usize] >> (node % BYTE_NODES) & 1 != 0;
+        let seen = self.bits[(node / WORD_NODES) as usize] >> (node % WORD_NODES) & 1 != 0;
         seen.then(|| self.similarities[node as usize])
     }
 }
