@@ -342,7 +342,7 @@ mod tests {
         fn run<S: Set>(self, set: S) -> Self::Output {
             let mut beam = Beam::default();
             beam.reset(2);
-            let mut push = |beam: &mut Beam, nodes: [u32; 2], similarities: [f32; 2]| {
+            let push = |beam: &mut Beam, nodes: [u32; 2], similarities: [f32; 2]| {
                 let (mut all, mut group) = ([0; LANES], [f32::NEG_INFINITY; LANES]);
                 all[..2].copy_from_slice(&nodes);
                 group[..2].copy_from_slice(&similarities);

@@ -248,8 +248,7 @@ impl Index {
                 traversal.begin(upper, at, GRAPH_WIDTH_INSERT);
                 let packing = upper.links.packing();
                 let is_alive = |node| self.states.is_alive(upper.rows[node]);
-                let view =
-                    View { rows: &self.rows, layer: &*upper, packing, visible: &is_alive };
+                let view = View { rows: &self.rows, layer: &*upper, packing, visible: &is_alive };
                 distances += traversal.run(view);
                 let beam = traversal.beam.nodes().iter().copied();
                 rank(&self.rows, upper, row, or_root(beam), neighbours);

@@ -72,6 +72,7 @@ fn dot(query: &[Block], row: &[Block]) -> i32 {
     _mm512_reduce_add_epi32(_mm512_sub_epi32(sum, excess))
 }
 
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn load(block: &Block) -> __m512i {
     // SAFETY: a block is 64 bytes, aligned to 64.
@@ -79,6 +80,7 @@ fn load(block: &Block) -> __m512i {
 }
 
 /// The first half of a block, twice.
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn load_half_twice(block: &Block) -> __m512i {
     // SAFETY: a block is 64 bytes, aligned to 64; half of them are read.
@@ -102,11 +104,7 @@ pub(super) fn estimates(layout: SignLayout, query: &SignQuery, rows: &[&[Block]]
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512bitalg")]
-fn estimates_of_four(
-    layout: SignLayout,
-    query: &SignQuery,
-    rows: &[&[Block]; ROWS],
-) -> __m128 {
+fn estimates_of_four(layout: SignLayout, query: &SignQuery, rows: &[&[Block]; ROWS]) -> __m128 {
     let mut sums = [_mm512_setzero_si512(); ROWS];
     let weights = [1, 2, 4, 8].map(|weight| _mm512_set1_epi8(weight));
     let (full, half) = query.planes.split_at(layout.full * PLANES);
@@ -166,6 +164,7 @@ fn four(numbers: __m128) -> [f32; ROWS] {
     out
 }
 
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn load_group(group: &[f32; 16]) -> __m512 {
     // SAFETY: sixteen f32 are the 64 bytes that an unaligned load reads.
@@ -195,12 +194,13 @@ pub(super) fn write_query(codes8: &[Block], scale: f32, mean: &[f32], query: &mu
 pub(super) struct Avx512(());
 
 /// See [`super::kernel::Kernel::run`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bitalg,popcnt,bmi1,bmi2,lzcnt")]
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bitalg,popcnt,bmi1,bmi2,lzcnt"
+)]
 pub(super) fn run<T: Task>(task: T) -> T::Output {
     task.run(Avx512(()))
 }
 
-// SAFETY of each call below: an `Avx512` is only made where its instructions are enabled.
 impl Set for Avx512 {
     type Group = __m512;
 
@@ -212,23 +212,30 @@ impl Set for Avx512 {
         rows: &[&[Block]; LANES],
         count: usize,
     ) -> __m512 {
+        // SAFETY: an `Avx512` is made only where its instructions are enabled.
         unsafe { estimates_of_sixteen(layout, query, rows, count) }
     }
 
     #[inline(always)]
     fn array(self, group: __m512) -> [f32; LANES] {
         let mut array = [0.0; LANES];
+        // SAFETY: an `Avx512` is made only where its instructions are enabled; what is read or
+        // written is an array of sixteen.
         unsafe { _mm512_storeu_ps(array.as_mut_ptr(), group) };
         array
     }
 
     #[inline(always)]
     fn group(self, array: [f32; LANES]) -> __m512 {
+        // SAFETY: an `Avx512` is made only where its instructions are enabled; what is read or
+        // written is an array of sixteen.
         unsafe { _mm512_loadu_ps(array.as_ptr()) }
     }
 
     #[inline(always)]
     fn above(self, group: __m512, bound: f32) -> Lanes {
+        // SAFETY: an `Avx512` is made only where its instructions are enabled; what is read or
+        // written is an array of sixteen.
         unsafe { _mm512_cmp_ps_mask::<_CMP_GT_OQ>(group, _mm512_set1_ps(bound)) }
     }
 
@@ -240,12 +247,16 @@ impl Set for Avx512 {
 
     #[inline(always)]
     fn compress(self, group: __m512, chosen: Lanes) -> __m512 {
+        // SAFETY: an `Avx512` is made only where its instructions are enabled; what is read or
+        // written is an array of sixteen.
         unsafe { _mm512_mask_compress_ps(_mm512_set1_ps(f32::NEG_INFINITY), chosen, group) }
     }
 
     #[inline(always)]
     fn compress_nodes(self, nodes: &[u32; LANES], chosen: Lanes) -> [u32; LANES] {
         let mut out = [0; LANES];
+        // SAFETY: an `Avx512` is made only where its instructions are enabled; what is read or
+        // written is an array of sixteen.
         unsafe {
             let nodes = _mm512_loadu_epi32(nodes.as_ptr().cast());
             let nodes = _mm512_maskz_compress_epi32(chosen, nodes);
@@ -256,6 +267,8 @@ impl Set for Avx512 {
 
     #[inline(always)]
     fn largest_two(self, numbers: &[[f32; LANES]]) -> [usize; 2] {
+        // SAFETY: an `Avx512` is made only where its instructions are enabled; what is read or
+        // written is an array of sixteen.
         unsafe { largest_two(numbers) }
     }
 }

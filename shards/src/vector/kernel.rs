@@ -4,7 +4,7 @@
 use super::block::Block;
 use super::lanes::{LANES, tree};
 use super::set::Task;
-use super::signs::{SignLayout, SignQuery};
+pub use super::signs::{SignLayout, SignQuery};
 
 type Dots = unsafe fn(&[Block], &[&[Block]], &mut [i32]);
 type Estimates = unsafe fn(SignLayout, &SignQuery, &[&[Block]], &mut [f32]);
@@ -168,12 +168,12 @@ const PORTABLE: Kernel = table!("portable", Portable, portable);
 
 #[cfg(target_arch = "aarch64")]
 const NEON: Kernel = Kernel {
-        name: "neon",
-        family: Family::Neon,
-        dots: super::neon::dots,
-        estimates: super::neon::estimates,
-        ..PORTABLE
-    };
+    name: "neon",
+    family: Family::Neon,
+    dots: super::neon::dots,
+    estimates: super::neon::estimates,
+    ..PORTABLE
+};
 
 /// The exact dot product of two vectors of one length. Item i goes to partial sum i mod 16 and the
 /// sums are added as one fixed tree, never fused: every processor gives the same bits.
@@ -213,8 +213,8 @@ pub fn square_distance_f32(a: &[f32], b: &[f32]) -> f32 {
 mod tests {
     use super::*;
     use crate::vector::block::BLOCK_CODES;
-    use crate::vector::set::Set;
     use crate::vector::quantise::normalise;
+    use crate::vector::set::Set;
     use proptest::prelude::*;
 
     fn blocks(codes: &[i8]) -> Vec<Block> {
@@ -239,7 +239,8 @@ mod tests {
     /// What a set does with groups of numbers.
     #[derive(Debug, PartialEq)]
     struct Compared {
-        largest_two: [usize; 2],
+        /// Places of those that are larger than minus infinity.
+        largest_two: Vec<usize>,
         above: u16,
         count_above: usize,
         compressed: [f32; LANES],
@@ -262,7 +263,11 @@ mod tests {
             let Compare { values, bound, chosen } = self;
             let first = set.group(values[0]);
             Compared {
-                largest_two: set.largest_two(values),
+                largest_two: set
+                    .largest_two(values)
+                    .into_iter()
+                    .filter(|place| values.as_flattened()[*place] > f32::NEG_INFINITY)
+                    .collect(),
                 above: set.above(first, bound),
                 count_above: set.count_above(values, bound),
                 compressed: set.array(set.compress(first, chosen)),
@@ -276,14 +281,14 @@ mod tests {
         let mut order: Vec<usize> =
             (0..numbers.len()).filter(|at| numbers[*at] > f32::NEG_INFINITY).collect();
         order.sort_by(|a, b| numbers[*b].total_cmp(&numbers[*a]).then(a.cmp(b)));
-        order.resize(2, 0);
+        order.truncate(2);
         let lanes: Vec<usize> = (0..LANES).filter(|lane| chosen >> lane & 1 != 0).collect();
         let mut compressed = [f32::NEG_INFINITY; LANES];
         for (place, lane) in compressed.iter_mut().zip(&lanes) {
             *place = values[0][*lane];
         }
         Compared {
-            largest_two: [order[0], order[1]],
+            largest_two: order,
             above: (0..LANES).filter(|lane| values[0][*lane] > bound).map(|lane| 1 << lane).sum(),
             count_above: numbers.iter().filter(|number| **number > bound).count(),
             compressed,
