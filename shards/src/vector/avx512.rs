@@ -53,9 +53,8 @@ fn dots_of_four(query: &[Block], rows: &[&[Block]; ROWS]) -> [i32; ROWS] {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn total(sums: [__m512i; ROWS]) -> __m128i {
-    let fold = |sum| {
-        _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64::<1>(sum))
-    };
+    let fold =
+        |sum| _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64::<1>(sum));
     let [a, b, c, d] = sums;
     let (a, b, c, d) = (fold(a), fold(b), fold(c), fold(d));
     let sums = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
