@@ -53,7 +53,9 @@ impl Stripe {
         Stripe {
             key,
             space: SpaceDescription { key: key.space, settings },
-            lanes: (tail.placed(rows.indexed(), rows.durable())..rows.len()).map(|_| None).collect(),
+            lanes: (tail.placed(rows.indexed(), rows.durable())..rows.len())
+                .map(|_| None)
+                .collect(),
             tail,
             generation: generation.unwrap_or_default(),
             rows,
