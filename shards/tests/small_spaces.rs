@@ -227,8 +227,9 @@ fn a_restart_leaves_small_spaces_ready_and_counts_what_waits_of_others() {
     assert_eq!(work_while_asked(&mut world), 18);
     assert_eq!((told(&mut world).0.linked, told(&mut world).1), (18, 0));
     // One that idle time gives a graph gets it after a restart too.
-    world.tail.graph_rows_min = 50;
-    restart(&mut world);
+    world.tail.graph_rows_min = 32;
+    world.crash(Fate::Lost, 1);
+    assert!(world.shards[0].has_work(), "before anything else becomes durable");
     world.settle();
     assert_eq!(told(&mut world).0.linked, 50);
     assert_eq!(world.recall_ids(small, &vector(17), 1), ["m17"]);
