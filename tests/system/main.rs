@@ -10,6 +10,7 @@ mod durable;
 mod end_to_end;
 mod extensions;
 mod isolation;
+mod maintenance;
 mod metrics;
 mod recall_is_held;
 mod refusals;
