@@ -4,12 +4,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use engram_proto::engram::v1::StreamingRecallRequest;
 use engram_proto::engram::v1::observation_ack::Status as AckStatus;
 use tokio::sync::mpsc;
 
 use super::{Client, Memories, Observing, Server, first_of, get, owed};
 
+/// Acks after which a life ends, at most.
 const ACKS_MAX: u64 = 600;
+/// Observations that one session sends in one life: more than acks are waited for.
+const SENT_MAX: u64 = 2 * ACKS_MAX;
+
+/// Search width by which an observation is looked for.
+const WIDTH: u32 = 1_024;
 
 /// What is known of one session across all crashes.
 struct Known {
@@ -162,7 +169,15 @@ impl Pair {
     async fn assert_all_found(&self, client: &Client, known: &Known, first: u64) {
         let memories = &self.memories;
         for sequence in first..=known.acked {
-            let recalled = client.nearest(self.space, memories, known.memory(sequence), 2).await;
+            // As wide as can be: what is looked for is whether it is there, not how good the index is.
+            let request = StreamingRecallRequest {
+                memory_space_id: self.space.to_owned(),
+                cue: Some(memories.cue(known.memory(sequence))),
+                max_results: 2,
+                search_width: WIDTH,
+                ..StreamingRecallRequest::default()
+            };
+            let recalled = client.recall(request).await.expect("a recall of a known space");
             let found = first_of(&recalled);
             assert_eq!(found.id, known.memory_id(sequence), "not found by its own vector");
             assert_eq!(found.content, memories.text(known.memory(sequence)));
@@ -199,7 +214,7 @@ impl Feed {
         let sender = tokio::spawn({
             let sent = Arc::clone(&sent);
             async move {
-                for sequence in self.after + 1.. {
+                for sequence in self.after + 1..=self.after + SENT_MAX {
                     let episode =
                         memories.episode(known.memory(sequence), &known.memory_id(sequence));
                     // Counted before it goes: what the server may have seen is at most this.
@@ -212,6 +227,7 @@ impl Feed {
                         return;
                     }
                 }
+                requests.closed().await;
             }
         });
         let mut acked = self.after;
