@@ -23,6 +23,7 @@ use engram_shards::log::record::{
 use engram_shards::log::replay::{HEAD_BYTES, LogFault, Replay};
 use engram_shards::settings::{Metric, SpaceSettings};
 use engram_shards::shard::{Recovering, ShardConfig};
+use engram_shards::space::TailLimits;
 
 const METRICS: [Metric; 3] = [Metric::Cosine, Metric::Dot, Metric::Euclidean];
 
@@ -223,6 +224,7 @@ fn open(path: &Path) -> Result<Vec<String>, LogFault> {
         incarnation_seed: 3,
         capacity: 1_000,
         recall_target: None,
+        tail: TailLimits::NONE,
     };
     let mut recovering = Recovering::new(config, &heads, Box::new(|_| true))?;
     while let Some(segment) = recovering.next() {

@@ -5,6 +5,7 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `http` | the few requests of plain HTTP/1.1 that tests need |
+//! | `image` | a file system in a file, to be filled or cut off |
 //! | `server` | start, ready, kill, stop; fails the test where the server panicked |
 //! | `memories` | episodes made of the bundled real data |
 //! | `observing` | a session's stream, and what is expected of its answers |
@@ -14,6 +15,7 @@
 //! A wait ends with what was waited for or fails after [`PATIENCE`], which is no part of any promise.
 
 mod http;
+mod image;
 mod server;
 mod memories;
 mod observing;
@@ -24,6 +26,7 @@ use std::time::Duration;
 
 pub(crate) use client::{Client, first_of};
 pub(crate) use http::{get, post, raw};
+pub(crate) use image::{Image, Kind, data_of};
 pub(crate) use memories::Memories;
 pub(crate) use observing::Observing;
 pub(crate) use pair::{Pair, setting};
