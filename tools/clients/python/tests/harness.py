@@ -1,4 +1,5 @@
-"""What the tests stand on: the real server, a proxy that can be cut, and both faces behind one set of calls."""
+"""What the tests stand on: the real server, a proxy that can be cut, and both faces behind one set
+of calls."""
 
 import asyncio
 import concurrent.futures
@@ -25,7 +26,8 @@ DIMENSION = 8
 
 
 class Engram:
-    """The real binary over a folder of its own; may be killed and started again, on another port each time."""
+    """The real binary over a folder of its own; may be killed and started again, on another port
+    each time."""
 
     def __init__(self, *flags):
         self._flags = flags
@@ -35,9 +37,24 @@ class Engram:
 
     def start(self):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ENGRAM_")}
-        command = [BINARY, "serve", "--listen", "127.0.0.1:0", "--cores", "1", "--data-dir", self._folder.name]
-        self._process = subprocess.Popen([*command, *self._flags], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                         stderr=self._errors, env=environment, text=True)
+        command = [
+            BINARY,
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--cores",
+            "1",
+            "--data-dir",
+            self._folder.name,
+        ]
+        self._process = subprocess.Popen(
+            [*command, *self._flags],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=environment,
+            text=True,
+        )
         for line in self._process.stdout:
             if line.startswith("listening "):
                 self.port = int(line.rsplit(":", 1)[1])
@@ -65,14 +82,18 @@ class Engram:
         """(status, what the JSON says)."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
-            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+            connection.request(
+                method, path, body, {"Content-Type": "application/json"} if body else {}
+            )
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read())
         finally:
             connection.close()
 
     def make_space(self, name):
-        status, said = self.request("POST", "/api/v1/spaces", json.dumps({"id": name, "dimension": DIMENSION}))
+        status, said = self.request(
+            "POST", "/api/v1/spaces", json.dumps({"id": name, "dimension": DIMENSION})
+        )
         assert status == 201, said
 
     def rows(self, name):
@@ -115,7 +136,8 @@ class Proxy:
         self._heard.clear()
 
     def cut(self):
-        """Every connection ends at once, with all that was still on its way; new ones go through."""
+        """Every connection ends at once, with all that was still on its way; new ones go
+        through."""
         with self._lock:
             cut, self._sockets = self._sockets, set()
         for each in cut:
@@ -161,7 +183,8 @@ class Proxy:
 
 
 def _end(each):
-    """Both directions, at once; whoever reads it on another thread learns of it, as of a mere close nobody does."""
+    """Both directions, at once; whoever reads it on another thread learns of it, as of a mere close
+    nobody does."""
     try:
         # A reset, not an end in order.
         each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -199,7 +222,9 @@ class Driver:
         self._thread.start()
 
     def run(self, awaitable):
-        return asyncio.run_coroutine_threadsafe(self._await(awaitable), self.loop).result(PATIENCE_S)
+        return asyncio.run_coroutine_threadsafe(self._await(awaitable), self.loop).result(
+            PATIENCE_S
+        )
 
     def blocking(self, function):
         def call(*arguments, **named):
@@ -209,7 +234,10 @@ class Driver:
             result = self.run(made)
             if isinstance(result, asyncio.Future):
                 return Ticket(self, result)
-            return Driven(self, result) if type(result).__module__ == "engram_client.aio" else result
+            return (
+                Driven(self, result) if type(result).__module__ == "engram_client.aio" else result
+            )
+
         return call
 
     def stop(self):
@@ -258,6 +286,7 @@ class AsyncFace:
     def client(self, address):
         async def make():
             return AsyncClient(address)
+
         client = Driven(self.driver, self.driver.run(make()))
         self.addCleanup(client.close)
         return client
@@ -270,4 +299,7 @@ def vectors(count, seed=7):
 
 
 def episodes(count):
-    return [Episode(what=f"text {number}", embedding=vector) for number, vector in enumerate(vectors(count))]
+    return [
+        Episode(what=f"text {number}", embedding=vector)
+        for number, vector in enumerate(vectors(count))
+    ]

@@ -1,7 +1,8 @@
 """The rules of a session without a server: what is sent when, and what each answer means.
 
-The random ones play a server that refuses, loses connections and forgets what it had not made durable, and compare
-what it stored with what was observed. A failure prints the seed; `ENGRAM_TEST_SEED` and `ENGRAM_TEST_SEEDS` choose.
+The random ones play a server that refuses, loses connections and forgets what it had not made
+durable, and compare what it stored with what was observed. A failure prints the seed;
+`ENGRAM_TEST_SEED` and `ENGRAM_TEST_SEEDS` choose.
 """
 
 import os
@@ -44,8 +45,13 @@ def numbered(messages):
 
 
 def init_ack(initial=0, capacity=0):
-    return wire.ObservationResponse(init_ack=wire.StreamInitAck(
-        session_id=SESSION, initial_sequence=initial, capabilities=wire.StreamCapabilities(queue_capacity=capacity)))
+    return wire.ObservationResponse(
+        init_ack=wire.StreamInitAck(
+            session_id=SESSION,
+            initial_sequence=initial,
+            capabilities=wire.StreamCapabilities(queue_capacity=capacity),
+        )
+    )
 
 
 def accepted(last, first=0):
@@ -56,8 +62,10 @@ def accepted(last, first=0):
 
 def refused(sequence, state=STATUS.STATE_ERROR, message="", retry_after_ms=0):
     status = STATUS(state=state, message=message, retry_after_ms=retry_after_ms)
-    return [wire.ObservationResponse(status=status, sequence_number=sequence),
-            wire.ObservationResponse(ack=ACK(status=ACK.STATUS_REJECTED), sequence_number=sequence)]
+    return [
+        wire.ObservationResponse(status=status, sequence_number=sequence),
+        wire.ObservationResponse(ack=ACK(status=ACK.STATUS_REJECTED), sequence_number=sequence),
+    ]
 
 
 def told(state, **fields):
@@ -127,7 +135,13 @@ class Rules(unittest.TestCase):
         of = opened(4)
         sent(of)
         overloaded = refused(2, STATUS.STATE_OVERLOADED, "full", retry_after_ms=500)
-        results = hear(of, accepted(1), *overloaded, *refused(3, message="Sequence validation failed: …"), now=10.0)
+        results = hear(
+            of,
+            accepted(1),
+            *overloaded,
+            *refused(3, message="Sequence validation failed: …"),
+            now=10.0,
+        )
         self.assertEqual(list(results), [1])
         self.assertEqual(of.next(99.0), Wait(None), "4 is not answered yet")
         hear(of, *refused(4, message="Sequence validation failed: …"), now=10.1)
@@ -166,10 +180,16 @@ class Rules(unittest.TestCase):
         of = opened(3)
         sent(of)
         bad = refused(1, message="Embedding must be finite (field: embedding)")
-        results = hear(of, *bad, *refused(2, message="Sequence validation failed"),
-                       *refused(3, message="Sequence validation failed"))
+        results = hear(
+            of,
+            *bad,
+            *refused(2, message="Sequence validation failed"),
+            *refused(3, message="Sequence validation failed"),
+        )
         self.assertIsInstance(results[1], engram.InvalidObservationError)
-        self.assertEqual((results[1].message, results[1].field), ("Embedding must be finite", "embedding"))
+        self.assertEqual(
+            (results[1].message, results[1].field), ("Embedding must be finite", "embedding")
+        )
         self.assertEqual(numbered(sent(of)), [(1, "2"), (2, "3")])
 
     def test_it_pauses_and_goes_on_as_the_server_asks(self):
@@ -315,9 +335,15 @@ class Rules(unittest.TestCase):
         self.assertEqual([message.recall.request_id for message in sent(of)], ids)
         last = wire.StreamingRecallResponse(request_id=ids[0], snapshot_sequence=4)
         last.metadata.total_activated = 3
-        results = hear(of, wire.ObservationResponse(recall_result=page), wire.ObservationResponse(recall_result=last),
-                       told(STATUS.STATE_ERROR, request_id=ids[1], message="Not served: recall"))
-        self.assertEqual(([memory.id for memory in results["a"].memories], results["a"].rows), (["one"], 3))
+        results = hear(
+            of,
+            wire.ObservationResponse(recall_result=page),
+            wire.ObservationResponse(recall_result=last),
+            told(STATUS.STATE_ERROR, request_id=ids[1], message="Not served: recall"),
+        )
+        self.assertEqual(
+            ([memory.id for memory in results["a"].memories], results["a"].rows), (["one"], 3)
+        )
         self.assertIsInstance(results["b"], engram.NotServedError)
 
     def test_bytes_are_bounded_too(self):
@@ -348,7 +374,9 @@ class Errors(unittest.TestCase):
             def trailing_metadata(self):
                 return self._trailing
 
-        error = errors.from_rpc_error(Failed(("other", "x"), ("grpc-status-details-bin", status.SerializeToString())))
+        error = errors.from_rpc_error(
+            Failed(("other", "x"), ("grpc-status-details-bin", status.SerializeToString()))
+        )
         self.assertIsInstance(error, engram.OverloadedError)
         self.assertEqual((error.retry_after, error.message), (1.5, "full"))
         for plain in (Failed(), Failed(("grpc-status-details-bin", b"\xff"))):
@@ -356,7 +384,8 @@ class Errors(unittest.TestCase):
 
 
 class Server:
-    """Answers as wire.md has it, as far as one session goes; `stored` survives a lost connection."""
+    """Answers as wire.md has it, as far as one session goes; `stored` survives a lost
+    connection."""
 
     def __init__(self, chance):
         self.chance = chance
@@ -393,7 +422,9 @@ class Server:
         elif what.startswith("bad"):
             self.refuse(sequence, message="Embedding must be finite (field: embedding)")
         elif self.chance.random() < 0.1:
-            self.refuse(sequence, STATUS.STATE_OVERLOADED, "full", retry_after_ms=self.chance.randrange(3))
+            self.refuse(
+                sequence, STATUS.STATE_OVERLOADED, "full", retry_after_ms=self.chance.randrange(3)
+            )
         else:
             self.flights.append(what)
 

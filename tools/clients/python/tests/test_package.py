@@ -1,4 +1,5 @@
-"""The package as it is installed: complete, its messages those of /proto, its example running, its README true."""
+"""The package as it is installed: complete, its messages those of /proto, its example running, its
+README true."""
 
 import contextlib
 import importlib.metadata
@@ -6,6 +7,8 @@ import importlib.resources
 import io
 import pathlib
 import re
+import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -26,8 +29,15 @@ class Package(unittest.TestCase):
         well_known = pathlib.Path(grpc_tools.__file__).parent / "_proto"
         for module in (memory_pb2, service_pb2):
             with self.subTest(module.DESCRIPTOR.name), tempfile.NamedTemporaryFile() as made:
-                status = protoc.main(["protoc", f"-I{ROOT / 'proto'}", f"-I{well_known}",
-                                      f"--descriptor_set_out={made.name}", module.DESCRIPTOR.name])
+                status = protoc.main(
+                    [
+                        "protoc",
+                        f"-I{ROOT / 'proto'}",
+                        f"-I{well_known}",
+                        f"--descriptor_set_out={made.name}",
+                        module.DESCRIPTOR.name,
+                    ]
+                )
                 self.assertEqual(status, 0)
                 [now] = FileDescriptorSet.FromString(made.read()).file
                 committed = FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb)
@@ -44,6 +54,25 @@ class Package(unittest.TestCase):
         for name in engram_client.__all__:
             self.assertTrue(getattr(engram_client, name).__doc__ or name == "Embedding", name)
 
+    def test_its_types_hold(self):
+        configuration = pathlib.Path(__file__).resolve().parents[1] / "pyproject.toml"
+        with tempfile.TemporaryDirectory() as elsewhere:
+            checked = subprocess.run(
+                [
+                    sys.executable,
+                    "-m",
+                    "mypy",
+                    "--config-file",
+                    configuration,
+                    "-p",
+                    "engram_client",
+                ],
+                cwd=elsewhere,
+                capture_output=True,
+                text=True,
+            )
+        self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
+
     def test_the_readme_names_every_error(self):
         raised = {name for name in engram_client.__all__ if name.endswith("Error")}
         self.assertEqual(set(re.findall(r"^\| `(\w+Error)`", README, re.MULTILINE)), raised)
@@ -57,7 +86,10 @@ class Package(unittest.TestCase):
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             for number, code in enumerate(shown):
                 address = f"127.0.0.1:{server.port}"
-                exec(compile(code.replace("127.0.0.1:50051", address), f"README {number}", "exec"), {})
+                exec(
+                    compile(code.replace("127.0.0.1:50051", address), f"README {number}", "exec"),
+                    {},
+                )
             example.main([address])
         self.assertIn("1000 observations are durable", printed.getvalue())
         self.assertEqual(server.rows(example.SPACE), 1_000)
@@ -66,7 +98,8 @@ class Package(unittest.TestCase):
 
 
 def forget_json_names(message):
-    """protoc writes them beside the names that they are made of; a module's descriptor does not hold them."""
+    """protoc writes them beside the names that they are made of; a module's descriptor does not
+    hold them."""
     for field in message.field:
         field.ClearField("json_name")
     for nested in message.nested_type:

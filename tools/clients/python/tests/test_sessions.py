@@ -1,5 +1,6 @@
-"""Both faces against the real server: what is acked is durable and found, each observation is stored exactly once and
-in order whatever becomes of the connection or the server, and each way of failing has its class."""
+"""Both faces against the real server: what is acked is durable and found, each observation is
+stored exactly once and in order whatever becomes of the connection or the server, and each way of
+failing has its class."""
 
 import array
 import asyncio
@@ -49,14 +50,20 @@ class Sessions:
 
     def check_stored_once(self, client, space, observed, receipts):
         """Every observation is there, under the id of its receipt, and nothing else is."""
-        self.assertEqual([receipt.sequence for receipt in receipts], list(range(1, len(observed) + 1)))
+        self.assertEqual(
+            [receipt.sequence for receipt in receipts], list(range(1, len(observed) + 1))
+        )
         query = Recall([1.0] * DIMENSION, max_results=2 * len(observed), similarity_min=-1.0)
         recalled = client.recall(space, query)
         contents = {memory.id: memory.content for memory in recalled.memories}
         self.assertEqual(len(contents), len(recalled.memories))
         self.assertEqual(
-            contents, {receipt.memory_id: episode.what for receipt, episode in zip(receipts, observed)})
-        self.assertEqual((recalled.rows, recalled.snapshot_sequence), (len(observed), len(observed)))
+            contents,
+            {receipt.memory_id: episode.what for receipt, episode in zip(receipts, observed)},
+        )
+        self.assertEqual(
+            (recalled.rows, recalled.snapshot_sequence), (len(observed), len(observed))
+        )
 
     def test_an_ack_is_durable_and_its_memory_is_found_at_once(self):
         client, space, observed = self.here(), self.space(), episodes(100)
@@ -117,9 +124,14 @@ class Sessions:
         self.check_stored_once(client, space, observed, receipts)
 
     def test_a_refusal_for_overload_is_waited_out_and_sent_again(self):
-        # Four sessions together have more under way than a shard of this capacity takes, sooner or later.
+        # Four sessions together have more under way than a shard of this capacity takes, sooner or
+        # later.
         server = self.start("--capacity", "4")
-        client, space, observed = self.client(f"127.0.0.1:{server.port}"), self.space(server), episodes(40)
+        client, space, observed = (
+            self.client(f"127.0.0.1:{server.port}"),
+            self.space(server),
+            episodes(40),
+        )
         sessions = [client.open_session(space) for _ in range(4)]
         durable = [[] for _ in sessions]
         while not any(session.refusals for session in sessions):
@@ -129,21 +141,41 @@ class Sessions:
                     its.append(session.observe(episode))
         for session, its in zip(sessions, durable):
             receipts = [each.result(PATIENCE_S) for each in its]
-            self.assertEqual([receipt.sequence for receipt in receipts], list(range(1, len(its) + 1)))
+            self.assertEqual(
+                [receipt.sequence for receipt in receipts], list(range(1, len(its) + 1))
+            )
             self.assertEqual(session.close(), len(its))
         self.assertEqual(server.rows(space), sum(map(len, durable)))
 
     def test_a_bad_observation_fails_alone(self):
         client, space, good = self.here(), self.space(), episodes(60)
         bad = {
-            10: (Episode(what="short", embedding=[1.0] * 7), "Embedding must be exactly 8 dimensions", "embedding"),
-            11: (Episode(what="zero", embedding=[0.0] * 8), "Embedding must not be zero", "embedding"),
-            30: (Episode(what="infinite", embedding=[float("inf")] * 8), "Embedding must be finite", "embedding"),
-            59: (Episode(what="long", embedding=[1.0] * 8, where="x" * 5_000), "Field too large: where_location",
-                 "where_location"),
+            10: (
+                Episode(what="short", embedding=[1.0] * 7),
+                "Embedding must be exactly 8 dimensions",
+                "embedding",
+            ),
+            11: (
+                Episode(what="zero", embedding=[0.0] * 8),
+                "Embedding must not be zero",
+                "embedding",
+            ),
+            30: (
+                Episode(what="infinite", embedding=[float("inf")] * 8),
+                "Embedding must be finite",
+                "embedding",
+            ),
+            59: (
+                Episode(what="long", embedding=[1.0] * 8, where="x" * 5_000),
+                "Field too large: where_location",
+                "where_location",
+            ),
         }
         with client.open_session(space) as session:
-            durable = [session.observe(bad[n][0] if n in bad else episode) for n, episode in enumerate(good)]
+            durable = [
+                session.observe(bad[n][0] if n in bad else episode)
+                for n, episode in enumerate(good)
+            ]
             receipts = []
             for number, each in enumerate(durable):
                 if number not in bad:
@@ -151,7 +183,9 @@ class Sessions:
                     continue
                 with self.assertRaises(engram.InvalidObservationError) as refused:
                     each.result(PATIENCE_S)
-                self.assertEqual((refused.exception.message, refused.exception.field), bad[number][1:])
+                self.assertEqual(
+                    (refused.exception.message, refused.exception.field), bad[number][1:]
+                )
                 self.assertEqual(refused.exception.code.name, "INVALID_ARGUMENT")
             self.assertEqual(session.close(), 56)
         observed = [episode for number, episode in enumerate(good) if number not in bad]
@@ -182,7 +216,9 @@ class Sessions:
         with SilentPort() as nobody:
             client = self.client(f"127.0.0.1:{nobody}")
             with self.assertRaises(engram.UnavailableError) as refused:
-                client.open_session("somewhere", options=SessionOptions(patience=0.1, reconnect_delay=0.01))
+                client.open_session(
+                    "somewhere", options=SessionOptions(patience=0.1, reconnect_delay=0.01)
+                )
             self.assertEqual(refused.exception.code.name, "UNAVAILABLE")
             with self.assertRaises(engram.UnavailableError):
                 client.recall("somewhere", Recall([1.0] * DIMENSION))
@@ -190,7 +226,9 @@ class Sessions:
     def test_a_server_that_goes_for_good_fails_what_was_not_acked(self):
         server = self.start()
         client, space = self.client(f"127.0.0.1:{server.port}"), self.space(server)
-        session = client.open_session(space, options=SessionOptions(patience=0.1, reconnect_delay=0.01))
+        session = client.open_session(
+            space, options=SessionOptions(patience=0.1, reconnect_delay=0.01)
+        )
         session.observe(episodes(1)[0]).result(PATIENCE_S)
         server.kill()
         durable = session.observe(episodes(2)[1])
@@ -208,7 +246,9 @@ class Sessions:
         with self.assertRaises(KeyError):
             with self.here().open_session(session_id=first.session_id) as second:
                 self.assertEqual(second.initial_sequence, 10)
-                receipts += [second.observe(episode).result(PATIENCE_S) for episode in observed[10:20]]
+                receipts += [
+                    second.observe(episode).result(PATIENCE_S) for episode in observed[10:20]
+                ]
                 with self.assertRaises(engram.SessionTakenOverError):
                     first.close()
                 raise KeyError("it leaves the session as it is")
@@ -237,7 +277,9 @@ class Sessions:
             for name, form in forms.items():
                 session.observe(Episode(what=name, embedding=form, id=name)).result(PATIENCE_S)
         for name, form in forms.items():
-            found = client.recall(space, Recall(form, max_results=20, include_embeddings=True)).memories
+            found = client.recall(
+                space, Recall(form, max_results=20, include_embeddings=True)
+            ).memories
             back = {memory.id: memory.embedding for memory in found}
             expected = list(range(1, 9)) if name == "integers" else numbers
             self.assertEqual(numpy.asarray(back[name]).tolist(), expected, name)
@@ -245,16 +287,36 @@ class Sessions:
     def test_all_of_an_episode_comes_back_and_an_id_replaces(self):
         client, space = self.here(), self.space()
         when = datetime.datetime(2026, 2, 3, 4, 5, 6, tzinfo=datetime.timezone.utc)
-        whole = Episode(id="one", what="who met whom", embedding=vectors(1)[0], when=when, where="the square",
-                        who=["Ada", "Grace"], why="chance", how="on foot", confidence=0.75, importance=0.5)
-        self.assertEqual(client.remember(space, Episode(id="one", what="before", embedding=vectors(2)[1])), "one")
+        whole = Episode(
+            id="one",
+            what="who met whom",
+            embedding=vectors(1)[0],
+            when=when,
+            where="the square",
+            who=["Ada", "Grace"],
+            why="chance",
+            how="on foot",
+            confidence=0.75,
+            importance=0.5,
+        )
+        self.assertEqual(
+            client.remember(space, Episode(id="one", what="before", embedding=vectors(2)[1])), "one"
+        )
         self.assertEqual(client.remember(space, whole), "one")
         recalled = client.recall(space, Recall(vectors(1)[0]))
         self.assertEqual(recalled.rows, 1)
         [memory] = recalled.memories
         self.assertEqual((memory.id, memory.content), ("one", "who met whom"))
-        self.assertEqual(memory.metadata, {"who": "Ada, Grace", "where": "the square", "why": "chance",
-                                           "how": "on foot", "when": "2026-02-03T04:05:06Z"})
+        self.assertEqual(
+            memory.metadata,
+            {
+                "who": "Ada, Grace",
+                "where": "the square",
+                "why": "chance",
+                "how": "on foot",
+                "when": "2026-02-03T04:05:06Z",
+            },
+        )
         self.assertIsNone(memory.embedding)
 
     def test_pages_come_best_first(self):
@@ -330,7 +392,9 @@ class Async(AsyncFace, Sessions, unittest.TestCase):
 
         async def run():
             async with engram.AsyncClient(f"127.0.0.1:{self.server.port}") as client:
-                async with await client.open_session(space, options=SessionOptions(in_flight_max=8)) as session:
+                async with await client.open_session(
+                    space, options=SessionOptions(in_flight_max=8)
+                ) as session:
                     durable = await asyncio.gather(*map(session.observe, observed))
                     durable[-1].cancel()
                     receipts = await asyncio.gather(*durable[:-1])

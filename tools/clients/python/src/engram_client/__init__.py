@@ -1,7 +1,8 @@
 """Client of engram, a streaming memory engine.
 
-`Client` blocks, `AsyncClient` is for asyncio; both keep a session over lost connections and crashes of the server, so
-that each observation is stored exactly once and in order. The package's README shows both.
+`Client` blocks, `AsyncClient` is for asyncio; both keep a session over lost connections and crashes
+of the server, so that each observation is stored exactly once and in order. The package's README
+shows both.
 """
 
 from engram_client.aio import AsyncClient, AsyncSession

@@ -1,11 +1,12 @@
 """A session's rules, without I/O: what is sent next, what each answer means, when to connect again.
 
-Both faces drive this. Time is an argument, in seconds of any clock that does not go back; answers go in by `handle_*`;
-what is to be sent comes out of `next`, what became of it out of `outcomes`.
+Both faces drive this. Time is an argument, in seconds of any clock that does not go back; answers
+go in by `handle_*`; what is to be sent comes out of `next`, what became of it out of `outcomes`.
 
-Sequences are places: the first observation that is not yet durable has the number behind the durable ones, and so on.
-So one that is refused for good takes no number with it, and a refusal that passes sends everything again from there,
-once all that is under way is answered. What the server made durable before a connection was lost it tells on resuming.
+Sequences are places: the first observation that is not yet durable has the number behind the
+durable ones, and so on. So one that is refused for good takes no number with it, and a refusal that
+passes sends everything again from there, once all that is under way is answered. What the server
+made durable before a connection was lost it tells on resuming.
 """
 
 from __future__ import annotations
@@ -32,14 +33,16 @@ from engram_client.types import (
     moment,
 )
 
-#: The server's own delay is lengthened by up to this part of it, so that its clients do not come back all at once.
+#: The server's own delay is lengthened by up to this part of it, so that its clients do not come
+#: back all at once.
 JITTER = 0.25
 #: Room for what a message holds beside the episode.
 _ENVELOPE_BYTES = 256
-#: What waits goes in one message up to about this: each message costs more than the observations in it.
+#: What waits goes in one message up to about this: each message costs more than the observations in
+#: it.
 BATCH_BYTES = 64 << 10
-#: Messages that are not answered; with so many, observations wait and go together. A server takes a flood of small
-#: frames for an attack.
+#: Messages that are not answered; with so many, observations wait and go together. A server takes a
+#: flood of small frames for an attack.
 MESSAGES_UNDER_WAY_MAX = 32
 _CALL_BROKE = {
     grpc.StatusCode.UNAVAILABLE,
@@ -104,7 +107,12 @@ class Machine(Generic[Token]):
     """One session over as many calls as it takes."""
 
     def __init__(
-        self, space: str, session_id: str, options: SessionOptions, chance: random.Random, now: float
+        self,
+        space: str,
+        session_id: str,
+        options: SessionOptions,
+        chance: random.Random,
+        now: float,
     ) -> None:
         self.space = space
         self.session_id = session_id
@@ -119,7 +127,8 @@ class Machine(Generic[Token]):
         self.reconnects = 0
         self._chance = chance
         self._outcomes: list[Outcome[Token]] = []
-        # Observations without an outcome. The first `_sent` were sent in this call, the first `_ever_sent` in any.
+        # Observations without an outcome. The first `_sent` were sent in this call, the first
+        # `_ever_sent` in any.
         self._pending: collections.deque[_Entry[Token]] = collections.deque()
         self._pending_bytes = 0
         self._sent = 0
@@ -159,7 +168,10 @@ class Machine(Generic[Token]):
 
     def has_room(self) -> bool:
         """Whether an observation may be submitted. Changes with outcomes."""
-        return len(self._pending) < self._limit and self._pending_bytes < self.options.in_flight_bytes_max
+        return (
+            len(self._pending) < self._limit
+            and self._pending_bytes < self.options.in_flight_bytes_max
+        )
 
     # What the caller wants.
 
@@ -176,7 +188,9 @@ class Machine(Generic[Token]):
         size = encoded.ByteSize() + _ENVELOPE_BYTES
         if size > self.options.message_bytes_max:
             most = self.options.message_bytes_max
-            raise errors.MessageTooLargeError(f"an observation of {size} bytes; {most} fit into a message")
+            raise errors.MessageTooLargeError(
+                f"an observation of {size} bytes; {most} fit into a message"
+            )
         return encoded
 
     def submit(self, token: Token, episode: memory_pb2.Episode) -> None:
@@ -205,7 +219,9 @@ class Machine(Generic[Token]):
     def abandon(self) -> None:
         """Ends it at once; the session stays on the server, to be resumed by its id."""
         if not self.is_over:
-            self._fail(errors.SessionClosedError("the session was left; it can be resumed by its id"))
+            self._fail(
+                errors.SessionClosedError("the session was left; it can be resumed by its id")
+            )
 
     # What happens to the call.
 
@@ -234,7 +250,11 @@ class Machine(Generic[Token]):
         self.state = State.LOST
         if error is None:
             error = errors.UnavailableError("the server ended the stream")
-        passes = error.code in _CALL_BROKE or error.code is None and isinstance(error, errors.UnavailableError)
+        passes = (
+            error.code in _CALL_BROKE
+            or error.code is None
+            and isinstance(error, errors.UnavailableError)
+        )
         if not passes and not isinstance(error, errors.OverloadedError):
             self._fail(error)
             return
@@ -278,7 +298,12 @@ class Machine(Generic[Token]):
             self._messages.clear()
         if self._sent < len(self._pending):
             return self._next_observations(now)
-        if self._close is not None and not self._pending and not self._recalls and not self._close_sent:
+        if (
+            self._close is not None
+            and not self._pending
+            and not self._recalls
+            and not self._close_sent
+        ):
             self._close_sent = True
             self._close.last_sequence = self.durable_sequence
             return self._send(wire.ObservationRequest(close=self._close))
@@ -325,7 +350,9 @@ class Machine(Generic[Token]):
         self._ever_sent = max(self._ever_sent, self._sent)
         self._messages.append(self.durable_sequence + self._sent)
         if len(episodes) == 1:
-            return self._send(wire.ObservationRequest(sequence_number=first, observation=episodes[0]))
+            return self._send(
+                wire.ObservationRequest(sequence_number=first, observation=episodes[0])
+            )
         batch = wire.ObservationBatch(observations=episodes)
         return self._send(wire.ObservationRequest(sequence_number=first, batch=batch))
 
@@ -358,7 +385,9 @@ class Machine(Generic[Token]):
             self.reconnects += 1
         if not self.durable_sequence <= durable <= self.durable_sequence + self._ever_sent:
             last = self.durable_sequence + self._ever_sent
-            return self._violated(f"resumed at {durable}, not from {self.durable_sequence} to {last}")
+            return self._violated(
+                f"resumed at {durable}, not from {self.durable_sequence} to {last}"
+            )
         self.session_id = ack.session_id
         self.state = State.OPEN
         if ack.capabilities.queue_capacity:
@@ -378,7 +407,9 @@ class Machine(Generic[Token]):
         first = ack.first_sequence or last
         count = last + 1 - first
         if first != self.durable_sequence + 1 or count > self._sent or self._going_back:
-            return self._violated(f"acked {first} to {last}, but the turn is at {self.durable_sequence + 1}")
+            return self._violated(
+                f"acked {first} to {last}, but the turn is at {self.durable_sequence + 1}"
+            )
         self._under_way -= count
         self._sent -= count
         for _ in range(count):
@@ -396,14 +427,23 @@ class Machine(Generic[Token]):
         receipt = Receipt(
             sequence=self.durable_sequence,
             memory_id=own_id or f"mem_{self.session_id}_{self.durable_sequence}",
-            committed_at=moment(ack.committed_at) if ack is not None and ack.HasField("committed_at") else None,
+            committed_at=(
+                moment(ack.committed_at)
+                if ack is not None and ack.HasField("committed_at")
+                else None
+            ),
         )
         self._outcomes.append(Outcome(entry.token, receipt))
 
     def _handle_rejected(self, sequence: int, ack: wire.ObservationAck, now: float) -> None:
         told, self._told = self._told, None
         expected = self.durable_sequence + 1
-        if self._under_way == 0 or sequence < expected or not self._going_back and sequence != expected:
+        if (
+            self._under_way == 0
+            or sequence < expected
+            or not self._going_back
+            and sequence != expected
+        ):
             return self._violated(f"refused {sequence}, which is not under way")
         self._under_way -= 1
         if self._going_back:
@@ -432,7 +472,11 @@ class Machine(Generic[Token]):
 
     def _handle_status(self, response: wire.ObservationResponse, now: float) -> None:
         status = response.status
-        if status.request_id or status.state == _Status.STATE_ERROR and response.sequence_number == 0:
+        if (
+            status.request_id
+            or status.state == _Status.STATE_ERROR
+            and response.sequence_number == 0
+        ):
             self._handle_recall_refused(status)
         elif status.state == _Status.STATE_ACTIVE:
             self._paused = False
@@ -529,5 +573,9 @@ def _invalid_observation(message: str) -> errors.InvalidObservationError:
     """The server names the field at the end: `… (field: NAME)`."""
     text, mark, field = message.rpartition(" (field: ")
     if not mark or not field.endswith(")"):
-        return errors.InvalidObservationError(message or "refused", code=grpc.StatusCode.INVALID_ARGUMENT)
-    return errors.InvalidObservationError(text, code=grpc.StatusCode.INVALID_ARGUMENT, field=field[:-1])
+        return errors.InvalidObservationError(
+            message or "refused", code=grpc.StatusCode.INVALID_ARGUMENT
+        )
+    return errors.InvalidObservationError(
+        text, code=grpc.StatusCode.INVALID_ARGUMENT, field=field[:-1]
+    )

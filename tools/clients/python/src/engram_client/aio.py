@@ -20,7 +20,8 @@ from engram_client.types import Episode, Memory, Page, Receipt, Recall, Recollec
 
 
 class AsyncClient:
-    """One server, for the running event loop. `async with AsyncClient("127.0.0.1:50051") as client`."""
+    """One server, for the running event loop. `async with AsyncClient("127.0.0.1:50051") as
+    client`."""
 
     def __init__(
         self,
@@ -41,17 +42,19 @@ class AsyncClient:
     async def open_session(
         self, space: str = "", *, session_id: str = "", options: SessionOptions = SessionOptions()
     ) -> AsyncSession:
-        """Begins a session in `space`, or resumes the one of `session_id`; its `initial_sequence` says how much of that
-        is durable."""
+        """Begins a session in `space`, or resumes the one of `session_id`; its `initial_sequence`
+        says how much of that is durable."""
         method = _calls.session_method(self._channel, options.recalls)
-        session = AsyncSession(method, Machine(space, session_id, options, random.Random(), time.monotonic()))
+        session = AsyncSession(
+            method, Machine(space, session_id, options, random.Random(), time.monotonic())
+        )
         self._sessions.add(session)
         await session._opened()
         return session
 
     async def remember(self, space: str, episode: Episode, *, timeout: float | None = None) -> str:
-        """Stores one episode without a session; returns its memory's id once it is durable. Tried again after a lost
-        connection it may be stored twice, unless the episode has an id."""
+        """Stores one episode without a session; returns its memory's id once it is durable. Tried
+        again after a lost connection it may be stored twice, unless the episode has an id."""
         request = wire.RememberRequest(memory_space_id=space, episode=episode.to_wire())
         try:
             answer = await self._remember(request, timeout=timeout)
@@ -59,7 +62,9 @@ class AsyncClient:
             raise errors.from_rpc_error(error) from None
         return str(answer.memory_id)
 
-    async def recall(self, space: str, recall: Recall, *, timeout: float | None = None) -> Recollection:
+    async def recall(
+        self, space: str, recall: Recall, *, timeout: float | None = None
+    ) -> Recollection:
         """The memories most similar to the cue, all at once."""
         found: list[Memory] = []
         last = wire.StreamingRecallResponse()
@@ -73,7 +78,9 @@ class AsyncClient:
         """The same, page by page as they come."""
         async for page in self._pages(space, recall, timeout):
             if page.results:
-                yield Page([Memory.from_wire(memory) for memory in page.results], page.snapshot_sequence)
+                yield Page(
+                    [Memory.from_wire(memory) for memory in page.results], page.snapshot_sequence
+                )
 
     async def close(self) -> None:
         """Closes the connection. Sessions that are still open are left, and can be resumed."""
@@ -111,7 +118,8 @@ class AsyncSession:
         self._machine = machine
         self._wake = asyncio.Event()
         self._waiters: list[asyncio.Future[None]] = []
-        # One at a time waits for room, so that observations go in the order in which they were made.
+        # One at a time waits for room, so that observations go in the order in which they were
+        # made.
         self._turn = asyncio.Lock()
         self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -146,10 +154,11 @@ class AsyncSession:
         return self._machine.reconnects
 
     async def observe(self, episode: Episode) -> asyncio.Future[Receipt]:
-        """Takes an observation, once there is room for it. Await what it returns to know that it is durable:
+        """Takes an observation, once there is room for it. Await what it returns to know that it is
+        durable:
 
-            durable = await session.observe(episode)
-            receipt = await durable
+        durable = await session.observe(episode)
+        receipt = await durable
         """
         self._machine.check_usable()
         request = self._machine.encode(episode)
@@ -162,7 +171,8 @@ class AsyncSession:
         return future
 
     async def recall(self, recall: Recall) -> Recollection:
-        """Recalls on the session's own stream; the session must be opened with `SessionOptions(recalls=True)`."""
+        """Recalls on the session's own stream; the session must be opened with
+        `SessionOptions(recalls=True)`."""
         future: asyncio.Future[Recollection] = asyncio.get_running_loop().create_future()
         self._machine.recall(future, recall)
         self._wake.set()
@@ -175,7 +185,8 @@ class AsyncSession:
             raise copy.copy(self._machine.error)
 
     async def close(self, *, drain: bool = False) -> int:
-        """Waits until all is durable (with `drain`: and in the index), and returns the final sequence."""
+        """Waits until all is durable (with `drain`: and in the index), and returns the final
+        sequence."""
         if self._machine.state is not State.CLOSED:
             self._machine.close(drain)
             self._wake.set()
@@ -196,7 +207,10 @@ class AsyncSession:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if kind is None:
             await self.close()
@@ -229,7 +243,8 @@ class AsyncSession:
                 continue
             outcome.token.set_exception(copy.copy(outcome.result))
             if outcome.result is self._machine.error:
-                # The session tells this one to whoever uses it: nothing is lost if nobody asks each observation.
+                # The session tells this one to whoever uses it: nothing is lost if nobody asks each
+                # observation.
                 outcome.token.exception()
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
@@ -260,7 +275,8 @@ class AsyncSession:
         except grpc.aio.AioRpcError as error:
             return errors.from_rpc_error(error)
         except asyncio.CancelledError:
-            # The writer ends the call where the machine gives up; else it is this task that is to end.
+            # The writer ends the call where the machine gives up; else it is this task that is to
+            # end.
             if self._machine.is_over and not writer.cancelled():
                 return None
             raise

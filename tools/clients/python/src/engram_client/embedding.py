@@ -7,8 +7,8 @@ import struct
 import sys
 from typing import Any, Sequence, Union
 
-#: A numpy array or anything else with the buffer protocol (float16, float32 or float64, of one dimension), `bytes` of
-#: little-endian float32, `Float16Bytes`, or a sequence of numbers.
+#: A numpy array or anything else with the buffer protocol (float16, float32 or float64, of one
+#: dimension), `bytes` of little-endian float32, `Float16Bytes`, or a sequence of numbers.
 Embedding = Union[Sequence[float], bytes, bytearray, memoryview, Any]
 
 
@@ -17,8 +17,8 @@ class Float16Bytes(bytes):
 
 
 def wire_bytes(embedding: Embedding) -> tuple[str, bytes]:
-    """The field of the contract's Episode that takes it, and its bytes. What is float16 stays so: half the network and
-    half the disk."""
+    """The field of the contract's Episode that takes it, and its bytes. What is float16 stays so:
+    half the network and half the disk."""
     if isinstance(embedding, Float16Bytes):
         return "embedding_f16", embedding
     if isinstance(embedding, (bytes, bytearray)):
@@ -29,7 +29,9 @@ def wire_bytes(embedding: Embedding) -> tuple[str, bytes]:
     kind = view.format.lstrip("@=<")
     foreign = view.format.startswith((">", "!")) or sys.byteorder != "little"
     if view.ndim != 1 or foreign:
-        raise ValueError(f"an embedding has one dimension and this host's order of bytes: {view.format}, {view.ndim}")
+        raise ValueError(
+            f"not one dimension in this host's order of bytes: {view.ndim}, {view.format}"
+        )
     if kind == "e":
         return "embedding_f16", view.tobytes()
     if kind == "f":

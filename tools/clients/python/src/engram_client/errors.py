@@ -14,8 +14,9 @@ _DETAILS_KEY = "grpc-status-details-bin"
 class EngramError(Exception):
     """What all of them are.
 
-    `message` is what the server said, or what the client found; `code` the gRPC code, `None` where no server was asked;
-    `retry_after` the seconds to wait before the same is tried again, `None` where the server named none.
+    `message` is what the server said, or what the client found; `code` the gRPC code, `None` where
+    no server was asked; `retry_after` the seconds to wait before the same is tried again, `None`
+    where the server named none.
     """
 
     def __init__(
@@ -32,7 +33,8 @@ class InvalidRequestError(EngramError):
 
 
 class InvalidObservationError(InvalidRequestError):
-    """The server refuses this observation for what it holds: mend `field`, or leave it out. Those behind it go on."""
+    """The server refuses this observation for what it holds: mend `field`, or leave it out. Those
+    behind it go on."""
 
     def __init__(
         self, message: str, *, code: grpc.StatusCode | None = None, field: str | None = None
@@ -66,8 +68,10 @@ class MessageTooLargeError(InvalidRequestError):
 
 
 class UnavailableError(EngramError):
-    """The server cannot be reached, or has not answered for as long as the client was to try: resume the session later,
-    by its id. What was not acked may or may not be durable; the resumed session tells by its `initial_sequence`."""
+    """The server cannot be reached, or has not answered for as long as the client was to try:
+    resume the session later, by its id. What was not acked may or may not be durable; the resumed
+    session tells by its `initial_sequence`.
+    """
 
 
 class DeadlineExceededError(EngramError):
@@ -99,11 +103,14 @@ _CLASSES: dict[grpc.StatusCode, type[EngramError]] = {
 }
 
 
-def from_status(code: grpc.StatusCode, message: str, retry_after: float | None = None) -> EngramError:
+def from_status(
+    code: grpc.StatusCode, message: str, retry_after: float | None = None
+) -> EngramError:
     """The error that a call's end means."""
     kind = _CLASSES.get(code, ServerError)
     if kind is OverloadedError and retry_after is None:
-        # An overload names its time; without one, it is the length of the message that no waiting mends.
+        # An overload names its time; without one, it is the length of the message that no waiting
+        # mends.
         kind = MessageTooLargeError
     if kind is NotFoundError and message.startswith("Session error"):
         kind = SessionNotFoundError

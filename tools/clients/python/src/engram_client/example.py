@@ -1,6 +1,7 @@
 """Streams a thousand observations, then recalls some: `python -m engram_client.example [ADDRESS]`.
 
-The texts are made up, and so are their embeddings: a vector of words drawn by chance. A program of yours has a model.
+The texts are made up, and so are their embeddings: a vector of words drawn by chance. A program of
+yours has a model.
 """
 
 from __future__ import annotations
@@ -14,7 +15,13 @@ from engram_client import AsyncClient, Client, Episode, Recall
 SPACE = "engram-example"
 DIMENSION = 768
 WHO = ["Ada", "Grace", "Edsger", "Barbara"]
-WHAT = ["lost her keys", "found a moth in the relay", "took the shortest path", "proved it", "read the log"]
+WHAT = [
+    "lost her keys",
+    "found a moth in the relay",
+    "took the shortest path",
+    "proved it",
+    "read the log",
+]
 WHERE = ["in the kitchen", "in the lab", "by the sea", "on the train"]
 
 

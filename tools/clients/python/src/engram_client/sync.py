@@ -43,17 +43,19 @@ class Client:
     def open_session(
         self, space: str = "", *, session_id: str = "", options: SessionOptions = SessionOptions()
     ) -> Session:
-        """Begins a session in `space`, or resumes the one of `session_id`; its `initial_sequence` says how much of that
-        is durable."""
+        """Begins a session in `space`, or resumes the one of `session_id`; its `initial_sequence`
+        says how much of that is durable."""
         method = _calls.session_method(self._channel, options.recalls)
-        session = Session(method, Machine(space, session_id, options, random.Random(), time.monotonic()))
+        session = Session(
+            method, Machine(space, session_id, options, random.Random(), time.monotonic())
+        )
         self._sessions.add(session)
         session._opened()
         return session
 
     def remember(self, space: str, episode: Episode, *, timeout: float | None = None) -> str:
-        """Stores one episode without a session; returns its memory's id once it is durable. Tried again after a lost
-        connection it may be stored twice, unless the episode has an id."""
+        """Stores one episode without a session; returns its memory's id once it is durable. Tried
+        again after a lost connection it may be stored twice, unless the episode has an id."""
         request = wire.RememberRequest(memory_space_id=space, episode=episode.to_wire())
         try:
             answer = self._remember(request, timeout=timeout)
@@ -69,11 +71,15 @@ class Client:
             found.extend(map(Memory.from_wire, last.results))
         return Recollection(found, last.snapshot_sequence, last.metadata.total_activated)
 
-    def recall_pages(self, space: str, recall: Recall, *, timeout: float | None = None) -> Iterator[Page]:
+    def recall_pages(
+        self, space: str, recall: Recall, *, timeout: float | None = None
+    ) -> Iterator[Page]:
         """The same, page by page as they come."""
         for page in self._pages(space, recall, timeout):
             if page.results:
-                yield Page([Memory.from_wire(memory) for memory in page.results], page.snapshot_sequence)
+                yield Page(
+                    [Memory.from_wire(memory) for memory in page.results], page.snapshot_sequence
+                )
 
     def close(self) -> None:
         """Closes the connection. Sessions that are still open are left, and can be resumed."""
@@ -100,7 +106,8 @@ class Client:
 
 
 class Session:
-    """A session, over as many connections as it takes. Made by `Client.open_session`; any thread may use it.
+    """A session, over as many connections as it takes. Made by `Client.open_session`; any thread
+    may use it.
 
     Left by an exception, `with` leaves the session to be resumed; else it closes it.
     """
@@ -147,8 +154,8 @@ class Session:
         return self._machine.reconnects
 
     def observe(self, episode: Episode, *, timeout: float | None = None) -> _Future[Receipt]:
-        """Takes an observation, once there is room for it; `TimeoutError` where there was none for so long. Its result
-        comes once it is durable:
+        """Takes an observation, once there is room for it; `TimeoutError` where there was none for
+        so long. Its result comes once it is durable:
 
             receipt = session.observe(episode).result()
         """
@@ -162,7 +169,8 @@ class Session:
         return future
 
     def recall(self, recall: Recall, *, timeout: float | None = None) -> Recollection:
-        """Recalls on the session's own stream; the session must be opened with `SessionOptions(recalls=True)`."""
+        """Recalls on the session's own stream; the session must be opened with
+        `SessionOptions(recalls=True)`."""
         future = _running_future()
         with self._changed:
             self._machine.recall(future, recall)
@@ -177,7 +185,8 @@ class Session:
             self._raise_failure()
 
     def close(self, *, drain: bool = False, timeout: float | None = None) -> int:
-        """Waits until all is durable (with `drain`: and in the index), and returns the final sequence."""
+        """Waits until all is durable (with `drain`: and in the index), and returns the final
+        sequence."""
         with self._changed:
             if self._machine.state is not State.CLOSED:
                 self._machine.close(drain)
@@ -201,7 +210,10 @@ class Session:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if kind is None:
             self.close()

@@ -25,8 +25,8 @@ class Priority(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Episode:
-    """What is observed. Without an `id` the server names it `mem_{session}_{sequence}`; an id that the space holds
-    already replaces that memory."""
+    """What is observed. Without an `id` the server names it `mem_{session}_{sequence}`; an id that
+    the space holds already replaces that memory."""
 
     what: str
     embedding: Embedding
@@ -67,8 +67,8 @@ class Episode:
 class Receipt:
     """An observation that is durable.
 
-    `committed_at` is a time by which it was; `None` where the server told only on resuming that it had become durable
-    before the connection was lost.
+    `committed_at` is a time by which it was; `None` where the server told only on resuming that it
+    had become durable before the connection was lost.
     """
 
     sequence: int
@@ -78,7 +78,8 @@ class Receipt:
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """What a recall found. `embedding` is an `array('f')` where it was asked for, which numpy reads without a copy."""
+    """What a recall found. `embedding` is an `array('f')` where it was asked for, which numpy reads
+    without a copy."""
 
     id: str
     content: str
@@ -108,7 +109,8 @@ class Memory:
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """Some results of a recall, best first, and the number of observations that its snapshot holds."""
+    """Some results of a recall, best first, and the number of observations that its snapshot
+    holds."""
 
     memories: Sequence[Memory]
     snapshot_sequence: int
@@ -118,7 +120,8 @@ class Page:
 class Recollection:
     """All results of a recall, best first.
 
-    `rows` is how many memories the space holds, `snapshot_sequence` how many observations were durable in it.
+    `rows` is how many memories the space holds, `snapshot_sequence` how many observations were
+    durable in it.
     """
 
     memories: Sequence[Memory]
@@ -128,7 +131,8 @@ class Recollection:
 
 @dataclasses.dataclass(frozen=True)
 class RecallFilter:
-    """What a memory must match to be found: `when` from `start` to before `end`, and all of the rest."""
+    """What a memory must match to be found: `when` from `start` to before `end`, and all of the
+    rest."""
 
     start: datetime.datetime | None = None
     end: datetime.datetime | None = None
@@ -141,7 +145,8 @@ class RecallFilter:
 class Recall:
     """What is recalled: the memories most similar to `embedding`.
 
-    `durable_only` leaves out what is not yet on disk; `width` is how many rows the search keeps, 0: the server chooses.
+    `durable_only` leaves out what is not yet on disk; `width` is how many rows the search keeps, 0:
+    the server chooses.
     """
 
     embedding: Embedding
@@ -186,10 +191,10 @@ class Recall:
 class SessionOptions:
     """How a session behaves.
 
-    At most `in_flight_max` observations, and `in_flight_bytes_max` bytes of them, wait for their acks; the server's own
-    capacity bounds the first too. The client gives up with `UnavailableError` `patience` seconds after a connection
-    was lost if nothing has been acked since; `None`: never. `recalls` opens the stream that takes recalls beside
-    observations.
+    At most `in_flight_max` observations, and `in_flight_bytes_max` bytes of them, wait for their
+    acks; the server's own capacity bounds the first too. The client gives up with
+    `UnavailableError` `patience` seconds after a connection was lost if nothing has been acked
+    since; `None`: never. `recalls` opens the stream that takes recalls beside observations.
     """
 
     in_flight_max: int = 1_024
