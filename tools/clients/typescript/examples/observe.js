@@ -19,7 +19,9 @@ const session = await open(process.argv[2] ?? 'ws://127.0.0.1:7432', {
 const acks = [];
 for (let n = 1; n <= COUNT; n++) {
   await session.ready;
-  acks.push(session.observe({ what: `observation ${n}`, embedding: embedding(n), when: new Date() }));
+  acks.push(
+    session.observe({ what: `observation ${n}`, embedding: embedding(n), when: new Date() }),
+  );
 }
 await Promise.all(acks);
 console.log(`${session.acked} observations are durable`);

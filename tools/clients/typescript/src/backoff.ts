@@ -10,9 +10,16 @@ export interface ReconnectPolicy {
   readonly giveUpAfterMs: number;
 }
 
-export const RECONNECT_DEFAULT: ReconnectPolicy = { firstDelayMs: 100, maxDelayMs: 10_000, giveUpAfterMs: 300_000 };
+export const RECONNECT_DEFAULT: ReconnectPolicy = {
+  firstDelayMs: 100,
+  maxDelayMs: 10_000,
+  giveUpAfterMs: 300_000,
+};
 
-/** A wait that the server asked for: never less, and up to half as much more, so that not all come back at once. */
+/**
+ * A wait that the server asked for: never less, and up to half as much more, so that not all come
+ * back at once.
+ */
 export function withJitter(delayMs: number, random: () => number = Math.random): number {
   return delayMs * (1 + random() / 2);
 }
@@ -34,7 +41,10 @@ export class Backoff {
     const { firstDelayMs, maxDelayMs, giveUpAfterMs } = this.#policy;
     const longest = Math.min(maxDelayMs, firstDelayMs * 2 ** this.#attempts);
     this.#attempts += 1;
-    const delay = Math.max(longest * (0.5 + this.#random() / 2), withJitter(atLeastMs, this.#random));
+    const delay = Math.max(
+      longest * (0.5 + this.#random() / 2),
+      withJitter(atLeastMs, this.#random),
+    );
     return now + delay - this.#lostAt > giveUpAfterMs ? undefined : delay;
   }
 

@@ -1,11 +1,16 @@
-// Numbers as the base64 of little-endian 32-bit floats: half of what they take as JSON, and nothing to parse.
+// Numbers as the base64 of little-endian 32-bit floats: half of what they take as JSON, and nothing
+// to parse.
 
 interface WithBase64 {
   toBase64?(): string;
 }
 
 interface BufferLike {
-  from(memory: ArrayBufferLike, offset: number, length: number): { toString(encoding: 'base64'): string };
+  from(
+    memory: ArrayBufferLike,
+    offset: number,
+    length: number,
+  ): { toString(encoding: 'base64'): string };
 }
 
 /** Arguments of one call are on the stack, so long arrays go in pieces. */
@@ -25,7 +30,8 @@ export function toBase64(bytes: Uint8Array): string {
   const own = (bytes as WithBase64).toBase64;
   if (own !== undefined) return own.call(bytes);
   const { Buffer } = globalThis as { Buffer?: BufferLike };
-  if (Buffer !== undefined) return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
+  if (Buffer !== undefined)
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
   return toBase64ByPieces(bytes);
 }
 

@@ -4,7 +4,10 @@
 export interface WebSocketLike {
   addEventListener(type: 'open', listener: () => void): void;
   addEventListener(type: 'message', listener: (event: { data: unknown }) => void): void;
-  addEventListener(type: 'close', listener: (event: { code: number; reason: string }) => void): void;
+  addEventListener(
+    type: 'close',
+    listener: (event: { code: number; reason: string }) => void,
+  ): void;
   addEventListener(type: 'error', listener: (event: { message?: string }) => void): void;
   send(data: string): void;
   close(code?: number): void;
@@ -31,7 +34,12 @@ export class Connection {
   #watch: ReturnType<typeof setTimeout> | undefined;
 
   /** Connects. Whatever comes, it must come within `silenceMs`. */
-  constructor(socketType: WebSocketConstructor, url: string, silenceMs: number, events: ConnectionEvents) {
+  constructor(
+    socketType: WebSocketConstructor,
+    url: string,
+    silenceMs: number,
+    events: ConnectionEvents,
+  ) {
     this.#events = events;
     this.#silenceMs = silenceMs;
     this.#socket = new socketType(url);
@@ -48,7 +56,9 @@ export class Connection {
     this.#socket.addEventListener('error', ({ message }) => {
       this.#fault = message ?? '';
     });
-    this.#socket.addEventListener('close', ({ code, reason }) => this.#lose(code, reason || this.#fault));
+    this.#socket.addEventListener('close', ({ code, reason }) =>
+      this.#lose(code, reason || this.#fault),
+    );
     this.#watchSilence();
   }
 

@@ -1,9 +1,15 @@
 // One class for each way of failing that a caller can act on.
 
-/** What every error of this package is. An abort rejects with its signal's reason instead, as everywhere. */
+/**
+ * What every error of this package is. An abort rejects with its signal's reason instead, as
+ * everywhere.
+ */
 export class EngramError extends Error {
   override name = 'EngramError';
-  /** gRPC's status code in snake case, where the server gave one: `invalid_argument`, `unavailable`, … */
+  /**
+   * gRPC's status code in snake case, where the server gave one: `invalid_argument`, `unavailable`,
+   * …
+   */
   readonly code: string | undefined;
 
   constructor(message: string, options: { code?: string | undefined; cause?: unknown } = {}) {
@@ -12,12 +18,16 @@ export class EngramError extends Error {
   }
 }
 
-/** The server cannot be reached, or not for as long as the session was told to try. Resume it later. */
+/**
+ * The server cannot be reached, or not for as long as the session was told to try. Resume it later.
+ */
 export class ConnectionError extends EngramError {
   override name = 'ConnectionError';
 }
 
-/** The server knows no such session (any more). Open a new one, and send again what was not acked. */
+/**
+ * The server knows no such session (any more). Open a new one, and send again what was not acked.
+ */
 export class SessionLostError extends EngramError {
   override name = 'SessionLostError';
 }
@@ -69,7 +79,9 @@ export class QueueFullError extends EngramError {
   override name = 'QueueFullError';
 }
 
-/** The server said what cannot be, or could not read what it was sent: a fault of one of the two. */
+/**
+ * The server said what cannot be, or could not read what it was sent: a fault of one of the two.
+ */
 export class ProtocolError extends EngramError {
   override name = 'ProtocolError';
 }

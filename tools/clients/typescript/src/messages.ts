@@ -5,7 +5,10 @@ import { InvalidObservationError, InvalidRequestError, ProtocolError } from './e
 
 /** What was observed. */
 export interface Observation {
-  /** Names the memory; one that the space already holds is replaced. Without it: `mem_{session}_{sequence}`. */
+  /**
+   * Names the memory; one that the space already holds is replaced. Without it:
+   * `mem_{session}_{sequence}`.
+   */
   readonly id?: string;
   /** The text. */
   readonly what: string;
@@ -65,30 +68,32 @@ export type Priority = 'high' | 'normal' | 'low';
 export type Inbound =
   | { readonly type: 'init_ack'; readonly session_id: string; readonly initial_sequence: number }
   | {
-    readonly type: 'ack';
-    readonly sequence_number: number;
-    readonly first_sequence?: number;
-    readonly status: string;
-    readonly memory_id: string;
-    readonly committed_at?: string;
-  }
+      readonly type: 'ack';
+      readonly sequence_number: number;
+      readonly first_sequence?: number;
+      readonly status: string;
+      readonly memory_id: string;
+      readonly committed_at?: string;
+    }
   | {
-    readonly type: 'status';
-    readonly state: string;
-    readonly message?: string;
-    readonly sequence_number?: number;
-    readonly preferred_rate?: number;
-    readonly retry_after_ms?: number;
-  }
-  | {
-    readonly type: 'recall_result';
-    readonly request_id: string;
-    readonly results: readonly ResultEntry[];
-    readonly more_results: boolean;
-    readonly snapshot_sequence: number;
-  }
+      readonly type: 'status';
+      readonly state: string;
+      readonly message?: string;
+      readonly sequence_number?: number;
+      readonly preferred_rate?: number;
+      readonly retry_after_ms?: number;
+    }
+  | ResultPage
   | ErrorMessage
   | { readonly type: 'heartbeat' };
+
+export interface ResultPage {
+  readonly type: 'recall_result';
+  readonly request_id: string;
+  readonly results: readonly ResultEntry[];
+  readonly more_results: boolean;
+  readonly snapshot_sequence: number;
+}
 
 export interface ErrorMessage {
   readonly type: 'error';
@@ -115,7 +120,12 @@ const REQUIRED: Readonly<Record<Inbound['type'], Readonly<Record<string, string>
   init_ack: { session_id: 'string', initial_sequence: 'number' },
   ack: { sequence_number: 'number', status: 'string', memory_id: 'string' },
   status: { state: 'string' },
-  recall_result: { request_id: 'string', results: 'object', more_results: 'boolean', snapshot_sequence: 'number' },
+  recall_result: {
+    request_id: 'string',
+    results: 'object',
+    more_results: 'boolean',
+    snapshot_sequence: 'number',
+  },
   error: { message: 'string' },
   heartbeat: {},
 };
@@ -152,10 +162,12 @@ export function init(options: {
   });
 }
 
-/** An observation whose episode was encoded before, since its number may change until it is durable. */
+/**
+ * An observation whose episode was encoded before, since its number may change until it is durable.
+ */
 export function observation(sessionId: string, sequence: number, episode: string): string {
-  const session = JSON.stringify(sessionId);
-  return `{"type":"observation","session_id":${session},"sequence_number":${sequence},"episode":${episode}}`;
+  const head = `{"type":"observation","session_id":${JSON.stringify(sessionId)}`;
+  return `${head},"sequence_number":${sequence},"episode":${episode}}`;
 }
 
 export function recall(
@@ -164,7 +176,9 @@ export function recall(
   options: RecallOptions,
 ): string {
   if (options.maxResults !== undefined && !isCount(options.maxResults)) {
-    throw new InvalidRequestError('maxResults must be a whole number from 0', { code: 'invalid_argument' });
+    throw new InvalidRequestError('maxResults must be a whole number from 0', {
+      code: 'invalid_argument',
+    });
   }
   return JSON.stringify({
     type: 'recall',
@@ -178,7 +192,12 @@ export function recall(
 
 export function close(sessionId: string, lastSequence: number, drainQueue: boolean): string {
   const type = 'close';
-  return JSON.stringify({ type, session_id: sessionId, last_sequence: lastSequence, drain_queue: drainQueue });
+  return JSON.stringify({
+    type,
+    session_id: sessionId,
+    last_sequence: lastSequence,
+    drain_queue: drainQueue,
+  });
 }
 
 export function memory(entry: ResultEntry): Memory {
@@ -187,7 +206,10 @@ export function memory(entry: ResultEntry): Memory {
   return { id, content, activation, confidence, durability, when, metadata };
 }
 
-/** The longest texts, in bytes, as the server has them. What is far longer would end the connection there. */
+/**
+ * The longest texts, in bytes, as the server has them. What is far longer would end the connection
+ * there.
+ */
 const TEXT_BYTES_MAX = {
   id: 256,
   what: 64 << 10,
@@ -201,8 +223,8 @@ const WHO_BYTES_MAX = 256;
 const PAGE_RESULTS = 100;
 
 /**
- * The JSON of an episode. What the server could not read at all is refused here, since it could not say which
- * observation it was; the rest is for the server to judge.
+ * The JSON of an episode. What the server could not read at all is refused here, since it could not
+ * say which observation it was; the rest is for the server to judge.
  */
 export function episode(observation: Observation): string {
   const { what, embedding, when, where, who, why, how, confidence, importance } = observation;
@@ -216,13 +238,18 @@ export function episode(observation: Observation): string {
   if (who !== undefined && who.length > WHO_ENTRIES_MAX) throw tooLarge('who');
   who?.forEach((person: unknown) => checkText('who', person, WHO_BYTES_MAX));
   for (const [field, number] of Object.entries({ confidence, importance })) {
-    if (number !== undefined && !Number.isFinite(number)) throw invalid(field, 'must be a finite number');
+    if (number !== undefined && !Number.isFinite(number))
+      throw invalid(field, 'must be a finite number');
   }
-  if (when !== undefined && !isMoment(when)) throw invalid('when', 'must be a date of the years 0 to 9999');
+  if (when !== undefined && !isMoment(when))
+    throw invalid('when', 'must be a date of the years 0 to 9999');
   if (!(embedding instanceof Float32Array) && !Array.isArray(embedding)) {
     throw invalid('embedding', 'must be a Float32Array or a list of numbers');
   }
-  const numbers = embedding instanceof Float32Array ? embedding : Float32Array.from(embedding as readonly number[]);
+  const numbers =
+    embedding instanceof Float32Array
+      ? embedding
+      : Float32Array.from(embedding as readonly number[]);
   return JSON.stringify({
     ...texts,
     embedding_f32: toBase64(littleEndian(numbers)),

@@ -14,7 +14,17 @@ import {
   errorOf,
 } from './errors.js';
 import * as messages from './messages.js';
-import type { Ack, ErrorMessage, Inbound, Observation, Priority, RecallOptions, Recollection } from './messages.js';
+import type {
+  Ack,
+  ErrorMessage,
+  Inbound,
+  Observation,
+  Priority,
+  RecallOptions,
+  Recollection,
+} from './messages.js';
+import { abortable, deferred, type Deferred, type Settle } from './promises.js';
+import { Recalls } from './recalls.js';
 import { Window, type Refusal } from './window.js';
 
 export interface OpenOptions {
@@ -26,13 +36,19 @@ export interface OpenOptions {
   readonly priority?: Priority;
   /** At most so many observations are under way at once: 256. */
   readonly window?: number;
-  /** At most so many observations, and so many recalls, wait here: 8,192. More are refused with `QueueFullError`. */
+  /**
+   * At most so many observations, and so many recalls, wait here: 8,192. More are refused with
+   * `QueueFullError`.
+   */
   readonly queue?: number;
   /** How a lost connection is made again. */
   readonly reconnect?: Partial<ReconnectPolicy>;
   /** How long connecting and opening may take: 10 s. */
   readonly connectTimeoutMs?: number;
-  /** After so long without a sign of the server, which gives one every 30 s, the connection is made anew: 75 s. */
+  /**
+   * After so long without a sign of the server, which gives one every 30 s, the connection is made
+   * anew: 75 s.
+   */
   readonly silenceMs?: number;
   /** Ends the opening. The open session has `abort`. */
   readonly signal?: AbortSignal;
@@ -53,35 +69,20 @@ export interface CloseOptions extends CallOptions {
   readonly drain?: 'durable' | 'indexed';
 }
 
-interface Pending {
+interface Pending extends Settle<Ack> {
   readonly id: string;
   readonly episode: string;
-  readonly resolve: (ack: Ack) => void;
-  readonly reject: (why: unknown) => void;
 }
 
-interface Recall {
-  readonly text: string;
-  stage: 'waiting' | 'sent' | 'resting';
-  readonly found: messages.Memory[];
-  readonly resolve: (found: Recollection) => void;
-  readonly reject: (why: unknown) => void;
-}
-
-interface Closing {
+interface Closing extends Deferred<number> {
   readonly drainQueue: boolean;
   sent: boolean;
-  readonly promise: Promise<number>;
-  readonly resolve: (finalSequence: number) => void;
-  readonly reject: (why: unknown) => void;
 }
 
 const WINDOW_DEFAULT = 256;
 const QUEUE_DEFAULT = 8_192;
 const CONNECT_TIMEOUT_MS_DEFAULT = 10_000;
 const SILENCE_MS_DEFAULT = 75_000;
-/** The server takes so many recalls of one connection at once; with more, it would read nothing else. */
-const RECALLS_UNDER_WAY_MAX = 8;
 /** Where the server is overloaded and does not say for how long. */
 const OVERLOADED_MS_DEFAULT = 1_000;
 
@@ -90,7 +91,12 @@ const TAKEN_OVER = 4000;
 const FAULTS: ReadonlySet<number> = new Set([1002, 1003, 1007, 1009]);
 /** Errors without a number after which the session may be resumed. */
 const MENDED_BY_RESUMING: ReadonlySet<string> = new Set([
-  'unavailable', 'resource_exhausted', 'failed_precondition', 'aborted', 'internal', 'unknown',
+  'unavailable',
+  'resource_exhausted',
+  'failed_precondition',
+  'aborted',
+  'internal',
+  'unknown',
 ]);
 
 /** Opens a session, or resumes one. Rejects if the first attempt fails. */
@@ -101,7 +107,8 @@ export async function openSession(
 ): Promise<Session> {
   options.signal?.throwIfAborted();
   const chosen = options.WebSocket ?? socketType;
-  if (chosen === undefined) throw new InvalidRequestError('there is no WebSocket here; give one as an option');
+  if (chosen === undefined)
+    throw new InvalidRequestError('there is no WebSocket here; give one as an option');
   const session = new Session(KEY, address(url), options, chosen);
   const abort = () => session.abort(options.signal?.reason);
   options.signal?.addEventListener('abort', abort, { once: true });
@@ -121,9 +128,13 @@ function address(url: string | URL): string {
   } catch (cause) {
     throw new InvalidRequestError(`not a URL: ${url}`, { code: 'invalid_argument', cause });
   }
-  const protocol = { 'http:': 'ws:', 'https:': 'wss:', 'ws:': 'ws:', 'wss:': 'wss:' }[parsed.protocol];
+  const protocol = { 'http:': 'ws:', 'https:': 'wss:', 'ws:': 'ws:', 'wss:': 'wss:' }[
+    parsed.protocol
+  ];
   if (protocol === undefined) {
-    throw new InvalidRequestError(`neither ws: nor wss: but ${parsed.protocol}`, { code: 'invalid_argument' });
+    throw new InvalidRequestError(`neither ws: nor wss: but ${parsed.protocol}`, {
+      code: 'invalid_argument',
+    });
   }
   parsed.protocol = protocol;
   if (parsed.pathname === '/') parsed.pathname = '/v1/stream';
@@ -142,9 +153,9 @@ export class Session {
   readonly #backoff: Backoff;
   readonly #windowSize: number;
   readonly #queueMax: number;
-  readonly #recalls = new Map<string, Recall>();
+  readonly #recalls = new Recalls();
   /** What still waits to be told that the session is open, or why not. */
-  readonly #opening: { resolve: () => void; reject: (why: unknown) => void };
+  readonly #opening: Settle<void>;
   #window: Window<Pending> | undefined;
   #connection: Connection | undefined;
   #attached = false;
@@ -154,7 +165,7 @@ export class Session {
   #closing: Closing | undefined;
   #paused = false;
   #recallCount = 0;
-  #ready: { promise: Promise<void>; resolve: () => void; reject: (why: unknown) => void } | undefined;
+  #ready: Deferred<void> | undefined;
   #reconnecting: ReturnType<typeof setTimeout> | undefined;
   #sending: ReturnType<typeof setTimeout> | undefined;
 
@@ -193,7 +204,10 @@ export class Session {
     return this.#window?.length ?? 0;
   }
 
-  /** Resolves once fewer observations wait here than are under way at most: await it to keep memory small. */
+  /**
+   * Resolves once fewer observations wait here than are under way at most: await it to keep memory
+   * small.
+   */
   get ready(): Promise<void> {
     if (this.#state === 'closed') return Promise.reject(this.#failure);
     if (this.#hasRoom()) return Promise.resolve();
@@ -202,12 +216,14 @@ export class Session {
   }
 
   /**
-   * Takes an observation; resolves once it is durable. They become so in the order of the calls, each once, whatever
-   * happens to the connection. An abort takes it back only while it has not been sent.
+   * Takes an observation; resolves once it is durable. They become so in the order of the calls,
+   * each once, whatever happens to the connection. An abort takes it back only while it has not
+   * been sent.
    */
   async observe(observation: Observation, options: CallOptions = {}): Promise<Ack> {
     const window = this.#admit(options.signal);
-    if (window.waiting >= this.#queueMax) throw new QueueFullError(`${this.#queueMax} observations wait already`);
+    if (window.waiting >= this.#queueMax)
+      throw new QueueFullError(`${this.#queueMax} observations wait already`);
     const { promise, ...settle } = deferred<Ack>();
     const pending = { id: observation.id ?? '', episode: messages.episode(observation), ...settle };
     window.push(pending);
@@ -219,22 +235,28 @@ export class Session {
   }
 
   /** Finds what is nearest to `embedding` in the space. Sent again if the connection is lost. */
-  async recall(embedding: Float32Array | readonly number[], options: RecallOptions = {}): Promise<Recollection> {
+  async recall(
+    embedding: Float32Array | readonly number[],
+    options: RecallOptions = {},
+  ): Promise<Recollection> {
     this.#admit(options.signal);
-    if (this.#recalls.size >= this.#queueMax) throw new QueueFullError(`${this.#queueMax} recalls wait already`);
+    if (this.#recalls.length >= this.#queueMax)
+      throw new QueueFullError(`${this.#queueMax} recalls wait already`);
     const requestId = `r${++this.#recallCount}`;
     const { promise, ...settle } = deferred<Recollection>();
-    const text = messages.recall(requestId, embedding, options);
-    this.#recalls.set(requestId, { text, stage: 'waiting', found: [], ...settle });
+    this.#recalls.ask(requestId, messages.recall(requestId, embedding, options), settle);
     this.#pump();
     return abortable(promise, options.signal, (reason) => {
-      this.#recalls.delete(requestId);
+      this.#recalls.withdraw(requestId);
       settle.reject(reason);
       this.#pump();
     });
   }
 
-  /** Sends no observation until `resume`. What is under way is still acked, and recalls are answered. */
+  /**
+   * Sends no observation until `resume`. What is under way is still acked, and recalls are
+   * answered.
+   */
   pause(): void {
     this.#hold(true);
   }
@@ -245,13 +267,17 @@ export class Session {
   }
 
   /**
-   * Ends the session in order: sends what waits, and resolves with the final sequence once all of it is durable. An
-   * abort aborts the session.
+   * Ends the session in order: sends what waits, and resolves with the final sequence once all of
+   * it is durable. An abort aborts the session.
    */
   async close(options: CloseOptions = {}): Promise<number> {
     if (this.#closing === undefined) {
       this.#admit(options.signal);
-      this.#closing = { drainQueue: options.drain === 'indexed', sent: false, ...deferred<number>() };
+      this.#closing = {
+        drainQueue: options.drain === 'indexed',
+        sent: false,
+        ...deferred<number>(),
+      };
       this.#hold(false);
       this.#setState('closing');
       this.#pump();
@@ -259,7 +285,10 @@ export class Session {
     return abortable(this.#closing.promise, options.signal, (reason) => this.abort(reason));
   }
 
-  /** Ends it here and now; what is pending rejects with `reason`. The session can be resumed from elsewhere. */
+  /**
+   * Ends it here and now; what is pending rejects with `reason`. The session can be resumed from
+   * elsewhere.
+   */
   abort(reason: unknown = new SessionClosedError('the session was aborted')): void {
     this.#fail(reason);
   }
@@ -292,7 +321,8 @@ export class Session {
   #connect(): void {
     const { connectTimeoutMs = CONNECT_TIMEOUT_MS_DEFAULT, space, priority } = this.#options;
     const connection: Connection = new Connection(this.#socketType, this.#url, connectTimeoutMs, {
-      opened: () => connection.send(messages.init({ space, sessionId: this.#id || undefined, priority })),
+      opened: () =>
+        connection.send(messages.init({ space, sessionId: this.#id || undefined, priority })),
       received: (data) => this.#receive(data),
       lost: (code, why) => this.#handleClose(code, why),
     });
@@ -322,7 +352,8 @@ export class Session {
         this.#handleStatus(message);
         break;
       case 'recall_result':
-        this.#handleResults(message);
+        this.#recalls.handleResults(message);
+        this.#backoff.reset();
         break;
       case 'error':
         this.#handleError(message);
@@ -341,7 +372,11 @@ export class Session {
     this.#window.hold(this.#paused);
     const first = this.#window.acked + 1;
     this.#window.handleAttached(durable).forEach((pending, index) => {
-      pending.resolve({ sequence: first + index, memoryId: this.#memoryId(pending, first + index), committedAt: undefined });
+      pending.resolve({
+        sequence: first + index,
+        memoryId: this.#memoryId(pending, first + index),
+        committedAt: undefined,
+      });
     });
     this.#attached = true;
     if (durable >= first) this.#backoff.reset();
@@ -354,12 +389,15 @@ export class Session {
     if (message.status !== 'accepted') return;
     const last = message.sequence_number;
     const first = message.first_sequence ?? last;
-    const committedAt = message.committed_at === undefined ? undefined : new Date(message.committed_at);
-    this.#opened().handleAck(first, last).forEach((pending, index) => {
-      const sequence = first + index;
-      const memoryId = sequence === last ? message.memory_id : this.#memoryId(pending, sequence);
-      pending.resolve({ sequence, memoryId, committedAt });
-    });
+    const committedAt =
+      message.committed_at === undefined ? undefined : new Date(message.committed_at);
+    this.#opened()
+      .handleAck(first, last)
+      .forEach((pending, index) => {
+        const sequence = first + index;
+        const memoryId = sequence === last ? message.memory_id : this.#memoryId(pending, sequence);
+        pending.resolve({ sequence, memoryId, committedAt });
+      });
     this.#backoff.reset();
   }
 
@@ -384,7 +422,8 @@ export class Session {
   }
 
   #handleClosed(message: Inbound & { type: 'status' }): void {
-    // Unasked, it announces that the server stops or that another connection took over: the close code will say.
+    // Unasked, it announces that the server stops or that another connection took over: the close
+    // code will say.
     if (this.#closing === undefined || !this.#closing.sent) return;
     const last = message.sequence_number ?? this.acked;
     if (last !== this.acked || this.pending > 0) return;
@@ -396,21 +435,12 @@ export class Session {
     this.#fail(new SessionClosedError('the session is closed'));
   }
 
-  #handleResults(message: Inbound & { type: 'recall_result' }): void {
-    const recall = this.#recalls.get(message.request_id);
-    // Unknown is one that was aborted meanwhile.
-    if (recall === undefined) return;
-    recall.found.push(...message.results.map(messages.memory));
-    if (message.more_results) return;
-    this.#recalls.delete(message.request_id);
-    recall.resolve({ memories: recall.found, snapshotSequence: message.snapshot_sequence });
-    this.#backoff.reset();
-  }
-
   #handleError(message: ErrorMessage): void {
     if (!this.#attached) return this.#handleRefusedOpening(message);
-    if (message.request_id !== undefined) return this.#handleRecallError(message.request_id, message);
-    if (message.sequence_number !== undefined) return this.#handleRefused(message.sequence_number, message);
+    const { request_id: requestId, sequence_number: sequence } = message;
+    if (requestId !== undefined)
+      return this.#recalls.handleError(requestId, message, performance.now());
+    if (sequence !== undefined) return this.#handleRefused(sequence, message);
     const error = errorOf(message);
     if (!MENDED_BY_RESUMING.has(message.code ?? 'unknown')) throw error;
     this.#connection?.drop();
@@ -419,26 +449,12 @@ export class Session {
 
   #handleRefusedOpening(message: ErrorMessage): void {
     const error = errorOf(message);
-    const passing = ['unavailable', 'resource_exhausted', 'aborted', 'internal'].includes(message.code ?? '');
+    const passing = ['unavailable', 'resource_exhausted', 'aborted', 'internal'].includes(
+      message.code ?? '',
+    );
     if (!passing || this.#window === undefined) throw error;
     this.#connection?.drop();
     this.#lose(error, message.retry_after_ms);
-  }
-
-  #handleRecallError(requestId: string, message: ErrorMessage): void {
-    const recall = this.#recalls.get(requestId);
-    if (recall === undefined) return;
-    if (message.retry_after_ms === undefined) {
-      this.#recalls.delete(requestId);
-      recall.reject(errorOf(message));
-      return;
-    }
-    recall.stage = 'resting';
-    recall.found.length = 0;
-    setTimeout(() => {
-      recall.stage = 'waiting';
-      this.#pump();
-    }, withJitter(message.retry_after_ms));
   }
 
   #handleRefused(sequence: number, message: ErrorMessage): void {
@@ -464,13 +480,12 @@ export class Session {
     this.#window.handleLost();
     clearTimeout(this.#sending);
     if (this.#closing !== undefined) this.#closing.sent = false;
-    for (const recall of this.#recalls.values()) {
-      recall.found.length = 0;
-      if (recall.stage === 'sent') recall.stage = 'waiting';
-    }
+    this.#recalls.handleLost();
     const delay = this.#backoff.next(performance.now(), retryAfterMs);
     if (delay === undefined) {
-      return this.#fail(new ConnectionError(`given up: ${cause.message}`, { code: cause.code, cause }));
+      return this.#fail(
+        new ConnectionError(`given up: ${cause.message}`, { code: cause.code, cause }),
+      );
     }
     this.#reconnecting = setTimeout(() => this.#connect(), delay);
     this.#setState('reconnecting', cause);
@@ -487,15 +502,15 @@ export class Session {
     clearTimeout(this.#sending);
     this.#opening.reject(why);
     this.#window?.clear().forEach((pending) => pending.reject(why));
-    for (const recall of this.#recalls.values()) recall.reject(why);
-    this.#recalls.clear();
+    this.#recalls.fail(why);
     this.#closing?.reject(why);
     this.#ready?.reject(why);
     this.#setState('closed', why instanceof Error ? why : undefined);
   }
 
   #opened(): Window<Pending> {
-    if (!this.#attached || this.#window === undefined) throw new ProtocolError('an answer before init_ack');
+    if (!this.#attached || this.#window === undefined)
+      throw new ProtocolError('an answer before init_ack');
     return this.#window;
   }
 
@@ -508,38 +523,36 @@ export class Session {
       this.#ready = undefined;
     }
     if (!this.#attached || connection === undefined || window === undefined) return;
-    this.#sendObservations(connection, window);
-    this.#sendRecalls(connection);
-    if (this.#closing?.sent === false && window.length === 0 && this.#recalls.size === 0) {
+    clearTimeout(this.#sending);
+    const until = Math.min(
+      this.#sendObservations(connection, window),
+      this.#sendRecalls(connection),
+    );
+    if (until < Infinity) {
+      this.#sending = setTimeout(() => this.#pump(), Math.ceil(until - performance.now()));
+    }
+    if (this.#closing?.sent === false && window.length === 0 && this.#recalls.length === 0) {
       this.#closing.sent = true;
       connection.send(messages.close(this.#id, window.acked, this.#closing.drainQueue));
     }
   }
 
-  #sendObservations(connection: Connection, window: Window<Pending>): void {
-    clearTimeout(this.#sending);
+  /** Returns when there is more to send, even if no answer comes. */
+  #sendObservations(connection: Connection, window: Window<Pending>): number {
     for (;;) {
       const now = performance.now();
       const next = window.next(now);
-      if (next.kind === 'wait') this.#sending = setTimeout(() => this.#pump(), Math.ceil(next.until - now));
-      if (next.kind !== 'send') return;
+      if (next.kind === 'wait') return next.until;
+      if (next.kind === 'idle') return Infinity;
       connection.send(messages.observation(this.#id, next.sequence, next.item.episode));
       window.handleSent(now);
     }
   }
 
-  #sendRecalls(connection: Connection): void {
-    let underWay = 0;
-    for (const recall of this.#recalls.values()) {
-      if (recall.stage === 'sent') underWay += 1;
-    }
-    for (const recall of this.#recalls.values()) {
-      if (underWay >= RECALLS_UNDER_WAY_MAX) return;
-      if (recall.stage !== 'waiting') continue;
-      recall.stage = 'sent';
-      underWay += 1;
-      connection.send(recall.text);
-    }
+  #sendRecalls(connection: Connection): number {
+    const { texts, until } = this.#recalls.send(performance.now());
+    for (const text of texts) connection.send(text);
+    return until;
   }
 }
 
@@ -554,37 +567,7 @@ function refusalOf(message: ErrorMessage): Refusal {
 
 function atLeastOne(name: string, count: number): number {
   if (Number.isInteger(count) && count >= 1) return count;
-  throw new InvalidRequestError(`${name} must be a whole number from 1`, { code: 'invalid_argument' });
-}
-
-interface Deferred<T> {
-  readonly promise: Promise<T>;
-  readonly resolve: (value: T) => void;
-  readonly reject: (why: unknown) => void;
-}
-
-function deferred<T>(): Deferred<T> {
-  let resolve: (value: T) => void = () => {};
-  let reject: (why: unknown) => void = () => {};
-  const promise = new Promise<T>((yes, no) => {
-    resolve = yes;
-    reject = no;
+  throw new InvalidRequestError(`${name} must be a whole number from 1`, {
+    code: 'invalid_argument',
   });
-  return { promise, resolve, reject };
-}
-
-/** `promise`, during which an abort does `aborted`. */
-async function abortable<T>(
-  promise: Promise<T>,
-  signal: AbortSignal | undefined,
-  aborted: (reason: unknown) => void,
-): Promise<T> {
-  if (signal === undefined) return promise;
-  const abort = () => aborted(signal.reason);
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    return await promise;
-  } finally {
-    signal.removeEventListener('abort', abort);
-  }
 }

@@ -1,9 +1,10 @@
-// Which observation goes next, and what each answer means. Knows no socket and no clock: times are milliseconds of the
-// caller's clock, given with each call.
+// Which observation goes next, and what each answer means. Knows no socket and no clock: times are
+// milliseconds of the caller's clock, given with each call.
 //
-// The first item kept is number `acked + 1`. A refusal refuses all that was sent behind it too, so the window goes back:
-// it waits until everything under way is answered, and then sends from the refused number on, in order. Because of that
-// wait, an answer can never be mistaken for that of an earlier item with the same number.
+// The first item kept is number `acked + 1`. A refusal refuses all that was sent behind it too, so
+// the window goes back: it waits until everything under way is answered, and then sends from the
+// refused number on, in order. Because of that wait, an answer can never be mistaken for that of an
+// earlier item with the same number.
 
 import { ProtocolError } from './errors.js';
 
@@ -77,11 +78,21 @@ export class Window<T> {
   /** What to do at `now`. The answer changes with time and with every other call. */
   next(now: number): Next<T> {
     const answersFirst = this.#goingBack ? this.#underWay > 0 : this.#underWay >= this.#limit;
-    if (!this.#attached || this.#pausedHere || this.#pausedThere || answersFirst || this.waiting === 0) {
+    if (
+      !this.#attached ||
+      this.#pausedHere ||
+      this.#pausedThere ||
+      answersFirst ||
+      this.waiting === 0
+    ) {
       return { kind: 'idle' };
     }
     if (now < this.#notBefore) return { kind: 'wait', until: this.#notBefore };
-    return { kind: 'send', sequence: this.#sent + 1, item: this.#items[this.#sent - this.#acked] as T };
+    return {
+      kind: 'send',
+      sequence: this.#sent + 1,
+      item: this.#items[this.#sent - this.#acked] as T,
+    };
   }
 
   /** Keeps an item, behind all others. */
@@ -135,9 +146,11 @@ export class Window<T> {
     if (this.#underWay === 0 || !(follows || leads)) {
       throw new ProtocolError(`refused ${sequence}, but the turn is at ${this.#acked + 1}`);
     }
-    if (leads && refusal.kind === 'follows') throw new ProtocolError(`refused ${sequence}: ${refusal.why}`);
+    if (leads && refusal.kind === 'follows')
+      throw new ProtocolError(`refused ${sequence}: ${refusal.why}`);
     this.#underWay -= 1;
-    if (refusal.kind === 'later') this.#notBefore = Math.max(this.#notBefore, now + refusal.delayMs);
+    if (refusal.kind === 'later')
+      this.#notBefore = Math.max(this.#notBefore, now + refusal.delayMs);
     if (refusal.kind === 'paused') this.#pausedThere = true;
     if (follows) return undefined;
     // Nothing from here on is durable, since nothing behind a refused number is taken.
@@ -152,7 +165,8 @@ export class Window<T> {
     this.#pausedThere = load.state === 'paused';
     this.#intervalMs = 0;
     this.#limit = this.#size;
-    if (load.state === 'overloaded') this.#notBefore = Math.max(this.#notBefore, now + load.delayMs);
+    if (load.state === 'overloaded')
+      this.#notBefore = Math.max(this.#notBefore, now + load.delayMs);
     if (load.state === 'backpressure') {
       if (load.ratePerSecond === undefined) this.#limit = share;
       else this.#intervalMs = 1000 / load.ratePerSecond;
@@ -164,13 +178,20 @@ export class Window<T> {
     this.#attached = false;
   }
 
-  /** The session is open on a new connection, and all up to `durable` is durable. Returns what became so meanwhile. */
+  /**
+   * The session is open on a new connection, and all up to `durable` is durable. Returns what
+   * became so meanwhile.
+   */
   handleAttached(durable: number): T[] {
     if (durable < this.#acked) {
-      throw new ProtocolError(`the server kept ${durable} observations of ${this.#acked} that it had acked`);
+      throw new ProtocolError(
+        `the server kept ${durable} observations of ${this.#acked} that it had acked`,
+      );
     }
     if (durable > this.#sent) {
-      throw new ProtocolError(`the server has ${durable} observations of this session, but ${this.#sent} were sent`);
+      throw new ProtocolError(
+        `the server has ${durable} observations of this session, but ${this.#sent} were sent`,
+      );
     }
     const kept = this.#items.splice(0, durable - this.#acked);
     this.#acked = durable;

@@ -23,7 +23,10 @@ export class Proxy {
     const server = net.connect(this.target, '127.0.0.1');
     const pair = { client, server };
     this.pairs.add(pair);
-    for (const [socket, other] of [[client, server], [server, client]]) {
+    for (const [socket, other] of [
+      [client, server],
+      [server, client],
+    ]) {
       socket.on('error', () => {});
       socket.on('close', () => {
         other.destroy();

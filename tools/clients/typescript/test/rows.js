@@ -1,4 +1,4 @@
-// Vectors and observations by number.
+// Observations by number, and how many of them a server has.
 
 const DIMENSION = 768;
 
@@ -17,4 +17,10 @@ export function vector(number) {
 
 export function row(number) {
   return { what: `row ${number}`, embedding: vector(number) };
+}
+
+// How many observations of a space are durable.
+export async function observations(server, space) {
+  const answer = await fetch(`http://127.0.0.1:${server.port}/api/v1/spaces`);
+  return (await answer.json()).spaces.find(({ id }) => id === space).observations;
 }

@@ -29,15 +29,26 @@ const follows = { kind: 'follows', why: 'a gap' };
 
 test('no more than its size is under way', () => {
   const window = windowOf(6);
-  assert.deepEqual(send(window).map(([sequence]) => sequence), [1, 2, 3, 4]);
+  assert.deepEqual(
+    send(window).map(([sequence]) => sequence),
+    [1, 2, 3, 4],
+  );
   assert.deepEqual(window.handleAck(1, 2), ['item 1', 'item 2']);
-  assert.deepEqual(send(window).map(([sequence]) => sequence), [5, 6]);
+  assert.deepEqual(
+    send(window).map(([sequence]) => sequence),
+    [5, 6],
+  );
   assert.deepEqual(window.handleAck(3, 6).length, 4);
   assert.deepEqual([window.acked, window.length, window.waiting], [6, 0, 0]);
 });
 
 test('acks out of turn are a fault', () => {
-  for (const [first, last] of [[2, 2], [1, 5], [0, 1], [1, 0]]) {
+  for (const [first, last] of [
+    [2, 2],
+    [1, 5],
+    [0, 1],
+    [1, 0],
+  ]) {
     const window = windowOf(6);
     send(window);
     assert.throws(() => window.handleAck(first, last), ProtocolError, `${first} to ${last}`);
@@ -56,7 +67,10 @@ test('a refused one and all behind it go again, in order, after the time to come
   }
   window.handleRefused(5, later(80), 110);
   assert.deepEqual(window.next(189), { kind: 'wait', until: 190 }, 'the longest time counts');
-  assert.deepEqual(send(window, 190).map(([sequence]) => sequence), [2, 3, 4, 5]);
+  assert.deepEqual(
+    send(window, 190).map(([sequence]) => sequence),
+    [2, 3, 4, 5],
+  );
 });
 
 test('one of bad content is given up and the next takes its number', () => {
@@ -65,12 +79,20 @@ test('one of bad content is given up and the next takes its number', () => {
   assert.equal(window.handleRefused(1, { kind: 'content' }, 0), 'item 1');
   window.handleRefused(2, follows, 0);
   window.handleRefused(3, follows, 0);
-  assert.deepEqual(send(window), [[1, 'item 2'], [2, 'item 3']]);
+  assert.deepEqual(send(window), [
+    [1, 'item 2'],
+    [2, 'item 3'],
+  ]);
   assert.deepEqual(window.handleAck(1, 2), ['item 2', 'item 3']);
 });
 
 test('refusals out of turn are a fault', () => {
-  const cases = [[2, later(1)], [0, later(1)], [9, later(1)], [1, follows]];
+  const cases = [
+    [2, later(1)],
+    [0, later(1)],
+    [9, later(1)],
+    [1, follows],
+  ];
   for (const [sequence, refusal] of cases) {
     const window = windowOf(3);
     send(window);
@@ -86,7 +108,11 @@ test('after a lost connection it goes on behind what is durable', () => {
   window.handleLost();
   assert.deepEqual(window.next(0), IDLE);
   assert.deepEqual(window.handleAttached(3), ['item 2', 'item 3']);
-  assert.deepEqual(send(window), [[4, 'item 4'], [5, 'item 5'], [6, 'item 6']]);
+  assert.deepEqual(send(window), [
+    [4, 'item 4'],
+    [5, 'item 5'],
+    [6, 'item 6'],
+  ]);
 });
 
 test('a mark below what was acked, or above what was sent, is a fault', () => {
