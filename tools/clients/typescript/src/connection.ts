@@ -1,5 +1,7 @@
 // One WebSocket: text in, text out, and a watch over its silence.
 
+import { timer } from './promises.js';
+
 /** As much of the WebSocket interface as is used here; browsers, `ws`, Deno and Bun have it. */
 export interface WebSocketLike {
   addEventListener(type: 'open', listener: () => void): void;
@@ -92,8 +94,7 @@ export class Connection {
       this.drop();
       this.#events.lost(1006, `nothing was heard for ${this.#silenceMs} ms`);
     } else {
-      // Timers may be a little early.
-      this.#watch = setTimeout(() => this.#watchSilence(), Math.ceil(left));
+      this.#watch = timer(left, () => this.#watchSilence());
     }
   }
 

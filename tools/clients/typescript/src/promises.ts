@@ -1,4 +1,4 @@
-// Promises that are settled from outside, and that an abort ends.
+// Promises that are settled from outside, and that an abort ends; and waits.
 
 export interface Settle<T> {
   readonly resolve: (value: T) => void;
@@ -33,4 +33,12 @@ export async function abortable<T>(
   } finally {
     signal.removeEventListener('abort', abort);
   }
+}
+
+/** What timers can wait for at most; a longer wait would end at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+/** Calls once `delayMs` have passed, or a little before: look at the clock, and wait again. */
+export function timer(delayMs: number, call: () => void): ReturnType<typeof setTimeout> {
+  return setTimeout(call, Math.min(Math.ceil(delayMs), TIMER_MS_MAX));
 }

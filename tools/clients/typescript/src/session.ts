@@ -23,7 +23,7 @@ import type {
   RecallOptions,
   Recollection,
 } from './messages.js';
-import { abortable, deferred, type Deferred, type Settle } from './promises.js';
+import { abortable, deferred, timer, type Deferred, type Settle } from './promises.js';
 import { Recalls } from './recalls.js';
 import { Window, type Refusal } from './window.js';
 
@@ -529,7 +529,7 @@ export class Session {
       this.#sendRecalls(connection),
     );
     if (until < Infinity) {
-      this.#sending = setTimeout(() => this.#pump(), Math.ceil(until - performance.now()));
+      this.#sending = timer(until - performance.now(), () => this.#pump());
     }
     if (this.#closing?.sent === false && window.length === 0 && this.#recalls.length === 0) {
       this.#closing.sent = true;

@@ -250,7 +250,7 @@ scripted('a status of overload is kept for as long as it says', async (script) =
 });
 
 scripted('a silent server is left and the session resumed on a new connection', async (script) => {
-  const { session, peer } = await script.open({ silenceMs: 100 });
+  const { session, peer } = await script.open({ silenceMs: 100, connectTimeoutMs: Infinity });
   const acks = observed(session, 3);
   await peer.takeNumbers(3);
   const next = await script.peer();
