@@ -107,8 +107,9 @@ export async function openSession(
 ): Promise<Session> {
   options.signal?.throwIfAborted();
   const chosen = options.WebSocket ?? socketType;
-  if (chosen === undefined)
+  if (chosen === undefined) {
     throw new InvalidRequestError('there is no WebSocket here; give one as an option');
+  }
   const session = new Session(KEY, address(url), options, chosen);
   const abort = () => session.abort(options.signal?.reason);
   options.signal?.addEventListener('abort', abort, { once: true });
@@ -128,15 +129,11 @@ function address(url: string | URL): string {
   } catch (cause) {
     throw new InvalidRequestError(`not a URL: ${url}`, { code: 'invalid_argument', cause });
   }
-  const protocol = { 'http:': 'ws:', 'https:': 'wss:', 'ws:': 'ws:', 'wss:': 'wss:' }[
-    parsed.protocol
-  ];
-  if (protocol === undefined) {
-    throw new InvalidRequestError(`neither ws: nor wss: but ${parsed.protocol}`, {
-      code: 'invalid_argument',
-    });
+  if (!/^(ws|http)s?:$/.test(parsed.protocol)) {
+    const message = `neither ws: nor wss: but ${parsed.protocol}`;
+    throw new InvalidRequestError(message, { code: 'invalid_argument' });
   }
-  parsed.protocol = protocol;
+  parsed.protocol = parsed.protocol.replace('http', 'ws');
   if (parsed.pathname === '/') parsed.pathname = '/v1/stream';
   return parsed.href;
 }
@@ -163,7 +160,6 @@ export class Session {
   #id = '';
   #failure: unknown;
   #closing: Closing | undefined;
-  #paused = false;
   #recallCount = 0;
   #ready: Deferred<void> | undefined;
   #reconnecting: ReturnType<typeof setTimeout> | undefined;
@@ -271,6 +267,7 @@ export class Session {
    * it is durable. An abort aborts the session.
    */
   async close(options: CloseOptions = {}): Promise<number> {
+    options.signal?.throwIfAborted();
     if (this.#closing === undefined) {
       this.#admit(options.signal);
       this.#closing = {
@@ -303,7 +300,6 @@ export class Session {
   }
 
   #hold(paused: boolean): void {
-    this.#paused = paused;
     this.#window?.hold(paused);
     this.#pump();
   }
@@ -369,7 +365,6 @@ export class Session {
     this.#id = message.session_id;
     const durable = message.initial_sequence;
     this.#window ??= new Window({ size: this.#windowSize, acked: durable });
-    this.#window.hold(this.#paused);
     const first = this.#window.acked + 1;
     this.#window.handleAttached(durable).forEach((pending, index) => {
       pending.resolve({

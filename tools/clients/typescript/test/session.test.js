@@ -273,8 +273,9 @@ test('aborts end what they can', async () => {
   );
   session.pause();
   const never = assert.rejects(session.observe(row(4)), /enough/);
+  const room = assert.rejects(session.ready, /enough/);
   session.abort(new Error('enough'));
-  await never;
+  await Promise.all([never, room]);
   await assert.rejects(session.ready, /enough/);
 });
 

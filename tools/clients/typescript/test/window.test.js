@@ -162,3 +162,13 @@ test('a pause here outlives the connection', () => {
   window.hold(false);
   assert.equal(send(window).length, 2);
 });
+
+test('what the server said of its load ends with the connection', () => {
+  for (const load of [{ state: 'paused' }, { state: 'backpressure', ratePerSecond: undefined }]) {
+    const window = windowOf(4);
+    window.handleLoad(load, 0);
+    window.handleLost();
+    window.handleAttached(0);
+    assert.equal(send(window).length, 4, load.state);
+  }
+});
