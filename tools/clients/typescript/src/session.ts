@@ -421,7 +421,9 @@ export class Session {
     // code will say.
     if (this.#closing === undefined || !this.#closing.sent) return;
     const last = message.sequence_number ?? this.acked;
-    if (last !== this.acked || this.pending > 0) return;
+    if (last !== this.acked) {
+      throw new ProtocolError(`closed at ${last}, but ${this.acked} are acked`);
+    }
     const closing = this.#closing;
     const connection = this.#connection;
     this.#connection = undefined;

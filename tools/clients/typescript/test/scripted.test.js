@@ -9,6 +9,7 @@ import {
   NotServedError,
   OverloadedError,
   ProtocolError,
+  SessionClosedError,
   SessionLostError,
   SessionTakenOverError,
   UnavailableError,
@@ -397,6 +398,51 @@ scripted(
     session.abort();
   },
 );
+
+scripted('a close at another number than what was acked is a fault', async (script) => {
+  const { session, peer } = await script.open();
+  const rejected = assert.rejects(session.close(), ProtocolError);
+  await peer.take('close');
+  peer.say({ type: 'status', state: 'closed', sequence_number: 5 });
+  await rejected;
+});
+
+scripted('no more recalls are under way than the server takes at once', async (script) => {
+  const { session, peer } = await script.open();
+  const recalls = Array.from({ length: 10 }, () => session.recall(vector(1)));
+  const answer = ({ request_id }) => {
+    const results = { results: [], more_results: false, snapshot_sequence: 0 };
+    peer.say({ type: 'recall_result', request_id, ...results });
+  };
+  const first = [];
+  while (first.length < 8) first.push(await peer.take('recall'));
+  assert.ok(await peer.isQuiet(), 'eight are under way');
+  answer(first.shift());
+  first.push(await peer.take('recall'));
+  assert.ok(await peer.isQuiet(), 'eight are under way again');
+  first.forEach(answer);
+  answer(await peer.take('recall'));
+  assert.equal((await Promise.all(recalls)).length, 10);
+  session.abort();
+});
+
+scripted('a session that is aborted while it is cut off stays away', async (script) => {
+  let session;
+  const onStateChange = (state) => state === 'reconnecting' && session.abort();
+  const opened = await script.open({ onStateChange });
+  session = opened.session;
+  const rejected = assert.rejects(session.observe(row(1)), SessionClosedError);
+  await opened.peer.takeNumbers(1);
+  opened.peer.socket.terminate();
+  await rejected;
+  // Others come and go meanwhile; if it came back, it would be among them.
+  for (let n = 0; n < 10; n++) {
+    const other = await script.open();
+    other.session.abort();
+    await other.peer.closed;
+  }
+  assert.equal(script.peers.length, 0);
+});
 
 // [what the server says or does when two observations were sent, what becomes of the session]
 const ENDS = [
