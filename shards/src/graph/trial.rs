@@ -11,7 +11,7 @@ impl Index {
     /// Whether `row` may stand for a query in [`Index::search_without`]: it is in the graph, and on
     /// the bottom layer alone, so that no search starts at it. Fifteen of sixteen are.
     pub fn is_on_bottom_only(&self, row: Row) -> bool {
-        row.0 > 0 && row.0 < self.indexed() && level(self.seed, row.0) == 0
+        row.0 > 0 && self.states.is_linked(row.0) && level(self.seed, row.0) == 0
     }
 
     /// The nearest `count` visible rows to `row`, which the search takes for absent: neither is it
@@ -42,7 +42,8 @@ impl Index {
         scratch: &mut Scratch,
         found: &mut Vec<Scored>,
     ) -> u32 {
-        assert!(range.end <= self.len(), "rows to {} are scanned, of {}", range.end, self.len());
+        let slots = self.len_slots();
+        assert!(range.end <= slots, "rows to {} are scanned, of {slots}", range.end);
         self.scan_with(self.rows.row(row.0), range, count, visible, scratch, found)
     }
 }

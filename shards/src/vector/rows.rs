@@ -99,16 +99,30 @@ impl Rows {
 
     /// Adds a row.
     pub(crate) fn push(&mut self, codes: &Codes) -> u32 {
-        assert_eq!(codes.dimension, self.dimension, "rows of one stripe have one dimension");
         let row = self.len();
-        let codes8 = self.codes8.push();
-        fill(codes8, &codes.codes8);
-        if self.mean.add(row, codes8, codes.scale) {
-            self.stale = 0..row;
-        }
-        self.kernel.write_row(codes8, codes.scale, &self.mean.current, self.codes1.push());
-        self.rewrite();
+        self.codes8.push();
+        self.codes1.push();
+        self.put(row, codes);
         row
+    }
+
+    /// Writes another row over one that is of no more use.
+    pub(crate) fn put(&mut self, row: u32, codes: &Codes) {
+        assert_eq!(codes.dimension, self.dimension, "rows of one stripe have one dimension");
+        let codes8 = self.codes8.row_mut(row);
+        fill(codes8, &codes.codes8);
+        if self.mean.add(codes8, codes.scale) {
+            // A new row is written by the new mean at once.
+            let rows = self.codes1.len();
+            self.stale = 0..if row + 1 == rows { row } else { rows };
+        }
+        // One that is to be written anew is, until then, like those around it.
+        let mean = match self.stale.contains(&row) {
+            true => &self.mean.older,
+            false => &self.mean.current,
+        };
+        self.kernel.write_row(codes8, codes.scale, mean, self.codes1.row_mut(row));
+        self.rewrite();
     }
 
     /// Drops the rows from `len` up.
