@@ -21,6 +21,7 @@ use engram_shards::ids::{FolderSecret, LogId, SegmentId};
 use engram_shards::limits::{GRAPH_LINKS, GRAPH_WIDTH_INSERT, GRAPH_WIDTH_RECALL};
 use engram_shards::log::replay::{HEAD_BYTES, LogFault};
 use engram_shards::shard::{Recovering, ShardConfig};
+use engram_shards::space::TailLimits;
 use futures_lite::FutureExt;
 use glommio::timer::Timer;
 use glommio::{GlommioError, LocalExecutorBuilder, Placement, Task};
@@ -298,6 +299,7 @@ impl Recovery {
             incarnation_seed: u64::from_ne_bytes(random_bytes().map_err(BootError::Random)?),
             capacity: self.core.settings().capacity,
             recall_target: self.core.settings().recall_target,
+            tail: TailLimits::default(),
         };
         let placement = self.core.mesh().placement();
         let owns = Box::new(move |stripe| placement.owner_of(stripe) == core);

@@ -78,7 +78,7 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// A count or a list, to be read by [`crate::cores::choose`]; `None`: all.
     pub cores: Option<String>,
-    /// Observations admitted and not yet in the graph, at most, of one shard.
+    /// Observations admitted and still waiting, at most, of one shard.
     pub capacity: u32,
     /// The recall that each space holds; none: no sampling, no refining.
     pub recall_target: Option<RecallTarget>,

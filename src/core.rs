@@ -24,7 +24,7 @@ use crate::metrics::Metrics;
 pub struct ServeSettings {
     /// Longest message on either transport, in bytes.
     pub message_bytes_max: usize,
-    /// Observations admitted and not yet in the graph, at most, of one shard.
+    /// Observations admitted and still waiting, at most, of one shard.
     pub capacity: u32,
     /// The recall that each space holds; none: no sampling, no refining.
     pub recall_target: Option<RecallTarget>,

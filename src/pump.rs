@@ -327,6 +327,7 @@ mod tests {
     use engram_shards::message::{IfExists, Lane, Reply};
     use engram_shards::settings::{Metric, SpaceSettings};
     use engram_shards::shard::{Recovering, ShardConfig};
+    use engram_shards::space::TailLimits;
     use futures_lite::Future;
 
     use crate::mesh::{CoreIndex, CreditAnswer, MeshSettings, Unavailable, weave};
@@ -368,6 +369,7 @@ mod tests {
             incarnation_seed: 1,
             capacity: CAPACITY_DEFAULT,
             recall_target: None,
+            tail: TailLimits::default(),
         };
         let recovering =
             Recovering::new(config, &[], Box::new(|_| true)).expect("there is nothing to read");

@@ -1,5 +1,7 @@
 //! Who may hand over observations: credits by lane, so that a refusal is told before any stripe sees the observation.
 //!
+//! The depth counts rows that were admitted and wait: for the disk, or for the graph behind a tail that is as long as may be.
+//!
 //! **Invariant:** credits held by connection cores + depth ≤ capacity, after every grant.
 
 use crate::ids::Time;
@@ -10,7 +12,7 @@ use crate::message::{Lane, Level, Pressure};
 
 /// Points (hundredths of the capacity) below its threshold at which a state is left again.
 const HYSTERESIS_POINTS: u64 = 10;
-/// Rows a second that a shard is taken to index before it was measured.
+/// Rows a second that a shard is taken to drain before it was measured.
 const DRAIN_ROWS_PER_S_GUESS: u64 = 20_000;
 /// Shortest time over which the drain rate is measured, in microseconds.
 const DRAIN_WINDOW_MICROS: u64 = 50_000;
@@ -79,13 +81,13 @@ impl Admission {
         self.settle_level();
     }
 
-    /// Rows were replayed at the start. They may exceed the capacity: then nothing is granted until they are indexed.
+    /// Rows were replayed at the start, and wait. They may exceed the capacity: then nothing is granted until fewer do.
     pub fn recover(&mut self, rows: u32) {
         self.depth += rows;
         self.settle_level();
     }
 
-    /// A row of `lane` (none: a replayed one) has left the tail without reaching the graph.
+    /// A row of `lane` (none: a replayed one) that waited is no more.
     pub fn forget(&mut self, lane: Option<Lane>) {
         assert!(self.depth > 0, "a row left that was never admitted");
         self.depth -= 1;
@@ -95,8 +97,8 @@ impl Admission {
         self.settle_level();
     }
 
-    /// A row has reached the graph.
-    pub fn indexed(&mut self, lane: Option<Lane>, now: Time) {
+    /// A row waits no longer.
+    pub fn placed(&mut self, lane: Option<Lane>, now: Time) {
         self.forget(lane);
         self.drain.measure(now);
         if self.depth == 0 {
@@ -104,7 +106,7 @@ impl Admission {
         }
     }
 
-    /// Admitted and not yet in the graph.
+    /// Rows that were admitted and wait.
     pub fn depth(&self) -> u32 {
         self.depth
     }
@@ -114,7 +116,7 @@ impl Admission {
         self.depth_by_lane
     }
 
-    /// The most that may be admitted and not yet in the graph.
+    /// The most that may.
     pub fn capacity(&self) -> u32 {
         self.capacity
     }
@@ -184,7 +186,7 @@ const fn threshold_points(lane: Lane) -> u8 {
     }
 }
 
-/// How fast rows leave the tail while there are any.
+/// How fast rows cease to wait while there are any.
 #[derive(Debug)]
 struct Drain {
     rows_per_s: u64,
@@ -245,7 +247,7 @@ mod tests {
         (0..granted).for_each(|_| admission.admit(Lane::High));
         assert_eq!(admission.grant(Lane::High, 60).0, 40);
         admission.take_back(10);
-        admission.indexed(Some(Lane::High), Time(1));
+        admission.placed(Some(Lane::High), Time(1));
         assert_eq!(admission.grant(Lane::High, 60).0, 11);
     }
 
@@ -253,7 +255,7 @@ mod tests {
     fn a_depth_above_the_capacity_grants_nothing_until_it_has_fallen() {
         let mut admission = filled(10, 25);
         assert_eq!(admission.grant(Lane::High, 1).0, 0);
-        (0..16).for_each(|_| admission.indexed(None, Time(1)));
+        (0..16).for_each(|_| admission.placed(None, Time(1)));
         assert_eq!(admission.grant(Lane::High, 5).0, 1);
     }
 
@@ -276,8 +278,8 @@ mod tests {
     fn the_time_to_come_back_follows_the_measured_drain() {
         let (mut fast, mut slow) = (filled(100_000, 100_000), filled(100_000, 100_000));
         for row in 0..20_000 {
-            fast.indexed(None, Time(row * 20));
-            slow.indexed(None, Time(row * 2_000));
+            fast.placed(None, Time(row * 20));
+            slow.placed(None, Time(row * 2_000));
         }
         let retry = |admission: &mut Admission| admission.grant(Lane::Low, 1).1.retry_after_micros;
         let (fast, slow) = (retry(&mut fast), retry(&mut slow));

@@ -49,13 +49,18 @@ pub const GRAPH_CHOSEN_BOTTOM: usize = 24;
 pub const GRAPH_BATCH_MAX: u32 = 4;
 /// Slots on the bottom layer.
 pub const GRAPH_LINKS_BOTTOM: usize = 2 * GRAPH_LINKS;
+/// Durable rows of a stripe that are not in the graph and yet wait for nothing: every recall compares them one by one. At
+/// some 10 ns a row that takes about 100 µs, a fifth of what a step may take, …
+pub const TAIL_ROWS_MAX: u32 = 10_240;
+/// … and this many durable rows give a stripe a graph where its core is idle: from about here on a search is quicker.
+pub const GRAPH_ROWS_MIN: u32 = 4_096;
 /// Search width while a row is inserted under pressure …
 pub const GRAPH_WIDTH_INSERT: u32 = 56;
 /// … and while hardly any row waits.
 pub const GRAPH_WIDTH_INSERT_IDLE: u32 = 128;
 /// Rows that wait for their place in the graph without any pressure: a burst of one connection …
 pub const PRESSURE_ROWS_MIN: u32 = 256;
-/// … and so many more from which the pressure is full (or half of the capacity). Every recall scans them: about 150 µs.
+/// … and so many more from which the pressure is full (or half of the capacity). Every recall scans them: about 40 µs.
 pub const PRESSURE_ROWS_MAX: u32 = 4_096;
 /// Search width while a row is refined.
 pub const GRAPH_WIDTH_REFINE: u32 = 128;
@@ -97,12 +102,14 @@ pub const CUES_KEPT_MAX: usize = QUALITY_SAMPLES;
 /// Missed rows that wait for being refined before others, at most.
 pub const REFINE_URGENT_MAX: usize = 256;
 
+/// Rows that one step of a recall compares one by one: about 50 µs, so that the longest tail takes two.
+pub const RECALL_SCAN_ROWS_MAX: u32 = TAIL_ROWS_MAX / 2;
 /// Most results of one recall.
 pub const RECALL_RESULTS_MAX: u32 = 1_000;
 /// Recalls that may wait on one shard; a further one is refused, so that their memory is bounded.
 pub const RECALLS_WAITING_MAX: usize = 1_024;
 
-/// Observations admitted and not yet in the graph, by default, of one shard.
+/// Observations that wait, by default, of one shard: admitted, and neither in the graph nor in a tail within its bounds.
 pub const CAPACITY_DEFAULT: u32 = 100_000;
 /// Distances that one grant of background work covers, at most: about 500 µs of one core.
 pub const WORK_DISTANCES_MAX: u32 = 8_000;
@@ -119,3 +126,5 @@ const _: () = assert!(LOG_COMMIT_BYTES_MAX + LOG_BLOCK_BYTES < LOG_SEGMENT_BYTES
 const _: () = assert!(RECORD_BODY_BYTES_MAX < LOG_COMMIT_BYTES_MAX);
 const _: () = assert!(LOG_COMMIT_BYTES_MIN <= LOG_COMMIT_BYTES_MAX);
 const _: () = assert!(LOG_COMMIT_RECORDS_MIN <= LOG_COMMIT_RECORDS_MAX);
+const _: () = assert!(QUALITY_ROWS_MIN <= GRAPH_ROWS_MIN && GRAPH_ROWS_MIN <= TAIL_ROWS_MAX);
+const _: () = assert!(RECALL_SCAN_ROWS_MAX <= WORK_DISTANCES_MAX);

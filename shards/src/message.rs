@@ -139,7 +139,7 @@ pub enum OpenIntent {
 pub enum Drain {
     /// Until everything handed over is durable.
     Durable,
-    /// Until it is in the graph too.
+    /// Until it waits for nothing: it is in the graph, or in a tail that is short enough to be scanned.
     Indexed,
 }
 
@@ -285,7 +285,7 @@ pub struct SessionOpened {
 /// A shard's load, as admission sees it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pressure {
-    /// Admitted and not yet in the graph.
+    /// Admitted and still waiting: for the disk, or for the graph behind a tail that is as long as may be.
     pub depth: u32,
     /// The most that may be.
     pub capacity: u32,
@@ -340,7 +340,8 @@ pub enum Durability {
 pub struct ShardStatus {
     /// Its stripes.
     pub stripes: Vec<StripeStatus>,
-    /// Admitted and not yet in the graph, all stripes together.
+    /// Admitted and still waiting, all stripes together: for the disk, or for the graph behind a tail that is as long as
+    /// may be.
     pub depth: u32,
     /// The same by lane; rows replayed at the start belong to none.
     pub depth_by_lane: [u32; 3],
@@ -366,11 +367,11 @@ pub struct ShardStatus {
     pub commit_failures_other: u64,
     /// Records that could not be read back.
     pub unreadable: u64,
-    /// Insertion batches.
+    /// Insertion batches, of rows that waited.
     pub insert_batches: u64,
     /// Rows in each insertion batch.
     pub insert_batch_rows: Histogram,
-    /// Microseconds from received to in the graph, by lane.
+    /// Microseconds that rows waited, by lane.
     pub queue_wait_micros: [Histogram; 3],
     /// Distances computed, for recalls, insertions and upkeep.
     pub distances: u64,
@@ -387,8 +388,11 @@ pub struct StripeStatus {
     pub generation: Generation,
     /// Rows that a recall can find.
     pub rows: u64,
-    /// Rows in the graph, replaced ones included.
+    /// Durable rows that wait for nothing, replaced ones included: they are in the graph, or in a tail that is short enough
+    /// to be scanned.
     pub indexed: u64,
+    /// Those of them that are in the graph.
+    pub linked: u64,
     /// Observations that became durable, by lane.
     pub durable_observations: [u64; 3],
     /// Microseconds from received to durable.

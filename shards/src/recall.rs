@@ -9,7 +9,7 @@
 
 use crate::graph::{Scored, Scratch, Sought};
 use crate::ids::{Generation, Location, Row, Time};
-use crate::limits::RECALL_RESULTS_MAX;
+use crate::limits::{RECALL_RESULTS_MAX, RECALL_SCAN_ROWS_MAX};
 use crate::log::log::Ordinal;
 use crate::log::record::{BodyFault, decode_body, read_body, read_embedding};
 use crate::message::{Durability, Hit, Isolation, Recall, Recalled};
@@ -18,8 +18,6 @@ use crate::space::{Place, Rows, Stripe};
 use crate::vector::codes::normalise;
 use crate::vector::kernel::{dot_f32, square_distance_f32};
 
-/// Rows of the tail that one step compares at most.
-const SCAN_ROWS_MAX: u32 = 2_048;
 /// Candidates that one step ranks at most.
 const RANK_ROWS_MAX: usize = 64;
 /// What ranking a candidate costs, in distances: its vector is decoded, scaled and compared in full.
@@ -103,7 +101,10 @@ impl Job {
         Job {
             query,
             metric: stripe.space().settings.metric,
-            stage: Stage::Search,
+            stage: match rows.indexed() {
+                0 => Stage::Scan(0),
+                _ => Stage::Search,
+            },
             limit,
             gone: rows.index().gone(),
             durable,
@@ -186,7 +187,7 @@ impl Job {
     }
 
     fn scan(&mut self, rows: &Rows, from: u32, scratch: &mut Scratch) -> u32 {
-        let end = self.limit.min(from + SCAN_ROWS_MAX);
+        let end = self.limit.min(from + RECALL_SCAN_ROWS_MAX);
         let limit = self.limit;
         let visible = |row| rows.is_visible(row, limit);
         let wanted = self.candidates_wanted();

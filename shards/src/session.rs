@@ -143,12 +143,12 @@ impl Session {
         }
     }
 
-    /// Whoever waits, if what they wait for has come; `indexed` rows of the stripe are in the graph.
-    pub fn settle(&mut self, indexed: u32) -> Option<Waiting> {
+    /// Whoever waits, if what they wait for has come; rows of the stripe below `placed` wait for nothing.
+    pub fn settle(&mut self, placed: u32) -> Option<Waiting> {
         let settled = self.in_flight == 0
             && match self.waiting? {
                 Waiting::Open(_) | Waiting::Close { drain: Drain::Durable, .. } => true,
-                Waiting::Close { drain: Drain::Indexed, .. } => indexed >= self.rows_end,
+                Waiting::Close { drain: Drain::Indexed, .. } => placed >= self.rows_end,
             };
         let waiting = self.waiting.take_if(|_| settled)?;
         if let Waiting::Close { .. } = waiting {

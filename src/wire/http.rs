@@ -281,7 +281,10 @@ struct SpaceEntry<'a> {
     #[serde(flatten)]
     space: SpaceBody<'a>,
     rows: u64,
+    /// Rows that wait for nothing: they are in the graph, or compared one by one.
     indexed: u64,
+    /// Rows in the graph.
+    linked: u64,
     observations: u64,
     /// The least of any stripe, to four places; null until one has sampled.
     recall_estimate: Option<f64>,
@@ -308,6 +311,7 @@ fn list_spaces(statuses: &Statuses) -> Result<Response<Bytes>, Failure> {
                     space,
                     rows: 0,
                     indexed: 0,
+                    linked: 0,
                     observations: 0,
                     recall_estimate: None,
                     search_width: 0,
@@ -320,6 +324,7 @@ fn list_spaces(statuses: &Statuses) -> Result<Response<Bytes>, Failure> {
             let entry = &mut entries[at].1;
             entry.rows += stripe.rows;
             entry.indexed += stripe.indexed;
+            entry.linked += stripe.linked;
             entry.observations += stripe.generation.0;
             let estimate = stripe.upkeep.recall_estimate;
             let estimate = estimate.map(|recall| (f64::from(recall) * 1e4).round() / 1e4);
@@ -373,6 +378,7 @@ mod tests {
             generation: Generation(rows + 1),
             rows,
             indexed: rows / 2,
+            linked: rows / 4,
             durable_observations: [0; 3],
             durable_micros: Default::default(),
             recalls: 0,
@@ -466,10 +472,10 @@ mod tests {
         let body = body(&list_spaces(&statuses).expect("all answer"));
         let expected = json!({"spaces": [
             {"id": "ant", "dimension": 768, "metric": "cosine", "cores": 2,
-             "rows": 4, "indexed": 2, "observations": 5,
+             "rows": 4, "indexed": 2, "linked": 1, "observations": 5,
              "recall_estimate": null, "search_width": 128, "refined": 4, "settled": true},
             {"id": "zebra", "dimension": 768, "metric": "cosine", "cores": 2,
-             "rows": 30, "indexed": 15, "observations": 32,
+             "rows": 30, "indexed": 15, "linked": 7, "observations": 32,
              "recall_estimate": 0.9333, "search_width": 640, "refined": 30, "settled": false},
         ]});
         assert_eq!(body, expected);

@@ -105,11 +105,13 @@ impl Shard {
     ) -> Option<SessionKey> {
         let Observed { slot, row, session, sequence } = observed;
         let stripe = &mut self.stripes[slot.0];
-        let was_insertable = stripe.rows().is_insertable();
+        let was_overlong = stripe.is_overlong();
         let pair = stripe.commit(row, location, committed_at);
-        if !was_insertable {
+        if stripe.is_overlong() && !was_overlong {
             self.rotation.enter(slot);
         }
+        self.settle_placed(slot);
+        self.keep_up_with(slot);
         if let Some(pair) = pair {
             self.replacing.push(slot, pair);
         }

@@ -19,7 +19,7 @@ use crate::shard::pending::Pending;
 use crate::shard::turns::{Recalls, Restless, Rotation, Slot};
 use crate::shard::unproven::Unproven;
 use crate::shard::wanted::{Replacing, Wanted};
-use crate::space::Stripe;
+use crate::space::{Placed, Stripe};
 
 /// How often sessions that can no longer be resumed are forgotten.
 const EXPIRE_MICROS: u64 = 600 * 1_000_000;
@@ -177,7 +177,8 @@ impl Shard {
     }
 
     /// Does about `distances` distances of waiting work: recalls and insertions in turn, so that neither starves the
-    /// other; a step of a recall is the larger one. Where neither waits, it is the stripes' upkeep that goes on. Returns
+    /// other; a step of a recall is the larger one. Where neither waits, it is the stripes' upkeep that goes on, with what is
+    /// left of their tails first. Returns
     /// those spent; zero means that nothing is waiting.
     pub fn work(&mut self, distances: u32, now: Time) -> u32 {
         self.advance(now);
@@ -214,7 +215,7 @@ impl Shard {
         self.is_asked() || !self.restless.is_empty()
     }
 
-    /// Whether someone waits for what `work` would do: a recall, or rows for their place in the graph. Changes as
+    /// Whether someone waits for what `work` would do: a recall, or rows behind a tail that is overlong. Changes as
     /// [`Shard::has_work`] does.
     pub fn is_asked(&self) -> bool {
         self.recalls.is_runnable() || !self.rotation.is_empty()
@@ -291,34 +292,47 @@ impl Shard {
         distances
     }
 
-    /// Inserts a row of the stripe whose turn it is. Returns the distances that it took.
+    /// Inserts a row of the stripe whose turn it is: one that another waits behind. Returns the distances that it took.
     fn insert_row(&mut self) -> Option<u32> {
         let slot = self.rotation.current()?;
-        let width = match self.config.recall_target {
-            Some(_) => self.admission.insertion_width(),
-            None => GRAPH_WIDTH_INSERT,
-        };
+        let width = self.insertion_width();
         let stripe = &mut self.stripes[slot.0];
-        let inserted = stripe.insert_next(width, &mut self.scratch);
-        let distances = inserted.distances.max(1);
-        match stripe.rows().is_insertable() {
+        let distances = stripe.insert_next(width, &mut self.scratch);
+        match stripe.is_overlong() {
             true => self.rotation.spend(distances),
             false => self.rotation.leave(),
         }
-        self.admission.indexed(inserted.lane, self.now);
-        if let Some(lane) = inserted.lane {
-            let waited = self.now.micros_since(inserted.received_at);
-            self.tally.queue_wait_micros[lane.index()].record(waited);
-        }
+        self.settle_placed(slot);
         self.keep_up_with(slot);
         Some(distances)
+    }
+
+    /// Search width for the next row on its way into a graph.
+    fn insertion_width(&self) -> u32 {
+        match self.config.recall_target {
+            Some(_) => self.admission.insertion_width(),
+            None => GRAPH_WIDTH_INSERT,
+        }
+    }
+
+    /// Rows of a stripe may have become durable or reached the graph: counts those that wait no longer.
+    pub(super) fn settle_placed(&mut self, slot: Slot) {
+        while let Some(Placed { lane, received_at }) = self.stripes[slot.0].next_placed() {
+            self.admission.placed(lane, self.now);
+            if let Some(lane) = lane {
+                let waited = self.now.micros_since(received_at);
+                self.tally.queue_wait_micros[lane.index()].record(waited);
+            }
+        }
     }
 
     /// One step of the upkeep of the stripe whose turn it is. Returns the distances that it took.
     fn keep_up(&mut self) -> u32 {
         let slot = self.restless.current().expect("there is work, and no one asks for it");
+        let width = self.insertion_width();
         let stripe = &mut self.stripes[slot.0];
-        let distances = stripe.keep_up(&mut self.scratch);
+        assert!(!stripe.is_overlong(), "no row waits for the graph");
+        let distances = stripe.keep_up(width, &mut self.scratch);
         match stripe.is_settled() {
             true => self.restless.leave(),
             false => self.restless.pass(),
@@ -328,7 +342,7 @@ impl Shard {
 
     /// Rows or cues have come to a stripe: its upkeep may have to go on.
     pub(super) fn keep_up_with(&mut self, slot: Slot) {
-        if !self.stripes[slot.0].is_settled() {
+        if !self.restless.has(slot) && !self.stripes[slot.0].is_settled() {
             self.restless.enter(slot);
         }
     }

@@ -3,6 +3,7 @@
 use crate::ids::{FolderSecret, Location, LogId, SegmentId};
 use crate::message::{Origin, Reply};
 use crate::quality::RecallTarget;
+use crate::space::TailLimits;
 
 /// What a shard is made with.
 #[derive(Clone, Debug)]
@@ -15,10 +16,12 @@ pub struct ShardConfig {
     pub secret: FolderSecret,
     /// Drawn anew at each start; segments' incarnations come from it.
     pub incarnation_seed: u64,
-    /// Most observations admitted and not yet in the graph.
+    /// Most observations that may wait.
     pub capacity: u32,
     /// The recall that every stripe holds; none: no sampling, no refining, recalls of the default width.
     pub recall_target: Option<RecallTarget>,
+    /// How long the tail of each stripe may be.
+    pub tail: TailLimits,
 }
 
 /// Names an I/O, so that its end finds what waits for it.

@@ -102,11 +102,11 @@ impl Shard {
     /// Tells whoever waits for the session, if it is time.
     pub(super) fn settle_session(&mut self, key: SessionKey) {
         let (_, stripe) = self.stripe(key.stripe).expect("a session lies in a stripe");
-        let indexed = stripe.rows().indexed();
+        let placed = stripe.placed();
         let space = stripe.space().clone();
         let session = self.sessions.in_flight(key);
         let (epoch, durable_sequence) = (session.epoch(), session.durable_sequence());
-        match session.settle(indexed) {
+        match session.settle(placed) {
             Some(Waiting::Open(origin)) => {
                 let opened = SessionOpened { session: key.session, epoch, durable_sequence, space };
                 self.reply(origin, Reply::Session(Ok(opened)));
@@ -121,7 +121,7 @@ impl Shard {
         }
     }
 
-    /// Rows have reached the graph: tells the sessions that waited for it.
+    /// Rows wait no longer: tells the sessions that waited for it.
     pub(super) fn settle_indexed(&mut self) {
         for key in std::mem::take(&mut self.waiting_for_index) {
             if self.sessions.get(key, self.now).is_some() {

@@ -109,7 +109,7 @@ impl Recovering {
         }
     }
 
-    /// The shard, once `next()` is `None`; its rows are in the tail, and unproven records are on their way to the log.
+    /// The shard, once `next()` is `None`; its rows are in the tails, and unproven records are on their way to the log.
     /// Also the segments that hold nothing and may be removed.
     pub fn finish(self, now: Time) -> (Shard, Vec<SegmentId>) {
         let Recovering { config, owns, replay, found } = self;
@@ -359,7 +359,7 @@ impl Building {
         }
         assert_eq!(rows.durable() as usize + observations.len() - first, rows.len() as usize);
         let recall = shard.config.recall_target;
-        shard.restore_stripe(Stripe::new(key, settings, recall, rows));
+        shard.restore_stripe(Stripe::new(key, settings, recall, shard.config.tail, rows));
     }
 }
 
@@ -380,14 +380,15 @@ impl Shard {
 
     /// Takes a stripe in with the rows that were replayed.
     fn restore_stripe(&mut self, mut stripe: Stripe) {
-        self.admission.recover(stripe.rows().len());
+        self.admission.recover(stripe.waiting());
         let pairs = stripe.enter_all();
-        let insertable = stripe.rows().is_insertable();
+        let overlong = stripe.is_overlong();
         let slot = self.add_stripe(stripe);
         pairs.into_iter().for_each(|pair| self.replacing.push(slot, pair));
-        if insertable {
+        if overlong {
             self.rotation.enter(slot);
         }
+        self.keep_up_with(slot);
     }
 }
 

@@ -79,7 +79,7 @@ impl Shard {
             let SpaceSettings { dimension, metric, .. } = settings;
             let rows = Rows::new(dimension, metric, stripe_seed(stripe));
             let recall = self.config.recall_target;
-            self.add_stripe(Stripe::new(stripe, settings, recall, rows));
+            self.add_stripe(Stripe::new(stripe, settings, recall, self.config.tail, rows));
         }
         self.settle_making(stripe.space);
     }

@@ -95,6 +95,11 @@ pub(super) struct Restless {
 }
 
 impl Restless {
+    /// Whether the stripe is known not to be settled.
+    pub(super) fn has(&self, slot: Slot) -> bool {
+        self.waits.get(slot.0).is_some_and(|waits| *waits)
+    }
+
     /// The stripe is not settled; it may be known already.
     pub(super) fn enter(&mut self, slot: Slot) {
         if self.waits.len() <= slot.0 {
@@ -127,7 +132,7 @@ impl Restless {
     }
 }
 
-/// The stripes that have rows to insert.
+/// The stripes whose tail is overlong.
 #[derive(Debug, Default)]
 pub(super) struct Rotation {
     turns: VecDeque<Turn>,
@@ -140,7 +145,7 @@ struct Turn {
 }
 
 impl Rotation {
-    /// The stripe has a row to insert, and had none before.
+    /// The stripe's tail is overlong, and was not before.
     pub(super) fn enter(&mut self, slot: Slot) {
         self.turns.push_back(Turn { slot, distances_left: QUANTUM_DISTANCES });
     }
@@ -160,12 +165,12 @@ impl Rotation {
         }
     }
 
-    /// The current one has no row left.
+    /// The current one's tail is overlong no more.
     pub(super) fn leave(&mut self) {
         self.turns.pop_front().expect("the current stripe");
     }
 
-    /// Whether no stripe has a row to insert.
+    /// Whether no stripe's tail is overlong.
     pub(super) fn is_empty(&self) -> bool {
         self.turns.is_empty()
     }

@@ -10,6 +10,7 @@ use crate::message::{Lane, SpaceDescription, StripeStatus};
 use crate::quality::{RecallTarget, Upkeep};
 use crate::settings::SpaceSettings;
 use crate::space::rows::{Arrival, Pair, Place, Rows};
+use crate::space::tail::TailLimits;
 use crate::vector::codes::Codes;
 
 /// One stripe.
@@ -18,8 +19,9 @@ pub struct Stripe {
     key: StripeKey,
     space: SpaceDescription,
     rows: Rows,
+    tail: TailLimits,
     upkeep: Upkeep,
-    /// The lane of every row outside the graph; none for replayed ones.
+    /// The lane of every row that waits; none for replayed ones.
     lanes: VecDeque<Option<Lane>>,
     generation: Generation,
     durable_observations: [u64; 3],
@@ -27,23 +29,23 @@ pub struct Stripe {
     recalls: u64,
 }
 
-/// A row that has reached the graph.
+/// A row that waits no longer: it is in the graph, or in a tail that is short enough.
 #[derive(Clone, Copy, Debug)]
-pub struct Inserted {
+pub struct Placed {
     /// The lane it came by; none if it was replayed.
     pub lane: Option<Lane>,
     /// When it was received.
     pub received_at: Time,
-    /// Distances that it took.
-    pub distances: u32,
 }
 
 impl Stripe {
-    /// A stripe with these `rows`, which were replayed, that holds `recall` where it is told to.
+    /// A stripe with these `rows`, which were replayed, that holds `recall` where it is told to and has a tail of these
+    /// bounds.
     pub fn new(
         key: StripeKey,
         settings: SpaceSettings,
         recall: Option<RecallTarget>,
+        tail: TailLimits,
         mut rows: Rows,
     ) -> Stripe {
         rows.keep_recovered();
@@ -51,7 +53,8 @@ impl Stripe {
         Stripe {
             key,
             space: SpaceDescription { key: key.space, settings },
-            lanes: (rows.indexed()..rows.len()).map(|_| None).collect(),
+            lanes: (tail.placed(rows.indexed(), rows.durable())..rows.len()).map(|_| None).collect(),
+            tail,
             generation: generation.unwrap_or_default(),
             rows,
             upkeep: Upkeep::new(recall),
@@ -99,18 +102,26 @@ impl Stripe {
     /// Drops what is not durable. Gives back how many rows are left, and the lanes of those that went.
     pub fn truncate(&mut self) -> (u32, impl Iterator<Item = Option<Lane>> + '_) {
         let len = self.rows.truncate();
-        let tail = (len - self.rows.indexed()) as usize;
-        (len, self.lanes.drain(tail..))
+        let waiting = (len - self.placed()) as usize;
+        (len, self.lanes.drain(waiting..))
     }
 
     /// Puts the next durable row into the graph, with a search of this width, and samples recall as far as its share
-    /// beside insertions goes.
-    pub fn insert_next(&mut self, width: u32, scratch: &mut Scratch) -> Inserted {
-        let (row, inserted) = self.rows.insert_next(width, scratch);
+    /// beside insertions goes. Returns the distances that it took.
+    pub fn insert_next(&mut self, width: u32, scratch: &mut Scratch) -> u32 {
+        let (_, inserted) = self.rows.insert_next(width, scratch);
         let sampled = self.rows.keep_up_beside(inserted, &mut self.upkeep, scratch);
-        let distances = inserted + sampled;
-        let lane = self.lanes.pop_front().expect("every row outside the graph has a lane");
-        Inserted { lane, received_at: self.rows.received_at(row), distances }
+        (inserted + sampled).max(1)
+    }
+
+    /// The next row that has stopped waiting since it was last asked for one.
+    pub fn next_placed(&mut self) -> Option<Placed> {
+        let first_waiting = self.rows.len() - self.lanes.len() as u32;
+        if first_waiting == self.placed() {
+            return None;
+        }
+        let lane = self.lanes.pop_front().expect("every row that waits has a lane");
+        Some(Placed { lane, received_at: self.rows.received_at(Row(first_waiting)) })
     }
 
     /// The older of the pair is replaced.
@@ -125,15 +136,39 @@ impl Stripe {
         order.into_iter().filter_map(|row| self.rows.enter(row)).collect()
     }
 
-    /// One step of upkeep. Returns the distances that it took; zero exactly if all is settled.
-    pub fn keep_up(&mut self, scratch: &mut Scratch) -> u32 {
-        self.rows.keep_up(&mut self.upkeep, scratch)
+    /// One step of upkeep: the tail goes into the graph first, by searches of this width. Returns the distances that it
+    /// took; zero exactly if all is settled.
+    pub fn keep_up(&mut self, width: u32, scratch: &mut Scratch) -> u32 {
+        match self.is_linked_in_idle_time() {
+            true => self.insert_next(width, scratch),
+            false => self.rows.keep_up(&mut self.upkeep, scratch),
+        }
     }
 
-    /// Whether [`Stripe::keep_up`] would find nothing to do. Changes with rows in the graph, replaced
-    /// ones, cues and work.
+    /// Whether [`Stripe::keep_up`] would find nothing to do. Changes with durable rows, replaced ones, cues and work.
     pub fn is_settled(&self) -> bool {
-        self.upkeep.is_settled(self.rows.indexed()) && !self.rows.index().is_mend_due()
+        !self.is_linked_in_idle_time()
+            && self.upkeep.is_settled(self.rows.indexed())
+            && !self.rows.index().is_mend_due()
+    }
+
+    fn is_linked_in_idle_time(&self) -> bool {
+        self.tail.is_linked_in_idle_time(self.rows.indexed(), self.rows.durable())
+    }
+
+    /// Rows below it wait for nothing: they are durable, and in the graph or in the tail that recalls scan anyway.
+    pub fn placed(&self) -> u32 {
+        self.tail.placed(self.rows.indexed(), self.rows.durable())
+    }
+
+    /// Rows that wait.
+    pub fn waiting(&self) -> u32 {
+        self.rows.len() - self.placed()
+    }
+
+    /// Whether the tail has more durable rows than may be there: the oldest is to go into the graph.
+    pub fn is_overlong(&self) -> bool {
+        self.placed() < self.rows.durable()
     }
 
     /// Someone recalls by this cue.
@@ -178,7 +213,8 @@ impl Stripe {
             stripe: self.key.stripe,
             generation: self.generation,
             rows: u64::from(self.rows.len() - self.rows.replaced()),
-            indexed: u64::from(self.rows.indexed()),
+            indexed: u64::from(self.placed()),
+            linked: u64::from(self.rows.indexed()),
             durable_observations: self.durable_observations,
             durable_micros: self.durable_micros.clone(),
             recalls: self.recalls,

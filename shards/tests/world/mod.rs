@@ -18,6 +18,7 @@ use engram_shards::message::{
 use engram_shards::quality::RecallTarget;
 use engram_shards::settings::{Metric, SpaceSettings};
 use engram_shards::shard::{Io, IoOutput, IoTicket, Output, Recovering, Shard, ShardConfig};
+use engram_shards::space::TailLimits;
 use engram_shards::vector::codes::{Encoded, normalise};
 
 /// Numbers a vector in these tests.
@@ -94,6 +95,8 @@ pub(crate) struct World {
     pub(crate) replies: Vec<(Origin, Reply)>,
     pub(crate) capacity: u32,
     pub(crate) recall_target: Option<RecallTarget>,
+    /// Where a test says nothing else, each row waits for its place in the graph.
+    pub(crate) tail: TailLimits,
     /// Of the stripes that compare by another than the usual one.
     metrics: BTreeMap<StripeKey, Metric>,
     starts: u64,
@@ -118,6 +121,7 @@ impl World {
             replies: Vec::new(),
             capacity,
             recall_target: None,
+            tail: TailLimits::NONE,
             metrics: BTreeMap::new(),
             starts: 0,
         };
@@ -141,6 +145,7 @@ impl World {
                 incarnation_seed: self.starts,
                 capacity: self.capacity,
                 recall_target: self.recall_target,
+                tail: self.tail,
             };
             let owns = Box::new(move |stripe| owner(stripe, shards) == usize::from(shard));
             let mut recovering = Recovering::new(config, &heads, owns)?;

@@ -88,7 +88,7 @@ fn workers(page: &mut Page, shards: &[(String, &ShardStatus)], cores: &[(String,
     let mut family = page.family(
         "batches_processed_total",
         Kind::Counter,
-        "Batches of rows put into the graph.",
+        "Batches of rows put into the graph while others waited.",
     );
     for (worker, status) in shards {
         family.value(&[("worker_id", worker)], status.insert_batches as f64);
@@ -152,7 +152,7 @@ fn queue(page: &mut Page, shards: &[(String, &ShardStatus)], cores: &[(String, &
             wait.merge(more);
         }
     }
-    let help = "From received to in the graph.";
+    let help = "How long observations waited: from received to indexed.";
     let mut family = page.family("queue_wait_time_seconds", Kind::Histogram, help);
     for (priority, wait) in PRIORITIES.iter().zip(&waits) {
         let buckets = Buckets::of_micros(wait, MICROS_PER_SECOND, QUEUE_WAIT_SECONDS);
@@ -266,6 +266,7 @@ mod tests {
             generation: Generation(6),
             rows: 6,
             indexed: 4,
+            linked: 3,
             durable_observations: [1, 2, 3],
             durable_micros,
             recalls: 1,

@@ -124,6 +124,7 @@ mod tests {
             generation: Generation(observations),
             rows: 0,
             indexed: 0,
+            linked: 0,
             durable_observations: [0, observations, 0],
             durable_micros: MicrosHistogram::default(),
             recalls: 0,

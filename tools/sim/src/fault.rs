@@ -1,6 +1,7 @@
 //! How bad a world a seed draws, and bugs that are planted to see that the checkers can fail.
 
 use engram_shards::quality::RecallTarget;
+use engram_shards::space::TailLimits;
 
 use crate::random::Random;
 
@@ -21,10 +22,12 @@ pub struct Weather {
     pub run_micros_max: u64,
     /// Observations sent in all, about.
     pub observations: usize,
-    /// Most observations admitted and not yet in the graph, of one shard.
+    /// Most observations that wait, of one shard.
     pub capacity: u32,
     /// The recall that stripes hold; none: no upkeep.
     pub recall_target: Option<RecallTarget>,
+    /// How long the tail of a stripe may be: a few rows, so that stripes of both kinds come up.
+    pub tail: TailLimits,
     /// That a crash takes the power and with it what was not synced; else only the process ends.
     pub power_cut: u64,
     /// That a commit fails.
@@ -66,6 +69,7 @@ impl Weather {
             observations: random.within(40..260) as usize,
             capacity: if random.chance(300) { random.within(8..40) as u32 } else { 1_000 },
             recall_target: random.chance(600).then(RecallTarget::default),
+            tail: draw_tail(random),
             power_cut: random.within(0..1_001),
             commit_fails,
             create_fails,
@@ -78,6 +82,15 @@ impl Weather {
             work_max: random.within(100..8_000),
         }
     }
+}
+
+/// Bounds between no tail at all and one that holds all that a space of this world ever gets.
+fn draw_tail(random: &mut Random) -> TailLimits {
+    if random.chance(300) {
+        return TailLimits::NONE;
+    }
+    let rows_max = random.within(1..64) as u32;
+    TailLimits { rows_max, graph_rows_min: random.within(0..u64::from(rows_max) + 1) as u32 }
 }
 
 /// A bug in the layers around the engine. Each must be found by some check.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use engram_shards::ids::{FolderSecret, LogId, SegmentId, StripeKey, Time};
 use engram_shards::log::replay::LogFault;
-use engram_shards::quality::RecallTarget;
 use engram_shards::shard::{Io, IoTicket, Recovering, Shard, ShardConfig};
 
 use crate::disk::{Disk, Reached};
+use crate::fault::Weather;
 use crate::random::Random;
 
 /// What names every hash in the simulated folder.
@@ -29,8 +29,7 @@ impl Process {
     pub fn start(
         disk: &Disk,
         shards: u16,
-        capacity: u32,
-        recall_target: Option<RecallTarget>,
+        weather: &Weather,
         random: &mut Random,
         now: Time,
     ) -> Result<(Process, Vec<SegmentId>), LogFault> {
@@ -44,8 +43,9 @@ impl Process {
                 shards,
                 secret: SECRET,
                 incarnation_seed: random.number(),
-                capacity,
-                recall_target,
+                capacity: weather.capacity,
+                recall_target: weather.recall_target,
+                tail: weather.tail,
             };
             let owns = Box::new(move |stripe| owner_of(stripe, shards) == usize::from(shard));
             let mut recovering = Recovering::new(config, &heads, owns)?;

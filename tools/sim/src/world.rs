@@ -267,9 +267,8 @@ impl World {
         if self.random.chance(self.weather.reshard) {
             self.shards = self.random.within(1..4) as u16;
         }
-        let (capacity, recall) = (self.weather.capacity, self.weather.recall_target);
         let (disk, random) = (&self.device.disk, &mut self.random);
-        let started = Process::start(disk, self.shards, capacity, recall, random, self.now);
+        let started = Process::start(disk, self.shards, &self.weather, random, self.now);
         let (process, empty) = started.map_err(|fault| Wrong(format!("no start: {fault:?}")))?;
         self.process = Some(process);
         if self.random.chance(500) {
