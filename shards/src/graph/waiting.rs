@@ -67,6 +67,22 @@ impl Index {
         self.bottom.len()
     }
 
+    /// Whether `row` is in the graph, and was not removed.
+    #[inline]
+    pub fn is_alive(&self, row: Row) -> bool {
+        self.states.is_alive(row.0)
+    }
+
+    /// Whether there is a row in this slot that was not removed, in the graph or outside.
+    pub fn is_held(&self, row: Row) -> bool {
+        matches!(self.states.of(row.0), State::Waiting | State::Alive)
+    }
+
+    /// Whether no row in the graph was removed.
+    pub fn are_all_alive(&self) -> bool {
+        self.states.are_all_alive()
+    }
+
     /// Rows that are gone and whose slots were not used again: no search meets them, whatever is
     /// visible.
     pub fn gone(&self) -> u32 {

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::graph::{Index, Scored, Scratch, Sought};
 use crate::ids::Row;
 use crate::limits::{QUALITY_NEIGHBOURS, QUALITY_SCAN_ROWS_MAX, RECALL_WIDTHS};
+use crate::quality::row_set::RowSet;
 use crate::vector::codes::Codes;
 
 /// What is asked.
@@ -46,7 +47,12 @@ pub(super) enum Progress {
 #[derive(Debug)]
 pub(super) struct Sample {
     query: Query,
+    /// Rows in the graph when it began …
     rows: u32,
+    /// … in slots below this …
+    slots: u32,
+    /// … but for these, which other rows have taken since.
+    came: RowSet,
     /// The scan goes on from here.
     from: u32,
     best: Vec<Scored>,
@@ -61,12 +67,19 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// Begins one over the `rows` that are in the graph now, to be searched at the widths of these `places`. Misses of the
+    /// Begins one over the rows that are in the graph now, to be searched at the widths of these `places`. Misses of the
     /// one at `watched` are told.
-    pub(super) fn new(query: Query, rows: u32, places: Range<usize>, watched: usize) -> Sample {
+    pub(super) fn new(
+        query: Query,
+        index: &Index,
+        places: Range<usize>,
+        watched: usize,
+    ) -> Sample {
         Sample {
             query,
-            rows,
+            rows: index.indexed(),
+            slots: index.nodes(),
+            came: RowSet::default(),
             from: 0,
             best: Vec::new(),
             found: Vec::new(),
@@ -76,6 +89,12 @@ impl Sample {
             watched,
             missed: Vec::new(),
         }
+    }
+
+    /// Another row is in this slot than when it began. Whether the sample is still of use.
+    pub(super) fn overwritten(&mut self, row: Row) -> bool {
+        self.came.insert(row);
+        !matches!(self.query, Query::Row(query) if query == row)
     }
 
     /// One step. Returns the distances that it took, and where it led to. `is_alive` tells which
@@ -90,10 +109,12 @@ impl Sample {
             Query::Row(row) => Some(row),
             Query::Cue(_) => None,
         };
-        let rows = self.rows;
-        let visible = |row: Row| row.0 < rows && Some(row) != itself && is_alive(row);
-        if self.from < rows {
-            let range = self.from..rows.min(self.from + QUALITY_SCAN_ROWS_MAX);
+        let (slots, came) = (self.slots, &self.came);
+        let visible = |row: Row| {
+            row.0 < slots && Some(row) != itself && is_alive(row) && !came.contains(row)
+        };
+        if self.from < slots {
+            let range = self.from..slots.min(self.from + QUALITY_SCAN_ROWS_MAX);
             self.from = range.end;
             let (best, count) = (&mut self.best, QUALITY_NEIGHBOURS);
             let distances = match &self.query {

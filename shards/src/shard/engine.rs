@@ -16,7 +16,7 @@ use crate::session::{SessionKey, Sessions};
 use crate::shard::io::{Io, IoOutput, IoTicket, Output, ShardConfig};
 use crate::shard::making::Making;
 use crate::shard::pending::Pending;
-use crate::shard::turns::{Recalls, Restless, Rotation, Slot};
+use crate::shard::turns::{Asked, Recalls, Restless, Rotation, Slot};
 use crate::shard::unproven::Unproven;
 use crate::shard::wanted::{Replacing, Wanted};
 use crate::space::{Placed, Stripe};
@@ -285,7 +285,8 @@ impl Shard {
             Progress::Ranked(recalled) => {
                 stripe.count_recall();
                 self.tally.unreadable += u64::from(recalled.unreadable);
-                let origin = self.recalls.end().origin;
+                let Asked { origin, job, .. } = self.recalls.end();
+                stripe.end_reading(job.into_reading());
                 self.reply(origin, Reply::Recalled(Ok(recalled)));
             }
         }

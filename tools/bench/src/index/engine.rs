@@ -5,7 +5,7 @@
 
 use engram::dataset::{DIMENSION, Vector};
 use engram_shards::graph::{Scored, Scratch};
-use engram_shards::ids::{FolderSecret, Generation, Location, LogId, Row, SegmentId, Time};
+use engram_shards::ids::{FolderSecret, Generation, Location, LogId, SegmentId, Time};
 use engram_shards::limits::{GRAPH_BATCH_MAX, GRAPH_LINKS, GRAPH_WIDTH_INSERT};
 use engram_shards::log::log::Ordinal;
 use engram_shards::quality::{RecallTarget, Upkeep};
@@ -43,15 +43,15 @@ impl Engine {
     /// graph yet.
     pub(super) fn push(&mut self, vectors: &[Vector]) {
         for vector in vectors {
-            let number = self.rows.len();
+            let number = self.rows.arrived();
             let arrival = Arrival {
                 codes: &encoded(vector),
                 memory_hash: SECRET.memory_hash(&number.to_string()),
-                generation: Generation(u64::from(number) + 1),
-                received_at: Time(u64::from(number)),
+                generation: Generation(number + 1),
+                received_at: Time(number),
             };
-            let row = self.rows.push(&arrival, Place::Pending(Ordinal(u64::from(number))));
-            self.rows.commit(row, location(row), arrival.received_at);
+            let row = self.rows.push(&arrival, Place::Pending(Ordinal(number)));
+            self.rows.commit(row, location(number), arrival.received_at);
             assert!(self.rows.enter(row).is_none(), "each row has an id of its own");
         }
     }
@@ -61,8 +61,9 @@ impl Engine {
     pub(super) fn insert(&mut self) -> u64 {
         let Engine { rows, upkeep, scratch, .. } = self;
         let mut distances = 0;
-        while rows.indexed() < rows.len() {
-            let count = (rows.len() - rows.indexed()).min(GRAPH_BATCH_MAX);
+        while rows.inserted() < rows.arrived() {
+            let count = (rows.arrived() - rows.inserted()).min(u64::from(GRAPH_BATCH_MAX));
+            let count = count as u32;
             let inserted = rows.insert_batch(count, WIDTH_INSERT, scratch);
             rows.keep_up_beside(inserted, upkeep, scratch);
             distances += u64::from(inserted);
@@ -77,14 +78,14 @@ impl Engine {
 
     /// The width of a search that names none, and the recall that the space believes to have there.
     pub(super) fn chosen(&self) -> (u32, Option<f32>) {
-        let status = self.upkeep.status(self.rows.indexed());
+        let status = self.upkeep.status(self.rows.index());
         (status.width, status.recall_estimate)
     }
 
     /// The nearest `count` rows of the graph, best first.
     pub(super) fn search(&mut self, cue: &Vector, width: u32, count: u32) -> &[Scored] {
         let Engine { rows, scratch, found, .. } = self;
-        let visible = |row| rows.is_visible(row, rows.len());
+        let visible = |row| rows.is_visible(row, rows.newest());
         rows.index().search(&encoded(cue), width, count, visible, scratch, found);
         found
     }
@@ -93,8 +94,8 @@ impl Engine {
     pub(super) fn scan(&mut self, cue: &Vector, count: u32) -> &[Scored] {
         let Engine { rows, scratch, found, .. } = self;
         found.clear();
-        let visible = |row| rows.is_visible(row, rows.len());
-        rows.index().scan(&encoded(cue), 0..rows.len(), count, visible, scratch, found);
+        let visible = |row| rows.is_visible(row, rows.newest());
+        rows.index().scan(&encoded(cue), 0..rows.slots(), count, visible, scratch, found);
         found
     }
 
@@ -110,8 +111,9 @@ fn encoded(vector: &Vector) -> Codes {
     encode(&unit)
 }
 
-/// Where the log would hold the row.
-fn location(row: Row) -> Location {
-    let segment = SegmentId { log: LogId(0), number: row.0 / SEGMENT_RECORDS + 1 };
-    Location { segment, offset: row.0 % SEGMENT_RECORDS * RECORD_BYTES, bytes: RECORD_BYTES }
+/// Where the log would hold the record of this number.
+fn location(number: u64) -> Location {
+    let number = number as u32;
+    let segment = SegmentId { log: LogId(0), number: number / SEGMENT_RECORDS + 1 };
+    Location { segment, offset: number % SEGMENT_RECORDS * RECORD_BYTES, bytes: RECORD_BYTES }
 }
