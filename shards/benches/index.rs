@@ -7,7 +7,7 @@ use std::path::Path;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use engram_shards::graph::{Index, Scratch};
-use engram_shards::limits::GRAPH_WIDTH_INSERT;
+use engram_shards::limits::{GRAPH_WIDTH_INSERT, RECALL_SCAN_ROWS_MAX};
 use engram_shards::settings::Metric;
 use engram_shards::vector::codes::{Codes, encode};
 
@@ -16,7 +16,9 @@ mod pairs;
 use pairs::{DIMENSION, Pairs};
 
 /// Rows in the graph.
-const SIZES: [usize; 2] = [1_000, 10_000];
+const SIZES: [usize; 3] = [1_000, 4_000, 10_000];
+/// Candidates of a recall that asks for ten.
+const CANDIDATES: u32 = 18;
 /// Insertions of one sample, so that a graph of a size stays of about that size.
 const INSERTIONS: usize = 100;
 
@@ -38,7 +40,7 @@ fn built(base: &[Codes], rows: usize) -> Index {
 
 fn insert(criterion: &mut Criterion) {
     let pairs = data();
-    let base: Vec<Codes> = (0..SIZES[1] + INSERTIONS).map(|row| encode(&pairs.base(row))).collect();
+    let base: Vec<Codes> = (0..SIZES[2] + INSERTIONS).map(|row| encode(&pairs.base(row))).collect();
     let mut group = criterion.benchmark_group("insert");
     group.throughput(Throughput::Elements(INSERTIONS as u64)).sample_size(10);
     for rows in SIZES {
@@ -59,18 +61,18 @@ fn insert(criterion: &mut Criterion) {
 
 fn find(criterion: &mut Criterion) {
     let pairs = data();
-    let base: Vec<Codes> = (0..SIZES[1] + INSERTIONS).map(|row| encode(&pairs.base(row))).collect();
+    let base: Vec<Codes> = (0..SIZES[2] + INSERTIONS).map(|row| encode(&pairs.base(row))).collect();
     let queries: Vec<Codes> = (0..500).map(|query| encode(&pairs.query(query))).collect();
     for rows in SIZES {
         let index = built(&base, rows);
         let (mut scratch, mut found) = (Scratch::default(), Vec::new());
         let mut turn = queries.iter().cycle();
-        for width in [64, 128] {
+        for width in [32, 64, 128] {
             let name = format!("search {rows} rows, width {width}");
             criterion.bench_function(&name, |bencher| {
                 bencher.iter(|| {
                     let query = turn.next().expect("a cycle");
-                    index.search(query, width, 10, |_| true, &mut scratch, &mut found)
+                    index.search(query, width, CANDIDATES, |_| true, &mut scratch, &mut found)
                 });
             });
         }
@@ -78,7 +80,10 @@ fn find(criterion: &mut Criterion) {
             bencher.iter(|| {
                 found.clear();
                 let query = turn.next().expect("a cycle");
-                index.scan(query, 0..rows as u32, 32, |_| true, &mut scratch, &mut found)
+                for from in (0..rows as u32).step_by(RECALL_SCAN_ROWS_MAX as usize) {
+                    let range = from..(rows as u32).min(from + RECALL_SCAN_ROWS_MAX);
+                    index.scan(query, range, CANDIDATES, |_| true, &mut scratch, &mut found);
+                }
             });
         });
     }

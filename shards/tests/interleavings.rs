@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use engram_shards::ids::{SessionEpoch, SessionId, StripeKey};
 use engram_shards::log::log::IoFault;
 use engram_shards::message::{Isolation, OpenIntent, Origin, Refusal, Reply, Request};
+use engram_shards::space::TailLimits;
 use proptest::prelude::*;
 use world::{Fate, Sent, World, id_of, stripe, vector};
 
@@ -71,8 +72,10 @@ struct Model {
 }
 
 impl Model {
-    fn new() -> Model {
+    fn new(tail: TailLimits) -> Model {
         let mut world = World::new(2);
+        world.tail = tail;
+        world.start(2).expect("an empty disk is sound");
         let stripe = world.space("diary");
         let mut model =
             Model { world, stripe, stored: Vec::new(), attached: BTreeMap::new(), sent: 0 };
@@ -233,8 +236,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_shard_does_what_the_list_says(steps in prop::collection::vec(step(), 1..STEPS_MAX)) {
-        let mut model = Model::new();
+    fn the_shard_does_what_the_list_says(
+        rows_max in 0..20_u32,
+        graph_rows_min in 0..20_u32,
+        steps in prop::collection::vec(step(), 1..STEPS_MAX),
+    ) {
+        let mut model = Model::new(TailLimits { rows_max, graph_rows_min });
         for step in &steps {
             model.take(step);
         }

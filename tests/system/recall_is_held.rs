@@ -1,13 +1,20 @@
-//! A space tells how good its recall is and what holds it there, and is at rest once it is held.
+//! A space tells how good its recall is and what holds it there, and is at rest once it is held. A small one is at rest
+//! as soon as it is durable: its rows are compared one by one.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use engram_shards::limits::GRAPH_ROWS_MIN;
 use serde_json::Value;
 
 use crate::harness::{Client, Memories, Server, first_of, get, owed};
 
-const ROWS: u64 = 600;
+/// Rows of a space that gets a graph …
+const ROWS: u64 = GRAPH_ROWS_MIN as u64 + 104;
+/// … and of one that does not.
+const ROWS_SMALL: u64 = 600;
+/// Observations sent before their acks are awaited.
+const AT_ONCE: u64 = 60;
 /// Between two looks at what the server says.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
@@ -26,23 +33,50 @@ fn metric(address: SocketAddr, name: &str) -> String {
     line.unwrap_or_else(|| panic!("no {name} in {}", answer.body)).to_owned()
 }
 
+/// Stores so many rows in the space `held`.
+async fn store(client: &Client, memories: &Memories, rows: u64) {
+    let mut stream = client.begin("held").await;
+    for first in (1..=rows).step_by(AT_ONCE as usize) {
+        let numbers = first..=rows.min(first + AT_ONCE - 1);
+        for number in numbers.clone() {
+            let episode = memories.episode(number as usize, &format!("m{number}"));
+            stream.observe(number, episode).await;
+        }
+        for number in numbers {
+            stream.accepted(number).await;
+        }
+    }
+    stream.close(rows).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_space_is_at_rest_without_a_graph() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let server = Server::start(folder.path());
+    let memories = Memories::bundled();
+    let client = Client::connect(server.address).await;
+    store(&client, &memories, ROWS_SMALL).await;
+    let space = space(server.address);
+    assert_eq!((&space["indexed"], &space["linked"]), (&ROWS_SMALL.into(), &0.into()));
+    assert_eq!(space["settled"], true);
+    for number in (1..=ROWS_SMALL as usize).step_by(50) {
+        let recalled = client.nearest("held", &memories, number, 1).await;
+        assert_eq!(first_of(&recalled).id, format!("m{number}"));
+    }
+    assert_eq!(metric(server.address, "upkeep_distances_total"), "0");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_space_at_rest_tells_its_recall_and_works_no_more() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let server = Server::start(folder.path());
     let memories = Memories::bundled();
     let client = Client::connect(server.address).await;
-    let mut stream = client.begin("held").await;
-    for number in 1..=ROWS {
-        let episode = memories.episode(number as usize, &format!("m{number}"));
-        stream.observe(number, episode).await;
-        stream.accepted(number).await;
-    }
-    stream.close(ROWS).await;
+    store(&client, &memories, ROWS).await;
     let at_rest = async {
         loop {
             let space = space(server.address);
-            if space["indexed"] == ROWS && space["settled"] == true {
+            if space["linked"] == ROWS && space["settled"] == true {
                 return space;
             }
             tokio::time::sleep(BETWEEN_LOOKS).await;
@@ -57,7 +91,7 @@ async fn a_space_at_rest_tells_its_recall_and_works_no_more() {
     assert_eq!(metric(server.address, "search_width"), width.to_string());
     assert_eq!(metric(server.address, "refined_rows"), ROWS.to_string());
     let spent = metric(server.address, "upkeep_distances_total");
-    for number in (1..=ROWS as usize).step_by(50) {
+    for number in (1..=ROWS as usize).step_by(350) {
         let recalled = client.nearest("held", &memories, number, 1).await;
         assert_eq!(first_of(&recalled).id, format!("m{number}"));
     }

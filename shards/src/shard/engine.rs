@@ -333,7 +333,8 @@ impl Shard {
         let width = self.insertion_width();
         let stripe = &mut self.stripes[slot.0];
         assert!(!stripe.is_overlong(), "no row waits for the graph");
-        let distances = stripe.keep_up(width, &mut self.scratch);
+        // What rows behind the tail have driven into the graph meanwhile may have settled it: to see that counts as well.
+        let distances = stripe.keep_up(width, &mut self.scratch).max(1);
         match stripe.is_settled() {
             true => self.restless.leave(),
             false => self.restless.pass(),
