@@ -11,11 +11,16 @@ impl Index {
     /// Whether `row` may stand for a query in [`Index::search_without`]: it is in the graph, and on
     /// the bottom layer alone, so that no search starts at it. Fifteen of sixteen are.
     pub fn is_on_bottom_only(&self, row: Row) -> bool {
-        row.0 > 0 && self.states.is_linked(row.0) && level(self.seed, row.0) == 0
+        self.states.is_linked(row.0) && self.starts_no_search(row)
+    }
+
+    fn starts_no_search(&self, row: Row) -> bool {
+        row.0 > 0 && level(self.seed, row.0) == 0
     }
 
     /// The nearest `count` visible rows to `row`, which the search takes for absent: neither is it
-    /// found nor are its links followed. So a row stands for a query that the graph has never seen.
+    /// found nor are its links followed. So a row stands for a query that the graph has never seen;
+    /// it may have left the graph since it was chosen for that.
     /// Where that is not complete, the rows are to be scanned.
     pub fn search_without(
         &self,
@@ -26,7 +31,7 @@ impl Index {
         scratch: &mut Scratch,
         found: &mut Vec<Scored>,
     ) -> Sought {
-        assert!(self.is_on_bottom_only(row), "a search might start at row {}", row.0);
+        assert!(self.starts_no_search(row), "a search might start at row {}", row.0);
         found.clear();
         let query = self.rows.row(row.0);
         self.find(query, Some(row.0), (width, count), visible, scratch, found)

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::graph::{Index, Scored, Scratch, Sought};
 use crate::ids::{Generation, Location, Row, Time};
-use crate::limits::MEND_DISTANCES;
+use crate::limits::GRAPH_BATCH_MAX;
 use crate::log::log::Ordinal;
 use crate::quality::Upkeep;
 use crate::settings::Metric;
@@ -80,8 +80,8 @@ pub struct Rows {
     overwritten: Vec<Row>,
     /// … and those of them that went into the graph.
     linked_again: Vec<Row>,
-    /// Distances that mending may take beside insertions; negative where it has overdrawn them.
-    mending: i64,
+    /// The mark `inserted` when insertions were last followed by mending.
+    mended_beside: u64,
 }
 
 impl Rows {
@@ -102,7 +102,7 @@ impl Rows {
             readers: Readers::default(),
             overwritten: Vec::new(),
             linked_again: Vec::new(),
-            mending: 0,
+            mended_beside: 0,
         }
     }
 
@@ -210,25 +210,24 @@ impl Rows {
         scratch: &mut Scratch,
     ) -> u32 {
         self.tell(upkeep);
-        let mended = self.mend_beside(inserted, scratch);
+        let mended = self.mend_beside(scratch);
         let Rows { index, spans, .. } = self;
         mended + upkeep.step_beside(inserted, index, |row| spans.is_endless(row), scratch)
     }
 
-    /// Where removed rows do not wait for idle time any longer, to link others around them takes as many distances as
-    /// insertions do: each insertion brings one removed row at most, and that takes no more.
-    fn mend_beside(&mut self, inserted: u32, scratch: &mut Scratch) -> u32 {
-        if !self.index.is_mend_overdue() {
-            self.mending = 0;
-            return 0;
+    /// Where removed rows do not wait for idle time any longer, a step of linking others around them follows each
+    /// insertion. One insertion brings one removed row at most, which takes less than a step: so they never are more than
+    /// twice as many as do not wait.
+    fn mend_beside(&mut self, scratch: &mut Scratch) -> u32 {
+        let inserted = self.inserted();
+        let before = std::mem::replace(&mut self.mended_beside, inserted);
+        let mut distances = 0;
+        for _ in before..inserted.min(before + u64::from(GRAPH_BATCH_MAX)) {
+            if self.index.is_mend_overdue() {
+                distances += self.index.mend(scratch);
+            }
         }
-        self.mending += i64::from(inserted);
-        if self.mending < i64::from(MEND_DISTANCES) {
-            return 0;
-        }
-        let mended = self.index.mend(scratch);
-        self.mending -= i64::from(mended);
-        mended
+        distances
     }
 
     /// Tells upkeep which slots hold other rows than they did.
