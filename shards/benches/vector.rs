@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use engram_shards::vector::block::Block;
 use engram_shards::vector::codes::{encode, normalise};
-use engram_shards::vector::kernel::{Kernel, dot_f32};
+use engram_shards::vector::kernel::{Kernel, SignLayout, SignQuery, dot_f32};
 
 /// Blocks of a row of 768 codes.
 const BLOCKS: usize = 12;
@@ -40,19 +40,53 @@ fn dots(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The beam's passes over its 64 and 128 places.
-fn extremes(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("extremes");
-    for width in [64, 128] {
-        let values: Vec<f32> = (0..width).map(|at| (at as f32 * 7.3).sin()).collect();
-        for kernel in Kernel::all() {
+/// 1-bit codes: comparing them, and writing those of a row and of a query from its int8 codes.
+fn signs(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("1-bit codes of 768");
+    let layout = SignLayout::new(BLOCKS);
+    let row_blocks = layout.row_blocks();
+    let mean: Vec<f32> = (0..768).map(|at| 0.01 * (at as f32 * 0.3).sin()).collect();
+    let row = |at: usize| -> Vec<Block> {
+        let code = |place: usize| ((place * 7_919 + at * 104_729) % 255) as i8;
+        (0..BLOCKS)
+            .map(|block| Block(std::array::from_fn(|lane| code(64 * block + lane))))
+            .collect()
+    };
+    for kernel in Kernel::all() {
+        let mut query = SignQuery::default();
+        kernel.write_query(&row(0), 0.01, &mean, &mut query);
+        for count in [ROWS, 10_000, 200_000] {
+            let mut signs = vec![Block::default(); count * row_blocks];
+            for (at, signs) in signs.chunks_exact_mut(row_blocks).enumerate() {
+                kernel.write_row(&row(at), 0.01, &mean, signs);
+            }
+            let all: Vec<&[Block]> = signs.chunks_exact(row_blocks).collect();
+            group.throughput(Throughput::Elements(ROWS as u64));
             group.bench_function(
-                BenchmarkId::new(format!("{} largest", kernel.name), width),
+                BenchmarkId::new(format!("{} compared", kernel.name), count),
                 |bencher| {
-                    bencher.iter(|| kernel.largest(black_box(&values)));
+                    let mut out = [0.0; ROWS];
+                    let mut at = 0usize;
+                    bencher.iter(|| {
+                        let rows: [&[Block]; ROWS] = std::array::from_fn(|_| {
+                            at = (at + 7_919_993) % count;
+                            all[at]
+                        });
+                        kernel.estimates(layout, &query, &rows, &mut out);
+                        black_box(out[0])
+                    });
                 },
             );
         }
+        group.throughput(Throughput::Elements(1));
+        let codes = row(1);
+        let mut signs = vec![Block::default(); row_blocks];
+        group.bench_function(format!("{} row", kernel.name), |bencher| {
+            bencher.iter(|| kernel.write_row(black_box(&codes), 0.01, &mean, &mut signs));
+        });
+        group.bench_function(format!("{} query", kernel.name), |bencher| {
+            bencher.iter(|| kernel.write_query(black_box(&codes), 0.01, &mean, &mut query));
+        });
     }
     group.finish();
 }
@@ -72,5 +106,5 @@ fn vectors(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, dots, extremes, vectors);
+criterion_group!(benches, dots, signs, vectors);
 criterion_main!(benches);

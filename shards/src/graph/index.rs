@@ -11,7 +11,7 @@ use crate::limits::{
 use crate::settings::Metric;
 use crate::vector::codes::Codes;
 use crate::vector::kernel::Kernel;
-use crate::vector::rows::{COMPARED_MAX, Query, QueryBlocks, Rows, Sketch};
+use crate::vector::rows::{Query, QueryBlocks, Rows, Sketch};
 
 use super::check;
 use super::filter::{self, Way};
@@ -20,7 +20,7 @@ use super::link::{link, link_both_ways};
 use super::links::{Bottom, Kin, Layer, Linked, Upper, level};
 use super::rank::{Packing, Rank, Scored};
 use super::scan;
-use super::search::{Everything, Traversal, Visibility, descend};
+use super::search::{Everything, Traversal, View, Visibility, descend};
 use super::select::select;
 use super::slots::Slots;
 use super::states::{Mending, State, States};
@@ -28,6 +28,9 @@ use super::states::{Mending, State, States};
 /// The least width of a search, for each row that is wanted: by 1-bit codes the best are known only
 /// roughly.
 const WIDTH_PER_WANTED: u32 = 2;
+
+/// Rows whose int8 codes are asked for before they are compared.
+const ASKED_AHEAD: usize = 4;
 
 /// Reusable memory of searches and insertions. One serves any number of indices; it carries nothing
 /// from call to call.
@@ -138,13 +141,12 @@ impl Index {
             self.insert_first(batch[0]);
             batch = &mut batch[1..];
         }
-        let kernel = self.rows.kernel();
         let mut distances = 0;
         let traversals = &mut scratch.traversals[..batch.len()];
         for (row, traversal) in batch.iter().zip(&mut *traversals) {
             self.rows.sketch(self.rows.row(*row), &mut traversal.sketch);
             let start = self.enter(&traversal.sketch, 0, &mut distances);
-            traversal.begin(&self.bottom, start.node(), width, kernel);
+            traversal.begin(&self.bottom, start.node(), width);
         }
         distances += self.search_in_turns(traversals);
         for (at, traversal) in traversals.iter_mut().enumerate() {
@@ -153,7 +155,7 @@ impl Index {
                 continue;
             }
             let neighbours = &mut scratch.neighbours;
-            let beam = traversal.beam.finish(self.rows.kernel());
+            let beam = traversal.beam.nodes();
             let peers = batch[..at].iter().copied().filter(|peer| self.states.is_alive(*peer));
             let found = beam.iter().copied().chain(peers);
             rank(&self.rows, &self.bottom, row, or_root(found), neighbours);
@@ -212,16 +214,16 @@ impl Index {
         traversals: &mut [Traversal],
         visible: &impl Visibility,
     ) -> u32 {
-        let packing = self.bottom.packing();
         let mut distances = 0;
+        let view = self.view(visible);
         if let [traversal] = traversals {
-            return traversal.run(&self.rows, &self.bottom, packing, visible);
+            return traversal.run(view);
         }
         let mut live: [bool; GRAPH_BATCH_MAX as usize] = [true; GRAPH_BATCH_MAX as usize];
         while live[..traversals.len()].contains(&true) {
             for (live, traversal) in live.iter_mut().zip(&mut *traversals) {
                 if *live {
-                    match traversal.step(&self.rows, &self.bottom, packing, visible) {
+                    match traversal.step(view) {
                         Some(more) => distances += more,
                         None => *live = false,
                     }
@@ -229,6 +231,12 @@ impl Index {
             }
         }
         distances
+    }
+
+    /// The bottom layer, for a search.
+    pub(super) fn view<'a, V>(&'a self, visible: &'a V) -> View<'a, Bottom, V> {
+        let packing = self.bottom.packing();
+        View { rows: &self.rows, layer: &self.bottom, packing, visible }
     }
 
     /// Puts a row of the bottom layer into the layers above that were drawn for its slot. Returns
@@ -248,11 +256,12 @@ impl Index {
                 // The row is pushed to the layer below right after.
                 let below = if layer > 1 { self.upper[layer - 2].links.len() } else { row };
                 let upper = &mut self.upper[layer - 1];
-                traversal.begin(upper, at, GRAPH_WIDTH_INSERT, self.rows.kernel());
+                traversal.begin(upper, at, GRAPH_WIDTH_INSERT);
                 let packing = upper.links.packing();
                 let is_alive = |node| self.states.is_alive(upper.rows[node]);
-                distances += traversal.run(&self.rows, upper, packing, &is_alive);
-                let beam = traversal.beam.finish(self.rows.kernel()).iter().copied();
+                let view = View { rows: &self.rows, layer: &*upper, packing, visible: &is_alive };
+                distances += traversal.run(view);
+                let beam = traversal.beam.nodes().iter().copied();
                 rank(&self.rows, upper, row, or_root(beam), neighbours);
                 distances += neighbours.candidates.len() as u32;
                 at = upper.below[neighbours.candidates[0].node()];
@@ -372,16 +381,16 @@ impl Index {
         self.rows.sketch(query, &mut traversal.sketch);
         let mut distances = 0;
         let start = self.enter(&traversal.sketch, 0, &mut distances).node();
-        traversal.begin(&self.bottom, start, width, self.rows.kernel());
+        traversal.begin(&self.bottom, start, width);
         if let Some(absent) = absent {
             assert_ne!(absent, start, "a search starts at a row that is there");
-            traversal.leave_out(absent, self.rows.kernel());
+            traversal.leave_out(absent);
         }
         let visible = |row| visible(Row(row));
-        distances += traversal.run(&self.rows, &self.bottom, self.bottom.packing(), &visible);
+        distances += traversal.run(self.view(&visible));
         let candidates = &mut scratch.neighbours.candidates;
         candidates.clear();
-        let beam = traversal.beam.finish(self.rows.kernel());
+        let beam = traversal.beam.nodes();
         rescore(&self.rows, &self.bottom, query, beam.iter().copied(), candidates);
         found.extend(candidates.iter().map(|rank| Scored::from(*rank)));
         found.sort_unstable_by_key(|scored| Reverse(Rank::from(*scored)));
@@ -503,18 +512,29 @@ pub(super) fn rescore<L: Layer>(
     nodes: impl Iterator<Item = u32>,
     ranks: &mut Vec<Rank>,
 ) {
-    let mut nodes = nodes.peekable();
-    let mut similarities = [0.0f32; COMPARED_MAX];
-    while nodes.peek().is_some() {
-        let (mut some, mut compared) = ([0u32; COMPARED_MAX], [0u32; COMPARED_MAX]);
+    // Those compared, and those asked for, in turn.
+    let mut some = [[0u32; ASKED_AHEAD]; 2];
+    let mut nodes = nodes.fuse();
+    let mut ask = |some: &mut [u32; ASKED_AHEAD]| {
         let mut count = 0;
-        for node in nodes.by_ref().take(COMPARED_MAX) {
-            (some[count], compared[count]) = (node, layer.row(node));
+        for node in nodes.by_ref().take(ASKED_AHEAD) {
+            some[count] = node;
             count += 1;
+            rows.prefetch(layer.row(node));
         }
+        count
+    };
+    let mut count = ask(&mut some[0]);
+    while count > 0 {
+        let [now, next] = &mut some;
+        let next_count = ask(next);
+        let compared = now.map(|node| layer.row(node));
+        let mut similarities = [0.0f32; ASKED_AHEAD];
         rows.similarities(query, &compared[..count], &mut similarities);
-        let ranks_of = some.iter().zip(similarities).take(count);
+        let ranks_of = now.iter().zip(similarities).take(count);
         ranks.extend(ranks_of.map(|(node, similarity)| Rank::new(similarity, *node)));
+        some.swap(0, 1);
+        count = next_count;
     }
 }
 

@@ -321,8 +321,6 @@ pub(super) trait Layer {
     fn prefetch(&self, node: u32);
     /// The row of `node`.
     fn row(&self, node: u32) -> u32;
-    /// The rows of `nodes`, in `buffer` unless they are the same.
-    fn rows<'a>(&self, nodes: &'a [u32], buffer: &'a mut [u32]) -> &'a [u32];
 }
 
 impl Layer for Bottom {
@@ -349,11 +347,6 @@ impl Layer for Bottom {
     fn row(&self, node: u32) -> u32 {
         node
     }
-
-    #[inline]
-    fn rows<'a>(&self, nodes: &'a [u32], _: &'a mut [u32]) -> &'a [u32] {
-        nodes
-    }
 }
 
 impl Layer for Upper {
@@ -379,13 +372,5 @@ impl Layer for Upper {
     #[inline]
     fn row(&self, node: u32) -> u32 {
         self.rows[node]
-    }
-
-    #[inline]
-    fn rows<'a>(&self, nodes: &'a [u32], buffer: &'a mut [u32]) -> &'a [u32] {
-        for (row, node) in buffer.iter_mut().zip(nodes) {
-            *row = self.rows[*node];
-        }
-        &buffer[..nodes.len()]
     }
 }

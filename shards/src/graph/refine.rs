@@ -33,13 +33,12 @@ impl Index {
         self.rows.sketch(self.rows.row(row.0), &mut traversal.sketch);
         let mut distances = 0;
         let start = self.enter(&traversal.sketch, 0, &mut distances).node();
-        traversal.begin(&self.bottom, start, GRAPH_WIDTH_REFINE, self.rows.kernel());
-        let packing = self.bottom.packing();
+        traversal.begin(&self.bottom, start, GRAPH_WIDTH_REFINE);
         distances += match self.states.are_all_alive() {
-            true => traversal.run(&self.rows, &self.bottom, packing, &Everything),
+            true => traversal.run(self.view(&Everything)),
             false => {
                 let is_alive = |row| self.states.is_alive(row);
-                traversal.run(&self.rows, &self.bottom, packing, &is_alive)
+                traversal.run(self.view(&is_alive))
             }
         };
         let neighbours = &mut scratch.neighbours;
@@ -59,7 +58,7 @@ fn link_anew(
     let mut old = Vec::with_capacity(GRAPH_LINKS_BOTTOM);
     rescore(rows, bottom, query, bottom.of(row).iter().copied(), &mut old);
     neighbours.candidates.clear();
-    let found = traversal.beam.finish(rows.kernel()).iter().copied().filter(|node| *node != row);
+    let found = traversal.beam.nodes().iter().copied().filter(|node| *node != row);
     rescore(rows, bottom, query, found, &mut neighbours.candidates);
     let distances = (old.len() + neighbours.candidates.len()) as u32;
     let (more, found) = relink_among(rows, bottom, row, &old, GRAPH_LINKS_REFINED, neighbours);

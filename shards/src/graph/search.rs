@@ -1,11 +1,14 @@
 //! From an entry to the nearest, by 1-bit codes.
 
-use crate::vector::kernel::Kernel;
+use crate::vector::block::Block;
+use crate::vector::lanes::{LANES, Lanes, each, first_lanes};
+use crate::vector::prefetch::prefetch;
 use crate::vector::rows::{COMPARED_MAX, Rows, Sketch};
+use crate::vector::set::{Set, Task};
 
-use super::beam::Beam;
+use super::beam::{Beam, POPPED_MAX};
 use super::links::{Layer, Upper};
-use super::rank::{Packed, Packing, Rank};
+use super::rank::{Packing, Rank};
 use super::visited::Visited;
 
 /// Nodes that one search expands, at most, beyond its width. A search expands about as many as it
@@ -14,7 +17,7 @@ pub(super) const EXPANSIONS_SPARE: u32 = 1_024;
 
 /// Nodes expanded at once: what one step costs beside its distances is shared by them, and more is
 /// on its way from memory at a time; the second best is expanded a little early.
-const EXPANDED_AT_ONCE: usize = 2;
+const EXPANDED_AT_ONCE: usize = POPPED_MAX;
 /// Nodes met in one step, at most.
 pub(super) const FRESH_MAX: usize = EXPANDED_AT_ONCE * COMPARED_MAX;
 
@@ -54,39 +57,44 @@ impl<F: Fn(u32) -> bool> Visibility for F {
 }
 
 /// A search and what it writes to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Traversal {
     /// The query.
     pub(super) sketch: Sketch,
     pub(super) visited: Visited,
     pub(super) beam: Beam,
-    /// Nodes met and asked for, to be compared in the next step.
-    fresh: [u32; FRESH_MAX],
-    fresh_count: usize,
+    /// Of the nodes met, the first so many were compared; the others were asked for.
+    compared: usize,
     expansions_left: u32,
     has_ended: bool,
 }
 
-impl Default for Traversal {
-    fn default() -> Traversal {
-        Traversal {
-            sketch: Sketch::default(),
-            visited: Visited::default(),
-            beam: Beam::default(),
-            fresh: [0; FRESH_MAX],
-            fresh_count: 0,
-            expansions_left: 0,
-            has_ended: false,
-        }
+/// What a search sees of a graph.
+#[derive(Debug)]
+pub(super) struct View<'a, L, V> {
+    pub(super) rows: &'a Rows,
+    pub(super) layer: &'a L,
+    pub(super) packing: Packing,
+    /// Nodes for which it does not hold are passed through.
+    pub(super) visible: &'a V,
+}
+
+impl<L, V> Clone for View<'_, L, V> {
+    fn clone(&self) -> Self {
+        *self
     }
 }
 
+impl<L, V> Copy for View<'_, L, V> {}
+
 impl Traversal {
     /// Begins a search of `width` for what is in the sketch, from `start`.
-    pub(super) fn begin<L: Layer>(&mut self, layer: &L, start: u32, width: u32, kernel: Kernel) {
+    pub(super) fn begin<L: Layer>(&mut self, layer: &L, start: u32, width: u32) {
         self.visited.reset(layer.len());
         self.beam.reset(width as usize);
-        self.fresh_count = self.visited.mark(&[start], &mut self.fresh, kernel);
+        self.visited.reserve(1);
+        self.visited.meet(&[start]);
+        self.compared = 0;
         self.expansions_left = width.saturating_add(EXPANSIONS_SPARE);
         self.has_ended = false;
     }
@@ -97,90 +105,149 @@ impl Traversal {
         self.has_ended
     }
 
-    /// Takes a node for absent: it is neither found nor are its links followed.
-    pub(super) fn leave_out(&mut self, node: u32, kernel: Kernel) {
-        self.visited.mark(&[node], &mut [0], kernel);
+    /// Takes a node for absent: it is neither found nor are its links followed. Called right after
+    /// [`Traversal::begin`].
+    pub(super) fn leave_out(&mut self, node: u32) {
+        self.visited.leave_out(node);
     }
 
-    /// Compares what the last step met, and meets the neighbours of the best node. Nodes for which
-    /// `visible` does not hold are passed through. Returns the distances that it took; none once
-    /// the search has ended.
-    #[inline]
-    pub(super) fn step<L: Layer>(
-        &mut self,
-        rows: &Rows,
-        layer: &L,
-        packing: Packing,
-        visible: &impl Visibility,
-    ) -> Option<u32> {
-        let kernel = rows.kernel();
-        let mut buffer = [0u32; FRESH_MAX];
-        let mut similarities = [0.0f32; FRESH_MAX];
-        let fresh = &mut self.fresh[..self.fresh_count];
-        let compared = layer.rows(fresh, &mut buffer);
-        rows.estimates(&self.sketch, compared, &mut similarities[..fresh.len()]);
-        let mut packed = [Packed::default(); FRESH_MAX];
-        for (packed, similarity) in packed.iter_mut().zip(&similarities) {
-            *packed = packing.pack(*similarity);
-        }
-        for (node, packed) in fresh.iter().zip(packed) {
-            self.visited.note(*node, packed);
-        }
-        let distances = fresh.len() as u32;
-        let mut seen = fresh.len();
-        if !visible.all() {
-            seen = 0;
-            for at in 0..fresh.len() {
-                if visible.sees(fresh[at]) {
-                    (fresh[seen], similarities[seen]) = (fresh[at], similarities[at]);
-                    seen += 1;
-                } else if self.beam.admits(similarities[at]) {
-                    self.beam.pass(fresh[at], similarities[at]);
-                }
-            }
-        }
-        let pushed = self.beam.push(&fresh[..seen], &similarities[..seen], kernel);
-        for node in pushed {
-            layer.prefetch(*node);
-        }
-        self.fresh_count = 0;
-        let mut expanded = 0;
-        while expanded < EXPANDED_AT_ONCE && self.expansions_left > 0 {
-            let Some(next) = self.beam.pop(kernel) else {
-                // Those just expanded may lead further.
-                if expanded == 0 {
-                    self.expansions_left = 0;
-                    self.has_ended = true;
-                }
-                break;
-            };
-            expanded += 1;
-            self.expansions_left -= 1;
-            let fresh = &mut self.fresh[self.fresh_count..];
-            self.fresh_count += self.visited.mark(layer.slots(next), fresh, kernel);
-            // Most of what is expanded stays among the best, whose int8 codes are compared at the
-            // end.
-            rows.prefetch(layer.row(next));
-        }
-        for node in &self.fresh[..self.fresh_count] {
-            rows.prefetch_sketch(layer.row(*node));
-        }
-        (distances > 0 || expanded > 0).then_some(distances)
+    /// Compares what the last step met, and meets the neighbours of the best nodes. Returns the
+    /// distances that it took; none once the search has ended: then the beam holds what was found.
+    pub(super) fn step<L: Layer, V: Visibility>(&mut self, view: View<'_, L, V>) -> Option<u32> {
+        let (distances, has_more) = view.rows.kernel().run(Steps { search: self, view, most: 1 });
+        (distances > 0 || has_more).then_some(distances)
     }
 
-    /// Searches to the end.
-    pub(super) fn run<L: Layer>(
-        &mut self,
-        rows: &Rows,
-        layer: &L,
-        packing: Packing,
-        visible: &impl Visibility,
-    ) -> u32 {
+    /// Searches to the end. Returns the distances that it took.
+    pub(super) fn run<L: Layer, V: Visibility>(&mut self, view: View<'_, L, V>) -> u32 {
+        view.rows.kernel().run(Steps { search: self, view, most: u32::MAX }).0
+    }
+}
+
+/// Some steps of a search.
+struct Steps<'a, L, V> {
+    search: &'a mut Traversal,
+    view: View<'a, L, V>,
+    most: u32,
+}
+
+impl<L: Layer, V: Visibility> Task for Steps<'_, L, V> {
+    /// The distances that they took, and whether there are more to do.
+    type Output = (u32, bool);
+
+    #[inline(always)]
+    fn run<S: Set>(self, set: S) -> (u32, bool) {
+        let Steps { search, view, most } = self;
+        // The 1-bit codes of those that were met and not compared, and some to fill a group with.
+        let mut codes: [&[Block]; FRESH_MAX + LANES] = [&[]; FRESH_MAX + LANES];
+        search.ask(view, &mut codes);
         let mut distances = 0;
-        while let Some(more) = self.step(rows, layer, packing, visible) {
-            distances += more;
+        for _ in 0..most {
+            distances += search.compare(view, &codes, set);
+            if !search.expand(view.layer, set) {
+                search.beam.finish(set);
+                return (distances, false);
+            }
+            search.ask(view, &mut codes);
         }
-        distances
+        (distances, true)
+    }
+}
+
+impl Traversal {
+    /// Asks for the codes of what was met and not compared.
+    #[inline(always)]
+    fn ask<'a, L: Layer, V>(&self, view: View<'a, L, V>, codes: &mut [&'a [Block]]) {
+        let met = &self.visited.met()[self.compared..];
+        for (codes, node) in codes.iter_mut().zip(met) {
+            *codes = view.rows.signs(view.layer.row(*node));
+            prefetch(codes);
+        }
+        if let Some(last) = met.len().checked_sub(1) {
+            // A group of four is compared as a whole.
+            let last_codes = codes[last];
+            codes[last + 1..last + 4].fill(last_codes);
+        }
+    }
+
+    /// Compares what was met and not compared. Returns the distances that it took.
+    #[inline(always)]
+    fn compare<L: Layer, V: Visibility, S: Set>(
+        &mut self,
+        view: View<'_, L, V>,
+        codes: &[&[Block]; FRESH_MAX + LANES],
+        set: S,
+    ) -> u32 {
+        let end = self.visited.count();
+        let count = end - self.compared;
+        self.beam.make_room(set);
+        let first = self.beam.nodes().len();
+        for codes in codes[..FRESH_MAX].as_chunks::<LANES>().0 {
+            if self.compared == end {
+                break;
+            }
+            let nodes = *self.visited.sixteen(self.compared);
+            let some = (end - self.compared).min(LANES);
+            self.compared += some;
+            let row_of = |lane: usize| view.layer.row(nodes[lane]);
+            let group = view.rows.estimates_of(&self.sketch, (codes, some), row_of, set);
+            let similarities = set.array(group);
+            let packed = similarities.map(|similarity| view.packing.pack(similarity));
+            for (node, packed) in nodes.iter().zip(packed).take(some) {
+                self.visited.note(*node, packed);
+            }
+            let mut admitted = set.above(group, self.beam.bound()) & first_lanes(some);
+            if !view.visible.all() {
+                let passed = self.pass(view.visible, &nodes, &similarities, admitted);
+                admitted &= !passed;
+            }
+            self.beam.push(group, &nodes, admitted, set);
+        }
+        self.beam.close();
+        for node in &self.beam.nodes()[first..] {
+            view.layer.prefetch(*node);
+        }
+        count as u32
+    }
+
+    /// Passes through those of the `admitted` that are not visible; returns them.
+    #[inline(always)]
+    fn pass(
+        &mut self,
+        visible: &impl Visibility,
+        nodes: &[u32; LANES],
+        similarities: &[f32; LANES],
+        admitted: Lanes,
+    ) -> Lanes {
+        let mut passed = 0;
+        each(admitted, |_, lane| {
+            if !visible.sees(nodes[lane]) {
+                self.beam.pass(nodes[lane], similarities[lane]);
+                passed |= 1 << lane;
+            }
+        });
+        passed
+    }
+
+    /// Meets the neighbours of the best nodes that are not expanded. Returns whether there are
+    /// such nodes.
+    #[inline(always)]
+    fn expand<L: Layer, S: Set>(&mut self, layer: &L, set: S) -> bool {
+        let most = EXPANDED_AT_ONCE.min(self.expansions_left as usize);
+        if most == 0 {
+            return false;
+        }
+        let (popped, count) = self.beam.pop(most, set);
+        if count == 0 {
+            self.has_ended = true;
+            return false;
+        }
+        self.expansions_left -= count as u32;
+        self.visited.reserve(FRESH_MAX);
+        for node in &popped[..count] {
+            self.visited.meet(layer.slots(*node));
+        }
+        true
     }
 }
 

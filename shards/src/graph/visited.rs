@@ -1,47 +1,107 @@
-//! Which nodes a search has met, and how similar they were.
+//! Which nodes a search has met, in their order, and how similar they were.
 
-use crate::vector::kernel::{Kernel, MARK_SPARE_BYTES};
+use crate::vector::lanes::LANES;
 
 use super::rank::Packed;
 
-/// Nodes of one byte of the bitmap.
-const BYTE_NODES: usize = u8::BITS as usize;
+/// Nodes of one word of the bitmap.
+const WORD_NODES: u32 = u64::BITS;
+/// Words of the bitmap that are cleared as a whole in the time of one node.
+const CLEARED_WORDS: usize = 4;
 
 /// A bitmap with the list of what was set in it, so that clearing costs what the search did, not
 /// what the graph holds.
 #[derive(Debug, Default)]
 pub(super) struct Visited {
-    bits: Vec<u8>,
-    touched: Vec<u32>,
+    bits: Vec<u64>,
+    /// The first `count` are the nodes met.
+    met: Vec<u32>,
+    count: usize,
+    /// A node of which the bit is set and that was not met.
+    left_out: Option<u32>,
     similarities: Vec<Packed>,
 }
 
 impl Visited {
     /// Forgets all, and makes room for `nodes`.
     pub(super) fn reset(&mut self, nodes: u32) {
-        for node in self.touched.drain(..) {
-            self.bits[node as usize / BYTE_NODES] = 0;
+        if self.bits.len() < CLEARED_WORDS * self.count {
+            self.bits.fill(0);
+        } else {
+            for node in &self.met[..self.count] {
+                self.bits[(node / WORD_NODES) as usize] = 0;
+            }
         }
+        if let Some(node) = self.left_out.take() {
+            self.bits[(node / WORD_NODES) as usize] = 0;
+        }
+        self.count = 0;
         let nodes = nodes as usize;
         if self.similarities.len() < nodes {
             // Half as much again, so that a graph that grows row by row seldom moves the tables.
             let room = nodes + nodes / 2 + 64;
-            self.bits.resize(room.div_ceil(BYTE_NODES) + MARK_SPARE_BYTES, 0);
+            self.bits.resize(room.div_ceil(WORD_NODES as usize), 0);
             self.similarities.resize(room, Packed::default());
         }
     }
 
-    /// Marks `nodes`, of which none comes twice and no more than `fresh` holds, and moves those not
-    /// yet marked to the front of `fresh`; returns how many there are.
-    #[inline]
-    pub(super) fn mark(&mut self, nodes: &[u32], fresh: &mut [u32], kernel: Kernel) -> usize {
-        let count = kernel.mark(&mut self.bits, nodes, fresh);
-        self.touched.extend_from_slice(&fresh[..count]);
-        count
+    /// Makes room to meet `more` nodes and some to spare, so that [`Visited::sixteen`] may read
+    /// from any of them on.
+    #[inline(always)]
+    pub(super) fn reserve(&mut self, more: usize) {
+        if self.met.len() < self.count + more + LANES {
+            self.met.resize(2 * (self.count + more + LANES), 0);
+        }
     }
 
-    /// Notes how similar a marked node is.
-    #[inline]
+    /// Nodes met.
+    #[inline(always)]
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The nodes met, in their order.
+    #[inline(always)]
+    pub(super) fn met(&self) -> &[u32] {
+        &self.met[..self.count]
+    }
+
+    /// Sixteen nodes from the one that was met as number `at` on; what lies behind the last that
+    /// was met is undefined.
+    #[inline(always)]
+    pub(super) fn sixteen(&self, at: usize) -> &[u32; LANES] {
+        self.met[at..].first_chunk().expect("there is some to spare")
+    }
+
+    /// Meets those of `nodes` that were not met before; there must be room.
+    #[inline(always)]
+    pub(super) fn meet(&mut self, nodes: &[u32]) {
+        let (bits, mut count) = (&mut self.bits[..], self.count);
+        let met = &mut self.met[..];
+        assert!(count + nodes.len() <= met.len());
+        for node in nodes {
+            let word = &mut bits[(node / WORD_NODES) as usize];
+            let old = *word;
+            *word = old | 1 << (node % WORD_NODES);
+            // No branch: whether a neighbour was met before is a coin toss.
+            // SAFETY: no more than `nodes` are added, which there is room for.
+            unsafe { *met.get_unchecked_mut(count) = *node };
+            count += (!old >> (node % WORD_NODES) & 1) as usize;
+        }
+        self.count = count;
+    }
+
+    /// Takes a node for met, without meeting it.
+    pub(super) fn leave_out(&mut self, node: u32) {
+        let count = self.count;
+        self.reserve(1);
+        self.meet(&[node]);
+        self.left_out = (self.count > count).then_some(node);
+        self.count = count;
+    }
+
+    /// Notes how similar a node is that was met.
+    #[inline(always)]
     pub(super) fn note(&mut self, node: u32, similarity: Packed) {
         self.similarities[node as usize] = similarity;
     }
@@ -49,7 +109,7 @@ impl Visited {
     /// How similar `node` is, if it was met.
     #[inline]
     pub(super) fn similarity(&self, node: u32) -> Option<Packed> {
-        let seen = self.bits[node as usize / BYTE_NODES] >> (node % 8) & 1 != 0;
+        let seen = self.bits[(node / WORD_NODES) as usize] >> (node % WORD_NODES) & 1 != 0;
         seen.then(|| self.similarities[node as usize])
     }
 }
@@ -63,19 +123,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nodes_are_fresh_once_a_search(
-            searches in prop::collection::vec(prop::collection::vec(prop::collection::btree_set(0u32..300, 0..32), 1..20), 1..5)
+        fn nodes_are_met_once_a_search(
+            searches in prop::collection::vec(
+                prop::collection::vec(prop::collection::vec(0u32..300, 0..32), 1..20),
+                1..5,
+            )
         ) {
-            let kernel = Kernel::fastest();
             let mut visited = Visited::default();
             for lists in searches {
                 visited.reset(300);
-                let mut model = HashMap::new();
+                let (mut model, mut wanted) = (HashMap::new(), Vec::new());
                 for list in lists {
-                    let list: Vec<u32> = list.into_iter().collect();
-                    let mut fresh = [0; 32];
-                    let count = visited.mark(&list, &mut fresh, kernel);
-                    let mut wanted = Vec::new();
+                    visited.reserve(list.len());
+                    visited.meet(&list);
                     for node in list {
                         if let std::collections::hash_map::Entry::Vacant(entry) = model.entry(node) {
                             entry.insert(Packing::new(300.0).pack(node as f32));
@@ -83,7 +143,7 @@ mod tests {
                             visited.note(node, Packing::new(300.0).pack(node as f32));
                         }
                     }
-                    prop_assert_eq!(&fresh[..count], &wanted);
+                    prop_assert_eq!(visited.met(), &wanted);
                 }
                 for node in 0..300 {
                     prop_assert_eq!(visited.similarity(node), model.get(&node).copied());

@@ -3,9 +3,9 @@
 use std::arch::x86_64::*;
 
 use super::block::Block;
-use super::lanes::Beam;
-use super::portable;
+use super::lanes::LANES;
 use super::quantise;
+use super::set::{Task, plain_set};
 use super::signs::{self, Factors, PLANES, SignLayout, SignQuery};
 
 /// See [`super::kernel::Kernel::dots`].
@@ -83,66 +83,6 @@ fn load_half(half: &[i8; 32]) -> __m256i {
     unsafe { _mm256_loadu_si256(half.as_ptr().cast()) }
 }
 
-/// See [`super::kernel::Kernel::largest`].
-#[target_feature(enable = "avx2")]
-pub(super) fn largest(values: &[f32]) -> usize {
-    let (groups, rest) = values.as_chunks::<8>();
-    let mut most = _mm256_set1_ps(f32::NEG_INFINITY);
-    for group in groups {
-        most = _mm256_max_ps(most, load(group));
-    }
-    let mut lanes = [0.0f32; 8];
-    // SAFETY: eight f32 are the 32 bytes that an unaligned store writes.
-    unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), most) };
-    let larger = |a: f32, b: f32| if b > a { b } else { a };
-    let most = rest.iter().copied().chain(lanes).fold(f32::NEG_INFINITY, larger);
-    let wanted = _mm256_set1_ps(most);
-    for (at, group) in groups.iter().enumerate() {
-        let mask = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(load(group), wanted));
-        if mask != 0 {
-            return 8 * at + mask.trailing_zeros() as usize;
-        }
-    }
-    let at = rest.iter().position(|other| *other == most);
-    8 * groups.len() + at.expect("the value was taken from among them")
-}
-
-/// See [`super::kernel::Kernel::above`].
-#[target_feature(enable = "avx2,popcnt")]
-pub(super) fn above(values: &[f32], bound: f32) -> usize {
-    let (groups, rest) = values.as_chunks::<8>();
-    let more = |group| {
-        let mask = _mm256_cmp_ps::<_CMP_GT_OQ>(load(group), _mm256_set1_ps(bound));
-        _mm256_movemask_ps(mask).count_ones() as usize
-    };
-    let rest = rest.iter().filter(|value| **value > bound).count();
-    groups.iter().map(more).sum::<usize>() + rest
-}
-
-#[target_feature(enable = "avx2")]
-fn load(group: &[f32; 8]) -> __m256 {
-    // SAFETY: eight f32 are the 32 bytes that an unaligned load reads.
-    unsafe { _mm256_loadu_ps(group.as_ptr()) }
-}
-
-/// See [`super::kernel::Kernel::mark`].
-#[target_feature(enable = "avx2")]
-pub(super) fn mark(bits: &mut [u8], nodes: &[u32], fresh: &mut [u32]) -> usize {
-    portable::mark(bits, nodes, fresh)
-}
-
-/// See [`super::kernel::Kernel::admit`].
-#[target_feature(enable = "avx2")]
-pub(super) fn admit(nodes: &[u32], similarities: &[f32], bound: f32, beam: Beam<'_>) -> usize {
-    portable::admit(nodes, similarities, bound, beam)
-}
-
-/// See [`super::kernel::Kernel::retain`].
-#[target_feature(enable = "avx2")]
-pub(super) fn retain(beam: Beam<'_>, bound: f32) -> usize {
-    portable::retain(beam, bound)
-}
-
 /// See [`super::kernel::Kernel::encode`].
 #[target_feature(enable = "avx2")]
 pub(super) fn encode(vector: &[f32], codes8: &mut [i8]) -> f32 {
@@ -159,4 +99,16 @@ pub(super) fn write_row(codes8: &[Block], scale: f32, mean: &[f32], row: &mut [B
 #[target_feature(enable = "avx2")]
 pub(super) fn write_query(codes8: &[Block], scale: f32, mean: &[f32], query: &mut SignQuery) {
     signs::write_query(codes8, scale, mean, query)
+}
+
+/// Shows that the processor has the instructions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Avx2(());
+
+plain_set!(Avx2, estimates);
+
+/// See [`super::kernel::Kernel::run`].
+#[target_feature(enable = "avx2,popcnt,bmi1,bmi2,lzcnt")]
+pub(super) fn run<T: Task>(task: T) -> T::Output {
+    task.run(Avx2(()))
 }

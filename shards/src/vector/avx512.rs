@@ -3,8 +3,9 @@
 use std::arch::x86_64::*;
 
 use super::block::Block;
-use super::lanes::{Beam, LANES, MARK_SPARE_BYTES};
+use super::lanes::{LANES, Lanes};
 use super::quantise;
+use super::set::{Set, Task};
 use super::signs::{self, PLANES, SignLayout, SignQuery, Terms};
 
 /// Rows compared in one pass over the query: as many streams from memory at a time, with one
@@ -71,6 +72,7 @@ fn dot(query: &[Block], row: &[Block]) -> i32 {
     _mm512_reduce_add_epi32(_mm512_sub_epi32(sum, excess))
 }
 
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn load(block: &Block) -> __m512i {
     // SAFETY: a block is 64 bytes, aligned to 64.
@@ -78,6 +80,7 @@ fn load(block: &Block) -> __m512i {
 }
 
 /// The first half of a block, twice.
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn load_half_twice(block: &Block) -> __m512i {
     // SAFETY: a block is 64 bytes, aligned to 64; half of them are read.
@@ -90,22 +93,18 @@ pub(super) fn estimates(layout: SignLayout, query: &SignQuery, rows: &[&[Block]]
     let (groups, rest) = rows.as_chunks::<ROWS>();
     let (out_groups, out_rest) = out[..rows.len()].as_chunks_mut::<ROWS>();
     for (group, out) in groups.iter().zip(out_groups) {
-        *out = estimates_of_four(layout, query, group);
+        *out = four(estimates_of_four(layout, query, group));
     }
     if let Some(last) = rest.last() {
         let group = std::array::from_fn(|at| *rest.get(at).unwrap_or(last));
-        let estimates = estimates_of_four(layout, query, &group);
+        let estimates = four(estimates_of_four(layout, query, &group));
         out_rest.copy_from_slice(&estimates[..out_rest.len()]);
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512bitalg")]
-fn estimates_of_four(
-    layout: SignLayout,
-    query: &SignQuery,
-    rows: &[&[Block]; ROWS],
-) -> [f32; ROWS] {
+fn estimates_of_four(layout: SignLayout, query: &SignQuery, rows: &[&[Block]; ROWS]) -> __m128 {
     let mut sums = [_mm512_setzero_si512(); ROWS];
     let weights = [1, 2, 4, 8].map(|weight| _mm512_set1_epi8(weight));
     let (full, half) = query.planes.split_at(layout.full * PLANES);
@@ -138,7 +137,7 @@ fn estimates_of_four(
 /// [`Terms::estimate`] of four rows.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn finish(layout: SignLayout, terms: Terms, rows: &[&[Block]; ROWS], sums: __m128i) -> [f32; ROWS] {
+fn finish(layout: SignLayout, terms: Terms, rows: &[&[Block]; ROWS], sums: __m128i) -> __m128 {
     let at = layout.factors_at();
     let [mut mean, mut factor, mut ones, mut scale] = rows.map(|row| {
         let factors = &row[at / 64].0[at % 64..][..16];
@@ -153,163 +152,23 @@ fn finish(layout: SignLayout, terms: Terms, rows: &[&[Block]; ROWS], sums: __m12
     let first = _mm_add_ps(_mm_set1_ps(terms.base), mean);
     let second =
         _mm_add_ps(_mm_mul_ps(ones, _mm_set1_ps(terms.twice_low)), _mm_mul_ps(factor, signed));
+    _mm_add_ps(first, second)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn four(numbers: __m128) -> [f32; ROWS] {
     let mut out = [0.0; ROWS];
     // SAFETY: four f32 are the 16 bytes that an unaligned store writes.
-    unsafe { _mm_storeu_ps(out.as_mut_ptr(), _mm_add_ps(first, second)) };
+    unsafe { _mm_storeu_ps(out.as_mut_ptr(), numbers) };
     out
 }
 
-/// See [`super::kernel::Kernel::largest`].
-#[target_feature(enable = "avx512f")]
-pub(super) fn largest(values: &[f32]) -> usize {
-    let (groups, rest) = values.as_chunks::<16>();
-    let mut most = load_part(rest);
-    for group in groups {
-        most = _mm512_max_ps(most, load_group(group));
-    }
-    let wanted = _mm512_set1_ps(_mm512_reduce_max_ps(most));
-    for (at, group) in groups.iter().enumerate() {
-        let mask = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(load_group(group), wanted);
-        if mask != 0 {
-            return 16 * at + mask.trailing_zeros() as usize;
-        }
-    }
-    let mask = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(load_part(rest), wanted);
-    16 * groups.len() + mask.trailing_zeros() as usize
-}
-
-/// See [`super::kernel::Kernel::above`].
-#[target_feature(enable = "avx512f,popcnt")]
-pub(super) fn above(values: &[f32], bound: f32) -> usize {
-    let bound = _mm512_set1_ps(bound);
-    let (groups, rest) = values.as_chunks::<16>();
-    let more = |group| _mm512_cmp_ps_mask::<_CMP_GT_OQ>(group, bound).count_ones() as usize;
-    groups.iter().map(|group| more(load_group(group))).sum::<usize>() + more(load_part(rest))
-}
-
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn load_group(group: &[f32; 16]) -> __m512 {
     // SAFETY: sixteen f32 are the 64 bytes that an unaligned load reads.
     unsafe { _mm512_loadu_ps(group.as_ptr()) }
-}
-
-/// Fewer than sixteen values; the other lanes are less than any number.
-#[target_feature(enable = "avx512f")]
-fn load_part(values: &[f32]) -> __m512 {
-    assert!(values.len() < 16);
-    let mask = (1u16 << values.len()) - 1;
-    let least = _mm512_set1_ps(f32::NEG_INFINITY);
-    // SAFETY: a masked load reads only the lanes of the mask, which are the values there are.
-    unsafe { _mm512_mask_loadu_ps(least, mask, values.as_ptr()) }
-}
-
-/// See [`super::kernel::Kernel::mark`].
-#[target_feature(enable = "avx512f,popcnt,bmi1")]
-pub(super) fn mark(bits: &mut [u8], nodes: &[u32], fresh: &mut [u32]) -> usize {
-    let mut count = 0;
-    for some in nodes.chunks(LANES) {
-        let all = lanes_of(some.len());
-        // SAFETY: a masked load reads only the lanes of the mask, which are the nodes there are.
-        let lanes = unsafe { _mm512_maskz_loadu_epi32(all, some.as_ptr().cast()) };
-        let bytes = _mm512_srli_epi32::<3>(lanes);
-        let end = bits.len().saturating_sub(MARK_SPARE_BYTES).min(i32::MAX as usize);
-        let beyond = _mm512_mask_cmpge_epu32_mask(all, bytes, _mm512_set1_epi32(end as i32));
-        assert!(beyond == 0, "every node has a bit");
-        let zero = _mm512_setzero_si512();
-        // SAFETY: four bytes are read from each place, and all places of the mask lie that far
-        // before the end.
-        let words =
-            unsafe { _mm512_mask_i32gather_epi32::<1>(zero, all, bytes, bits.as_ptr().cast()) };
-        let bit = _mm512_and_si512(lanes, _mm512_set1_epi32(7));
-        let bit = _mm512_sllv_epi32(_mm512_set1_epi32(1), bit);
-        let clear = _mm512_mask_testn_epi32_mask(all, words, bit);
-        // SAFETY: a compressing store writes as many items as the mask has bits: no more than the
-        // nodes up to here, which `fresh` has room for.
-        unsafe {
-            let place = fresh.as_mut_ptr().add(count).cast();
-            let lanes = _mm512_maskz_compress_epi32(clear, lanes);
-            _mm512_mask_storeu_epi32(place, lanes_of(clear.count_ones() as usize), lanes);
-        }
-        count += clear.count_ones() as usize;
-        // Two nodes may share a byte, so bits are set one by one; read from where they were before,
-        // for what was stored just now is not to be had at once.
-        let mut left = clear;
-        while left != 0 {
-            let node = some[left.trailing_zeros() as usize];
-            bits[node as usize / 8] |= 1 << (node % 8);
-            left &= left - 1;
-        }
-    }
-    count
-}
-
-/// See [`super::kernel::Kernel::admit`].
-#[target_feature(enable = "avx512f,popcnt")]
-pub(super) fn admit(nodes: &[u32], similarities: &[f32], bound: f32, mut beam: Beam<'_>) -> usize {
-    let mut count = 0;
-    for (nodes, similarities) in nodes.chunks(LANES).zip(similarities.chunks(LANES)) {
-        let all = lanes_of(nodes.len());
-        // SAFETY: masked loads read only the lanes of the mask, which are the items there are.
-        let (nodes, similarities) = unsafe {
-            (
-                _mm512_maskz_loadu_epi32(all, nodes.as_ptr().cast()),
-                _mm512_maskz_loadu_ps(all, similarities.as_ptr()),
-            )
-        };
-        let kept = _mm512_mask_cmp_ps_mask::<_CMP_GT_OQ>(all, similarities, _mm512_set1_ps(bound));
-        count = put(&mut beam, count, kept, (similarities, similarities, nodes));
-    }
-    count
-}
-
-/// See [`super::kernel::Kernel::retain`].
-#[target_feature(enable = "avx512f,popcnt")]
-pub(super) fn retain(mut beam: Beam<'_>, bound: f32) -> usize {
-    let mut count = 0;
-    for first in (0..beam.room()).step_by(LANES) {
-        let all = lanes_of((beam.room() - first).min(LANES));
-        // SAFETY: masked loads read only the lanes of the mask, which are the items there are.
-        let (similarities, open, nodes) = unsafe {
-            (
-                _mm512_maskz_loadu_ps(all, beam.similarities.as_ptr().add(first)),
-                _mm512_maskz_loadu_ps(all, beam.open.as_ptr().add(first)),
-                _mm512_maskz_loadu_epi32(all, beam.nodes.as_ptr().add(first).cast()),
-            )
-        };
-        let kept = _mm512_mask_cmp_ps_mask::<_CMP_GT_OQ>(all, similarities, _mm512_set1_ps(bound));
-        count = put(&mut beam, count, kept, (similarities, open, nodes));
-    }
-    count
-}
-
-/// Writes the lanes of `kept` to the arrays, from `at` on; returns where they end.
-#[target_feature(enable = "avx512f,popcnt")]
-fn put(
-    beam: &mut Beam<'_>,
-    at: usize,
-    kept: __mmask16,
-    (similarities, open, nodes): (__m512, __m512, __m512i),
-) -> usize {
-    let end = at + kept.count_ones() as usize;
-    assert!(end <= beam.room());
-    let lanes = lanes_of(end - at);
-    // SAFETY: as many lanes are stored as lie between `at` and `end`, which is within the arrays,
-    // and these are borrowed for writing.
-    unsafe {
-        let place = beam.similarities.as_mut_ptr().add(at);
-        _mm512_mask_storeu_ps(place, lanes, _mm512_maskz_compress_ps(kept, similarities));
-        let place = beam.open.as_mut_ptr().add(at);
-        _mm512_mask_storeu_ps(place, lanes, _mm512_maskz_compress_ps(kept, open));
-        let place = beam.nodes.as_mut_ptr().add(at).cast();
-        _mm512_mask_storeu_epi32(place, lanes, _mm512_maskz_compress_epi32(kept, nodes));
-    }
-    end
-}
-
-/// The first `count` lanes.
-#[inline(always)]
-fn lanes_of(count: usize) -> __mmask16 {
-    ((1u32 << count) - 1) as __mmask16
 }
 
 /// See [`super::kernel::Kernel::encode`].
@@ -328,4 +187,147 @@ pub(super) fn write_row(codes8: &[Block], scale: f32, mean: &[f32], row: &mut [B
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
 pub(super) fn write_query(codes8: &[Block], scale: f32, mean: &[f32], query: &mut SignQuery) {
     signs::write_query(codes8, scale, mean, query)
+}
+
+/// Shows that the processor has the instructions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Avx512(());
+
+/// See [`super::kernel::Kernel::run`].
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bitalg,popcnt,bmi1,bmi2,lzcnt"
+)]
+pub(super) fn run<T: Task>(task: T) -> T::Output {
+    task.run(Avx512(()))
+}
+
+impl Set for Avx512 {
+    type Group = __m512;
+
+    #[inline(always)]
+    fn estimates(
+        self,
+        layout: SignLayout,
+        query: &SignQuery,
+        rows: &[&[Block]; LANES],
+        count: usize,
+    ) -> __m512 {
+        // SAFETY: an `Avx512` is made only where its instructions are enabled.
+        unsafe { estimates_of_sixteen(layout, query, rows, count) }
+    }
+
+    #[inline(always)]
+    fn array(self, group: __m512) -> [f32; LANES] {
+        let mut array = [0.0; LANES];
+        // SAFETY: an `Avx512` is made only where its instructions are enabled; what is read or
+        // written is an array of sixteen.
+        unsafe { _mm512_storeu_ps(array.as_mut_ptr(), group) };
+        array
+    }
+
+    #[inline(always)]
+    fn group(self, array: [f32; LANES]) -> __m512 {
+        // SAFETY: an `Avx512` is made only where its instructions are enabled; what is read or
+        // written is an array of sixteen.
+        unsafe { _mm512_loadu_ps(array.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn above(self, group: __m512, bound: f32) -> Lanes {
+        // SAFETY: an `Avx512` is made only where its instructions are enabled; what is read or
+        // written is an array of sixteen.
+        unsafe { _mm512_cmp_ps_mask::<_CMP_GT_OQ>(group, _mm512_set1_ps(bound)) }
+    }
+
+    #[inline(always)]
+    fn count_above(self, numbers: &[[f32; LANES]], bound: f32) -> usize {
+        let above = |group: &[f32; LANES]| self.above(self.group(*group), bound).count_ones();
+        numbers.iter().map(above).sum::<u32>() as usize
+    }
+
+    #[inline(always)]
+    fn compress(self, group: __m512, chosen: Lanes) -> __m512 {
+        // SAFETY: an `Avx512` is made only where its instructions are enabled; what is read or
+        // written is an array of sixteen.
+        unsafe { _mm512_mask_compress_ps(_mm512_set1_ps(f32::NEG_INFINITY), chosen, group) }
+    }
+
+    #[inline(always)]
+    fn compress_nodes(self, nodes: &[u32; LANES], chosen: Lanes) -> [u32; LANES] {
+        let mut out = [0; LANES];
+        // SAFETY: an `Avx512` is made only where its instructions are enabled; what is read or
+        // written is an array of sixteen.
+        unsafe {
+            let nodes = _mm512_loadu_epi32(nodes.as_ptr().cast());
+            let nodes = _mm512_maskz_compress_epi32(chosen, nodes);
+            _mm512_storeu_epi32(out.as_mut_ptr().cast(), nodes);
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn largest_two(self, numbers: &[[f32; LANES]]) -> [usize; 2] {
+        // SAFETY: an `Avx512` is made only where its instructions are enabled; what is read or
+        // written is an array of sixteen.
+        unsafe { largest_two(numbers) }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512bitalg")]
+fn estimates_of_sixteen(
+    layout: SignLayout,
+    query: &SignQuery,
+    rows: &[&[Block]; LANES],
+    count: usize,
+) -> __m512 {
+    let (groups, _) = rows.as_chunks::<ROWS>();
+    let mut out = _mm512_setzero_ps();
+    let estimates = |group: usize| estimates_of_four(layout, query, &groups[group]);
+    out = _mm512_insertf32x4::<0>(out, estimates(0));
+    if count > ROWS {
+        out = _mm512_insertf32x4::<1>(out, estimates(1));
+        if count > 2 * ROWS {
+            out = _mm512_insertf32x4::<2>(out, estimates(2));
+            if count > 3 * ROWS {
+                out = _mm512_insertf32x4::<3>(out, estimates(3));
+            }
+        }
+    }
+    out
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn largest_two(numbers: &[[f32; LANES]]) -> [usize; 2] {
+    let mut first = _mm512_set1_ps(f32::NEG_INFINITY);
+    let mut second = first;
+    for group in numbers {
+        let group = load_group(group);
+        second = _mm512_max_ps(second, _mm512_min_ps(first, group));
+        first = _mm512_max_ps(first, group);
+    }
+    let most = _mm512_set1_ps(_mm512_reduce_max_ps(first));
+    let lanes = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(first, most);
+    // Of one lane that holds the largest, the second is what is left.
+    let rest = _mm512_mask_mov_ps(first, lanes & lanes.wrapping_neg(), second);
+    let next = _mm512_set1_ps(_mm512_reduce_max_ps(rest));
+    let (mut place, mut next_place) = (0, 0);
+    for (at, group) in numbers.iter().enumerate().rev() {
+        let group = load_group(group);
+        let best = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(group, most);
+        if best != 0 {
+            place = LANES * at + best.trailing_zeros() as usize;
+        }
+    }
+    for (at, group) in numbers.iter().enumerate().rev() {
+        let mut equal = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(load_group(group), next);
+        if at == place / LANES {
+            equal &= !(1 << (place % LANES));
+        }
+        if equal != 0 {
+            next_place = LANES * at + equal.trailing_zeros() as usize;
+        }
+    }
+    [place, next_place]
 }

@@ -2,15 +2,12 @@
 //! compares.
 
 use super::block::Block;
-pub use super::lanes::{Beam, MARK_SPARE_BYTES};
 use super::lanes::{LANES, tree};
-use super::signs::{SignLayout, SignQuery};
+use super::set::Task;
+pub use super::signs::{SignLayout, SignQuery};
 
 type Dots = unsafe fn(&[Block], &[&[Block]], &mut [i32]);
 type Estimates = unsafe fn(SignLayout, &SignQuery, &[&[Block]], &mut [f32]);
-type Mark = unsafe fn(&mut [u8], &[u32], &mut [u32]) -> usize;
-type Admit = unsafe fn(&[u32], &[f32], f32, Beam<'_>) -> usize;
-type Retain = unsafe fn(Beam<'_>, f32) -> usize;
 type WriteRow = unsafe fn(&[Block], f32, &[f32], &mut [Block]);
 type WriteQuery = unsafe fn(&[Block], f32, &[f32], &mut SignQuery);
 
@@ -19,16 +16,24 @@ type WriteQuery = unsafe fn(&[Block], f32, &[f32], &mut SignQuery);
 pub struct Kernel {
     /// What the loops are written for.
     pub name: &'static str,
+    family: Family,
     dots: Dots,
     estimates: Estimates,
-    largest: unsafe fn(&[f32]) -> usize,
-    above: unsafe fn(&[f32], f32) -> usize,
-    mark: Mark,
-    admit: Admit,
-    retain: Retain,
     encode: unsafe fn(&[f32], &mut [i8]) -> f32,
     write_row: WriteRow,
     write_query: WriteQuery,
+}
+
+/// Which [`super::set::Set`] a kernel runs work with.
+#[derive(Clone, Copy, Debug)]
+enum Family {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    Portable,
 }
 
 impl Kernel {
@@ -92,45 +97,20 @@ impl Kernel {
         unsafe { (self.estimates)(layout, query, rows, out) };
     }
 
-    /// The first place of the largest value; there must be a value, and none is NaN.
+    /// Does work that was compiled for the processor as a whole.
     #[inline]
-    pub fn largest(&self, values: &[f32]) -> usize {
-        // SAFETY: see `table`.
-        unsafe { (self.largest)(values) }
-    }
-
-    /// How many values are larger than `bound`.
-    #[inline]
-    pub fn above(&self, values: &[f32], bound: f32) -> usize {
-        // SAFETY: see `table`.
-        unsafe { (self.above)(values, bound) }
-    }
-
-    /// Sets the bits of `nodes`, of which none comes twice unless it is set, in `bits`, and moves the nodes whose
-    /// bits were clear to the front of `fresh`, which holds as many as there are nodes; returns how
-    /// many. [`MARK_SPARE_BYTES`] follow the bits.
-    #[inline]
-    pub fn mark(&self, bits: &mut [u8], nodes: &[u32], fresh: &mut [u32]) -> usize {
-        assert!(fresh.len() >= nodes.len());
-        // SAFETY: see `table`.
-        unsafe { (self.mark)(bits, nodes, fresh) }
-    }
-
-    /// Writes the nodes more similar than `bound` to the front of `beam`, in their order, and
-    /// returns how many there are. Each array of the beam has room for all.
-    #[inline]
-    pub fn admit(&self, nodes: &[u32], similarities: &[f32], bound: f32, beam: Beam<'_>) -> usize {
-        assert!(nodes.len() == similarities.len() && beam.room() >= nodes.len());
-        // SAFETY: see `table`.
-        unsafe { (self.admit)(nodes, similarities, bound, beam) }
-    }
-
-    /// Moves the nodes of `beam` that are more similar than `bound` to its front, in their order,
-    /// and returns how many there are.
-    #[inline]
-    pub fn retain(&self, beam: Beam<'_>, bound: f32) -> usize {
-        // SAFETY: see `table`.
-        unsafe { (self.retain)(beam, bound) }
+    pub(crate) fn run<T: Task>(&self, task: T) -> T::Output {
+        match self.family {
+            // SAFETY: see `table`.
+            #[cfg(target_arch = "x86_64")]
+            Family::Avx512 => unsafe { super::avx512::run(task) },
+            // SAFETY: see `table`.
+            #[cfg(target_arch = "x86_64")]
+            Family::Avx2 => unsafe { super::avx2::run(task) },
+            #[cfg(target_arch = "aarch64")]
+            Family::Neon => task.run(super::neon::Neon),
+            Family::Portable => task.run(super::portable::Portable),
+        }
     }
 
     /// Rotates and quantises `vector` into `codes8`, which is as long as the vector, rounded up to
@@ -166,16 +146,12 @@ fn has_avx512() -> bool {
 /// A table of the functions of one module, which are unsafe to call where the processor lacks their
 /// features: such a table is handed out only if they were detected.
 macro_rules! table {
-    ($name:literal, $module:ident) => {
+    ($name:literal, $family:ident, $module:ident) => {
         Kernel {
             name: $name,
+            family: Family::$family,
             dots: super::$module::dots,
             estimates: super::$module::estimates,
-            largest: super::$module::largest,
-            above: super::$module::above,
-            mark: super::$module::mark,
-            admit: super::$module::admit,
-            retain: super::$module::retain,
             encode: super::$module::encode,
             write_row: super::$module::write_row,
             write_query: super::$module::write_query,
@@ -184,15 +160,20 @@ macro_rules! table {
 }
 
 #[cfg(target_arch = "x86_64")]
-const AVX512: Kernel = table!("avx512", avx512);
+const AVX512: Kernel = table!("avx512", Avx512, avx512);
 #[cfg(target_arch = "x86_64")]
-const AVX2: Kernel = table!("avx2", avx2);
+const AVX2: Kernel = table!("avx2", Avx2, avx2);
 
-const PORTABLE: Kernel = table!("portable", portable);
+const PORTABLE: Kernel = table!("portable", Portable, portable);
 
 #[cfg(target_arch = "aarch64")]
-const NEON: Kernel =
-    Kernel { name: "neon", dots: super::neon::dots, estimates: super::neon::estimates, ..PORTABLE };
+const NEON: Kernel = Kernel {
+    name: "neon",
+    family: Family::Neon,
+    dots: super::neon::dots,
+    estimates: super::neon::estimates,
+    ..PORTABLE
+};
 
 /// The exact dot product of two vectors of one length. Item i goes to partial sum i mod 16 and the
 /// sums are added as one fixed tree, never fused: every processor gives the same bits.
@@ -233,6 +214,7 @@ mod tests {
     use super::*;
     use crate::vector::block::BLOCK_CODES;
     use crate::vector::quantise::normalise;
+    use crate::vector::set::Set;
     use proptest::prelude::*;
 
     fn blocks(codes: &[i8]) -> Vec<Block> {
@@ -254,6 +236,66 @@ mod tests {
         codes(a).into_iter().zip(codes(b)).map(|(a, b)| i32::from(a) * i32::from(b)).sum()
     }
 
+    /// What a set does with groups of numbers.
+    #[derive(Debug, PartialEq)]
+    struct Compared {
+        /// Places of those that are larger than minus infinity.
+        largest_two: Vec<usize>,
+        above: u16,
+        count_above: usize,
+        compressed: [f32; LANES],
+        nodes: Vec<u32>,
+    }
+
+    struct Compare<'a> {
+        values: &'a [[f32; LANES]],
+        bound: f32,
+        chosen: u16,
+    }
+
+    const NODES: [u32; LANES] = [9, 8, 7, 6, 5, 4, 3, 2, 1, 10, 11, 12, 13, 14, 15, 16];
+
+    impl Task for Compare<'_> {
+        type Output = Compared;
+
+        #[inline(always)]
+        fn run<S: Set>(self, set: S) -> Compared {
+            let Compare { values, bound, chosen } = self;
+            let first = set.group(values[0]);
+            Compared {
+                largest_two: set
+                    .largest_two(values)
+                    .into_iter()
+                    .filter(|place| values.as_flattened()[*place] > f32::NEG_INFINITY)
+                    .collect(),
+                above: set.above(first, bound),
+                count_above: set.count_above(values, bound),
+                compressed: set.array(set.compress(first, chosen)),
+                nodes: set.compress_nodes(&NODES, chosen)[..chosen.count_ones() as usize].to_vec(),
+            }
+        }
+    }
+
+    fn obvious(values: &[[f32; LANES]], bound: f32, chosen: u16) -> Compared {
+        let numbers = values.as_flattened();
+        let mut order: Vec<usize> =
+            (0..numbers.len()).filter(|at| numbers[*at] > f32::NEG_INFINITY).collect();
+        order.sort_by(|a, b| numbers[*b].total_cmp(&numbers[*a]).then(a.cmp(b)));
+        order.truncate(2);
+        let lanes: Vec<usize> = (0..LANES).filter(|lane| chosen >> lane & 1 != 0).collect();
+        let mut compressed = [f32::NEG_INFINITY; LANES];
+        for (place, lane) in compressed.iter_mut().zip(&lanes) {
+            *place = values[0][*lane];
+        }
+        Compared {
+            largest_two: order,
+            above: (0..LANES).filter(|lane| values[0][*lane] > bound).map(|lane| 1 << lane).sum(),
+            count_above: numbers.iter().filter(|number| **number > bound).count(),
+            compressed,
+            nodes: lanes.iter().map(|lane| NODES[*lane]).collect(),
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -269,16 +311,18 @@ mod tests {
         }
 
         #[test]
-        fn extremes_are_found_and_counted(
-            values in prop::collection::vec(prop_oneof![-1f32..1.0, Just(0.5), Just(f32::NEG_INFINITY)], 1..100),
-            bound in prop_oneof![-1f32..1.0, Just(0.5)]
+        fn groups_are_compared_and_compressed_alike(
+            values in prop::collection::vec(
+                prop::array::uniform16(prop_oneof![-1f32..1.0, Just(0.5), Just(f32::NEG_INFINITY)]),
+                1..8,
+            ),
+            bound in prop_oneof![-1f32..1.0, Just(0.5)],
+            chosen in any::<u16>(),
         ) {
-            let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let first = values.iter().position(|value| *value == largest);
-            let above = values.iter().filter(|value| **value > bound).count();
+            let wanted = obvious(&values, bound, chosen);
             for kernel in Kernel::all() {
-                prop_assert_eq!(Some(kernel.largest(&values)), first);
-                prop_assert_eq!(kernel.above(&values, bound), above);
+                let found = kernel.run(Compare { values: &values, bound, chosen });
+                prop_assert_eq!(&found, &wanted, "{}", kernel.name);
             }
         }
 

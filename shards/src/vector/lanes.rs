@@ -1,11 +1,11 @@
 //! What kernels have in common: float reductions that every processor does alike, and the arrays
 //! that they work on.
 
-/// Bytes behind the last bit of marks: a kernel may read more than the byte that it needs.
-pub const MARK_SPARE_BYTES: usize = 4;
+/// Partial sums of a float reduction, and numbers that are handled at a time.
+pub(crate) const LANES: usize = 16;
 
-/// Partial sums of a float reduction.
-pub(super) const LANES: usize = 16;
+/// Some of so many lanes, as bits.
+pub(crate) type Lanes = u16;
 
 /// Numbers as [`LANES`] at a time.
 pub(super) type Group = [f32; LANES];
@@ -45,21 +45,32 @@ pub(super) fn tree<T: Copy>(mut lanes: [T; LANES], join: impl Fn(T, T) -> T) -> 
     lanes[0]
 }
 
-/// The arrays of a beam, all of one length: nodes, how similar they are, and the same again where a
-/// node is still to be expanded.
-#[derive(Debug)]
-pub struct Beam<'a> {
-    /// Similarities.
-    pub similarities: &'a mut [f32],
-    /// Similarities, or minus infinity.
-    pub open: &'a mut [f32],
-    /// Nodes.
-    pub nodes: &'a mut [u32],
+/// The first `count` lanes.
+#[inline(always)]
+pub(crate) fn first_lanes(count: usize) -> Lanes {
+    debug_assert!(count <= LANES);
+    ((1u32 << count) - 1) as Lanes
 }
 
-impl Beam<'_> {
-    /// Nodes that every array has room for.
-    pub(super) fn room(&self) -> usize {
-        self.similarities.len().min(self.open.len()).min(self.nodes.len())
+/// Calls `take` for each of the chosen lanes, in their order, with its number among them.
+#[inline(always)]
+pub(crate) fn each(mut chosen: Lanes, mut take: impl FnMut(usize, usize)) {
+    for at in 0..chosen.count_ones() as usize {
+        take(at, chosen.trailing_zeros() as usize % LANES);
+        chosen &= chosen - 1;
     }
+}
+
+/// The first places of the largest number and of the next; see [`super::set::Set::largest_two`].
+#[inline(always)]
+pub(super) fn largest_two(numbers: &[f32]) -> [usize; 2] {
+    let (mut best, mut places) = ([f32::NEG_INFINITY; 2], [0; 2]);
+    for (place, number) in numbers.iter().enumerate() {
+        if *number > best[0] {
+            (best, places) = ([*number, best[0]], [place, places[0]]);
+        } else if *number > best[1] {
+            (best[1], places[1]) = (*number, place);
+        }
+    }
+    places
 }

@@ -19,6 +19,7 @@
 //! | `rotation` | a random rotation that costs a few additions a number |
 //! | `quantise` | scaling to unit length; from f32 to int8 |
 //! | `signs` | 1-bit codes of rows, and queries for them |
+//! | `set` | instructions as a type, for work that is compiled for each |
 //! | `portable`, `avx512`, `avx2`, `neon` | the hot loops, the same results bit for bit |
 //! | `kernel` | which of them this processor runs; the exact f32 dot product |
 //! | `codes` | a quantised vector |
@@ -34,10 +35,11 @@ mod slab;
 pub(crate) mod prefetch;
 mod chunk;
 pub(crate) mod arena;
-mod lanes;
+pub(crate) mod lanes;
 mod rotation;
 mod quantise;
 mod signs;
+pub(crate) mod set;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -3,6 +3,8 @@
 use std::arch::aarch64::*;
 
 use super::block::Block;
+use super::lanes::LANES;
+use super::set::plain_set;
 use super::signs::{Factors, PLANES, SignLayout, SignQuery};
 
 /// See [`super::kernel::Kernel::dots`].
@@ -61,3 +63,9 @@ fn weighted(bits: &[i8; 32], planes: [&[i8; 32]; PLANES]) -> i32 {
         sum
     }
 }
+
+/// What every aarch64 processor has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Neon;
+
+plain_set!(Neon, estimates);

@@ -2,8 +2,9 @@
 //! them does.
 
 use super::block::Block;
-use super::lanes::Beam;
+use super::lanes::LANES;
 use super::quantise;
+use super::set::plain_set;
 use super::signs::{self, Factors, PLANES, SignLayout, SignQuery};
 
 /// See [`super::kernel::Kernel::dots`].
@@ -39,57 +40,6 @@ fn words(half: &[i8; 32]) -> [u64; 4] {
     std::array::from_fn(|at| u64::from_le_bytes(words[at].map(|byte| byte as u8)))
 }
 
-/// See [`super::kernel::Kernel::largest`].
-pub(super) fn largest(values: &[f32]) -> usize {
-    let most = values.iter().copied().fold(f32::NEG_INFINITY, |a, b| if b > a { b } else { a });
-    values.iter().position(|value| *value == most).expect("never called without values")
-}
-
-/// See [`super::kernel::Kernel::above`].
-pub(super) fn above(values: &[f32], bound: f32) -> usize {
-    values.iter().filter(|value| **value > bound).count()
-}
-
-/// See [`super::kernel::Kernel::mark`].
-pub(super) fn mark(bits: &mut [u8], nodes: &[u32], fresh: &mut [u32]) -> usize {
-    let mut count = 0;
-    for node in nodes {
-        let byte = &mut bits[*node as usize / 8];
-        let bit = 1u8 << (node % 8);
-        // No branch: whether a neighbour was met before is a coin toss.
-        fresh[count] = *node;
-        count += usize::from(*byte & bit == 0);
-        *byte |= bit;
-    }
-    count
-}
-
-/// See [`super::kernel::Kernel::admit`].
-pub(super) fn admit(nodes: &[u32], similarities: &[f32], bound: f32, beam: Beam<'_>) -> usize {
-    let mut count = 0;
-    for (node, similarity) in nodes.iter().zip(similarities) {
-        // No branch: most are either too far or not, in no pattern.
-        beam.similarities[count] = *similarity;
-        beam.open[count] = *similarity;
-        beam.nodes[count] = *node;
-        count += usize::from(*similarity > bound);
-    }
-    count
-}
-
-/// See [`super::kernel::Kernel::retain`].
-pub(super) fn retain(beam: Beam<'_>, bound: f32) -> usize {
-    let mut count = 0;
-    for at in 0..beam.room() {
-        let similarity = beam.similarities[at];
-        beam.similarities[count] = similarity;
-        beam.open[count] = beam.open[at];
-        beam.nodes[count] = beam.nodes[at];
-        count += usize::from(similarity > bound);
-    }
-    count
-}
-
 /// See [`super::kernel::Kernel::encode`].
 pub(super) fn encode(vector: &[f32], codes8: &mut [i8]) -> f32 {
     quantise::quantise(vector, codes8)
@@ -104,3 +54,9 @@ pub(super) fn write_row(codes8: &[Block], scale: f32, mean: &[f32], row: &mut [B
 pub(super) fn write_query(codes8: &[Block], scale: f32, mean: &[f32], query: &mut SignQuery) {
     signs::write_query(codes8, scale, mean, query)
 }
+
+/// What every processor has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Portable;
+
+plain_set!(Portable, estimates);

@@ -6,8 +6,10 @@ use super::arena::Arena;
 use super::block::{BLOCK_CODES, Block};
 use super::codes::Codes;
 use super::kernel::Kernel;
+use super::lanes::LANES;
 use super::mean::Mean;
 use super::prefetch::prefetch;
+use super::set::Set;
 use super::signs::{Factors, SignLayout, SignQuery};
 use crate::limits::DIMENSION_MAX;
 use crate::settings::Metric;
@@ -226,6 +228,39 @@ impl Rows {
                 *similarity = self.metric_of(*similarity, sketch.norm, norm);
             }
         }
+    }
+
+    /// The 1-bit codes of a row.
+    #[inline(always)]
+    pub(crate) fn signs(&self, row: u32) -> &[Block] {
+        self.codes1.row(row)
+    }
+
+    /// About the similarity of the query that was prepared in `sketch` and the first `count` of
+    /// some rows, by their 1-bit codes; `row_of` tells which rows they are. Other lanes are
+    /// undefined.
+    #[inline(always)]
+    pub(crate) fn estimates_of<S: Set>(
+        &self,
+        sketch: &Sketch,
+        (codes, count): (&[&[Block]; LANES], usize),
+        row_of: impl Fn(usize) -> u32,
+        set: S,
+    ) -> S::Group {
+        let group = set.estimates(self.layout, &sketch.current, codes, count);
+        if self.stale.is_empty() && self.metric != Metric::Euclidean {
+            return group;
+        }
+        let mut similarities = set.array(group);
+        for (lane, similarity) in similarities.iter_mut().enumerate().take(count) {
+            if self.stale.contains(&row_of(lane)) {
+                let out = std::slice::from_mut(similarity);
+                self.kernel.estimates(self.layout, &sketch.older, &[codes[lane]], out);
+            }
+            let norm = Factors::of(self.layout, codes[lane]).norm;
+            *similarity = self.metric_of(*similarity, sketch.norm, norm);
+        }
+        set.group(similarities)
     }
 
     /// Asks for what [`Rows::estimates`] reads of `row`.

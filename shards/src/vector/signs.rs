@@ -34,14 +34,14 @@ pub struct SignLayout {
 
 impl SignLayout {
     /// Of rows of so many blocks of int8 codes.
-    pub(super) fn new(blocks: usize) -> SignLayout {
+    pub fn new(blocks: usize) -> SignLayout {
         let numbers = blocks * BLOCK_CODES;
         let halves = numbers.div_ceil(8 * HALF_BYTES);
         SignLayout { numbers, full: halves / 2, has_half: halves % 2 == 1 }
     }
 
     /// Blocks of a row.
-    pub(super) fn row_blocks(self) -> usize {
+    pub fn row_blocks(self) -> usize {
         (self.factors_at() + FACTOR_BYTES).div_ceil(BLOCK_CODES)
     }
 
