@@ -25,15 +25,29 @@ const COUNT: u32 = 400;
 #[derive(Clone, Debug)]
 enum Step {
     /// So many observations, of these ids and the next ones.
-    Observe { id: u8, count: u8 },
+    Observe {
+        id: u8,
+        count: u8,
+    },
     Pass,
-    EndIo { which: usize },
+    EndIo {
+        which: usize,
+    },
     EndAll,
-    Work { distances: u32 },
+    Work {
+        distances: u32,
+    },
     Settle,
-    Fault { fault: Option<IoFault> },
-    Recall { isolation: Isolation },
-    Crash { fate: Fate, shards: u16 },
+    Fault {
+        fault: Option<IoFault>,
+    },
+    Recall {
+        isolation: Isolation,
+    },
+    Crash {
+        fate: Fate,
+        shards: u16,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {

@@ -59,12 +59,7 @@ fn stays(state: State) -> bool {
 }
 
 /// Checks that each row outside the graph stands once in the list that it belongs to.
-fn check_slots(
-    rows: &Rows,
-    bottom: &Bottom,
-    states: &States,
-    slots: &Slots,
-) -> Result<(), String> {
+fn check_slots(rows: &Rows, bottom: &Bottom, states: &States, slots: &Slots) -> Result<(), String> {
     let mut listed = vec![false; rows.len() as usize];
     let mut new = bottom.len();
     for row in &slots.waiting {

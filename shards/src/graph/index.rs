@@ -13,9 +13,9 @@ use crate::vector::codes::Codes;
 use crate::vector::kernel::Kernel;
 use crate::vector::rows::{Query, QueryBlocks, Rows, Sketch};
 
+use super::adopt::settle;
 use super::check;
 use super::filter::{self, Way};
-use super::adopt::settle;
 use super::link::{link, link_both_ways};
 use super::links::{Bottom, Kin, Layer, Linked, Upper, level};
 use super::rank::{Packing, Rank, Scored};

@@ -69,12 +69,7 @@ pub(super) struct Sample {
 impl Sample {
     /// Begins one over the rows that are in the graph now, to be searched at the widths of these `places`. Misses of the
     /// one at `watched` are told.
-    pub(super) fn new(
-        query: Query,
-        index: &Index,
-        places: Range<usize>,
-        watched: usize,
-    ) -> Sample {
+    pub(super) fn new(query: Query, index: &Index, places: Range<usize>, watched: usize) -> Sample {
         Sample {
             query,
             rows: index.indexed(),
@@ -110,9 +105,8 @@ impl Sample {
             Query::Cue(_) => None,
         };
         let (slots, came) = (self.slots, &self.came);
-        let visible = |row: Row| {
-            row.0 < slots && Some(row) != itself && is_alive(row) && !came.contains(row)
-        };
+        let visible =
+            |row: Row| row.0 < slots && Some(row) != itself && is_alive(row) && !came.contains(row);
         if self.from < slots {
             let range = self.from..slots.min(self.from + QUALITY_SCAN_ROWS_MAX);
             self.from = range.end;

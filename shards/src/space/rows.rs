@@ -449,11 +449,13 @@ impl Rows {
     pub fn check(&self) -> Result<(), String> {
         self.index.check()?;
         let slots = (0..self.slots()).map(Row);
-        let living = slots.clone().filter(|&row| self.is_alive(row) && self.is_durable(row)).count();
+        let living =
+            slots.clone().filter(|&row| self.is_alive(row) && self.is_durable(row)).count();
         if living != self.living as usize {
             return Err(format!("{living} rows are alive, and {} are counted", self.living));
         }
-        if let Some(row) = slots.clone().find(|&row| self.is_alive(row) != self.index.is_held(row)) {
+        if let Some(row) = slots.clone().find(|&row| self.is_alive(row) != self.index.is_held(row))
+        {
             return Err(format!("{row:?} is removed either here or in the index"));
         }
         let mut generations: Vec<_> =
