@@ -92,13 +92,13 @@ pub(super) fn encode(vector: &[f32], codes8: &mut [i8]) -> f32 {
 /// See [`super::kernel::Kernel::write_row`].
 #[target_feature(enable = "avx2")]
 pub(super) fn write_row(codes8: &[Block], scale: f32, mean: &[f32], row: &mut [Block]) {
-    signs::write_row(codes8, scale, mean, row)
+    signs::write_row(codes8, scale, mean, row, signs::positive)
 }
 
 /// See [`super::kernel::Kernel::write_query`].
 #[target_feature(enable = "avx2")]
 pub(super) fn write_query(codes8: &[Block], scale: f32, mean: &[f32], query: &mut SignQuery) {
-    signs::write_query(codes8, scale, mean, query)
+    signs::write_query(codes8, scale, mean, query, signs::bits_of)
 }
 
 /// Shows that the processor has the instructions.

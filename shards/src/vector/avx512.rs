@@ -40,7 +40,9 @@ fn dots_of_four(query: &[Block], rows: &[&[Block]; ROWS]) -> [i32; ROWS] {
             *sum = _mm512_dpbusd_epi32(*sum, _mm512_xor_si512(load(block), bias), query);
         }
     }
-    let sums = total(sums.map(|sum| _mm512_sub_epi32(sum, excess)));
+    let [a, b, c, d] = sums;
+    let less = |sum| _mm512_sub_epi32(sum, excess);
+    let sums = total([less(a), less(b), less(c), less(d)]);
     let mut out = [0; ROWS];
     // SAFETY: four i32 are the 16 bytes that an unaligned store writes.
     unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), sums) };
@@ -51,9 +53,10 @@ fn dots_of_four(query: &[Block], rows: &[&[Block]; ROWS]) -> [i32; ROWS] {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn total(sums: [__m512i; ROWS]) -> __m128i {
-    let [a, b, c, d] = sums.map(|sum| {
-        _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64::<1>(sum))
-    });
+    let fold =
+        |sum| _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64::<1>(sum));
+    let [a, b, c, d] = sums;
+    let (a, b, c, d) = (fold(a), fold(b), fold(c), fold(d));
     let sums = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
     _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums))
 }
@@ -106,10 +109,12 @@ pub(super) fn estimates(layout: SignLayout, query: &SignQuery, rows: &[&[Block]]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512bitalg")]
 fn estimates_of_four(layout: SignLayout, query: &SignQuery, rows: &[&[Block]; ROWS]) -> __m128 {
     let mut sums = [_mm512_setzero_si512(); ROWS];
-    let weights = [1, 2, 4, 8].map(|weight| _mm512_set1_epi8(weight));
+    let weight = |weight| _mm512_set1_epi8(weight);
+    let weights = [weight(1), weight(2), weight(4), weight(8)];
     let (full, half) = query.planes.split_at(layout.full * PLANES);
     for (at, planes) in full.as_chunks::<PLANES>().0.iter().enumerate() {
-        let bits = rows.map(|row| load(&row[at]));
+        let [a, b, c, d] = *rows;
+        let bits = [load(&a[at]), load(&b[at]), load(&c[at]), load(&d[at])];
         for (plane, weight) in planes.iter().zip(weights) {
             let plane = load(plane);
             for (sum, bits) in sums.iter_mut().zip(bits) {
@@ -119,7 +124,9 @@ fn estimates_of_four(layout: SignLayout, query: &SignQuery, rows: &[&[Block]; RO
         }
     }
     if let [low, high] = half {
-        let bits = rows.map(|row| load_half_twice(&row[layout.full]));
+        let [a, b, c, d] = *rows;
+        let of = |row: &[Block]| load_half_twice(&row[layout.full]);
+        let bits = [of(a), of(b), of(c), of(d)];
         let upper = |low: i8, high: i8| {
             _mm512_inserti64x4::<1>(_mm512_set1_epi8(low), _mm256_set1_epi8(high))
         };
@@ -139,11 +146,14 @@ fn estimates_of_four(layout: SignLayout, query: &SignQuery, rows: &[&[Block]; RO
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn finish(layout: SignLayout, terms: Terms, rows: &[&[Block]; ROWS], sums: __m128i) -> __m128 {
     let at = layout.factors_at();
-    let [mut mean, mut factor, mut ones, mut scale] = rows.map(|row| {
+    let factors = |row: &[Block]| {
         let factors = &row[at / 64].0[at % 64..][..16];
         // SAFETY: 16 bytes, as the slice shows.
         unsafe { _mm_loadu_ps(factors.as_ptr().cast()) }
-    });
+    };
+    let [a, b, c, d] = *rows;
+    let (mut mean, mut factor) = (factors(a), factors(b));
+    let (mut ones, mut scale) = (factors(c), factors(d));
     _MM_TRANSPOSE4_PS(&mut mean, &mut factor, &mut ones, &mut scale);
     let signed = _mm_sub_ps(
         _mm_mul_ps(_mm_set1_ps(terms.twice_step), _mm_cvtepi32_ps(sums)),
@@ -180,13 +190,19 @@ pub(super) fn encode(vector: &[f32], codes8: &mut [i8]) -> f32 {
 /// See [`super::kernel::Kernel::write_row`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
 pub(super) fn write_row(codes8: &[Block], scale: f32, mean: &[f32], row: &mut [Block]) {
-    signs::write_row(codes8, scale, mean, row)
+    signs::write_row(codes8, scale, mean, row, |numbers| {
+        _mm512_cmp_ps_mask::<_CMP_GT_OQ>(load_group(numbers), _mm512_setzero_ps())
+    })
 }
 
 /// See [`super::kernel::Kernel::write_query`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
 pub(super) fn write_query(codes8: &[Block], scale: f32, mean: &[f32], query: &mut SignQuery) {
-    signs::write_query(codes8, scale, mean, query)
+    signs::write_query(codes8, scale, mean, query, |numbers, plane| {
+        // SAFETY: sixteen i32 are the 64 bytes that an unaligned load reads.
+        let numbers = unsafe { _mm512_loadu_epi32(numbers.as_ptr()) };
+        _mm512_test_epi32_mask(numbers, _mm512_set1_epi32(1 << plane))
+    })
 }
 
 /// Shows that the processor has the instructions.

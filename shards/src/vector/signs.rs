@@ -10,7 +10,7 @@
 //! ```
 
 use super::block::{BLOCK_CODES, Block};
-use super::lanes::{LANES, larger, rounded, smaller, tree};
+use super::lanes::{Group, LANES, Lanes, larger, rounded, smaller, tree};
 
 /// Bytes of the unit of signs.
 const HALF_BYTES: usize = 32;
@@ -156,9 +156,30 @@ impl Terms {
     }
 }
 
-/// Writes the 1-bit codes of a row from its int8 codes.
+/// Bit `plane` of each of sixteen numbers.
 #[inline(always)]
-pub(super) fn write_row(codes8: &[Block], scale: f32, mean: &[f32], row: &mut [Block]) {
+pub(super) fn bits_of(numbers: &[i32; LANES], plane: usize) -> Lanes {
+    let bits = numbers.iter().enumerate().map(|(lane, number)| (number >> plane & 1) << lane);
+    bits.fold(0, |all, bit| all | bit as Lanes)
+}
+
+/// Which of sixteen numbers are positive.
+#[inline(always)]
+pub(super) fn positive(numbers: &Group) -> Lanes {
+    let bits = numbers.iter().enumerate().map(|(lane, number)| u16::from(*number > 0.0) << lane);
+    bits.fold(0, |all, bit| all | bit)
+}
+
+/// Writes the 1-bit codes of a row from its int8 codes. `positive` tells which of sixteen numbers
+/// are.
+#[inline(always)]
+pub(super) fn write_row(
+    codes8: &[Block],
+    scale: f32,
+    mean: &[f32],
+    row: &mut [Block],
+    positive: impl Fn(&Group) -> Lanes,
+) {
     let layout = SignLayout::new(codes8.len());
     let (mut l1, mut l2, mut along) = ([0.0f32; LANES], [0.0f32; LANES], [0.0f32; LANES]);
     let mut squares = [0i32; LANES];
@@ -167,16 +188,16 @@ pub(super) fn write_row(codes8: &[Block], scale: f32, mean: &[f32], row: &mut [B
     let (groups, _) = mean.as_chunks::<LANES>();
     let codes = codes8.iter().flat_map(|block| block.0.as_chunks::<LANES>().0);
     for (at, (codes, mean)) in codes.zip(groups).enumerate() {
-        let mut bits = 0u16;
+        let residuals: Group =
+            std::array::from_fn(|lane| f32::from(codes[lane]) * scale - mean[lane]);
         for lane in 0..LANES {
-            let value = f32::from(codes[lane]) * scale;
-            let residual = value - mean[lane];
+            let residual = residuals[lane];
             l1[lane] += residual.abs();
             l2[lane] += residual * residual;
             along[lane] += residual * mean[lane];
             squares[lane] += i32::from(codes[lane]) * i32::from(codes[lane]);
-            bits |= u16::from(residual > 0.0) << lane;
         }
+        let bits = positive(&residuals);
         ones += bits.count_ones();
         let [low, high] = bits.to_le_bytes();
         let block = &mut row[2 * at / BLOCK_CODES].0;
@@ -195,22 +216,26 @@ pub(super) fn write_row(codes8: &[Block], scale: f32, mean: &[f32], row: &mut [B
     factors.write(layout, row);
 }
 
-/// Prepares a query from its int8 codes.
+/// Prepares a query from its int8 codes. `bits_of` gives bit `plane` of each of sixteen numbers.
 #[inline(always)]
-pub(super) fn write_query(codes8: &[Block], scale: f32, mean: &[f32], query: &mut SignQuery) {
+pub(super) fn write_query(
+    codes8: &[Block],
+    scale: f32,
+    mean: &[f32],
+    query: &mut SignQuery,
+    bits_of: impl Fn(&[i32; LANES], usize) -> Lanes,
+) {
     let layout = SignLayout::new(codes8.len());
     let (groups, _) = mean.as_chunks::<LANES>();
     let (mut lows, mut highs) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
     let mut along = [0.0f32; LANES];
     let codes = || codes8.iter().flat_map(|block| block.0.as_chunks::<LANES>().0);
     for (codes, mean) in codes().zip(groups) {
-        for lane in 0..LANES {
-            let value = f32::from(codes[lane]) * scale;
-            let residual = value - mean[lane];
-            along[lane] += value * mean[lane];
-            lows[lane] = smaller(lows[lane], residual);
-            highs[lane] = larger(highs[lane], residual);
-        }
+        let values: Group = std::array::from_fn(|lane| f32::from(codes[lane]) * scale);
+        let residuals: Group = std::array::from_fn(|lane| values[lane] - mean[lane]);
+        along = std::array::from_fn(|lane| along[lane] + values[lane] * mean[lane]);
+        lows = std::array::from_fn(|lane| smaller(lows[lane], residuals[lane]));
+        highs = std::array::from_fn(|lane| larger(highs[lane], residuals[lane]));
     }
     let low = tree(lows, smaller);
     let high = tree(highs, larger);
@@ -220,17 +245,14 @@ pub(super) fn write_query(codes8: &[Block], scale: f32, mean: &[f32], query: &mu
     query.planes.resize(layout.query_blocks(), Block::default());
     let mut sums = [0i32; LANES];
     for (at, (codes, mean)) in codes().zip(groups).enumerate() {
-        let mut planes = [0u16; PLANES];
-        for lane in 0..LANES {
+        let levels: [i32; LANES] = std::array::from_fn(|lane| {
             let residual = f32::from(codes[lane]) * scale - mean[lane];
-            let level = rounded((residual - low) * factor);
-            sums[lane] += level;
-            for (plane, bits) in planes.iter_mut().enumerate() {
-                *bits |= ((level >> plane & 1) as u16) << lane;
-            }
-        }
+            rounded((residual - low) * factor)
+        });
+        sums = std::array::from_fn(|lane| sums[lane] + levels[lane]);
         let byte = 2 * at;
-        for (plane, bits) in planes.iter().enumerate() {
+        for plane in 0..PLANES {
+            let bits = bits_of(&levels, plane);
             let (block, offset) = if byte < layout.full * BLOCK_CODES {
                 (byte / BLOCK_CODES * PLANES + plane, byte % BLOCK_CODES)
             } else {
