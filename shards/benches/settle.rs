@@ -163,7 +163,7 @@ fn report(index: &Index, kinds: &[Vec<Query>; 3], upkeep: &Upkeep, scratch: &mut
             distances / QUERIES as u32
         );
     }
-    let status = upkeep.status(&index);
+    let status = upkeep.status(index);
     println!("  chosen: width {}, estimate {:?}", status.width, status.recall_estimate);
 }
 

@@ -79,7 +79,7 @@ fn recall(index: &Index, queries: &[(Codes, f32)], width: u32) -> f32 {
 fn settle(upkeep: &mut Upkeep, index: &mut Index) -> u64 {
     let mut scratch = Scratch::default();
     let mut distances = 0;
-    while !upkeep.is_settled(&index) {
+    while !upkeep.is_settled(index) {
         let step = upkeep.step(index, all, &mut scratch);
         assert!(step > 0, "what is not settled has something to do");
         distances += u64::from(step);
