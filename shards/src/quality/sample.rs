@@ -117,6 +117,8 @@ impl Sample {
             };
             return (distances, Progress::More);
         }
+        // What was removed since it was scanned, a search need not find.
+        self.best.retain(|scored| visible(scored.row));
         let (width, count, found) =
             (RECALL_WIDTHS[self.place], QUALITY_NEIGHBOURS, &mut self.found);
         let Sought { distances, complete } = match &self.query {
@@ -153,5 +155,62 @@ impl Sample {
             hits: self.hits,
         };
         Progress::Done(sampled, std::mem::take(&mut self.missed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Metric;
+    use crate::vector::codes::{encode, normalise};
+
+    fn codes(angle: f32) -> Codes {
+        let mut vector = [0.0; 16];
+        (vector[0], vector[1], vector[2]) = (angle.cos(), angle.sin(), 0.1);
+        normalise(&mut vector).expect("not zero");
+        encode(&vector)
+    }
+
+    /// Rows of some hundred angles, and a sample of the first one's neighbours that has scanned.
+    fn scanned(query: Query) -> (Index, Sample) {
+        let (mut index, mut scratch) = (Index::new(16, Metric::Cosine, 1), Scratch::default());
+        for row in 0..300u16 {
+            index.push(&codes(f32::from(row) / 100.0));
+            index.insert_next(64, &mut scratch);
+        }
+        let mut sample = Sample::new(query, &index, 4..RECALL_WIDTHS.len(), 4);
+        let (_, progress) = sample.step(&index, |_| true, &mut scratch);
+        assert!(matches!(progress, Progress::More) && sample.best.len() == 10);
+        (index, sample)
+    }
+
+    #[test]
+    fn rows_that_came_and_went_since_the_scan_are_neither_sought_nor_missed() {
+        let (mut index, mut sample) = scanned(Query::Cue(codes(1.5)));
+        let mut scratch = Scratch::default();
+        // One of the nearest, and as many as make it worth a round.
+        let gone = sample.best[3].row;
+        (200..280).map(Row).chain([gone]).for_each(|row| index.remove(row));
+        while index.mend(&mut scratch) > 0 {}
+        while index.first_gone().is_some() {
+            let row = index.push_again(&codes(1.5));
+            assert!(sample.overwritten(row));
+            index.insert_next(64, &mut scratch);
+        }
+        let sampled = loop {
+            if let (_, Progress::Done(sampled, missed)) =
+                sample.step(&index, |_| true, &mut scratch)
+            {
+                assert_eq!(missed, []);
+                break sampled;
+            }
+        };
+        assert_eq!((sampled.neighbours, sampled.hits[RECALL_WIDTHS.len() - 1]), (9, 9));
+    }
+
+    #[test]
+    fn a_sample_is_of_no_use_once_another_row_has_the_slot_of_its_query() {
+        let (_, mut sample) = scanned(Query::Row(Row(150)));
+        assert!(sample.overwritten(Row(149)) && !sample.overwritten(Row(150)));
     }
 }
