@@ -317,3 +317,49 @@ fn fill(blocks: &mut [Block], codes: &[i8]) {
         block.0 = *codes;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::codes::{encode, normalise};
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A vector around one of two far centres.
+    fn codes(number: u32, is_late: bool) -> Codes {
+        let value = |at: u32| ((number * 31 + at * at * 7 + 3) as f32).sin();
+        let centre = |at: u32| if is_late == (at < 32) { 2.0 } else { -1.0 };
+        let mut vector: Vec<f32> = (0..64).map(|at| value(at) + centre(at)).collect();
+        normalise(&mut vector).expect("not zero");
+        encode(&vector)
+    }
+
+    proptest! {
+        #[test]
+        fn estimates_hold_while_rows_are_written_over_and_the_mean_moves(
+            deeds in prop::collection::vec(prop::option::weighted(0.6, any::<u32>()), 1..400)
+        ) {
+            let mut rows = Rows::new(64, Metric::Cosine, Kernel::fastest());
+            let mut sketch = Sketch::default();
+            for (number, deed) in (0u32..).zip(deeds) {
+                let codes = codes(number, number >= 40);
+                match deed.filter(|_| rows.len() > 30) {
+                    Some(row) => rows.put(row % rows.len(), &codes),
+                    None => {
+                        rows.push(&codes);
+                    }
+                }
+                rows.sketch(rows.row(number % rows.len()), &mut sketch);
+                for row in 0..rows.len() {
+                    let exact = rows.similarity(rows.row(number % rows.len()), row);
+                    let mut estimate = [0.0];
+                    rows.estimates(&sketch, &[row], &mut estimate);
+                    let error = (estimate[0] - exact).abs();
+                    prop_assert!(error < ERROR_MAX, "{} for {exact} of row {row}", estimate[0]);
+                }
+            }
+        }
+    }
+
+    /// Of 64 numbers, of which the signs alone are known, and the mean.
+    const ERROR_MAX: f32 = 0.25;
+}
