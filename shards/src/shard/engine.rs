@@ -262,6 +262,12 @@ impl Shard {
         self.stripes.iter().try_for_each(Stripe::check)
     }
 
+    /// How many rows have the slot of an earlier one, all in all. For tests and tools.
+    pub fn used_again(&self) -> u64 {
+        let rows = self.stripes.iter().map(Stripe::rows);
+        rows.map(|rows| rows.arrived() - u64::from(rows.slots())).sum()
+    }
+
     fn advance(&mut self, now: Time) {
         self.now = self.now.max(now);
     }
