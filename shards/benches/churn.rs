@@ -1,7 +1,8 @@
 //! Memory and recall of a space that half is removed from and half as much again is stored in.
 //!
-//! `cargo bench -p engram-shards --bench churn -- --data DIR [--rows N]` (without `--data`: the small
-//! set of `tests/data`). Memory is what the space counts of itself, with all that it keeps of a row,
+//! `cargo bench -p engram-shards --bench churn -- --data DIR [--rows N] [--fresh]` (without `--data`:
+//! the small set of `tests/data`; with `--fresh` a space of the rows that live at the end is measured
+//! too). Memory is what the space counts of itself, with all that it keeps of a row,
 //! and what the process has; recall is of the nearest ten of the living rows by an exact scan of
 //! int8 codes, for held-out queries, at the width that the space chose. Times are those that the
 //! thread was on a CPU.
@@ -27,11 +28,11 @@ const QUERIES: usize = 500;
 /// Rows that one scan compares.
 const SCANNED: u32 = 256;
 /// Rows that arrive at a time.
-const BURST: u64 = 1_000;
+const BURST: usize = 1_000;
 
 fn main() {
     let mut data = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data"));
-    let mut rows = 4_000;
+    let (mut rows, mut with_fresh) = (4_000, false);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -39,24 +40,37 @@ fn main() {
             "--rows" => {
                 rows = arguments.next().and_then(|rows| rows.parse().ok()).expect("--rows N")
             }
+            "--fresh" => with_fresh = true,
             // `cargo bench` adds this of its own accord.
             "--bench" => {}
             other => panic!("unknown argument {other}"),
         }
     }
     let mut churn = Churn::new(Pairs::read(&data));
-    churn.store(rows);
+    churn.store(0..rows);
     churn.settle();
     churn.report("stored");
     churn.remove_half(rows);
     churn.report("half removed");
     churn.settle();
     churn.report("and left the graph");
-    churn.store(rows / 2);
+    churn.store(rows..rows + rows / 2);
     churn.report("half as many stored");
     churn.settle();
     churn.report("and settled");
     assert_eq!(churn.rows.check(), Ok(()));
+    if with_fresh {
+        let mut fresh = Churn::new(churn.pairs);
+        let living = |row: &u64| *row + 1 >= rows || !is_removed(*row as u32);
+        fresh.store((0..rows + rows / 2).filter(living));
+        fresh.settle();
+        fresh.report("the living alone");
+    }
+}
+
+/// Of every two rows one, in no order.
+fn is_removed(row: u32) -> bool {
+    row.wrapping_mul(0x9e37_79b9) >> 31 == 0
 }
 
 struct Churn {
@@ -76,14 +90,16 @@ impl Churn {
         }
     }
 
-    /// Stores so many further rows and puts them into the graph, without idle time.
-    fn store(&mut self, count: u64) {
+    /// Stores these rows of the data and puts them into the graph, without idle time.
+    fn store(&mut self, stored: impl Iterator<Item = u64>) {
         let Churn { pairs, rows, upkeep, scratch } = self;
         let mut took = Duration::ZERO;
-        for first in (0..count).step_by(BURST as usize) {
-            for _ in first..count.min(first + BURST) {
+        let mut stored = stored.peekable();
+        let before = rows.arrived();
+        while stored.peek().is_some() {
+            for base in stored.by_ref().take(BURST) {
                 let number = rows.arrived();
-                let codes = encode(&pairs.base(number as usize));
+                let codes = encode(&pairs.base(base as usize));
                 let start = on_cpu();
                 let arrival = Arrival {
                     codes: &codes,
@@ -105,13 +121,14 @@ impl Churn {
             }
             took += on_cpu() - start;
         }
+        let count = rows.arrived() - before;
         println!("{count} rows stored, {:.0}/s", count as f64 / took.as_secs_f64());
     }
 
     /// Removes every second row of the first `count`, in no order: they are replaced by the newest.
     fn remove_half(&mut self, count: u64) {
         let newest = Row(self.rows.slots() - 1);
-        let half = (0..count as u32 - 1).filter(|row| row.wrapping_mul(0x9e37_79b9) >> 31 == 0);
+        let half = (0..count as u32 - 1).filter(|row| is_removed(*row));
         half.for_each(|row| self.rows.replace(Pair { older: Row(row), newer: newest }));
     }
 
