@@ -159,7 +159,9 @@ impl Churn {
                 rows.index().scan(&cue, some, 10, visible, scratch, &mut exact);
             }
             let start = on_cpu();
-            let sought = rows.search_graph(&cue, (upkeep.width(), 10), now, scratch, &mut found);
+            let visible = |row| rows.is_visible(row, now);
+            let width = upkeep.width();
+            let sought = rows.index().search_graph(&cue, width, 10, visible, scratch, &mut found);
             took += on_cpu() - start;
             distances += sought.distances;
             if sought.complete {

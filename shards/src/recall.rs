@@ -11,9 +11,9 @@
 //! **Invariant:** a recall sees the rows up to its limit as they were when it began: what arrives, is replaced or is
 //! dropped meanwhile changes nothing but that dropped rows vanish.
 
-use crate::graph::{Scored, Scratch, Sought};
+use crate::graph::{Aim, Scored, Scratch, Seeking};
 use crate::ids::{Generation, Location, Row, Time};
-use crate::limits::{RECALL_RESULTS_MAX, RECALL_SCAN_ROWS_MAX};
+use crate::limits::{RECALL_RESULTS_MAX, RECALL_SCAN_ROWS_MAX, RECALL_WIDTH_MAX};
 use crate::log::log::Ordinal;
 use crate::log::record::{BodyFault, decode_body, read_body, read_embedding};
 use crate::message::{Durability, Hit, Isolation, Recall, Recalled};
@@ -56,6 +56,8 @@ enum Stage {
     /// The tail, below this mark.
     Tail(u64),
     Search,
+    /// More of the search that has begun.
+    Searching,
     /// All slots from this one on, for the graph leads past the rows that are visible.
     Slots(u32),
     Gather,
@@ -123,17 +125,26 @@ impl Job {
         }
     }
 
-    /// One step. Returns the distances that it took, and where it led to. `pending` has the bodies of records that are
-    /// not yet on the disk.
+    /// One step. Returns the distances that it took, and where it led to. `seeking` is the same in each step until the first
+    /// that leads to more than [`Progress::More`], and no one else's meanwhile. `pending` has the bodies of records that
+    /// are not yet on the disk.
     pub fn step<'a>(
         &mut self,
         rows: &Rows,
-        scratch: &mut Scratch,
+        (seeking, scratch): (&mut Seeking, &mut Scratch),
         pending: impl Fn(Ordinal) -> &'a [u8],
     ) -> (u32, Progress) {
         let (distances, progress) = match self.stage {
             Stage::Tail(end) => (self.scan_tail(rows, end, scratch), Progress::More),
-            Stage::Search => (self.search(rows, scratch), Progress::More),
+            Stage::Search => {
+                let begun = self.begin_search(rows, seeking);
+                let searched = match self.stage {
+                    Stage::Searching => self.search(rows, seeking, scratch),
+                    _ => 0,
+                };
+                (begun + searched, Progress::More)
+            }
+            Stage::Searching => (self.search(rows, seeking, scratch), Progress::More),
             Stage::Slots(from) => (self.scan_slots(rows, from, scratch), Progress::More),
             Stage::Gather => (1, self.gather(rows, pending)),
             Stage::Ranking(from) => self.rank(from),
@@ -181,7 +192,7 @@ impl Job {
 
     /// The tail below this mark is next, or what follows it.
     fn tail_below(end: u64, rows: &Rows) -> Stage {
-        match (end > rows.inserted(), rows.index().nodes()) {
+        match (end > rows.inserted(), rows.indexed()) {
             (true, _) => Stage::Tail(end),
             (false, 0) => Stage::Gather,
             (false, _) => Stage::Search,
@@ -202,22 +213,39 @@ impl Job {
         rows.index().scan_waiting(codes, places, wanted, visible, scratch, found).max(1)
     }
 
-    fn search(&mut self, rows: &Rows, scratch: &mut Scratch) -> u32 {
+    fn begin_search(&mut self, rows: &Rows, seeking: &mut Seeking) -> u32 {
         let wanted = self.candidates_wanted();
         let width = self.query.width.max(self.query.count * 3 / 2).max(wanted);
-        let mut linked = Vec::new();
-        let (codes, limit) = (&self.query.codes, self.limit);
-        let Sought { distances, complete } =
-            rows.search_graph(codes, (width, wanted), limit, scratch, &mut linked);
-        // What has left the graph meanwhile may be what this recall is to see.
-        if complete && rows.index().departed() == self.departed {
-            self.merge(linked);
-            self.stage = Stage::Gather;
-        } else {
-            self.found.clear();
-            self.stage = Stage::Slots(0);
+        let size = (width.min(RECALL_WIDTH_MAX), wanted);
+        let begun = rows.begin_search(Aim::Cue(&self.query.codes), size, self.limit, seeking);
+        match begun {
+            Some(_) => self.stage = Stage::Searching,
+            None => self.scan_instead(),
         }
-        distances.max(1)
+        begun.unwrap_or(1)
+    }
+
+    /// What comes into the graph while the search goes on may be missed by it, but was in the tail when that was scanned.
+    fn search(&mut self, rows: &Rows, seeking: &mut Seeking, scratch: &mut Scratch) -> u32 {
+        let mut linked = Vec::new();
+        let aim = Aim::Cue(&self.query.codes);
+        let (distances, ended) =
+            rows.go_on_searching(aim, self.limit, seeking, scratch, &mut linked);
+        match ended {
+            None => {}
+            // What has left the graph meanwhile may be what this recall is to see.
+            Some(complete) if complete && rows.index().departed() == self.departed => {
+                self.merge(linked);
+                self.stage = Stage::Gather;
+            }
+            Some(_) => self.scan_instead(),
+        }
+        distances
+    }
+
+    fn scan_instead(&mut self) {
+        self.found.clear();
+        self.stage = Stage::Slots(0);
     }
 
     /// Takes in what the graph led to. What was scanned in the tail may have come into the graph since.

@@ -14,7 +14,8 @@ impl Index {
         self.states.is_linked(row.0) && self.starts_no_search(row)
     }
 
-    fn starts_no_search(&self, row: Row) -> bool {
+    /// Whether there is no layer above the bottom that has the row.
+    pub(super) fn starts_no_search(&self, row: Row) -> bool {
         row.0 > 0 && level(self.seed, row.0) == 0
     }
 

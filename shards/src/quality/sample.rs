@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::graph::{Index, Scored, Scratch, Sought};
+use crate::graph::{Aim, Index, Scored, Scratch, Seeking};
 use crate::ids::Row;
 use crate::limits::{QUALITY_NEIGHBOURS, QUALITY_SCAN_ROWS_MAX, RECALL_WIDTHS};
 use crate::quality::row_set::RowSet;
@@ -61,6 +61,8 @@ pub(super) struct Sample {
     places: Range<usize>,
     /// The next of them.
     place: usize,
+    /// Whether the search at it has begun.
+    is_searching: bool,
     hits: [u8; RECALL_WIDTHS.len()],
     watched: usize,
     missed: Vec<Row>,
@@ -79,6 +81,7 @@ impl Sample {
             best: Vec::new(),
             found: Vec::new(),
             place: places.start,
+            is_searching: false,
             places,
             hits: [0; RECALL_WIDTHS.len()],
             watched,
@@ -93,12 +96,12 @@ impl Sample {
     }
 
     /// One step. Returns the distances that it took, and where it led to. `is_alive` tells which
-    /// rows a recall may find.
+    /// rows a recall may find. `seeking` is the same in all steps, and no one else's meanwhile.
     pub(super) fn step(
         &mut self,
         index: &Index,
         is_alive: impl Fn(Row) -> bool,
-        scratch: &mut Scratch,
+        (seeking, scratch): (&mut Seeking, &mut Scratch),
     ) -> (u32, Progress) {
         let itself = match self.query {
             Query::Row(row) => Some(row),
@@ -119,17 +122,38 @@ impl Sample {
         }
         // What was removed since it was scanned, a search need not find.
         self.best.retain(|scored| visible(scored.row));
-        let (width, count, found) =
-            (RECALL_WIDTHS[self.place], QUALITY_NEIGHBOURS, &mut self.found);
-        let Sought { distances, complete } = match &self.query {
-            Query::Cue(codes) => index.search_graph(codes, width, count, visible, scratch, found),
-            Query::Row(row) => index.search_without(*row, width, count, visible, scratch, found),
+        let aim = match &self.query {
+            Query::Cue(codes) => Aim::Cue(codes),
+            Query::Row(row) => Aim::Row(*row),
         };
-        if !complete {
-            // A recall would scan, as this sample has done.
-            self.found.clone_from(&self.best);
+        let mut begun = 0;
+        if !self.is_searching {
+            let size = (RECALL_WIDTHS[self.place], QUALITY_NEIGHBOURS);
+            let Some(distances) = index.begin_search(aim, size, visible, seeking) else {
+                return (1, self.compare_as_scanned());
+            };
+            begun = distances;
+            self.is_searching = true;
         }
-        (distances.max(1), self.compare())
+        let found = &mut self.found;
+        let (distances, ended) = index.go_on_searching(aim, visible, seeking, scratch, found);
+        self.is_searching = ended.is_none();
+        let progress = match ended {
+            None => Progress::More,
+            Some(true) => {
+                // A slot that was found may hold another row by now.
+                self.found.retain(|scored| visible(scored.row));
+                self.compare()
+            }
+            Some(false) => self.compare_as_scanned(),
+        };
+        (begun + distances, progress)
+    }
+
+    /// A recall would scan, as this sample has done.
+    fn compare_as_scanned(&mut self) -> Progress {
+        self.found.clone_from(&self.best);
+        self.compare()
     }
 
     /// Compares what was found with what there is.
@@ -179,7 +203,7 @@ mod tests {
             index.insert_next(64, &mut scratch);
         }
         let mut sample = Sample::new(query, &index, 4..RECALL_WIDTHS.len(), 4);
-        let (_, progress) = sample.step(&index, |_| true, &mut scratch);
+        let (_, progress) = sample.step(&index, |_| true, (&mut Seeking::default(), &mut scratch));
         assert!(matches!(progress, Progress::More) && sample.best.len() == 10);
         (index, sample)
     }
@@ -197,9 +221,10 @@ mod tests {
             assert!(sample.overwritten(row));
             index.insert_next(64, &mut scratch);
         }
+        let mut seeking = Seeking::default();
         let sampled = loop {
             if let (_, Progress::Done(sampled, missed)) =
-                sample.step(&index, |_| true, &mut scratch)
+                sample.step(&index, |_| true, (&mut seeking, &mut scratch))
             {
                 assert_eq!(missed, []);
                 break sampled;

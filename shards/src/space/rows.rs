@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::graph::{Index, Scored, Scratch, Sought};
+use crate::graph::{Aim, Index, Scored, Scratch, Seeking};
 use crate::ids::{Generation, Location, Row, Time};
 use crate::limits::GRAPH_BATCH_MAX;
 use crate::log::log::Ordinal;
@@ -293,27 +293,35 @@ impl Rows {
         self.spans.sees(row, snapshot)
     }
 
-    /// [`Index::search_graph`] among the rows visible as of `snapshot`. Where that is the present state, it asks no more
-    /// than the graph knows itself.
-    pub fn search_graph(
+    /// [`Index::begin_search`] among the rows visible as of `snapshot`.
+    pub fn begin_search(
         &self,
-        codes: &Codes,
-        (width, count): (u32, u32),
+        aim: Aim<'_>,
+        size: (u32, u32),
         snapshot: Generation,
+        seeking: &mut Seeking,
+    ) -> Option<u32> {
+        self.index.begin_search(aim, size, |row| self.is_visible(row, snapshot), seeking)
+    }
+
+    /// [`Index::go_on_searching`] among the same rows. Where that is the present state, it asks no more than the graph
+    /// knows itself.
+    pub fn go_on_searching(
+        &self,
+        aim: Aim<'_>,
+        snapshot: Generation,
+        seeking: &mut Seeking,
         scratch: &mut Scratch,
         found: &mut Vec<Scored>,
-    ) -> Sought {
+    ) -> (u32, Option<bool>) {
         let index = &self.index;
         if self.inserted > snapshot || self.replaced > snapshot {
             let visible = |row| self.is_visible(row, snapshot);
-            return index.search_graph(codes, width, count, visible, scratch, found);
+            return index.go_on_searching(aim, visible, seeking, scratch, found);
         }
         match index.are_all_alive() {
-            true => index.search_graph(codes, width, count, |_| true, scratch, found),
-            false => {
-                let visible = |row| index.is_alive(row);
-                index.search_graph(codes, width, count, visible, scratch, found)
-            }
+            true => index.go_on_searching(aim, |_| true, seeking, scratch, found),
+            false => index.go_on_searching(aim, |row| index.is_alive(row), seeking, scratch, found),
         }
     }
 
