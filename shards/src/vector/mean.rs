@@ -41,6 +41,11 @@ impl Mean {
         }
     }
 
+    /// Another one whenever the mean may be.
+    pub(super) fn version(&self) -> u64 {
+        self.learn_at
+    }
+
     /// Takes in a row. Returns whether there is a new mean, with the former one in
     /// `older`.
     pub(super) fn add(&mut self, codes8: &[Block], scale: f32) -> bool {

@@ -50,6 +50,8 @@ pub(crate) struct Sketch {
     /// For rows whose codes are relative to the older mean; unused while there are none.
     older: SignQuery,
     norm: f32,
+    /// Names the means that it is prepared for.
+    means: u64,
 }
 
 /// The codes of each row, and the kernel that compares them.
@@ -151,14 +153,20 @@ impl Rows {
         Query { blocks: self.codes8.row(row), scale, norm }
     }
 
-    /// Prepares `query` for [`Rows::estimates`]. Holds until a row is pushed or dropped.
+    /// Prepares `query` for [`Rows::estimates`]. Holds while [`Rows::holds`] says so.
     pub(crate) fn sketch(&self, query: Query<'_>, sketch: &mut Sketch) {
         let Query { blocks, scale, norm } = query;
         sketch.norm = norm;
+        sketch.means = self.mean.version();
         self.kernel.write_query(blocks, scale, &self.mean.current, &mut sketch.current);
         if !self.stale.is_empty() {
             self.kernel.write_query(blocks, scale, &self.mean.older, &mut sketch.older);
         }
+    }
+
+    /// Whether what was prepared in `sketch` can be compared with rows: no mean was learned since.
+    pub(crate) fn holds(&self, sketch: &Sketch) -> bool {
+        sketch.means == self.mean.version()
     }
 
     /// Similarity of `query` and one row.
