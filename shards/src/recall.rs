@@ -255,10 +255,9 @@ impl Job {
             return;
         }
         self.found.extend(linked);
-        self.found.sort_unstable_by(|one, other| {
-            other.similarity.total_cmp(&one.similarity).then(one.row.cmp(&other.row))
-        });
+        self.found.sort_unstable_by_key(|scored| scored.row);
         self.found.dedup_by_key(|scored| scored.row);
+        self.found.sort_by(|one, other| other.similarity.total_cmp(&one.similarity));
         self.found.truncate(self.candidates_wanted() as usize);
     }
 
