@@ -9,7 +9,7 @@ use std::path::Path;
 use engram_shards::graph::{Index, Scored, Scratch};
 use engram_shards::ids::Row;
 use engram_shards::limits::{
-    GRAPH_WIDTH_INSERT, GRAPH_WIDTH_RECALL, QUALITY_SAMPLES, QUALITY_SCAN_ROWS_MAX, RECALL_WIDTHS,
+    GRAPH_WIDTH_INSERT, GRAPH_WIDTH_RECALL, QUALITY_SAMPLES, RECALL_WIDTHS, SEARCH_DISTANCES_MAX,
 };
 use engram_shards::message::{Isolation, Request};
 use engram_shards::quality::{RecallTarget, Upkeep};
@@ -25,6 +25,8 @@ use world::{CLIENT, World};
 const ROWS: u32 = 6_000;
 /// Queries that no row equals.
 const QUERIES: usize = 500;
+/// Distances of one step, at most: a part of a search, behind the way to where it starts.
+const STEP_MOST: u32 = SEARCH_DISTANCES_MAX + 500;
 /// Width of a hasty insertion.
 const HASTE: u32 = 16;
 
@@ -79,9 +81,10 @@ fn recall(index: &Index, queries: &[(Codes, f32)], width: u32) -> f32 {
 fn settle(upkeep: &mut Upkeep, index: &mut Index) -> u64 {
     let mut scratch = Scratch::default();
     let mut distances = 0;
-    while !upkeep.is_settled(index.indexed()) {
+    while !upkeep.is_settled(index) {
         let step = upkeep.step(index, all, &mut scratch);
         assert!(step > 0, "what is not settled has something to do");
+        assert!(step <= STEP_MOST, "{step} in one step");
         distances += u64::from(step);
     }
     assert_eq!(upkeep.step(index, all, &mut scratch), 0, "what is settled has nothing to do");
@@ -99,11 +102,11 @@ fn idle_time_raises_a_hasty_graph_to_its_target_at_a_smaller_width() {
     let mut upkeep = Upkeep::new(Some(target));
     assert_eq!(upkeep.width(), GRAPH_WIDTH_RECALL);
     for (codes, _) in &queries {
-        upkeep.note_cue(codes, index.indexed());
+        upkeep.note_cue(codes, &index);
     }
     settle(&mut upkeep, &mut index);
     assert_eq!(index.check(), Ok(()));
-    let status = upkeep.status(index.indexed());
+    let status = upkeep.status(&index);
     assert_eq!(status.refined, ROWS);
     let held = recall(&index, &queries, status.width);
     assert!(held >= target.share(), "recall {held} at width {}", status.width);
@@ -128,10 +131,10 @@ fn the_estimate_is_near_the_truth_for_cues_and_not_above_it_for_rows_as_they_com
         if with_cues {
             // Not those that recall is measured with below.
             (QUERIES..2 * QUERIES)
-                .for_each(|query| upkeep.note_cue(&encode(&pairs.query(query)), rows));
+                .for_each(|query| upkeep.note_cue(&encode(&pairs.query(query)), &index));
         }
         settle(&mut upkeep, &mut index);
-        let status = upkeep.status(index.indexed());
+        let status = upkeep.status(&index);
         let estimate = status.recall_estimate.expect("there were samples");
         let truth = recall(&index, &queries, status.width);
         let least = if with_cues { 0.025 } else { 0.06 };
@@ -159,12 +162,12 @@ fn the_width_rises_with_the_rows_of_a_load_that_leaves_no_idle_time() {
         sampled += u64::from(beside);
         most = most.max(beside);
         if row % ROWS == ROWS - 1 {
-            println!("{:?} {sampled} {inserted}", upkeep.status(index.indexed()));
+            println!("{:?} {sampled} {inserted}", upkeep.status(&index));
             widths.push(upkeep.width());
         }
     }
     assert!(sampled > 0 && sampled * 45 < inserted, "{sampled} beside {inserted}");
-    assert!(most <= 30 * RECALL_WIDTHS[10].max(QUALITY_SCAN_ROWS_MAX), "{most} in one step");
+    assert!(most <= STEP_MOST, "{most} in one step");
     assert!(widths[0] < widths[2], "{widths:?}");
     let queries = exact(&index, (0..QUERIES).map(|query| pairs.query(query)));
     let held = recall(&index, &queries, upkeep.width());
@@ -182,11 +185,11 @@ fn rows_and_cues_take_up_what_was_settled() {
     index.insert_next(HASTE, &mut scratch);
     let one = settle(&mut upkeep, &mut index);
     assert!(one > 0 && one * 100 < whole, "one row took {one}, a thousand {whole}");
-    assert_eq!(upkeep.status(index.indexed()).refined, 1_001);
+    assert_eq!(upkeep.status(&index).refined, 1_001);
     for query in 0..QUALITY_SAMPLES {
-        assert!(upkeep.is_settled(index.indexed()), "{query} cues are too few");
+        assert!(upkeep.is_settled(&index), "{query} cues are too few");
         // Twice, which says no more than once.
-        (0..2).for_each(|_| upkeep.note_cue(&encode(&pairs.query(query)), index.indexed()));
+        (0..2).for_each(|_| upkeep.note_cue(&encode(&pairs.query(query)), &index));
     }
     assert!(settle(&mut upkeep, &mut index) > QUALITY_SAMPLES as u64 * 1_001, "a round of samples");
 }
@@ -230,10 +233,10 @@ fn without_a_target_nothing_is_done() {
     let pairs = pairs();
     let mut index = built(&pairs, 1_000, HASTE);
     let mut upkeep = Upkeep::new(None);
-    (0..300).for_each(|query| upkeep.note_cue(&encode(&pairs.query(query)), index.indexed()));
+    (0..300).for_each(|query| upkeep.note_cue(&encode(&pairs.query(query)), &index));
     let mut scratch = Scratch::default();
     assert_eq!(settle(&mut upkeep, &mut index), 0);
     assert_eq!(upkeep.step_beside(1_000_000, &index, all, &mut scratch), 0);
-    assert_eq!((upkeep.width(), upkeep.status(index.indexed()).distances), (GRAPH_WIDTH_RECALL, 0));
+    assert_eq!((upkeep.width(), upkeep.status(&index).distances), (GRAPH_WIDTH_RECALL, 0));
     assert!(RecallTarget::new(0.0).is_none() && RecallTarget::new(1.0).is_none());
 }

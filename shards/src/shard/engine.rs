@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use crate::admission::Admission;
-use crate::graph::Scratch;
+use crate::graph::{Scratch, Seeking};
 use crate::histogram::{BATCH_ROWS, Histogram};
 use crate::ids::{SessionId, StripeKey, Time};
 use crate::limits::GRAPH_WIDTH_INSERT;
@@ -16,7 +16,7 @@ use crate::session::{SessionKey, Sessions};
 use crate::shard::io::{Io, IoOutput, IoTicket, Output, ShardConfig};
 use crate::shard::making::Making;
 use crate::shard::pending::Pending;
-use crate::shard::turns::{Recalls, Restless, Rotation, Slot};
+use crate::shard::turns::{Asked, Recalls, Restless, Rotation, Slot};
 use crate::shard::unproven::Unproven;
 use crate::shard::wanted::{Replacing, Wanted};
 use crate::space::{Placed, Stripe};
@@ -56,6 +56,8 @@ pub struct Shard {
     next_ticket: u64,
     outputs: VecDeque<Output>,
     scratch: Scratch,
+    /// The search of the recall whose turn it is.
+    seeking: Seeking,
     pub(super) tally: Tally,
 }
 
@@ -114,6 +116,7 @@ impl Shard {
             next_ticket: 0,
             outputs: VecDeque::new(),
             scratch: Scratch::default(),
+            seeking: Seeking::default(),
             tally: Tally::new(),
         }
     }
@@ -262,6 +265,12 @@ impl Shard {
         self.stripes.iter().try_for_each(Stripe::check)
     }
 
+    /// How many rows have the slot of an earlier one, all in all. For tests and tools.
+    pub fn used_again(&self) -> u64 {
+        let rows = self.stripes.iter().map(Stripe::rows);
+        rows.map(|rows| rows.arrived() - u64::from(rows.slots())).sum()
+    }
+
     fn advance(&mut self, now: Time) {
         self.now = self.now.max(now);
     }
@@ -273,7 +282,8 @@ impl Shard {
         };
         let stripe = &mut self.stripes[asked.slot.0];
         let log = &self.log;
-        let (distances, progress) = asked.job.step(stripe.rows(), &mut self.scratch, |ordinal| {
+        let scratch = (&mut self.seeking, &mut self.scratch);
+        let (distances, progress) = asked.job.step(stripe.rows(), scratch, |ordinal| {
             log.pending_body(ordinal).expect("the log has what is not durable")
         });
         match progress {
@@ -285,7 +295,8 @@ impl Shard {
             Progress::Ranked(recalled) => {
                 stripe.count_recall();
                 self.tally.unreadable += u64::from(recalled.unreadable);
-                let origin = self.recalls.end().origin;
+                let Asked { origin, job, .. } = self.recalls.end();
+                stripe.end_reading(job.into_reading());
                 self.reply(origin, Reply::Recalled(Ok(recalled)));
             }
         }

@@ -5,8 +5,11 @@
 
 use engram::dataset::{DIMENSION, Vector};
 use engram_shards::graph::{Scored, Scratch};
-use engram_shards::ids::{FolderSecret, Generation, Location, LogId, Row, SegmentId, Time};
-use engram_shards::limits::{GRAPH_BATCH_MAX, GRAPH_LINKS, GRAPH_WIDTH_INSERT};
+use engram_shards::ids::{FolderSecret, Generation, Location, LogId, SegmentId, Time};
+use engram_shards::limits::{
+    GRAPH_BATCH_MAX, GRAPH_LINKS, GRAPH_ROWS_MIN, GRAPH_WIDTH_INSERT, GRAPH_WIDTH_INSERT_IDLE,
+    RECALL_SCAN_ROWS_MAX, TAIL_ROWS_MAX,
+};
 use engram_shards::log::log::Ordinal;
 use engram_shards::quality::{RecallTarget, Upkeep};
 use engram_shards::settings::Metric;
@@ -43,58 +46,99 @@ impl Engine {
     /// graph yet.
     pub(super) fn push(&mut self, vectors: &[Vector]) {
         for vector in vectors {
-            let number = self.rows.len();
+            let number = self.rows.arrived();
             let arrival = Arrival {
                 codes: &encoded(vector),
                 memory_hash: SECRET.memory_hash(&number.to_string()),
-                generation: Generation(u64::from(number) + 1),
-                received_at: Time(u64::from(number)),
+                generation: Generation(number + 1),
+                received_at: Time(number),
             };
-            let row = self.rows.push(&arrival, Place::Pending(Ordinal(u64::from(number))));
-            self.rows.commit(row, location(row), arrival.received_at);
+            let row = self.rows.push(&arrival, Place::Pending(Ordinal(number)));
+            self.rows.commit(row, location(number), arrival.received_at);
             assert!(self.rows.enter(row).is_none(), "each row has an id of its own");
         }
     }
 
-    /// Puts all rows that are not in the graph there, and samples recall beside. Tells the
-    /// distances that the former took.
+    /// Puts rows into the graph until none waits: the tail is as long as a shard lets it be under
+    /// load. Samples recall beside. Tells the distances that the former took.
     pub(super) fn insert(&mut self) -> u64 {
+        self.link_all_but(TAIL_ROWS_MAX, WIDTH_INSERT)
+    }
+
+    /// Puts `count` more rows of the tail into the graph, or all that are left.
+    pub(super) fn drain(&mut self, count: u32) -> u64 {
+        self.link_all_but(self.scanned().saturating_sub(count), WIDTH_INSERT)
+    }
+
+    fn link_all_but(&mut self, left: u32, width: u32) -> u64 {
         let Engine { rows, upkeep, scratch, .. } = self;
         let mut distances = 0;
-        while rows.indexed() < rows.len() {
-            let count = (rows.len() - rows.indexed()).min(GRAPH_BATCH_MAX);
-            let inserted = rows.insert_batch(count, WIDTH_INSERT, scratch);
+        while rows.arrived() - rows.inserted() > u64::from(left) {
+            let more = rows.arrived() - rows.inserted() - u64::from(left);
+            let count = more.min(u64::from(GRAPH_BATCH_MAX)) as u32;
+            let inserted = rows.insert_batch(count, width, scratch);
             rows.keep_up_beside(inserted, upkeep, scratch);
             distances += u64::from(inserted);
         }
         distances
     }
 
-    /// Refines rows and samples recall until the space has nothing left to do.
+    /// What idle time does, until nothing is left: the tail goes into the graph if the space is
+    /// large enough for one, rows are refined, recall is sampled.
     pub(super) fn settle(&mut self) {
+        if self.rows.len_durable() >= GRAPH_ROWS_MIN {
+            self.link_all_but(0, GRAPH_WIDTH_INSERT_IDLE);
+        }
         while self.rows.keep_up(&mut self.upkeep, &mut self.scratch) > 0 {}
+    }
+
+    /// Rows in the graph.
+    pub(super) fn linked(&self) -> u32 {
+        self.rows.indexed()
+    }
+
+    /// Rows in the tail, which each search compares one by one.
+    pub(super) fn scanned(&self) -> u32 {
+        self.rows.index().waiting().len() as u32
     }
 
     /// The width of a search that names none, and the recall that the space believes to have there.
     pub(super) fn chosen(&self) -> (u32, Option<f32>) {
-        let status = self.upkeep.status(self.rows.indexed());
+        let status = self.upkeep.status(self.rows.index());
         (status.width, status.recall_estimate)
     }
 
-    /// The nearest `count` rows of the graph, best first.
+    /// The nearest `count` rows, best first: of the graph by a search of `width`, of the tail by a
+    /// scan, as a recall does it.
     pub(super) fn search(&mut self, cue: &Vector, width: u32, count: u32) -> &[Scored] {
+        let codes = encoded(cue);
         let Engine { rows, scratch, found, .. } = self;
-        let visible = |row| rows.is_visible(row, rows.len());
-        rows.index().search(&encoded(cue), width, count, visible, scratch, found);
+        found.clear();
+        let now = rows.newest();
+        if rows.indexed() > 0 {
+            let visible = |row| rows.is_visible(row, now);
+            rows.index().search(&codes, width, count, visible, scratch, found);
+        }
+        let visible = |row| rows.is_visible(row, now);
+        let tail = rows.index().waiting().len() as u32;
+        for from in (0..tail).step_by(RECALL_SCAN_ROWS_MAX as usize) {
+            let places = from..tail.min(from + RECALL_SCAN_ROWS_MAX);
+            rows.index().scan_waiting(&codes, places, count, visible, scratch, found);
+        }
         found
     }
 
     /// The same among all rows, compared one by one.
     pub(super) fn scan(&mut self, cue: &Vector, count: u32) -> &[Scored] {
+        let codes = encoded(cue);
         let Engine { rows, scratch, found, .. } = self;
         found.clear();
-        let visible = |row| rows.is_visible(row, rows.len());
-        rows.index().scan(&encoded(cue), 0..rows.len(), count, visible, scratch, found);
+        let now = rows.newest();
+        let visible = |row| rows.is_visible(row, now);
+        for from in (0..rows.slots()).step_by(RECALL_SCAN_ROWS_MAX as usize) {
+            let range = from..rows.slots().min(from + RECALL_SCAN_ROWS_MAX);
+            rows.index().scan(&codes, range, count, visible, scratch, found);
+        }
         found
     }
 
@@ -110,8 +154,9 @@ fn encoded(vector: &Vector) -> Codes {
     encode(&unit)
 }
 
-/// Where the log would hold the row.
-fn location(row: Row) -> Location {
-    let segment = SegmentId { log: LogId(0), number: row.0 / SEGMENT_RECORDS + 1 };
-    Location { segment, offset: row.0 % SEGMENT_RECORDS * RECORD_BYTES, bytes: RECORD_BYTES }
+/// Where the log would hold the record of this number.
+fn location(number: u64) -> Location {
+    let number = number as u32;
+    let segment = SegmentId { log: LogId(0), number: number / SEGMENT_RECORDS + 1 };
+    Location { segment, offset: number % SEGMENT_RECORDS * RECORD_BYTES, bytes: RECORD_BYTES }
 }
