@@ -62,7 +62,7 @@ impl Weather {
         let (commit_fails, create_fails, read_fails) = (rare(120), rare(200), rare(60));
         let (disk_fills, reshard, replaces) = (rare(300), rare(1_000), rare(200));
         let streams = random.within(1..5) as usize;
-        Weather {
+        let mut weather = Weather {
             shards: random.within(1..4) as u16,
             spaces: random.within(1..4) as usize,
             streams,
@@ -88,7 +88,12 @@ impl Weather {
             io_micros_max: random.within(20..2_000),
             message_micros_max: random.within(2..200),
             work_max: random.within(100..8_000),
+        };
+        // Some store the same few memories over and over, so that rows leave the graph and others take their slots.
+        if replaces % 8 == 5 {
+            (weather.replaces, weather.observations) = (900, 3 * weather.observations);
         }
+        weather
     }
 }
 

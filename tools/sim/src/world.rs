@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use engram_shards::ids::{SessionId, Time};
 use engram_shards::message::{Append, Isolation, Origin, Recall, Reply, Request};
-use engram_shards::shard::{IoTicket, Output};
+use engram_shards::shard::{IoTicket, Output, Shard};
 
 use crate::audit::{Recovered, audit};
 use crate::client::{Client, Space, prepared};
@@ -31,6 +31,8 @@ pub struct Summary {
     pub crashes: u32,
     /// Commits and segments that failed.
     pub failures: usize,
+    /// Rows that took the slot of an earlier one.
+    pub used_again: u64,
 }
 
 /// Runs the world of `seed`, with a bug planted or without.
@@ -148,6 +150,7 @@ impl World {
         let process = self.process.as_ref().expect("the last process lives on");
         for shard in &process.shards {
             shard.check().map_err(Wrong)?;
+            self.summary.used_again += shard.used_again();
         }
         audit(&self.device.disk, &self.keys(), &self.ledger)?;
         self.summary.sent = self.ledger.next_token().0;
@@ -313,6 +316,7 @@ impl World {
 
     fn crash(&mut self) {
         let process = self.process.take().expect("a process crashes once");
+        self.summary.used_again += process.shards.iter().map(Shard::used_again).sum::<u64>();
         process.abandon(&mut self.device.disk, &mut self.random);
         if self.random.chance(self.weather.power_cut) {
             self.device.disk.cut_power(&mut self.random);
