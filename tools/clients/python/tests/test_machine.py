@@ -214,12 +214,13 @@ class Rules(unittest.TestCase):
         hear(of, told(STATUS.STATE_BACKPRESSURE, preferred_rate=10.0))
         times = []
         now = 0.0
-        while len(times) < 5:
+        for _ in range(9):
             step = of.next(now)
             if isinstance(step, Send):
                 times.append(now)
             else:
                 now = step.until
+        self.assertEqual(len(times), 5)
         for time, expected in zip(times, (0.0, 0.1, 0.2, 0.3, 0.4)):
             self.assertAlmostEqual(time, expected)
         hear(of, told(STATUS.STATE_ACTIVE), now=now)
@@ -252,6 +253,13 @@ class Rules(unittest.TestCase):
             results = hear(of, *responses)
             self.assertIs(of.state, State.FAILED, responses)
             self.assertIsInstance(results[3], engram.ProtocolViolationError)
+        of = opened()
+        of.close(drain=False)
+        sent(of)
+        closed = told(STATUS.STATE_CLOSED)
+        closed.sequence_number = 1
+        hear(of, closed)
+        self.assertIsInstance(of.error, engram.ProtocolViolationError)
         for initial in (0, 4):
             of = opened(3)
             sent(of)
@@ -265,12 +273,13 @@ class Rules(unittest.TestCase):
         of = opened(1, patience=60.0, reconnect_delay=0.1, reconnect_delay_max=4.0)
         sent(of)
         now, waits = 100.0, []
-        while not of.is_over:
+        for _ in range(1_000):
             of.handle_end(errors.from_status(grpc.StatusCode.UNAVAILABLE, "no one there"), now)
             waits.append(of.connect_at - now)
             now = of.connect_at
-            if not of.is_over:
-                of.handle_connecting(now)
+            if of.is_over:
+                break
+            of.handle_connecting(now)
         self.assertLess(waits[0], 0.11)
         self.assertGreater(waits[-1], 1.9)
         self.assertLessEqual(max(waits), 4.0)

@@ -252,6 +252,8 @@ class Sessions:
                 with self.assertRaises(engram.SessionTakenOverError):
                     first.close()
                 raise KeyError("it leaves the session as it is")
+        with self.assertRaisesRegex(engram.SessionClosedError, "was left"):
+            second.observe(observed[0])
         with self.here().open_session(session_id=first.session_id) as third:
             self.assertEqual((third.initial_sequence, third.session_id), (20, first.session_id))
             receipts += [third.observe(episode).result(PATIENCE_S) for episode in observed[20:]]
@@ -325,9 +327,9 @@ class Sessions:
             for episode in episodes(250):
                 session.observe(episode)
             session.flush()
-            query = Recall(vectors(1)[0], max_results=250, page_size=100, similarity_min=-1.0)
+            query = Recall(vectors(1)[0], max_results=250, page_size=60, similarity_min=-1.0)
             pages = list(client.recall_pages(space, query))
-        self.assertEqual([len(page.memories) for page in pages], [100, 100, 50])
+        self.assertEqual([len(page.memories) for page in pages], [60, 60, 60, 60, 10])
         self.assertEqual({page.snapshot_sequence for page in pages}, {250})
         activations = [memory.activation for page in pages for memory in page.memories]
         self.assertEqual(activations, sorted(activations, reverse=True))
@@ -407,6 +409,22 @@ class Async(AsyncFace, Sessions, unittest.TestCase):
         for receipt, episode in list(zip(receipts, observed))[::50]:
             best = client.recall(space, Recall(episode.embedding, max_results=1)).memories[0]
             self.assertEqual((best.id, best.content), (receipt.memory_id, episode.what))
+
+    def test_who_waits_for_room_goes_before_who_comes_as_there_is_room(self):
+        space, observed = self.space(), episodes(3)
+
+        async def run():
+            async with engram.AsyncClient(f"127.0.0.1:{self.server.port}") as client:
+                options = SessionOptions(in_flight_max=1)
+                async with await client.open_session(space, options=options) as session:
+                    first = await session.observe(observed[0])
+                    waiting = asyncio.create_task(session.observe(observed[1]))
+                    await asyncio.sleep(0)
+                    await first
+                    last = await session.observe(observed[2])
+                    return [(await each).sequence for each in (first, await waiting, last)]
+
+        self.assertEqual(self.driver.run(run()), [1, 2, 3])
 
 
 if __name__ == "__main__":
