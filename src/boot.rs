@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use engram_shards::ids::{FolderSecret, LogId, SegmentId};
 use engram_shards::limits::{GRAPH_LINKS, GRAPH_WIDTH_INSERT, GRAPH_WIDTH_RECALL};
 use engram_shards::log::replay::{HEAD_BYTES, LogFault};
+use engram_shards::settings::AckPolicy;
 use engram_shards::shard::{Recovering, ShardConfig};
 use engram_shards::space::TailLimits;
 use futures_lite::FutureExt;
@@ -27,6 +28,7 @@ use glommio::timer::Timer;
 use glommio::{GlommioError, LocalExecutorBuilder, Placement, Task};
 
 use crate::clock::Clock;
+use crate::config::durability_name;
 use crate::connections::Connections;
 use crate::contain::contain;
 use crate::core::{Core, ServeSettings};
@@ -130,8 +132,20 @@ fn announce(config: &ServeConfig, folder: &Folder, bound: &[SocketAddr]) -> io::
         "index HNSW, M {GRAPH_LINKS}, width {GRAPH_WIDTH_INSERT} on insertion, {recall}"
     )?;
     writeln!(out, "capacity {} observations a core", config.settings.capacity)?;
-    writeln!(out, "durability sync (an ack means fdatasync)")?;
+    writeln!(out, "durability {}", describe(config.settings.durability))?;
     out.flush()
+}
+
+/// What acks mean, for a person.
+fn describe(durability: AckPolicy) -> String {
+    let name = durability_name(durability);
+    match durability {
+        AckPolicy::Sync => format!("{name} (an ack means fdatasync)"),
+        AckPolicy::Interval { .. } => {
+            format!("{name} (an ack means fdatasync, once in so many ms)")
+        }
+        AckPolicy::Write => format!("{name} (an ack means written: a power cut may take it)"),
+    }
 }
 
 /// The segments of a folder, and how each begins.
@@ -299,6 +313,7 @@ impl Recovery {
             incarnation_seed: u64::from_ne_bytes(random_bytes().map_err(BootError::Random)?),
             capacity: self.core.settings().capacity,
             recall_target: self.core.settings().recall_target,
+            acks: self.core.settings().durability,
             tail: TailLimits::default(),
         };
         let placement = self.core.mesh().placement();

@@ -246,6 +246,7 @@ impl Serve {
                 message_bytes_max: config.message_bytes_max,
                 capacity: config.capacity,
                 recall_target: config.recall_target,
+                durability: config.durability,
                 session_silence: config.session_silence,
                 origins: config.origins,
                 ..ServeSettings::default()

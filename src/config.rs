@@ -9,8 +9,10 @@ use std::time::Duration;
 use std::{fmt, fs, io};
 
 use clap::Args;
+use engram_shards::limits::LOG_SYNC_INTERVAL_MICROS_MAX;
 use engram_shards::limits::{CAPACITY_DEFAULT, RECALL_TARGET_MAX, RECALL_TARGET_MIN};
 use engram_shards::quality::RecallTarget;
+use engram_shards::settings::AckPolicy;
 use serde::{Deserialize, Deserializer};
 
 use crate::limits::{
@@ -56,6 +58,14 @@ pub struct Layer {
     /// recalls use unless they name one. 0: none of it, and one width for all.
     #[arg(long, value_name = "SHARE", env = "ENGRAM_RECALL_TARGET")]
     pub recall_target: Option<f32>,
+    /// What an ack means: sync, interval:MS or none [default: sync]
+    ///
+    /// sync: the observation is on disk. interval:MS: the same, but the disk is synced once in MS milliseconds (1 to
+    /// 1000), and acks wait for it. none: it was written; a power cut may take what was acked in the last tenth of a
+    /// second, acks carry no time of commit, and recalls say which memories are in flight.
+    #[arg(long, value_name = "MODE", env = "ENGRAM_DURABILITY", value_parser = durability)]
+    #[serde(default, deserialize_with = "durability_of")]
+    pub durability: Option<AckPolicy>,
     /// Longest message on either transport, in bytes [default: 4194304]
     #[arg(long, value_name = "BYTES", env = "ENGRAM_MESSAGE_BYTES_MAX")]
     pub message_bytes_max: Option<usize>,
@@ -82,6 +92,8 @@ pub struct Config {
     pub capacity: u32,
     /// The recall that each space holds; none: no sampling, no refining.
     pub recall_target: Option<RecallTarget>,
+    /// What an ack means.
+    pub durability: AckPolicy,
     /// Longest message, in bytes.
     pub message_bytes_max: usize,
     /// How long a session waits for a silent client.
@@ -129,6 +141,7 @@ impl Layer {
             cores: self.cores.or(below.cores),
             capacity: self.capacity.or(below.capacity),
             recall_target: self.recall_target.or(below.recall_target),
+            durability: self.durability.or(below.durability),
             message_bytes_max: self.message_bytes_max.or(below.message_bytes_max),
             session_silence: self.session_silence.or(below.session_silence),
             origin: self.origin.or(below.origin),
@@ -145,6 +158,7 @@ impl Layer {
             cores: self.cores,
             capacity: self.capacity.unwrap_or(CAPACITY_DEFAULT),
             recall_target: self.recall_target.map_or(Ok(Some(RecallTarget::default())), target)?,
+            durability: self.durability.unwrap_or_default(),
             message_bytes_max: self.message_bytes_max.unwrap_or(MESSAGE_BYTES_MAX_DEFAULT),
             session_silence: self.session_silence.unwrap_or(SESSION_SILENCE_DEFAULT),
             origins: self.origin.unwrap_or_default(),
@@ -194,6 +208,33 @@ fn target(share: f32) -> Result<Option<RecallTarget>, ConfigError> {
     Ok(Some(target))
 }
 
+/// The name of what acks mean, as the flag takes it.
+pub fn durability_name(durability: AckPolicy) -> String {
+    match durability {
+        AckPolicy::Sync => "sync".to_owned(),
+        AckPolicy::Interval { micros } => format!("interval:{}", micros / 1_000),
+        AckPolicy::Write => "none".to_owned(),
+    }
+}
+
+/// `sync`, `interval:MS` or `none`.
+fn durability(text: &str) -> Result<AckPolicy, String> {
+    let longest = LOG_SYNC_INTERVAL_MICROS_MAX / 1_000;
+    match (text, text.strip_prefix("interval:").map(str::parse::<u64>)) {
+        ("sync", _) => Ok(AckPolicy::Sync),
+        ("none", _) => Ok(AckPolicy::Write),
+        (_, Some(Ok(millis))) if (1..=longest).contains(&millis) => {
+            Ok(AckPolicy::Interval { micros: millis * 1_000 })
+        }
+        _ => Err(format!("it is sync, none, or interval:MS with 1 to {longest} milliseconds")),
+    }
+}
+
+fn durability_of<'de, D: Deserializer<'de>>(source: D) -> Result<Option<AckPolicy>, D::Error> {
+    let text = String::deserialize(source)?;
+    durability(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
 /// `cores = 2` reads better in a file than `cores = "2"`; both are meant.
 fn count_or_list<'de, D: Deserializer<'de>>(source: D) -> Result<Option<String>, D::Error> {
     #[derive(Deserialize)]
@@ -232,6 +273,7 @@ mod tests {
         assert_eq!(listen, ["127.0.0.1:50051", "127.0.0.1:7432"]);
         assert_eq!(config.capacity, 100_000);
         assert_eq!(config.recall_target, RecallTarget::new(0.95));
+        assert_eq!(config.durability, AckPolicy::Sync);
         assert_eq!(config.message_bytes_max, 4 << 20);
         assert_eq!(config.session_silence, Duration::from_secs(300));
     }
@@ -240,7 +282,7 @@ mod tests {
     fn every_key_of_a_file_is_taken() {
         let layer = file(
             "data-dir = \"/d\"\nlisten = [\"[::1]:1\", \"127.0.0.1:0\"]\ncores = 2\ncapacity = 5\n\
-             recall-target = 0.9\nmessage-bytes-max = 131072\nsession-silence = \"2m\"\norigin = [\"https://a.example\"]\n",
+             recall-target = 0.9\ndurability = \"interval:20\"\nmessage-bytes-max = 131072\nsession-silence = \"2m\"\norigin = [\"https://a.example\"]\n",
         )
         .expect("it is valid");
         let config = layer.into_config().expect("it is in range");
@@ -250,6 +292,7 @@ mod tests {
         assert_eq!((config.capacity, config.message_bytes_max), (5, 131_072));
         assert_eq!(config.session_silence, Duration::from_secs(120));
         assert_eq!(config.recall_target, RecallTarget::new(0.9));
+        assert_eq!(config.durability, AckPolicy::Interval { micros: 20_000 });
         assert_eq!(config.origins, ["https://a.example"]);
         let list = file("cores = \"0-3,6\"").expect("a list is valid too");
         assert_eq!(list.cores.as_deref(), Some("0-3,6"));
@@ -279,6 +322,24 @@ mod tests {
             let text = recall(share).expect_err("out of range").to_string();
             assert!(text.starts_with("recall-target is "), "{text}");
         }
+    }
+
+    #[test]
+    fn durability_is_one_of_three() {
+        assert_eq!(durability("sync"), Ok(AckPolicy::Sync));
+        assert_eq!(durability("none"), Ok(AckPolicy::Write));
+        assert_eq!(durability("interval:1000"), Ok(AckPolicy::Interval { micros: 1_000_000 }));
+        for wrong in
+            ["", "interval", "interval:", "interval:0", "interval:1001", "interval:1s", "fsync"]
+        {
+            let text = durability(wrong).expect_err("it is none of them");
+            assert!(text.contains("interval:MS") && text.contains("1000"), "{text}");
+        }
+        for name in ["sync", "interval:7", "none"] {
+            assert_eq!(durability_name(durability(name).expect("it is one")), name);
+        }
+        let text = file("durability = \"fast\"").expect_err("it is none of them");
+        assert!(text.contains("line 1") && text.contains("interval:MS"), "{text}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use engram_shards::message::{
     IfExists, Made, Refusal, Reply, Request, ShardStatus, SpaceDescription,
 };
 use engram_shards::quality::RecallTarget;
-use engram_shards::settings::SpaceSettings;
+use engram_shards::settings::{AckPolicy, SpaceSettings};
 
 use crate::clock::Clock;
 use crate::failure::{Code, Failure};
@@ -28,6 +28,8 @@ pub struct ServeSettings {
     pub capacity: u32,
     /// The recall that each space holds; none: no sampling, no refining.
     pub recall_target: Option<RecallTarget>,
+    /// What an ack means.
+    pub durability: AckPolicy,
     /// How long a session keeps its memory while its client is silent.
     pub session_silence: Duration,
     /// Requests of one core that may be between socket and owner.
@@ -44,6 +46,7 @@ impl Default for ServeSettings {
             message_bytes_max: limits::MESSAGE_BYTES_MAX_DEFAULT,
             capacity: CAPACITY_DEFAULT,
             recall_target: Some(RecallTarget::default()),
+            durability: AckPolicy::default(),
             session_silence: limits::SESSION_SILENCE_DEFAULT,
             between_requests_max: limits::BETWEEN_REQUESTS_MAX,
             between_bytes_max: limits::BETWEEN_BYTES_MAX,

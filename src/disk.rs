@@ -46,11 +46,15 @@ impl Disk {
                     .map(|()| IoOutput::Done)
                     .map_err(|error| fault_of("create", segment, &error))
             }
-            Io::Commit { segment, offset, bytes } => {
-                let committed = self.commit(segment, offset, bytes).await;
+            Io::Commit { segment, offset, bytes, sync } => {
+                let committed = self.commit(segment, offset, bytes, sync).await;
                 committed
                     .map(|()| IoOutput::Done)
                     .map_err(|error| fault_of("write", segment, &error))
+            }
+            Io::Sync { segment } => {
+                let synced = self.sync(segment).await;
+                synced.map(|()| IoOutput::Done).map_err(|error| fault_of("sync", segment, &error))
             }
             Io::Read { places } => self.read(places).await.map(IoOutput::Read),
         }
@@ -88,11 +92,21 @@ impl Disk {
         Ok(())
     }
 
-    /// Writes `bytes` at `offset` and syncs them.
-    async fn commit(&self, segment: SegmentId, offset: u32, bytes: Vec<u8>) -> io::Result<()> {
+    /// Writes `bytes` at `offset`, and syncs them where that is asked for.
+    async fn commit(
+        &self,
+        segment: SegmentId,
+        offset: u32,
+        bytes: Vec<u8>,
+        sync: bool,
+    ) -> io::Result<()> {
         let file = self.file(segment).await?;
         write_whole(&file, bytes, offset).await?;
-        Ok(file.fdatasync().await?)
+        if sync { Ok(file.fdatasync().await?) } else { Ok(()) }
+    }
+
+    async fn sync(&self, segment: SegmentId) -> io::Result<()> {
+        Ok(self.file(segment).await?.fdatasync().await?)
     }
 
     /// Reads each place: at once what the page cache holds, the rest side by side.
@@ -232,9 +246,14 @@ mod tests {
             let file = std::fs::metadata(segment_path(&disk.logs, SEGMENT)).expect("it is there");
             assert_eq!(file.len(), u64::from(4 * LOG_BLOCK_BYTES), "its place is reserved");
             let bytes: Vec<u8> = (0..LOG_BLOCK_BYTES).map(|byte| byte as u8).collect();
-            let commit =
-                Io::Commit { segment: SEGMENT, offset: LOG_BLOCK_BYTES, bytes: bytes.clone() };
+            let commit = Io::Commit {
+                segment: SEGMENT,
+                offset: LOG_BLOCK_BYTES,
+                bytes: bytes.clone(),
+                sync: false,
+            };
             assert_eq!(disk.run(commit).await, Ok(IoOutput::Done));
+            assert_eq!(disk.run(Io::Sync { segment: SEGMENT }).await, Ok(IoOutput::Done));
             // Another core's disk has no file open yet.
             let other = Disk::new(disk.logs.clone());
             let places =

@@ -123,6 +123,9 @@ impl Pump {
             let begun = Instant::now();
             let next = self.turn();
             self.busy.add(begun, &self.mesh);
+            if self.finish.is_given() {
+                self.contained(Shard::drain);
+            }
             if self.finish.is_given() && self.is_durable() && self.mesh.flush() {
                 break;
             }
@@ -325,7 +328,7 @@ mod tests {
     use engram_shards::ids::{FolderSecret, LogId, SessionId, StripeKey};
     use engram_shards::limits::CAPACITY_DEFAULT;
     use engram_shards::message::{IfExists, Lane, Reply};
-    use engram_shards::settings::{Metric, SpaceSettings};
+    use engram_shards::settings::{AckPolicy, Metric, SpaceSettings};
     use engram_shards::shard::{Recovering, ShardConfig};
     use engram_shards::space::TailLimits;
     use futures_lite::Future;
@@ -369,6 +372,7 @@ mod tests {
             incarnation_seed: 1,
             capacity: CAPACITY_DEFAULT,
             recall_target: None,
+            acks: AckPolicy::Sync,
             tail: TailLimits::default(),
         };
         let recovering =

@@ -92,8 +92,8 @@ impl Found {
 pub struct Stored {
     /// The memory's id.
     pub memory_id: String,
-    /// When it was committed.
-    pub committed_at: Time,
+    /// When it was committed; none where that it was written is all that is promised.
+    pub committed_at: Option<Time>,
 }
 
 /// Searches a space, all its stripes.

@@ -21,7 +21,7 @@ use engram_shards::log::record::{
     Body, Embedding, Observation, RecordHead, RecordKind, decode_body, encode_body, encode_space,
 };
 use engram_shards::log::replay::{HEAD_BYTES, LogFault, Replay};
-use engram_shards::settings::{Metric, SpaceSettings};
+use engram_shards::settings::{AckPolicy, Metric, SpaceSettings};
 use engram_shards::shard::{Recovering, ShardConfig};
 use engram_shards::space::TailLimits;
 
@@ -76,7 +76,8 @@ impl Writer<'_> {
     fn write(&self, io: &LogIo) {
         let (segment, offset, bytes) = match io {
             LogIo::Create { segment, head, .. } => (*segment, 0, head),
-            LogIo::Commit { segment, offset, bytes } => (*segment, *offset as usize, bytes),
+            LogIo::Sync { .. } => return,
+            LogIo::Commit { segment, offset, bytes, .. } => (*segment, *offset as usize, bytes),
         };
         fs::create_dir_all(log_path(self.logs, segment.log)).expect("it can be made");
         let path = segment_path(self.logs, segment);
@@ -225,6 +226,7 @@ fn open(path: &Path) -> Result<Vec<String>, LogFault> {
         capacity: 1_000,
         recall_target: None,
         tail: TailLimits::NONE,
+        acks: AckPolicy::Sync,
     };
     let mut recovering = Recovering::new(config, &heads, Box::new(|_| true))?;
     while let Some(segment) = recovering.next() {

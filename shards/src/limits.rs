@@ -10,6 +10,11 @@ pub const LOG_COMMIT_RECORDS_MIN: u32 = 32;
 pub const LOG_COMMIT_BYTES_MIN: u32 = 256 << 10;
 /// … or once its first record has waited this long.
 pub const LOG_COMMIT_WAIT_MICROS: u64 = 500;
+/// Where acks do not wait for it, a sync follows this long after the first record that it covers was appended: until then
+/// rows stay out of the graph, and every recall scans them.
+pub const LOG_SYNC_LATE_MICROS: u64 = 100_000;
+/// The longest interval of syncs: what comes in it stays in memory.
+pub const LOG_SYNC_INTERVAL_MICROS_MAX: u64 = 1_000_000;
 /// The most records one commit covers; bounds the time that an ack waits behind others.
 pub const LOG_COMMIT_RECORDS_MAX: u32 = 500;
 /// The most bytes one commit covers; more waits for the next.

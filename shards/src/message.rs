@@ -225,8 +225,9 @@ pub enum Reply {
         first: u64,
         /// Last sequence.
         last: u64,
-        /// When they were committed; never falls within a shard.
-        committed_at: Time,
+        /// When they were committed; never falls within a shard. None where acks mean that they were written, and a sync is
+        /// still to come.
+        committed_at: Option<Time>,
     },
     /// The observations `first..=last` will never be durable. Except for `Refusal::Fenced` their session is fenced with
     /// them and may be resumed at its durable mark.

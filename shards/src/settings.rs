@@ -23,3 +23,18 @@ pub struct SpaceSettings {
     /// On how many cores the space lies; stripes are numbered from 0.
     pub stripes: u16,
 }
+
+/// What an ack of an observation means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AckPolicy {
+    /// It is on the disk: its commit was synced.
+    #[default]
+    Sync,
+    /// The same; but commits are synced together, so long after the first of them was appended.
+    Interval {
+        /// How long, in microseconds.
+        micros: u64,
+    },
+    /// It was written: a power cut may take it, the end of the process does not. It is durable a little later.
+    Write,
+}

@@ -130,6 +130,7 @@ fn written() -> (Vec<u8>, Vec<Vec<u8>>) {
             match io {
                 LogIo::Create { head, .. } => segment = head,
                 LogIo::Commit { bytes, .. } => batches.push(bytes),
+                LogIo::Sync { .. } => {}
             }
             assert!(!matches!(log.handle_done(Ok(())), Outcome::Dropped { .. }));
         }

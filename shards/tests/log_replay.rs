@@ -12,6 +12,7 @@ use engram_shards::log::record::{
     Body, Embedding, Observation, RecordHead, RecordKind, encode_body, read_body,
 };
 use engram_shards::log::replay::{HEAD_BYTES, LogFault, Replay, ReplayEnd};
+use engram_shards::settings::AckPolicy;
 use proptest::prelude::*;
 
 const LOG: LogId = LogId(3);
@@ -129,6 +130,11 @@ impl Bench {
         }
     }
 
+    /// The same, with other promises.
+    fn with(self, acks: AckPolicy) -> Bench {
+        Bench { log: self.log.with(acks), ..self }
+    }
+
     fn fresh() -> Bench {
         Bench::new(Files::default(), 1, LogStart::NEW)
     }
@@ -147,19 +153,28 @@ impl Bench {
 
     fn done(&mut self, result: Result<(), IoFault>) -> Outcome {
         let outcome = self.log.handle_done(result);
-        if let Outcome::Durable { first, locations, committed_at } = &outcome {
+        self.note(&outcome);
+        while let Some(more) = self.log.more() {
+            assert!(matches!(more, Outcome::Durable { .. }), "{more:?}");
+            self.note(&more);
+        }
+        outcome
+    }
+
+    fn note(&mut self, outcome: &Outcome) {
+        if let Outcome::Durable { first, locations, committed_at } = outcome {
             for (i, &location) in locations.iter().enumerate() {
                 let sequence = self.appended[first.0 as usize + i];
                 self.durable.push((sequence, location, *committed_at));
             }
         }
-        outcome
     }
 
     fn write(&mut self, io: &LogIo) {
         match io {
             LogIo::Create { segment, head, .. } => self.files.write(*segment, 0, head),
-            LogIo::Commit { segment, offset, bytes } => {
+            LogIo::Sync { .. } => {}
+            LogIo::Commit { segment, offset, bytes, .. } => {
                 self.files.write(*segment, *offset as usize, bytes);
             }
         }
@@ -592,6 +607,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Model {
     bench: Bench,
     in_flight: Option<LogIo>,
+    acks: AckPolicy,
+    /// Written and not synced.
+    unsynced: Vec<(SegmentId, usize, usize)>,
     sent: BTreeMap<u64, Body>,
     acked: Vec<u64>,
     run: u64,
@@ -601,7 +619,8 @@ impl Model {
     fn write_some(&mut self, io: &LogIo, sectors: usize) {
         let (segment, offset, bytes) = match io {
             LogIo::Create { segment, head, .. } => (*segment, 0, head),
-            LogIo::Commit { segment, offset, bytes } => (*segment, *offset as usize, bytes),
+            LogIo::Sync { .. } => return,
+            LogIo::Commit { segment, offset, bytes, .. } => (*segment, *offset as usize, bytes),
         };
         let length = bytes.len().min(sectors * 512);
         self.bench.files.write(segment, offset, &bytes[..length]);
@@ -623,6 +642,13 @@ impl Model {
             Step::Done => {
                 if let Some(io) = self.in_flight.take() {
                     self.bench.write(&io);
+                    match &io {
+                        LogIo::Commit { segment, offset, bytes, sync: false } => {
+                            self.unsynced.push((*segment, *offset as usize, bytes.len()));
+                        }
+                        LogIo::Create { .. } => {}
+                        LogIo::Commit { .. } | LogIo::Sync { .. } => self.unsynced.clear(),
+                    }
                     self.bench.done(Ok(()));
                     self.acked.extend(self.bench.durable.drain(..).map(|durable| durable.0));
                 }
@@ -637,6 +663,12 @@ impl Model {
                 if let Some(io) = self.in_flight.take() {
                     self.write_some(&io, sectors);
                 }
+                // So much of each write that was not synced is there, and the rest is not.
+                for (segment, offset, length) in self.unsynced.drain(..) {
+                    let kept = length.min(sectors * 512);
+                    let file = self.bench.files.0.get_mut(&segment).expect("it was written");
+                    file[offset + kept..offset + length].fill(0);
+                }
                 self.restart();
             }
         }
@@ -646,7 +678,7 @@ impl Model {
         let end = self.check();
         self.run += 1;
         let files = std::mem::take(&mut self.bench.files);
-        self.bench = Bench::new(files, self.run, end.start_of(LOG));
+        self.bench = Bench::new(files, self.run, end.start_of(LOG)).with(self.acks);
     }
 
     /// acked ⊆ replayed ⊆ sent, in order of their commits.
@@ -671,10 +703,18 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 200 } else { 2_000 }))]
 
     #[test]
-    fn acked_is_replayed_and_replayed_was_sent(steps in steps()) {
+    fn acked_is_replayed_and_replayed_was_sent(
+        steps in steps(),
+        acks in prop_oneof![
+            Just(AckPolicy::Sync),
+            (1u64..5_000).prop_map(|micros| AckPolicy::Interval { micros }),
+        ],
+    ) {
         let mut model = Model {
-            bench: Bench::fresh(),
+            bench: Bench::fresh().with(acks),
             in_flight: None,
+            acks,
+            unsynced: Vec::new(),
             sent: BTreeMap::new(),
             acked: Vec::new(),
             run: 1,

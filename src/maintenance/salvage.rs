@@ -135,6 +135,7 @@ impl Writer {
                     sync(open.file.take())?;
                     open.file = Some(create(&self.logs, segment, &head)?);
                 }
+                LogIo::Sync { .. } => {}
                 LogIo::Commit { offset, bytes, .. } => {
                     let file = open.file.as_ref().expect("a segment was made");
                     file.write_all_at(&bytes, offset.into())?;

@@ -36,7 +36,7 @@ fn append(owner: CoreIndex, sequence: u64) -> Append {
 }
 
 fn durable(first: u64, last: u64) -> Reply {
-    Reply::Durable { session: SESSION, first, last, committed_at: Time(2) }
+    Reply::Durable { session: SESSION, first, last, committed_at: Some(Time(2)) }
 }
 
 /// A context for polls whose wake-ups do not matter.

@@ -15,6 +15,8 @@ use super::content::{self, ContentFault};
 use super::event::{AckMode, Event, Init, Refused};
 use super::open::{self, Attached};
 use super::order::{Arrival, Order, Told};
+use engram_shards::settings::AckPolicy;
+
 use crate::core::Core;
 use crate::failure::Failure;
 use crate::limits::SESSION_ANSWERS_MAX;
@@ -230,6 +232,9 @@ impl Session {
     fn event(&self, told: Told) -> Event {
         match told {
             Told::Accepted { first, last, memory_id, committed_at } => {
+                // An ack that only means that it was written tells no time of its commit.
+                let is_durable = self.core.settings().durability != AckPolicy::Write;
+                let committed_at = is_durable.then_some(committed_at);
                 let memory_id = match memory_id {
                     Some(own) => own.into_string(),
                     None => self.memory_id(last, "").into_owned(),
@@ -268,6 +273,7 @@ impl Session {
         match reply {
             Ok(Reply::Durable { session, first, last, committed_at }) => {
                 assert_eq!(session, self.id, "a reply to another session");
+                let committed_at = committed_at.unwrap_or_else(|| self.core.now());
                 self.count_latency(first, last, committed_at);
                 self.order.handle_durable(first, last, committed_at);
             }

@@ -39,8 +39,9 @@ pub enum Event {
         last: u64,
         /// Id of the last one's memory.
         memory_id: String,
-        /// When they were committed; for a repeat, a time by which it had been.
-        committed_at: Time,
+        /// When they were committed; for a repeat, a time by which it had been. None where an ack means that they were
+        /// written.
+        committed_at: Option<Time>,
     },
     /// This observation is refused; its number is not consumed.
     Refused {

@@ -148,12 +148,12 @@ pub(crate) fn accepted(
     ack_mode: AckMode,
     first: u64,
     memory_id: String,
-    committed_at: Time,
+    committed_at: Option<Time>,
 ) -> ObservationAck {
     ObservationAck {
         status: AckStatus::Accepted.into(),
         memory_id,
-        committed_at: Some(timestamp(committed_at)),
+        committed_at: committed_at.map(timestamp),
         first_sequence: match ack_mode {
             AckMode::Each => 0,
             AckMode::Cumulative => first,

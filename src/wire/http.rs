@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use engram_shards::limits::{DIMENSION_MAX, DIMENSION_MIN};
 use engram_shards::message::{IfExists, Made, ShardStatus, SpaceDescription};
-use engram_shards::settings::{Metric, SpaceSettings};
+use engram_shards::settings::{AckPolicy, Metric, SpaceSettings};
 
+use crate::config::durability_name;
 use crate::core::{Core, Readiness};
 use crate::failure::{Code, Failure};
 use crate::mesh::{CoreIndex, Unavailable};
@@ -18,8 +19,6 @@ use crate::wire::exposition::{self, Format};
 
 /// What the server calls itself.
 const SERVICE: &str = "engram";
-/// An ack means a sync of the disk; the only durability there is.
-const DURABILITY: &str = "sync";
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -75,7 +74,7 @@ pub async fn respond(core: &Core, request: Request<Bytes>) -> Response<Bytes> {
         return method_not_allowed(route.methods());
     }
     let outcome = match (route, request.method()) {
-        (Route::Health, _) => Ok(health(core.readiness(), now(core))),
+        (Route::Health, _) => Ok(health(core.readiness(), core.settings().durability, now(core))),
         (Route::Live, _) => {
             Ok(json_response(StatusCode::OK, &serde_json::json!({"status": "alive"})))
         }
@@ -162,14 +161,14 @@ fn state_of(readiness: Readiness) -> (StatusCode, &'static str) {
     }
 }
 
-fn health(readiness: Readiness, now: Moment) -> Response<Bytes> {
+fn health(readiness: Readiness, durability: AckPolicy, now: Moment) -> Response<Bytes> {
     let (code, state) = state_of(readiness);
     let body = serde_json::json!({
         "status": state,
         "service": SERVICE,
         "version": env!("CARGO_PKG_VERSION"),
         "timestamp": now.to_string(),
-        "durability": DURABILITY,
+        "durability": durability_name(durability),
     });
     json_response(code, &body)
 }
@@ -398,15 +397,19 @@ mod tests {
 
     #[test]
     fn health_tells_what_serves_and_how_well() {
-        let response = health(Readiness::Ready, Moment { seconds: 0, nanos: 0 });
+        let response = health(Readiness::Ready, AckPolicy::Write, Moment { seconds: 0, nanos: 0 });
         assert_eq!(response.status(), StatusCode::OK);
         let body = body(&response);
         assert_eq!((&body["status"], &body["service"]), (&json!("healthy"), &json!("engram")));
+        assert_eq!(body["durability"], "none");
         assert_eq!(body["timestamp"], "1970-01-01T00:00:00Z");
         assert_eq!(body["version"], env!("CARGO_PKG_VERSION"));
         for readiness in [Readiness::Recovering, Readiness::Draining, Readiness::Failed] {
             let now = Moment { seconds: 0, nanos: 0 };
-            assert_eq!(health(readiness, now).status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(
+                health(readiness, AckPolicy::Sync, now).status(),
+                StatusCode::SERVICE_UNAVAILABLE
+            );
             assert_eq!(ready(readiness).status(), StatusCode::SERVICE_UNAVAILABLE);
         }
         assert_eq!(ready(Readiness::Ready).status(), StatusCode::OK);

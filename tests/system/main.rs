@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod ack_policies;
 mod command_line;
 mod durable;
 mod end_to_end;

@@ -12,12 +12,12 @@ use crate::harness::{Image, Kind, Pair, data_of, setting};
 /// A life of the server reserves a segment of 64 MiB for each core that stores something.
 const MEBIBYTES_A_CUT: u64 = 64;
 
-async fn cut_again_and_again(kind: Kind) {
+async fn cut_again_and_again(kind: Kind, arguments: &'static [&'static str]) {
     let (seed, cuts) = (setting("ENGRAM_TEST_SEED", 1), setting("ENGRAM_TEST_POWER_CUTS", 3));
     eprintln!("ENGRAM_TEST_SEED={seed} ENGRAM_TEST_POWER_CUTS={cuts}");
     let mebibytes = 512 + (cuts + 1) * MEBIBYTES_A_CUT * 5 / 4;
     let Some(mut image) = Image::granted(kind, mebibytes) else { return };
-    let mut pair = Pair::new("power-cut", seed);
+    let mut pair = Pair::new("power-cut", seed).with(arguments);
     for _ in 0..cuts {
         pair.run(&data_of(&image), |server| {
             image.cut_power();
@@ -32,10 +32,15 @@ async fn cut_again_and_again(kind: Kind) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cut_off_on_ext4_it_keeps_what_it_acked() {
-    cut_again_and_again(Kind::Ext4).await;
+    cut_again_and_again(Kind::Ext4, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cut_off_on_xfs_it_keeps_what_it_acked() {
-    cut_again_and_again(Kind::Xfs).await;
+    cut_again_and_again(Kind::Xfs, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cut_off_between_two_syncs_it_keeps_what_it_acked() {
+    cut_again_and_again(Kind::Ext4, &["--durability", "interval:20"]).await;
 }

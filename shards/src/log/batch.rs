@@ -71,6 +71,8 @@ pub(crate) struct Placement {
     pub(crate) incarnation: u64,
     /// The offset in it.
     pub(crate) offset: u32,
+    /// See [`BatchHeader::synced`].
+    pub(crate) synced: u32,
     /// See [`BatchHeader::committed_at`].
     pub(crate) committed_at: Time,
 }
@@ -101,8 +103,7 @@ pub(crate) fn encode<'a>(
     put_at(&mut bytes, OFFSET_AT, place.offset.to_le_bytes());
     put_at(&mut bytes, PAYLOAD_BYTES_AT, payload_bytes.to_le_bytes());
     put_at(&mut bytes, COMMITTED_AT_AT, place.committed_at.0.to_le_bytes());
-    // One batch is in flight at a time, so all before it was synced.
-    put_at(&mut bytes, SYNCED_AT, place.offset.to_le_bytes());
+    put_at(&mut bytes, SYNCED_AT, place.synced.to_le_bytes());
     put_at(&mut bytes, ORDER_CRC_AT, crc32c(&head_crcs).to_le_bytes());
     let crc = crc32c(&bytes[RECORD_COUNT_AT..BATCH_HEADER_BYTES]);
     put_at(&mut bytes, CRC_AT, crc.to_le_bytes());

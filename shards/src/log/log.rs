@@ -8,8 +8,9 @@ use siphasher::sip::SipHasher13;
 use crate::ids::{Location, LogId, SegmentId, Time};
 use crate::limits;
 use crate::log::batch::{self, BATCH_HEADER_BYTES, Placement};
-use crate::log::record::{Body, RecordHead, record_bytes};
+use crate::log::record::{Body, RecordHead, RecordKind, record_bytes};
 use crate::log::segment::{self, LogEnd, SegmentHead};
+use crate::settings::AckPolicy;
 
 /// A record's place in the order of this run, from 0; what a row holds until its record has a location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,7 +29,7 @@ pub enum LogIo {
         /// Its first block.
         head: Vec<u8>,
     },
-    /// Write `bytes` at `offset`, then sync the data.
+    /// Write `bytes` at `offset`, then sync the data where that is asked for.
     Commit {
         /// The segment.
         segment: SegmentId,
@@ -36,6 +37,13 @@ pub enum LogIo {
         offset: u32,
         /// What to write, a multiple of the block long.
         bytes: Vec<u8>,
+        /// Whether the write is followed by a sync.
+        sync: bool,
+    },
+    /// Sync all that was written to the segment.
+    Sync {
+        /// The segment.
+        segment: SegmentId,
     },
 }
 
@@ -53,6 +61,11 @@ pub enum IoFault {
 pub enum Outcome {
     /// Nothing to tell (a segment was created, a commit is tried anew).
     Nothing,
+    /// All records before `end` were written once; those of them that are not durable will be synced later.
+    Written {
+        /// One past the last.
+        end: Ordinal,
+    },
     /// Durable. `locations[i]` is that of ordinal `first + i`.
     Durable {
         /// First ordinal.
@@ -103,8 +116,22 @@ pub struct Log {
     /// Everything before this is on disk; a segment to be made will state it.
     end: LogEnd,
     committed_at: Time,
-    /// What is not durable yet, in order; a commit in flight covers its first records.
+    acks: AckPolicy,
+    /// What is not durable yet, in order: records that were written and wait for a sync, and then those of a commit in
+    /// flight, and then the rest.
     pending: VecDeque<Pending>,
+    /// Batches of the open segment that wait for a sync.
+    written: VecDeque<WrittenBatch>,
+    /// Records in them.
+    written_records: usize,
+    /// Bytes of these.
+    written_bytes: u64,
+    /// Batches that a sync made durable and that were not told yet.
+    synced: VecDeque<WrittenBatch>,
+    /// Whether a space or a session waits to be durable: they are rare, and someone waits for each.
+    urgent: bool,
+    /// Whether nothing may wait any more.
+    draining: bool,
     pending_bytes: u64,
     /// Ordinal of the first pending record.
     first: Ordinal,
@@ -126,10 +153,26 @@ struct Pending {
     appended_at: Time,
 }
 
+impl Pending {
+    fn record_bytes(&self) -> u64 {
+        record_bytes(self.body.bytes.len()) as u64
+    }
+}
+
+/// A batch on its way.
+#[derive(Clone, Copy, Debug)]
+struct WrittenBatch {
+    offset: u32,
+    end: u32,
+    record_count: usize,
+    committed_at: Time,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum InFlight {
     Create(OpenSegment),
-    Commit { record_count: usize, end: u32 },
+    Commit { batch: WrittenBatch, sync: bool },
+    Sync,
 }
 
 impl Log {
@@ -140,6 +183,13 @@ impl Log {
             log,
             shards,
             incarnation_seed,
+            acks: AckPolicy::Sync,
+            written: VecDeque::new(),
+            written_records: 0,
+            written_bytes: 0,
+            synced: VecDeque::new(),
+            urgent: false,
+            draining: false,
             next_segment: start.next_segment,
             open: None,
             end: start.end,
@@ -152,41 +202,77 @@ impl Log {
         }
     }
 
+    /// The same log, with other promises.
+    pub fn with(self, acks: AckPolicy) -> Log {
+        Log { acks, ..self }
+    }
+
+    /// Nothing more may wait: what comes is written and synced at once.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
     /// Takes a record behind those that wait. It is durable once `handle_done` says so.
     pub fn append(&mut self, head: RecordHead, body: Body, now: Time) -> Ordinal {
         assert!(body.bytes.len() <= limits::RECORD_BODY_BYTES_MAX as usize, "a body within limits");
         let ordinal = Ordinal(self.first.0 + self.pending.len() as u64);
         self.pending_bytes += record_bytes(body.bytes.len()) as u64;
+        self.urgent |= head.kind != RecordKind::Observation;
         self.pending.push_back(Pending { head, body, appended_at: now });
         ordinal
     }
 
     /// The next I/O that is due, if none is in flight.
     pub fn poll(&mut self, now: Time) -> Option<LogIo> {
-        if self.in_flight.is_some() || !self.is_due(now) {
+        if self.in_flight.is_some() {
+            return None;
+        }
+        if self.sync_at().is_some_and(|at| at <= now) {
+            return self.sync();
+        }
+        if self.commit_at().is_none_or(|at| at > now) {
             return None;
         }
         let (record_count, payload_bytes) = self.next_commit();
         let batch_bytes = batch::batch_bytes(payload_bytes);
         let has_room =
             |open: &OpenSegment| self.next_offset(*open) + batch_bytes <= limits::LOG_SEGMENT_BYTES;
-        let open = self.open.filter(has_room);
-        Some(match open {
-            Some(open) => self.commit(open, record_count, payload_bytes, now),
-            None => self.create(),
-        })
+        match self.open.filter(has_room) {
+            Some(open) => Some(self.commit(open, record_count, payload_bytes, now)),
+            // The next segment states for ever what was synced of this one.
+            None if !self.written.is_empty() => self.sync(),
+            None => Some(self.create()),
+        }
     }
 
-    /// When `poll` has something though nothing else happens; changes with `append`, `poll` and `handle_done`.
+    /// When `poll` has something though nothing else happens; changes with `append`, `poll`, `drain` and `handle_done`.
     pub fn deadline(&self) -> Option<Time> {
         if self.in_flight.is_some() {
             return None;
         }
-        let wait = if self.is_full() { 0 } else { limits::LOG_COMMIT_WAIT_MICROS };
-        self.pending.front().map(|pending| pending.appended_at.after_micros(wait))
+        [self.commit_at(), self.sync_at()].into_iter().flatten().min()
     }
 
-    /// The I/O in flight has ended.
+    /// When the first record that was not written is due.
+    fn commit_at(&self) -> Option<Time> {
+        let wait = if self.is_full() { 0 } else { limits::LOG_COMMIT_WAIT_MICROS };
+        let first = self.pending.get(self.written_records);
+        first.map(|pending| pending.appended_at.after_micros(wait))
+    }
+
+    /// When the first record that was written is to be synced.
+    fn sync_at(&self) -> Option<Time> {
+        let wait = match self.acks {
+            _ if self.draining || self.urgent => 0,
+            AckPolicy::Sync => 0,
+            AckPolicy::Interval { micros } => micros,
+            AckPolicy::Write => limits::LOG_SYNC_LATE_MICROS,
+        };
+        let first = self.pending.front().filter(|_| self.written_records > 0);
+        first.map(|pending| pending.appended_at.after_micros(wait))
+    }
+
+    /// The I/O in flight has ended. Where a sync covered several batches, [`Log::more`] tells the further ones.
     pub fn handle_done(&mut self, result: Result<(), IoFault>) -> Outcome {
         let in_flight = self.in_flight.take().expect("an I/O ended, so one was in flight");
         match (in_flight, result) {
@@ -195,12 +281,26 @@ impl Log {
                 Outcome::Nothing
             }
             (InFlight::Create(_), Err(fault)) => self.drop_all(fault),
-            (InFlight::Commit { record_count, end }, Ok(())) => {
-                self.made_durable(record_count, end)
+            (InFlight::Commit { batch, sync }, Ok(())) => {
+                self.written.push_back(batch);
+                let records = self.pending.iter().skip(self.written_records);
+                let bytes = records.take(batch.record_count).map(Pending::record_bytes);
+                self.written_bytes += bytes.sum::<u64>();
+                self.written_records += batch.record_count;
+                match sync {
+                    true => self.synced(),
+                    false => Outcome::Written {
+                        end: Ordinal(self.first.0 + self.written_records as u64),
+                    },
+                }
             }
-            (InFlight::Commit { .. }, Err(fault)) => {
+            (InFlight::Sync, Ok(())) => self.synced(),
+            (InFlight::Commit { .. } | InFlight::Sync, Err(fault)) => {
                 // The segment ends here for ever: a failed sync may have dropped the pages, and a second would not tell.
                 self.open = None;
+                self.written.clear();
+                self.written_records = 0;
+                self.written_bytes = 0;
                 if self.rewriting {
                     return self.drop_all(fault);
                 }
@@ -208,6 +308,12 @@ impl Log {
                 Outcome::Nothing
             }
         }
+    }
+
+    /// What else the I/O that ended last has made durable; to be called until there is nothing.
+    pub fn more(&mut self) -> Option<Outcome> {
+        let batch = self.synced.pop_front()?;
+        Some(self.made_durable(batch))
     }
 
     /// The body of a record that is not durable yet.
@@ -221,25 +327,22 @@ impl Log {
         self.pending_bytes
     }
 
-    fn is_due(&self, now: Time) -> bool {
-        self.pending.front().is_some_and(|first| {
-            self.is_full() || now.micros_since(first.appended_at) >= limits::LOG_COMMIT_WAIT_MICROS
-        })
-    }
-
     /// Whether a commit starts without waiting for more. While one is in flight more gathers, and the next takes all of
     /// it, up to its limits: so commits grow with the load by themselves.
     fn is_full(&self) -> bool {
+        let waiting = self.pending.len() - self.written_records;
         self.rewriting
-            || self.pending.len() >= limits::LOG_COMMIT_RECORDS_MIN as usize
-            || self.pending_bytes >= u64::from(limits::LOG_COMMIT_BYTES_MIN)
+            || self.draining
+            || waiting >= limits::LOG_COMMIT_RECORDS_MIN as usize
+            || self.pending_bytes - self.written_bytes >= u64::from(limits::LOG_COMMIT_BYTES_MIN)
     }
 
     /// How many records the next commit covers, and their length.
     fn next_commit(&self) -> (usize, u32) {
         let mut record_count = 0;
         let mut payload_bytes = 0;
-        for pending in self.pending.iter().take(limits::LOG_COMMIT_RECORDS_MAX as usize) {
+        let waiting = self.pending.iter().skip(self.written_records);
+        for pending in waiting.take(limits::LOG_COMMIT_RECORDS_MAX as usize) {
             let bytes = record_bytes(pending.body.bytes.len()) as u32;
             if record_count > 0 && payload_bytes + bytes > limits::LOG_COMMIT_BYTES_MAX {
                 break;
@@ -286,19 +389,34 @@ impl Log {
             segment: open.segment,
             incarnation: open.incarnation,
             offset: self.next_offset(open),
+            synced: self.synced_of(open),
             committed_at: self.committed_at,
         };
-        let records = self.pending.iter().take(record_count);
+        let records = self.pending.iter().skip(self.written_records).take(record_count);
         let records = records.map(|pending| (&pending.head, &pending.body));
         let bytes = batch::encode(&place, payload_bytes, records);
         let end = place.offset + bytes.len() as u32;
         assert!(end <= limits::LOG_SEGMENT_BYTES, "a batch that fits its segment");
-        self.in_flight = Some(InFlight::Commit { record_count, end });
-        LogIo::Commit { segment: open.segment, offset: place.offset, bytes }
+        let committed_at = self.committed_at;
+        let batch = WrittenBatch { offset: place.offset, end, record_count, committed_at };
+        let sync = self.acks == AckPolicy::Sync || self.draining;
+        self.in_flight = Some(InFlight::Commit { batch, sync });
+        LogIo::Commit { segment: open.segment, offset: place.offset, bytes, sync }
+    }
+
+    fn sync(&mut self) -> Option<LogIo> {
+        let open = self.open.expect("what was written lies in the open segment");
+        self.in_flight = Some(InFlight::Sync);
+        Some(LogIo::Sync { segment: open.segment })
     }
 
     /// Where the next batch goes: behind the last one, or behind the head.
     fn next_offset(&self, open: OpenSegment) -> u32 {
+        self.written.back().map_or_else(|| self.synced_of(open), |batch| batch.end)
+    }
+
+    /// Up to where the open segment is synced.
+    fn synced_of(&self, open: OpenSegment) -> u32 {
         if self.end.number == open.segment.number {
             self.end.synced
         } else {
@@ -306,9 +424,24 @@ impl Log {
         }
     }
 
-    fn made_durable(&mut self, record_count: usize, end: u32) -> Outcome {
+    /// All that was written is durable.
+    fn synced(&mut self) -> Outcome {
+        self.synced.append(&mut self.written);
+        self.written_records = 0;
+        self.written_bytes = 0;
+        self.rewriting = false;
+        self.urgent = self
+            .pending
+            .iter()
+            .skip(self.synced.iter().map(|batch| batch.record_count).sum())
+            .any(|pending| pending.head.kind != RecordKind::Observation);
+        self.more().expect("something was synced")
+    }
+
+    fn made_durable(&mut self, batch: WrittenBatch) -> Outcome {
+        let WrittenBatch { end, record_count, committed_at, .. } = batch;
         let open = self.open.expect("a commit goes to the open segment");
-        let mut offset = self.next_offset(open) + BATCH_HEADER_BYTES as u32;
+        let mut offset = batch.offset + BATCH_HEADER_BYTES as u32;
         let mut locations = Vec::with_capacity(record_count);
         for pending in self.pending.drain(..record_count) {
             let bytes = record_bytes(pending.body.bytes.len()) as u32;
@@ -322,10 +455,9 @@ impl Log {
             "the batch's records fill it"
         );
         self.end = LogEnd { number: open.segment.number, synced: end, live: end };
-        self.rewriting = false;
         let first = self.first;
         self.first.0 += record_count as u64;
-        Outcome::Durable { first, locations, committed_at: self.committed_at }
+        Outcome::Durable { first, locations, committed_at }
     }
 
     fn drop_all(&mut self, fault: IoFault) -> Outcome {
@@ -335,6 +467,7 @@ impl Log {
         self.pending_bytes = 0;
         self.open = None;
         self.rewriting = false;
+        self.urgent = false;
         Outcome::Dropped { first, end: self.first, fault }
     }
 }

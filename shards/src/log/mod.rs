@@ -24,7 +24,7 @@
 //!
 //! The bytes are told in `docs/FORMATS.md`. What always holds:
 //! - No position of a segment is written twice, and no write shares a block with another.
-//! - A batch that is whole at some position says, by being there, that everything of its log before it was synced.
+//! - A batch that is whole says up to where its segment was synced before it was written.
 //! - A failed write or sync ends its segment for ever at the position that was synced before.
 
 pub mod field;

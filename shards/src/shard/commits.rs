@@ -4,6 +4,7 @@ use crate::ids::{Location, SessionId, Time};
 use crate::log::log::{IoFault, Ordinal, Outcome};
 use crate::message::{Origin, Refusal, Reply};
 use crate::session::SessionKey;
+use crate::settings::AckPolicy;
 use crate::shard::engine::Shard;
 use crate::shard::pending::{Observed, Pending, Replayed};
 use crate::shard::turns::Slot;
@@ -29,6 +30,7 @@ impl Shard {
     pub(super) fn settle_commit(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Nothing => {}
+            Outcome::Written { end } => self.settle_written(end),
             Outcome::Durable { first, locations, committed_at } => {
                 assert_eq!(first, self.pending_first, "commits end in the order of their records");
                 self.settle_durable(&locations, committed_at);
@@ -41,12 +43,32 @@ impl Shard {
         }
     }
 
+    /// Acks what was written, where that is what acks mean.
+    fn settle_written(&mut self, end: Ordinal) {
+        if self.config.acks != AckPolicy::Write {
+            return;
+        }
+        let from = self.told.max(self.pending_first).min(end);
+        self.told = self.told.max(end);
+        let index = |ordinal: Ordinal| (ordinal.0 - self.pending_first.0) as usize;
+        let mut told = Vec::new();
+        for pending in self.pending.range(index(from)..index(end)) {
+            if let Pending::Observation(Observed { session, sequence, .. }, sender) = *pending {
+                told.push(Told { origin: sender.origin, session, sequence });
+            }
+        }
+        for Run { origin, session, first, last } in runs(told) {
+            self.reply(origin, Reply::Durable { session, first, last, committed_at: None });
+        }
+    }
+
     fn settle_durable(&mut self, locations: &[Location], committed_at: Time) {
         self.tally.commits += 1;
         let mut told = Vec::with_capacity(locations.len());
         let mut sessions = Vec::new();
         for &location in locations {
             let pending = self.pending.pop_front().expect("only what is pending becomes durable");
+            let is_told = self.pending_first < self.told;
             self.pending_first.0 += 1;
             match pending {
                 Pending::Observation(observed, sender) => {
@@ -55,7 +77,9 @@ impl Shard {
                     let stripe = &mut self.stripes[slot.0];
                     let received_at = stripe.rows().received_at(row);
                     stripe.count_commit(sender.lane, received_at, self.now);
-                    told.push(Told { origin: sender.origin, session, sequence });
+                    if !is_told {
+                        told.push(Told { origin: sender.origin, session, sequence });
+                    }
                 }
                 Pending::Space(stripe) => self.settle_stripe_made(stripe),
                 Pending::Session(key) => {
@@ -69,6 +93,7 @@ impl Shard {
             }
         }
         for Run { origin, session, first, last } in runs(told) {
+            let committed_at = Some(committed_at);
             self.reply(origin, Reply::Durable { session, first, last, committed_at });
         }
         sessions.sort_unstable();
@@ -126,13 +151,17 @@ impl Shard {
         let mut slots = Vec::new();
         let mut fenced = Vec::new();
         let mut delayed = Vec::new();
-        self.pending_first = end;
-        for pending in std::mem::take(&mut self.pending) {
+        let first = std::mem::replace(&mut self.pending_first, end);
+        for (index, pending) in std::mem::take(&mut self.pending).into_iter().enumerate() {
+            // Whoever was told that it was written is not told that it was dropped; its session is fenced all the same.
+            let is_told = first.0 + (index as u64) < self.told.0;
             match pending {
                 Pending::Observation(Observed { slot, session, sequence, .. }, sender) => {
                     slots.push(slot);
                     fenced.extend(Shard::session_key(session, self.stripes[slot.0].key()));
-                    told.push(Told { origin: sender.origin, session, sequence });
+                    if !is_told {
+                        told.push(Told { origin: sender.origin, session, sequence });
+                    }
                 }
                 Pending::Space(stripe) => self.settle_stripe_dropped(stripe, &refusal),
                 Pending::Session(key) => fenced.push(key),

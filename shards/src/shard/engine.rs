@@ -39,6 +39,8 @@ pub struct Shard {
     /// What the log has not answered yet; the first is `pending_first`.
     pub(super) pending: VecDeque<Pending>,
     pub(super) pending_first: Ordinal,
+    /// Before this, senders were told although it is not durable yet.
+    pub(super) told: Ordinal,
     pub(super) unproven: Unproven,
     pub(super) stripes: Vec<Stripe>,
     pub(super) slots: BTreeMap<StripeKey, Slot>,
@@ -101,6 +103,7 @@ impl Shard {
             log_ticket: None,
             pending: VecDeque::new(),
             pending_first: Ordinal(0),
+            told: Ordinal(0),
             unproven: Unproven::default(),
             stripes: Vec::new(),
             slots: BTreeMap::new(),
@@ -156,7 +159,11 @@ impl Shard {
         if self.log_ticket == Some(ticket) {
             self.log_ticket = None;
             let outcome = self.log.handle_done(result.map(|_| ()));
-            return self.settle_commit(outcome);
+            self.settle_commit(outcome);
+            while let Some(outcome) = self.log.more() {
+                self.settle_commit(outcome);
+            }
+            return;
         }
         let wanted = self.reads.remove(&ticket).expect("an I/O ends once");
         let records = match result {
@@ -177,6 +184,11 @@ impl Shard {
             self.sessions.expire(self.now);
             self.expire_at = self.now.after_micros(EXPIRE_MICROS);
         }
+    }
+
+    /// The server stops: what comes from now on is made durable without waiting for more.
+    pub fn drain(&mut self) {
+        self.log.drain();
     }
 
     /// Does about `distances` distances of waiting work: recalls and insertions in turn, so that neither starves the
@@ -247,7 +259,10 @@ impl Shard {
             LogIo::Create { segment, bytes_total, head } => {
                 Io::CreateSegment { segment, bytes_total, head }
             }
-            LogIo::Commit { segment, offset, bytes } => Io::Commit { segment, offset, bytes },
+            LogIo::Commit { segment, offset, bytes, sync } => {
+                Io::Commit { segment, offset, bytes, sync }
+            }
+            LogIo::Sync { segment } => Io::Sync { segment },
         };
         let ticket = self.ticket();
         self.log_ticket = Some(ticket);

@@ -3,6 +3,7 @@
 use crate::ids::{FolderSecret, Location, LogId, SegmentId};
 use crate::message::{Origin, Reply};
 use crate::quality::RecallTarget;
+use crate::settings::AckPolicy;
 use crate::space::TailLimits;
 
 /// What a shard is made with.
@@ -20,6 +21,8 @@ pub struct ShardConfig {
     pub capacity: u32,
     /// The recall that every stripe holds; none: no sampling, no refining, recalls of the default width.
     pub recall_target: Option<RecallTarget>,
+    /// What an ack means.
+    pub acks: AckPolicy,
     /// How long the tail of each stripe may be.
     pub tail: TailLimits,
 }
@@ -40,7 +43,7 @@ pub enum Io {
         /// Its first block.
         head: Vec<u8>,
     },
-    /// Write `bytes` at `offset`, all of them, then sync the data.
+    /// Write `bytes` at `offset`, all of them, then sync the data where that is asked for.
     Commit {
         /// The segment.
         segment: SegmentId,
@@ -48,6 +51,13 @@ pub enum Io {
         offset: u32,
         /// What to write.
         bytes: Vec<u8>,
+        /// Whether the write is followed by a sync.
+        sync: bool,
+    },
+    /// Sync all that was written to the segment.
+    Sync {
+        /// The segment.
+        segment: SegmentId,
     },
     /// Read each of these ranges; `IoOutput::Read` has them in the same order.
     Read {

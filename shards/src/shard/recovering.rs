@@ -115,7 +115,8 @@ impl Recovering {
         let Recovering { config, owns, replay, found } = self;
         let end = replay.finish();
         let start = end.start_of(config.log);
-        let log = Log::new(config.log, config.shards, config.incarnation_seed, start);
+        let log =
+            Log::new(config.log, config.shards, config.incarnation_seed, start).with(config.acks);
         let mut shard = Shard::new(config, owns, log, now);
         found.restore(&mut shard, now);
         shard.append_unproven();

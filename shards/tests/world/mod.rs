@@ -16,7 +16,7 @@ use engram_shards::message::{
     Request, SessionOpened, ShardStatus,
 };
 use engram_shards::quality::RecallTarget;
-use engram_shards::settings::{Metric, SpaceSettings};
+use engram_shards::settings::{AckPolicy, Metric, SpaceSettings};
 use engram_shards::shard::{Io, IoOutput, IoTicket, Output, Recovering, Shard, ShardConfig};
 use engram_shards::space::TailLimits;
 use engram_shards::vector::codes::{Encoded, normalise};
@@ -58,10 +58,11 @@ impl Disk {
                 assert!(earlier.is_none(), "a segment's number is used once");
                 Ok(IoOutput::Done)
             }
-            (Io::Commit { segment, offset, bytes }, None) => {
+            (Io::Commit { segment, offset, bytes, .. }, None) => {
                 self.write(*segment, *offset as usize, bytes);
                 Ok(IoOutput::Done)
             }
+            (Io::Sync { .. }, None) => Ok(IoOutput::Done),
         }
     }
 
@@ -97,6 +98,8 @@ pub(crate) struct World {
     pub(crate) recall_target: Option<RecallTarget>,
     /// Where a test says nothing else, each row waits for its place in the graph.
     pub(crate) tail: TailLimits,
+    /// Where a test says nothing else, an ack means that it was synced.
+    pub(crate) acks: AckPolicy,
     /// Of the stripes that compare by another than the usual one.
     metrics: BTreeMap<StripeKey, Metric>,
     starts: u64,
@@ -122,6 +125,7 @@ impl World {
             capacity,
             recall_target: None,
             tail: TailLimits::NONE,
+            acks: AckPolicy::Sync,
             metrics: BTreeMap::new(),
             starts: 0,
         };
@@ -146,6 +150,7 @@ impl World {
                 capacity: self.capacity,
                 recall_target: self.recall_target,
                 tail: self.tail,
+                acks: self.acks,
             };
             let owns = Box::new(move |stripe| owner(stripe, shards) == usize::from(shard));
             let mut recovering = Recovering::new(config, &heads, owns)?;
@@ -168,7 +173,7 @@ impl World {
     pub(crate) fn fail(&mut self, fate: Fate) {
         for (_, _, io) in std::mem::take(&mut self.waiting) {
             match (fate, io) {
-                (Fate::Lost, _) | (_, Io::Read { .. }) => {}
+                (Fate::Lost, _) | (_, Io::Read { .. } | Io::Sync { .. }) => {}
                 (Fate::Whole, io) => {
                     let fault = self.disk.fault.take();
                     self.disk.perform(&io).expect("nothing is wrong with the disk");
@@ -177,7 +182,7 @@ impl World {
                 (Fate::Torn, Io::CreateSegment { segment, head, .. }) => {
                     self.disk.files.insert(segment, head[..head.len() / 2].to_vec());
                 }
-                (Fate::Torn, Io::Commit { segment, offset, bytes }) => {
+                (Fate::Torn, Io::Commit { segment, offset, bytes, .. }) => {
                     self.disk.write(segment, offset as usize, &bytes[..bytes.len() / 2]);
                 }
             }

@@ -244,7 +244,7 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
                     first_sequence: attached.cumulative.then_some(first),
                     status: "accepted",
                     memory_id: &memory_id,
-                    committed_at: Moment::from_micros(committed_at.0),
+                    committed_at: committed_at.map(|time| Moment::from_micros(time.0)),
                 };
                 (ack.to_message(), Ok(()))
             }

@@ -28,7 +28,8 @@ pub(super) enum Outbound<'a> {
         first_sequence: Option<u64>,
         status: &'static str,
         memory_id: &'a str,
-        committed_at: Moment,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        committed_at: Option<Moment>,
     },
     /// The server lives.
     Heartbeat { session_id: Option<&'a str>, timestamp: Moment },
@@ -210,7 +211,7 @@ mod tests {
             first_sequence,
             status: "accepted",
             memory_id: "m\"",
-            committed_at: Moment { seconds: 0, nanos: 0 },
+            committed_at: Some(Moment { seconds: 0, nanos: 0 }),
         };
         let expected = json!({"type": "ack", "session_id": "s", "sequence_number": 7,
             "status": "accepted", "memory_id": "m\"", "committed_at": "1970-01-01T00:00:00Z"});

@@ -6,6 +6,13 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::PATIENCE;
+
+/// Between two attempts to unmount.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// Which file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,10 +113,17 @@ impl Image {
         Ok(())
     }
 
+    /// A process that was killed is gone before the kernel has let go of the files of its rings, and tells nobody when.
     fn unmount(&mut self) -> Result<(), String> {
-        run(Command::new("umount").arg(self.path()))?;
-        self.is_mounted = false;
-        Ok(())
+        let start = Instant::now();
+        loop {
+            let unmounted = run(Command::new("umount").arg(self.path()));
+            self.is_mounted = unmounted.is_err();
+            if unmounted.is_ok() || start.elapsed() > PATIENCE {
+                return unmounted;
+            }
+            thread::sleep(BETWEEN_LOOKS);
+        }
     }
 }
 

@@ -61,6 +61,8 @@ pub(crate) struct Pair {
     sessions: [Known; 2],
     state: u64,
     is_begun: bool,
+    /// Further ones of the servers that they stream to.
+    arguments: &'static [&'static str],
 }
 
 impl Pair {
@@ -69,13 +71,18 @@ impl Pair {
         let known = |prefix, parity| Known { prefix, parity, id: String::new(), acked: 0, sent: 0 };
         let sessions = [known('a', 0), known('b', 1)];
         let memories = Arc::new(Memories::bundled());
-        Pair { space, memories, sessions, state: seed, is_begun: false }
+        Pair { space, memories, sessions, state: seed, is_begun: false, arguments: &[] }
+    }
+
+    /// The same, for servers that are started with further arguments.
+    pub(crate) fn with(self, arguments: &'static [&'static str]) -> Pair {
+        Pair { arguments, ..self }
     }
 
     /// Starts a server on `folder`, resumes there, looks whether all is there, and streams until some acks have come; then
     /// `end` ends the server, while both still stream.
     pub(crate) async fn run(&mut self, folder: &Path, end: impl FnOnce(Server)) {
-        let server = Server::start(folder);
+        let server = Server::start_with(folder, self.arguments);
         let client = Client::connect(server.address).await;
         let streams = self.open_both(&client).await;
         if self.is_begun {
@@ -88,7 +95,7 @@ impl Pair {
 
     /// Starts a server on `folder` and looks for everything.
     pub(crate) async fn find_all(&mut self, folder: &Path) {
-        let server = Server::start(folder);
+        let server = Server::start_with(folder, self.arguments);
         let client = Client::connect(server.address).await;
         let streams = self.open_both(&client).await;
         self.assert_space_holds(&server, &client).await;

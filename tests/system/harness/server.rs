@@ -42,11 +42,17 @@ fn binary() -> Command {
 impl Server {
     /// Starts a server of up to two cores on `folder` and waits until it is ready.
     pub(crate) fn start(folder: &Path) -> Server {
+        Server::start_with(folder, &[])
+    }
+
+    /// The same, with further arguments.
+    pub(crate) fn start_with(folder: &Path, arguments: &[&str]) -> Server {
         let cores = thread::available_parallelism().map_or(1, |cores| cores.get().min(2));
         let mut child = binary()
             .args(["serve", "--listen", "127.0.0.1:0", "--cores", &cores.to_string()])
             .arg("--data-dir")
             .arg(folder)
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -275,8 +275,11 @@ impl Client {
         let mut requests = Vec::new();
         let mut acked = Vec::new();
         match reply {
-            Reply::Durable { session, first, last, .. } => {
-                acked = ledger.ack(connection, session, first..=last)?;
+            Reply::Durable { session, first, last, committed_at } => {
+                // What is only written is promised to no one yet.
+                if committed_at.is_some() {
+                    acked = ledger.ack(connection, session, first..=last)?;
+                }
                 if is_current {
                     self.in_flight = self.in_flight.saturating_sub(last - first + 1);
                 }

@@ -31,14 +31,26 @@ impl Device {
             Io::CreateSegment { segment, head, .. } => {
                 self.create(segment, &head, weather, random, now)
             }
-            Io::Commit { segment, offset, bytes } => {
+            Io::Commit { segment, offset, bytes, sync } => {
                 if random.chance(weather.commit_fails) {
                     let reached = Reached::draw(random);
                     self.disk.write_in_vain(segment, offset as usize, &bytes, reached, random);
-                    self.disk.sync_in_vain(segment, random);
+                    if sync {
+                        self.disk.sync_in_vain(segment, random);
+                    }
                     return Err([IoFault::Failed, IoFault::Full][random.index(2)]);
                 }
                 self.disk.write(segment, offset as usize, &bytes);
+                if sync && bug != Some(Bug::SyncLies) {
+                    self.disk.sync(segment);
+                }
+                Ok(IoOutput::Done)
+            }
+            Io::Sync { segment } => {
+                if random.chance(weather.commit_fails) {
+                    self.disk.sync_in_vain(segment, random);
+                    return Err(IoFault::Failed);
+                }
                 if bug != Some(Bug::SyncLies) {
                     self.disk.sync(segment);
                 }

@@ -1,6 +1,7 @@
 //! How bad a world a seed draws, and bugs that are planted to see that the checkers can fail.
 
 use engram_shards::quality::RecallTarget;
+use engram_shards::settings::AckPolicy;
 use engram_shards::space::TailLimits;
 
 use crate::random::Random;
@@ -26,6 +27,8 @@ pub struct Weather {
     pub capacity: u32,
     /// The recall that stripes hold; none: no upkeep.
     pub recall_target: Option<RecallTarget>,
+    /// What an ack means.
+    pub acks: AckPolicy,
     /// How long the tail of a stripe may be: a few rows, so that stripes of both kinds come up.
     pub tail: TailLimits,
     /// That a crash takes the power and with it what was not synced; else only the process ends.
@@ -68,6 +71,11 @@ impl Weather {
             run_micros_max: random.within(3_000..60_000),
             observations: random.within(40..260) as usize,
             capacity: if random.chance(300) { random.within(8..40) as u32 } else { 1_000 },
+            acks: match random.within(0..6) {
+                0 => AckPolicy::Write,
+                1 => AckPolicy::Interval { micros: random.within(1..20_000) },
+                _ => AckPolicy::Sync,
+            },
             recall_target: random.chance(600).then(RecallTarget::default),
             tail: draw_tail(random),
             power_cut: random.within(0..1_001),

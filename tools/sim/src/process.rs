@@ -45,6 +45,7 @@ impl Process {
                 incarnation_seed: random.number(),
                 capacity: weather.capacity,
                 recall_target: weather.recall_target,
+                acks: weather.acks,
                 tail: weather.tail,
             };
             let owns = Box::new(move |stripe| owner_of(stripe, shards) == usize::from(shard));
@@ -83,10 +84,10 @@ impl Process {
                 Io::CreateSegment { segment, head, .. } => {
                     disk.write_in_vain(segment, 0, &head, reached, random);
                 }
-                Io::Commit { segment, offset, bytes } => {
+                Io::Commit { segment, offset, bytes, .. } => {
                     disk.write_in_vain(segment, offset as usize, &bytes, reached, random);
                 }
-                Io::Read { .. } => {}
+                Io::Read { .. } | Io::Sync { .. } => {}
             }
         }
     }

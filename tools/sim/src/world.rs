@@ -398,7 +398,7 @@ impl World {
 
     /// Where a shard says it, not where it arrives: replies to one overtake those to another.
     fn check_commit_time(&mut self, origin: u64, reply: &Reply) -> Result<(), Wrong> {
-        let Reply::Durable { committed_at, .. } = reply else {
+        let Reply::Durable { committed_at: Some(committed_at), .. } = reply else {
             return Ok(());
         };
         let falls = self.bug == Some(Bug::CommitTimesFall) && self.random.chance(100);
@@ -468,8 +468,12 @@ impl World {
             let Append { session, sequence, .. } = *append;
             if bug == Bug::AckInVain && self.random.chance(50) {
                 let committed_at = now.after_micros(5_000_000);
-                let reply =
-                    Reply::Durable { session, first: sequence, last: sequence, committed_at };
+                let reply = Reply::Durable {
+                    session,
+                    first: sequence,
+                    last: sequence,
+                    committed_at: Some(committed_at),
+                };
                 let fetched = Request::ReturnCredit { count: 1 };
                 process.shards[shard].handle_request(Origin(origin), fetched, now);
                 return self.carry_reply(shard, origin, reply);
