@@ -95,7 +95,8 @@ impl Job {
         let rows = stripe.rows();
         let durable = rows.durable();
         let limit = match query.isolation {
-            Isolation::Durable => durable,
+            Isolation::Durable if !planted!(InFlightRecalled) => durable,
+            Isolation::Durable => rows.len(),
             Isolation::InFlight => rows.len(),
         };
         Job {
@@ -178,7 +179,8 @@ impl Job {
             index.search_graph(codes, width, wanted, visible, scratch, &mut self.found);
         // What has left the graph meanwhile may be what this recall is to see.
         if complete && index.gone() == self.gone {
-            self.stage = Stage::Scan(rows.indexed().min(limit));
+            let tail = if planted!(TailForgotten) { limit } else { rows.indexed() };
+            self.stage = Stage::Scan(tail.min(limit));
         } else {
             self.found.clear();
             self.stage = Stage::Scan(0);
@@ -269,7 +271,9 @@ impl Job {
     fn results(&mut self) -> Recalled {
         let mut candidates = std::mem::take(&mut self.candidates);
         candidates.retain(|candidate| candidate.body.is_some());
-        keep_newest_of_each_id(&mut candidates);
+        if !planted!(ReplacedRecalled) {
+            keep_newest_of_each_id(&mut candidates);
+        }
         candidates.retain(|candidate| candidate.similarity >= self.query.similarity_min);
         candidates.sort_unstable_by(|one, other| {
             other.similarity.total_cmp(&one.similarity).then(one.row.cmp(&other.row))

@@ -111,6 +111,9 @@ pub struct Log {
     in_flight: Option<InFlight>,
     /// Whether the first pending records were in a commit that failed; a second failure drops them.
     rewriting: bool,
+    /// Of the last commit.
+    #[cfg(feature = "planted")]
+    last_sector: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -149,6 +152,8 @@ impl Log {
             first: Ordinal(0),
             in_flight: None,
             rewriting: false,
+            #[cfg(feature = "planted")]
+            last_sector: Vec::new(),
         }
     }
 
@@ -198,6 +203,9 @@ impl Log {
             (InFlight::Commit { record_count, end }, Ok(())) => {
                 self.made_durable(record_count, end)
             }
+            (InFlight::Commit { record_count, end }, Err(_)) if planted!(SyncFailureIgnored) => {
+                self.made_durable(record_count, end)
+            }
             (InFlight::Commit { .. }, Err(fault)) => {
                 // The segment ends here for ever: a failed sync may have dropped the pages, and a second would not tell.
                 self.open = None;
@@ -208,6 +216,13 @@ impl Log {
                 Outcome::Nothing
             }
         }
+    }
+
+    /// The segment of the commit in flight, to be synced once more.
+    #[cfg(feature = "planted")]
+    pub(crate) fn sync_again(&self) -> Option<SegmentId> {
+        let InFlight::Commit { .. } = self.in_flight? else { return None };
+        self.open.map(|open| open.segment)
     }
 
     /// The body of a record that is not durable yet.
@@ -262,7 +277,7 @@ impl Log {
             shards: self.shards,
             bytes_total: limits::LOG_SEGMENT_BYTES,
             incarnation: open.incarnation,
-            earlier: self.end,
+            earlier: if planted!(EndStatedShort) { self.end.cut_short() } else { self.end },
         };
         // The one before takes no more.
         self.open = None;
@@ -294,7 +309,54 @@ impl Log {
         let end = place.offset + bytes.len() as u32;
         assert!(end <= limits::LOG_SEGMENT_BYTES, "a batch that fits its segment");
         self.in_flight = Some(InFlight::Commit { record_count, end });
+        #[cfg(feature = "planted")]
+        let (place, bytes) = self.misplaced(place, bytes, record_count);
         LogIo::Commit { segment: open.segment, offset: place.offset, bytes }
+    }
+
+    /// What a planted bug writes instead of a batch.
+    #[cfg(feature = "planted")]
+    fn misplaced(
+        &mut self,
+        mut place: Placement,
+        mut bytes: Vec<u8>,
+        record_count: usize,
+    ) -> (Placement, Vec<u8>) {
+        let pending: Vec<_> = self.pending.iter().take(record_count).collect();
+        let mut heads: Vec<RecordHead> = pending.iter().map(|pending| pending.head).collect();
+        if planted!(RecordsSwapped) {
+            let follows = |two: &[RecordHead]| {
+                two[0].session.0 != 0
+                    && two[0].session == two[1].session
+                    && two[0].sequence > 0
+                    && two[1].sequence == two[0].sequence + 1
+            };
+            if let Some(first) = heads.windows(2).position(follows) {
+                let generation = heads[first].generation;
+                heads[first].generation = heads[first + 1].generation;
+                heads[first + 1].generation = generation;
+            }
+        }
+        if planted!(GenerationSkipped) && record_count > 1 {
+            let last = heads.last_mut().expect("more than one");
+            last.generation.0 += u64::from(last.generation.0 > 0);
+        }
+        if planted!(RecordsSwapped) || planted!(GenerationSkipped) {
+            let bodies = pending.iter().map(|pending| &pending.body);
+            let payload_bytes =
+                pending.iter().map(|pending| record_bytes(pending.body.bytes.len()) as u32).sum();
+            bytes = batch::encode(&place, payload_bytes, heads.iter().zip(bodies));
+        }
+        if planted!(SectorShared) {
+            const SECTOR_BYTES: usize = 512;
+            let last = bytes[bytes.len() - SECTOR_BYTES..].to_vec();
+            let earlier = std::mem::replace(&mut self.last_sector, last);
+            if self.end.number == place.segment.number {
+                place.offset -= SECTOR_BYTES as u32;
+                bytes.splice(0..0, earlier);
+            }
+        }
+        (place, bytes)
     }
 
     /// Where the next batch goes: behind the last one, or behind the head.

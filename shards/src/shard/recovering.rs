@@ -141,7 +141,8 @@ impl Found {
             RecordKind::Observation => building.take_observation(record, &mut self.vector)?,
         }
         if let Some(key) = session.filter(|_| record.proven) {
-            self.sessions.replayed(key).replay(record.head.sequence, record.committed_at);
+            let sequence = if planted!(MarkForgotten) { 0 } else { record.head.sequence };
+            self.sessions.replayed(key).replay(sequence, record.committed_at);
         }
         Ok(())
     }
@@ -238,6 +239,9 @@ impl Building {
             location: record.location,
             committed_at: record.committed_at,
         };
+        if !record.proven && planted!(UnprovenLost) {
+            return Ok(());
+        }
         if !record.proven {
             // Of two that nobody vouches for, the later one counts: it is the former, or was stored in its stead.
             let earlier = self.unproven.get(&generation);
@@ -288,6 +292,9 @@ impl Building {
     /// Takes out what no log vouches for and the stripe does: its generations become durable in order, so those before
     /// a durable one are durable. (The batch that vouched for them may have lived in a cache alone, and be lost.)
     fn take_preceding(&mut self) -> impl Iterator<Item = Observed> + use<> {
+        if planted!(PrecedingUnproven) {
+            return BTreeMap::new().into_values();
+        }
         let later = self.unproven.split_off(&self.generation_max);
         std::mem::replace(&mut self.unproven, later).into_values()
     }
@@ -381,7 +388,10 @@ impl Shard {
     /// Takes a stripe in with the rows that were replayed.
     fn restore_stripe(&mut self, mut stripe: Stripe) {
         self.admission.recover(stripe.waiting());
-        let pairs = stripe.enter_all();
+        let mut pairs = stripe.enter_all();
+        if planted!(ReplacementForgotten) {
+            pairs.clear();
+        }
         let overlong = stripe.is_overlong();
         let slot = self.add_stripe(stripe);
         pairs.into_iter().for_each(|pair| self.replacing.push(slot, pair));

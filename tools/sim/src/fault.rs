@@ -48,6 +48,20 @@ pub struct Weather {
     pub message_micros_max: u64,
     /// Distances of one grant of work, at most.
     pub work_max: u64,
+    /// That a read gives a record with a bit changed.
+    pub read_flips: u64,
+    /// That an I/O takes a hundred times as long.
+    pub io_stalls: u64,
+    /// That a restart finds what was synced long ago with a bit changed (a copy of it is tried).
+    pub rots: u64,
+    /// That the clock leaps ahead during a run; and that a restart finds it hours away from where it was.
+    pub clock_leaps: u64,
+    /// Cores that hold connections: what comes by one overtakes what comes by another.
+    pub connection_cores: u64,
+    /// Messages that a ring between two cores holds.
+    pub ring_messages: usize,
+    /// Values of a memory's hash.
+    pub hashes: u64,
 }
 
 impl Weather {
@@ -57,7 +71,15 @@ impl Weather {
             if random.chance(500) { random.within(0..per_mille) } else { 0 }
         };
         let (commit_fails, create_fails, read_fails) = (rare(120), rare(200), rare(60));
-        let (disk_fills, reshard, replaces) = (rare(300), rare(1_000), rare(200));
+        let (disk_fills, replaces) = (rare(300), rare(200));
+        let reshard = if random.chance(500) { random.within(200..1_001) } else { 0 };
+        let mut rare = |per_mille: u64| {
+            if random.chance(500) { random.within(0..per_mille) } else { 0 }
+        };
+        let (read_flips, io_stalls, rots, clock_leaps) =
+            (rare(60), rare(30), rare(1_000), rare(1_000));
+        // In some worlds hardly anything is new, so that graphs lose rows as fast as they get them.
+        let replaces = if random.chance(150) { random.within(700..1_000) } else { replaces };
         let streams = random.within(1..5) as usize;
         Weather {
             shards: random.within(1..4) as u16,
@@ -80,6 +102,13 @@ impl Weather {
             io_micros_max: random.within(20..2_000),
             message_micros_max: random.within(2..200),
             work_max: random.within(100..8_000),
+            read_flips,
+            io_stalls,
+            rots,
+            clock_leaps,
+            connection_cores: random.within(1..4),
+            ring_messages: if random.chance(300) { random.within(1..20) as usize } else { 1_000 },
+            hashes: if random.chance(200) { random.within(1..9) } else { u64::MAX },
         }
     }
 }

@@ -18,6 +18,10 @@ struct Arguments {
     /// Runs this one seed and tells all that happens.
     #[arg(long, conflicts_with_all = ["seeds", "minutes"])]
     seed: Option<u64>,
+    /// Plants this bug in the engine.
+    #[cfg(feature = "planted")]
+    #[arg(long, value_name = "BUG", value_parser = planted)]
+    planted: Option<engram_shards::Planted>,
     /// Runs seeds from A on for so many minutes, whatever B is.
     #[arg(long)]
     minutes: Option<u64>,
@@ -29,8 +33,17 @@ fn seeds(text: &str) -> Result<(u64, u64), String> {
     Ok((number(bounds.0)?, number(bounds.1)?))
 }
 
+#[cfg(feature = "planted")]
+fn planted(name: &str) -> Result<engram_shards::Planted, String> {
+    let mut bugs = engram_shards::Planted::ALL.iter().copied();
+    bugs.find(|bug| format!("{bug:?}") == name)
+        .ok_or_else(|| format!("one of {:?}", engram_shards::Planted::ALL))
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    #[cfg(feature = "planted")]
+    engram_shards::plant(arguments.planted);
     if let Some(seed) = arguments.seed {
         return match world::run(seed, None, Story::Printed) {
             Ok(summary) => {
@@ -38,7 +51,7 @@ fn main() -> ExitCode {
                 ExitCode::SUCCESS
             }
             Err(wrong) => {
-                println!("seed {seed}: {}", wrong.0);
+                println!("seed {seed}: {}", wrong);
                 ExitCode::FAILURE
             }
         };
@@ -51,7 +64,7 @@ fn main() -> ExitCode {
             Ok(Ok(summary)) => acked += summary.acked,
             Ok(Err(wrong)) => {
                 failed += 1;
-                println!("seed {seed}: {}\n  engram-sim --seed {seed}", wrong.0);
+                println!("seed {seed}: {}\n  engram-sim --seed {seed}", wrong);
             }
             Err(_) => {
                 failed += 1;

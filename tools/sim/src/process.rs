@@ -13,6 +13,9 @@ use crate::random::Random;
 /// What names every hash in the simulated folder.
 pub const SECRET: FolderSecret = FolderSecret(*b"simulated secret");
 
+/// Three of them are far less than the time after which sessions expire.
+const HOUR_MICROS: u64 = 3_600_000_000;
+
 /// One life of the process.
 #[derive(Debug)]
 pub struct Process {
@@ -34,7 +37,8 @@ impl Process {
         now: Time,
     ) -> Result<(Process, Vec<SegmentId>), LogFault> {
         let heads = disk.heads();
-        let clock_ahead = random.within(0..2_000_000);
+        let hours = random.chance(weather.clock_leaps);
+        let clock_ahead = random.within(0..if hours { 3 * HOUR_MICROS } else { 2_000_000 });
         let mut process = Process { shards: Vec::new(), in_flight: BTreeMap::new(), clock_ahead };
         let mut empty = Vec::new();
         for shard in 0..shards {
@@ -62,6 +66,11 @@ impl Process {
     /// The time that the process believes it is.
     pub fn time(&self, now: Time) -> Time {
         now.after_micros(self.clock_ahead)
+    }
+
+    /// The clock leaps ahead: the machine was asleep.
+    pub fn leap(&mut self, random: &mut Random) {
+        self.clock_ahead += random.within(0..HOUR_MICROS);
     }
 
     /// When a shard wants to be woken, in the world's time.

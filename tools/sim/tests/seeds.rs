@@ -16,7 +16,7 @@ const RARE: [u64; 4] = [363, 453, 557, 570];
 
 fn run(seed: u64, bug: Option<Bug>) -> Result<Summary, String> {
     match panic::catch_unwind(AssertUnwindSafe(|| world::run(seed, bug, Story::Hashed))) {
-        Ok(result) => result.map_err(|wrong| wrong.0),
+        Ok(result) => result.map_err(|wrong| wrong.to_string()),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or(panic.downcast_ref::<&str>().copied());
