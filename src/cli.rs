@@ -14,6 +14,7 @@ use crate::config::{ConfigError, Layer};
 use crate::core::ServeSettings;
 use crate::cores::{self, CoresError};
 use crate::demo::{self, DemoError, DemoSettings};
+use crate::maintenance::{Backup, Check, CommandFault, Inspect, Restore};
 use crate::preflight::{self, Unable};
 
 const ABOUT_LONG: &str = "\
@@ -27,12 +28,14 @@ const EXAMPLES: &str = "\
 Start here:
   engram demo                               see it work on real data; leaves nothing behind
   engram serve                              serve on ports 50051 and 7432, data in ./engram-data
+  engram check ./engram-data                is all of it as it was written?
   curl http://127.0.0.1:7432/health/ready   does it serve?
 
 Exit codes:
   0  done
-  1  it failed; stderr says why
-  2  usage: a flag, an ENGRAM_* variable or a key of the file is wrong
+  1  it failed, or the folder is damaged (check); stderr says why
+  2  usage: a flag, an ENGRAM_* variable or a key of the file is wrong;
+     the folder cannot be read (check, inspect)
   3  this host cannot run it (io_uring, lockable memory, cores, data folder);
      stderr names the command that mends it
   130  interrupted (demo)";
@@ -56,6 +59,37 @@ It starts a server of its own on free ports and a temporary folder, streams 4,00
 compares the answers with an exact search, kills the server with SIGKILL in the middle of a stream, starts it again, and
 looks for every memory that was acknowledged. It exits 0 only if all of that held.";
 
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  engram check /var/lib/engram
+  engram check /var/lib/engram --salvage /var/lib/engram-new
+  engram check /var/lib/engram --json | jq 'select(.kind == \"damaged\")'
+
+Each damaged head, batch or record is told with its file and its offset, and so is what is missing. A salvage takes over
+every record that is sound, numbers the observations of each space anew, and leaves DIR as it is.
+
+Exit codes: 0 sound, 1 damage, 2 it cannot be read.";
+
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  engram inspect /var/lib/engram
+  engram inspect /var/lib/engram --segment 0/3 --limit 20
+  engram inspect /var/lib/engram --limit 1000000 --json | jq 'select(.kind == \"observation\") | .body.id'";
+
+const BACKUP_EXAMPLES: &str = "\
+Examples:
+  engram backup /backup/engram-2026-11-21 --data-dir /var/lib/engram
+
+It holds all that was acknowledged before it began, whether or not a server runs. Segments that are full are linked where
+the file system can, so a backup on the same one costs little; others are copied. It is checked before it gets its name.
+A server does not open a backup: `engram restore` makes a folder of it.";
+
+const RESTORE_EXAMPLES: &str = "\
+Examples:
+  engram restore /backup/engram-2026-11-21 /var/lib/engram
+
+Everything is checked as it is copied; before all of it is on the disk, no server opens the new folder.";
+
 /// `engram`.
 #[derive(Debug, Parser)]
 #[command(name = "engram", version, about, long_about = ABOUT_LONG, after_help = EXAMPLES)]
@@ -75,6 +109,18 @@ enum Command {
     /// Show it at work on real data: stream, recall, kill -9, recover
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(Demo),
+    /// Find everything that is wrong with a data folder or a backup, and save what is sound
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(Check),
+    /// Print the segments, heads, batches and records of a data folder or a backup
+    #[command(after_help = INSPECT_EXAMPLES)]
+    Inspect(Inspect),
+    /// Copy a data folder, also while a server uses it
+    #[command(after_help = BACKUP_EXAMPLES)]
+    Backup(Backup),
+    /// Make a data folder out of a backup
+    #[command(after_help = RESTORE_EXAMPLES)]
+    Restore(Restore),
     /// Print a shell's completion script
     Completions {
         /// Which shell
@@ -106,14 +152,22 @@ enum CommandError {
     Unable(Unable),
     Boot(BootError),
     Demo(DemoError),
+    /// Of a command that only reads a folder.
+    Read(CommandFault),
+    /// Of a command that makes a folder.
+    Copy(CommandFault),
 }
 
 impl CommandError {
     fn exit_code(&self) -> u8 {
         match self {
-            CommandError::Boot(_) | CommandError::Demo(_) => 1,
+            CommandError::Boot(_)
+            | CommandError::Demo(_)
+            | CommandError::Copy(_)
+            | CommandError::Read(CommandFault::Damaged(_)) => 1,
             CommandError::Log(_)
             | CommandError::Config(_)
+            | CommandError::Read(_)
             | CommandError::Unable(Unable::Cores(CoresError::Syntax(_))) => 2,
             CommandError::Unable(_) => 3,
         }
@@ -128,6 +182,7 @@ impl fmt::Display for CommandError {
             CommandError::Unable(why) => why.fmt(f),
             CommandError::Boot(why) => why.fmt(f),
             CommandError::Demo(why) => why.fmt(f),
+            CommandError::Read(why) | CommandError::Copy(why) => why.fmt(f),
         }
     }
 }
@@ -150,6 +205,10 @@ pub fn run() -> ExitCode {
     let done = start_log(&line.log).and_then(|()| match line.command {
         Command::Serve(serve) => serve.run(),
         Command::Demo(demo) => demo.run(),
+        Command::Check(check) => check.run().map_err(CommandError::Read),
+        Command::Inspect(inspect) => inspect.run().map_err(CommandError::Read),
+        Command::Backup(backup) => backup.run().map_err(CommandError::Copy),
+        Command::Restore(restore) => restore.run().map_err(CommandError::Copy),
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,

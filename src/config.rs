@@ -22,7 +22,7 @@ use crate::limits::{
 /// and both serve all three.
 const PORTS_DEFAULT: [u16; 2] = [50_051, 7_432];
 /// The data folder by default.
-const DATA_DIR_DEFAULT: &str = "./engram-data";
+pub const DATA_DIR_DEFAULT: &str = "./engram-data";
 /// The most that one shard may admit: depths and capacities travel as u32 and rows are numbered with one.
 const CAPACITY_MAX: u32 = 100_000_000;
 

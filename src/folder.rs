@@ -18,6 +18,9 @@ use uuid::Uuid;
 /// The version of the folder's layout that this program reads and writes.
 pub const FOLDER_VERSION: u32 = 1;
 
+/// What stands in a backup in place of `FOLDER`.
+pub const BACKUP_FILE: &str = "BACKUP";
+
 const TITLE: &str = "engram data folder";
 
 /// A data folder that is ours until this is dropped.
@@ -31,9 +34,11 @@ pub struct Folder {
 
 /// What a folder is, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity {
-    id: Uuid,
-    secret: FolderSecret,
+pub struct Identity {
+    /// Tells it from all others.
+    pub id: Uuid,
+    /// The key of every hash in it.
+    pub secret: FolderSecret,
 }
 
 impl Folder {
@@ -41,11 +46,13 @@ impl Folder {
     pub fn open(path: &Path) -> Result<Folder, FolderError> {
         let fault = |doing| move |error| FolderError::Io { path: path.to_owned(), doing, error };
         fs::create_dir_all(path).map_err(fault("make"))?;
+        if path.join(BACKUP_FILE).exists() {
+            return Err(FolderError::Backup { path: path.to_owned() });
+        }
         let lock = lock(path)?;
-        let identity = match fs::read_to_string(path.join("FOLDER")) {
-            Ok(text) => Identity::read(&text).map_err(|what| what.of(path))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => create(path)?,
-            Err(error) => return Err(fault("read")(error)),
+        let identity = match read_identity(path)? {
+            Some(identity) => identity,
+            None => create(path)?,
         };
         Ok(Folder {
             // The executor opens folders by absolute path only.
@@ -75,25 +82,83 @@ impl Folder {
         self.path.join("logs")
     }
 
-    /// All segments there are, in order. What is named otherwise is none of ours and left alone.
+    /// All segments there are, in order.
     pub fn segments(&self) -> Result<Vec<SegmentId>, FolderError> {
-        let fault = |error| FolderError::Io { path: self.logs(), doing: "list", error };
-        let mut segments = Vec::new();
-        for log in fs::read_dir(self.logs()).map_err(fault)? {
-            let log = log.map_err(fault)?;
-            let Some(id) = number_of(&log.file_name().to_string_lossy(), 5, "") else {
+        list_segments(&self.logs())
+    }
+}
+
+/// A folder that is being filled. It is ours until this is dropped, and no data folder before [`NewFolder::finish`].
+#[derive(Debug)]
+pub struct NewFolder {
+    path: PathBuf,
+    /// The lock goes with the file.
+    _lock: File,
+}
+
+impl NewFolder {
+    /// Takes the folder at `path`, which must be empty, and makes it where there is none.
+    pub fn make(path: &Path) -> Result<NewFolder, FolderError> {
+        let fault = |doing| move |error| FolderError::Io { path: path.to_owned(), doing, error };
+        fs::create_dir_all(path).map_err(fault("make"))?;
+        let not_empty = || FolderError::NotEmpty { path: path.to_owned() };
+        let is_known = path.join("LOCK").exists();
+        let entries = || fs::read_dir(path).map(Iterator::count).map_err(fault("list"));
+        if !is_known && entries()? > 0 {
+            return Err(not_empty());
+        }
+        let lock = lock(path)?;
+        if entries()? > 1 {
+            return Err(not_empty());
+        }
+        fs::create_dir(path.join("logs")).map_err(fault("fill"))?;
+        Ok(NewFolder { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Where the logs are.
+    pub fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
+    /// All is in it and synced: it is a data folder from now on.
+    pub fn finish(self, identity: &Identity) -> Result<(), FolderError> {
+        let fault = |error| FolderError::Io { path: self.path.clone(), doing: "write", error };
+        sync_folder(&self.logs()).map_err(fault)?;
+        write_identity(&self.path, identity).map_err(fault)
+    }
+}
+
+/// All segments below a folder of logs, in order. What is named otherwise is none of ours and left alone.
+pub fn list_segments(logs: &Path) -> Result<Vec<SegmentId>, FolderError> {
+    let fault = |error| FolderError::Io { path: logs.to_owned(), doing: "list", error };
+    let mut segments = Vec::new();
+    for log in fs::read_dir(logs).map_err(fault)? {
+        let log = log.map_err(fault)?;
+        let Some(id) = number_of(&log.file_name().to_string_lossy(), 5, "") else {
+            continue;
+        };
+        for file in fs::read_dir(log.path()).map_err(fault)? {
+            let name = file.map_err(fault)?.file_name();
+            let Some(number) = number_of(&name.to_string_lossy(), 10, ".seg") else {
                 continue;
             };
-            for file in fs::read_dir(log.path()).map_err(fault)? {
-                let name = file.map_err(fault)?.file_name();
-                let Some(number) = number_of(&name.to_string_lossy(), 10, ".seg") else {
-                    continue;
-                };
-                segments.push(SegmentId { log: LogId(id), number });
-            }
+            segments.push(SegmentId { log: LogId(id), number });
         }
-        segments.sort_unstable();
-        Ok(segments)
+    }
+    segments.sort_unstable();
+    Ok(segments)
+}
+
+/// What the folder at `path` is, without taking it: a server may use it meanwhile. None where it does not say.
+pub fn read_identity(path: &Path) -> Result<Option<Identity>, FolderError> {
+    let file = path.join("FOLDER");
+    match fs::read_to_string(&file) {
+        Ok(text) => Identity::of_text(&text, path).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(Unreadable::Text("FOLDER is no text").of(path))
+        }
+        Err(error) => Err(FolderError::Io { path: file, doing: "read", error }),
     }
 }
 
@@ -170,16 +235,8 @@ fn create(path: &Path) -> Result<Identity, FolderError> {
         if fs::read_dir(&logs)?.next().is_some() {
             return Ok(None);
         }
-        let identity = Identity { id: Uuid::new_v4(), secret: FolderSecret(random_bytes()?) };
-        let draft = path.join("FOLDER.new");
-        let mut file = File::create(&draft)?;
-        file.write_all(identity.write().as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&draft, path.join("FOLDER"))?;
-        sync_folder(path)?;
-        if let Some(parent) = path.canonicalize()?.parent() {
-            sync_folder(parent)?;
-        }
+        let identity = Identity::draw()?;
+        write_identity(path, &identity)?;
         Ok(Some(identity))
     };
     match make() {
@@ -192,12 +249,37 @@ fn create(path: &Path) -> Result<Identity, FolderError> {
     }
 }
 
-fn sync_folder(path: &Path) -> io::Result<()> {
+fn write_identity(path: &Path, identity: &Identity) -> io::Result<()> {
+    let draft = path.join("FOLDER.new");
+    let mut file = File::create(&draft)?;
+    file.write_all(identity.write().as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&draft, path.join("FOLDER"))?;
+    sync_folder(path)?;
+    match path.canonicalize()?.parent() {
+        Some(parent) => sync_folder(parent),
+        None => Ok(()),
+    }
+}
+
+/// Makes the names in a folder durable.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
 impl Identity {
-    fn write(&self) -> String {
+    /// One that no folder has yet.
+    pub fn draw() -> io::Result<Identity> {
+        Ok(Identity { id: Uuid::new_v4(), secret: FolderSecret(random_bytes()?) })
+    }
+
+    /// What a `FOLDER` file says, as that of the folder at `path`.
+    pub fn of_text(text: &str, path: &Path) -> Result<Identity, FolderError> {
+        Identity::read(text).map_err(|what| what.of(path))
+    }
+
+    /// The text of its `FOLDER` file.
+    pub fn write(&self) -> String {
         let secret: String = self.secret.0.iter().map(|byte| format!("{byte:02x}")).collect();
         format!("{TITLE}\nversion {FOLDER_VERSION}\nid {}\nsecret {secret}\n", self.id)
     }
@@ -275,6 +357,16 @@ pub enum FolderError {
         /// What is wrong.
         what: &'static str,
     },
+    /// It is a backup, which is kept as it is.
+    Backup {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// It is to be filled, and something is in it.
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The operating system refuses.
     Io {
         /// The file or folder.
@@ -302,6 +394,16 @@ impl fmt::Display for FolderError {
             ),
             FolderError::Damaged { path, what } => {
                 write!(f, "the data folder {} is damaged: {what}", path.display())
+            }
+            FolderError::Backup { path } => {
+                write!(f, "{} is a backup\n  mend: engram restore {0} NEW_DIR", path.display())
+            }
+            FolderError::NotEmpty { path } => {
+                write!(
+                    f,
+                    "the folder {} is not empty; name one that is, or a new one",
+                    path.display()
+                )
             }
             FolderError::Io { path, doing, error } => {
                 write!(f, "cannot {doing} {}: {error}", path.display())

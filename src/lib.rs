@@ -15,6 +15,7 @@ pub mod knock;
 pub mod notice;
 pub mod metrics;
 pub mod folder;
+pub mod maintenance;
 pub mod disk;
 pub mod placement;
 pub mod mesh;

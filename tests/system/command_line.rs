@@ -13,7 +13,7 @@ fn help_names_every_command_and_flag() {
     let help = run(&["--help"]);
     assert!(help.status.success());
     let help = text(&help.stdout);
-    for command in ["serve", "demo"] {
+    for command in ["serve", "demo", "check", "inspect", "backup", "restore"] {
         assert!(help.contains(command), "{command} is missing:\n{help}");
     }
     let help = run(&["serve", "--help"]);

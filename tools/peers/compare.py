@@ -47,6 +47,9 @@ def parse():
         help=f"libraries to measure beside engram; all by default: {', '.join(NAMES)}",
     )
     parser.add_argument("--resume", action="store_true", help="keep what an interrupted run has measured")
+    parser.add_argument(
+        "--keep", metavar="DIR", help="keep what the libraries loaded there, and take what was kept there before"
+    )
     return parser.parse_args()
 
 
@@ -60,7 +63,8 @@ def command(name, arguments, truth):
         program = TARGET / "release" / "engram-bench"
         asked = ["--data", arguments.data, "--rows", str(arguments.rows), "--truth", truth]
         return [program, "index", "--json", "--settle", *asked]
-    return [sys.executable, HERE / "measure.py", name, arguments.data, str(arguments.rows), truth]
+    kept = [arguments.keep] if arguments.keep else []
+    return [sys.executable, HERE / "measure.py", name, arguments.data, str(arguments.rows), truth, *kept]
 
 
 def record(results, turn, name, arguments):

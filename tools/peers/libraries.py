@@ -30,6 +30,7 @@ class Hnswlib:
         import hnswlib
 
         self.kernels = "compiled for this CPU"
+        self.rows_max = rows_max
         self.index = hnswlib.Index(space="ip", dim=DIMENSION)
         self.index.init_index(max_elements=rows_max, M=m, ef_construction=ef, random_seed=1)
         self.index.set_num_threads(1)
@@ -39,6 +40,13 @@ class Hnswlib:
 
     def add(self, vectors, first):
         self.index.add_items(vectors, numpy.arange(first, first + len(vectors)), num_threads=1)
+
+    def save(self, path):
+        self.index.save_index(path)
+
+    def load(self, path):
+        self.index.load_index(path, max_elements=self.rows_max)
+        self.index.set_num_threads(1)
 
     def search(self, queries, count, ef):
         self.index.set_ef(ef)
@@ -63,6 +71,12 @@ class Usearch:
     def add(self, vectors, first):
         self.index.add(numpy.arange(first, first + len(vectors)), vectors, threads=1)
 
+    def save(self, path):
+        self.index.save(path)
+
+    def load(self, path):
+        self.index.load(path)
+
     def search(self, queries, count, ef):
         self.index.expansion_search = ef
         return self.index.search(queries, count, threads=1).keys
@@ -85,6 +99,16 @@ class Faiss:
 
     def add(self, vectors, _first):
         self.index.add(vectors)
+
+    def save(self, path):
+        import faiss
+
+        faiss.write_index(self.index, path)
+
+    def load(self, path):
+        import faiss
+
+        self.index = faiss.read_index(path)
 
     def search(self, queries, count, ef):
         self.index.hnsw.efSearch = ef

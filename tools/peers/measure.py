@@ -1,9 +1,11 @@
-"""Measures one library on one thread and prints one JSON object: measure.py NAME DATA ROWS TRUTH.
+"""Measures one library on one thread and prints one JSON object: measure.py NAME DATA ROWS TRUTH [KEPT].
 
-The figures have the names of `engram-bench index`; queries go in one call of all of them, which is fastest.
+The figures have the names of `engram-bench index`; queries go in one call of all of them, which is fastest. KEPT is a
+folder for what was loaded: a library that is found there is not loaded again, and its load is told as it was then.
 """
 
 import json
+import pathlib
 import statistics
 import sys
 import time
@@ -20,14 +22,14 @@ RECALL_WANTED = 0.95
 ROUNDS = 5
 
 
-def main(name, data, rows, truth):
+def main(name, data, rows, truth, kept=None):
     rows = int(rows)
     vectors = Rows(data)
     with open(truth, encoding="utf-8") as file:
         truth = json.load(file)
     assert truth["rows"] == rows
     library = open_library(name, rows)
-    load = fill(library, vectors, rows)
+    load = loaded(library, vectors, rows, kept and pathlib.Path(kept) / f"{name.replace(':', '-')}.{rows}")
     plain = Queries(library, vectors.queries(), truth["plain"]["answers"])
     harder = Queries(library, vectors.harder(rows), truth["harder"]["answers"])
     width_at_95 = plain.width_for(RECALL_WANTED)
@@ -38,6 +40,21 @@ def main(name, data, rows, truth):
         "queries_per_s_at_95": width_at_95 and plain.queries_per_s(width_at_95),
     }
     print(json.dumps(report))
+
+
+def loaded(library, vectors, rows, kept):
+    """Adds the rows, or takes the library as it was kept after that."""
+    told = kept and kept.with_suffix(f"{kept.suffix}.json")
+    if kept and told.exists():
+        library.prepare(vectors.base(0, BLOCK_ROWS))
+        library.load(str(kept))
+        return json.loads(told.read_text(encoding="utf-8"))
+    load = fill(library, vectors, rows)
+    if kept:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        library.save(str(kept))
+        told.write_text(json.dumps(load), encoding="utf-8")
+    return load
 
 
 def fill(library, vectors, rows):

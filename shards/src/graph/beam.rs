@@ -12,7 +12,7 @@ use super::rank::Rank;
 /// neighbours, so that the worst are sought once in many lists.
 const SPARE: usize = COMPARED_MAX;
 /// Nodes taken between two calls of [`Beam::make_room`], at most.
-const TAKEN_MAX: usize = 2 * COMPARED_MAX;
+const TAKEN_MAX: usize = POPPED_MAX * COMPARED_MAX;
 /// Nodes beyond the width that may be left when the worst are dropped: the bound is sought by
 /// halving, and stops where it is good enough.
 const LEFT_OVER: usize = 4;

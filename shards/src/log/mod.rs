@@ -15,8 +15,12 @@
 //! | `record` | one entry: a fixed head before a body |
 //! | `segment` | a file's first block; positions in a log |
 //! | `batch` | what one commit writes |
+//! | `chain` | which segments count, by their heads |
+//! | `walk` | one segment, piece by piece: whole, damaged, cut |
+//! | `audit` | whether the records of all logs make whole stripes |
 //! | `log` | the open end: group commit, sealing after a failure |
 //! | `replay` | reading back; torn, unproven and corrupt |
+//! | `salvage` | what a new folder takes over of a damaged one |
 //!
 //! The bytes are told in `docs/FORMATS.md`. What always holds:
 //! - No position of a segment is written twice, and no write shares a block with another.
@@ -28,6 +32,10 @@ pub mod body;
 pub mod record;
 pub mod segment;
 pub mod batch;
+pub mod chain;
+pub mod walk;
+pub mod audit;
 #[allow(clippy::module_inception)] // the log itself, among what it is made of
 pub mod log;
 pub mod replay;
+pub mod salvage;

@@ -141,6 +141,16 @@ pub(crate) fn read_first(
     Ok((record, expected, length))
 }
 
+/// The length of the record that `bytes` begin with, if its head is as it was written; its body may be cut or damaged.
+pub(crate) fn length_of_sound_head(bytes: &[u8], incarnation: u64) -> Option<usize> {
+    let head = bytes.get(..RECORD_HEAD_BYTES)?;
+    let body_bytes = u32_at(head, BODY_BYTES_AT);
+    let is_sound = body_bytes <= limits::RECORD_BODY_BYTES_MAX
+        && RecordKind::of_code(head[KIND_AT]).is_some()
+        && head_crc(head, incarnation) == u32_at(head, HEAD_CRC_AT);
+    is_sound.then(|| record_bytes(body_bytes as usize))
+}
+
 /// Reads one whole record from where its location says. The caller, who knows what it looks for, compares the head.
 pub fn read(bytes: &[u8]) -> Result<Record<'_>, RecordFault> {
     let (record, length) = parse(bytes)?;

@@ -24,7 +24,11 @@ impl LogEnd {
     /// As if nothing had been written behind the head.
     #[cfg(feature = "planted")]
     pub(crate) fn cut_short(self) -> LogEnd {
-        LogEnd { synced: self.synced.min(LOG_BLOCK_BYTES), live: self.live.min(LOG_BLOCK_BYTES), ..self }
+        LogEnd {
+            synced: self.synced.min(LOG_BLOCK_BYTES),
+            live: self.live.min(LOG_BLOCK_BYTES),
+            ..self
+        }
     }
 }
 

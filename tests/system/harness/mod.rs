@@ -5,25 +5,31 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `http` | the few requests of plain HTTP/1.1 that tests need |
+//! | `image` | a file system in a file, to be filled or cut off |
 //! | `server` | start, ready, kill, stop; fails the test where the server panicked |
 //! | `memories` | episodes made of the bundled real data |
 //! | `observing` | a session's stream, and what is expected of its answers |
+//! | `pair` | two sessions that stream through crashes, and what must be there after each |
 //! | `client` | tonic calls with ProstCodec, written out since no generator runs here |
 //!
 //! A wait ends with what was waited for or fails after [`PATIENCE`], which is no part of any promise.
 
 mod http;
+mod image;
 mod server;
 mod memories;
 mod observing;
 mod client;
+mod pair;
 
 use std::time::Duration;
 
 pub(crate) use client::{Client, first_of};
 pub(crate) use http::{get, post, raw};
+pub(crate) use image::{Image, Kind, data_of};
 pub(crate) use memories::Memories;
 pub(crate) use observing::Observing;
+pub(crate) use pair::{Pair, setting};
 pub(crate) use server::{Server, run};
 
 /// How long anything may take before the test gives up on it: far beyond what a busy test machine needs.

@@ -1,0 +1,119 @@
+//! Which segments count: the heads alone link them, from the last segment of each log to its first.
+
+use std::collections::BTreeMap;
+
+use crate::ids::{LogId, SegmentId};
+use crate::log::segment::{self, HeadFault, LogEnd, SegmentHead};
+
+/// Why a log cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogFault {
+    /// A segment of another format version.
+    UnknownVersion {
+        /// The segment.
+        segment: SegmentId,
+        /// The version it names.
+        version: u32,
+    },
+    /// Something before a position that was once synced is not what was written.
+    Corrupt {
+        /// The segment.
+        segment: SegmentId,
+        /// Offset of the bad head, batch or record, in bytes.
+        offset: u32,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A segment that others say was there is not.
+    Missing(SegmentId),
+}
+
+/// What is wrong with a segment whose first block is not one.
+pub(crate) const HEAD_FAULT: &str = "segment head";
+
+/// A segment that is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The segment.
+    pub segment: SegmentId,
+    /// None where it is damaged; where nothing counts behind it, it may never have been written.
+    pub head: Option<SegmentHead>,
+    /// Where the segment ends, as the next one states; none for the last of its log, and where the next is lost.
+    pub end: Option<LogEnd>,
+}
+
+/// Where a log ends, as far as its heads tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LastSegment {
+    /// Number of its last segment, whether or not that counts.
+    pub(crate) number: u32,
+    /// Where the log ended when the last one that counts was made.
+    pub(crate) earlier: LogEnd,
+}
+
+/// The segments of all logs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chain {
+    /// Those that count, the next one to be read last.
+    pub links: Vec<Link>,
+    /// Those in between: they never took a commit that succeeded.
+    pub dead: Vec<SegmentId>,
+    /// What is wrong with the heads. A log is linked on behind a fault as far as it goes.
+    pub faults: Vec<LogFault>,
+    pub(crate) logs: BTreeMap<LogId, LastSegment>,
+}
+
+impl Chain {
+    /// `heads` holds for every segment file its first block (less where the file is shorter).
+    pub fn new(heads: &[(SegmentId, Vec<u8>)]) -> Chain {
+        let mut chain = Chain::default();
+        let mut logs: BTreeMap<LogId, BTreeMap<u32, Option<SegmentHead>>> = BTreeMap::new();
+        for (segment, bytes) in heads {
+            let head = match segment::decode(bytes, *segment) {
+                Ok(head) => Some(head),
+                Err(HeadFault::Damaged) => None,
+                Err(HeadFault::UnknownVersion(version)) => {
+                    chain.faults.push(LogFault::UnknownVersion { segment: *segment, version });
+                    None
+                }
+            };
+            logs.entry(segment.log).or_default().insert(segment.number, head);
+        }
+        logs.into_iter().rev().for_each(|(log, segments)| chain.link(log, &segments));
+        chain
+    }
+
+    /// Follows the heads of a log from its last segment to its first.
+    fn link(&mut self, log: LogId, segments: &BTreeMap<u32, Option<SegmentHead>>) {
+        let mut end: Option<LogEnd> = None;
+        let mut last_linked = None;
+        for (&number, &head) in segments.iter().rev() {
+            let segment = SegmentId { log, number };
+            if let Some(missing) = end.filter(|end| end.number > number) {
+                self.miss(SegmentId { log, number: missing.number });
+                end = None;
+            }
+            if end.is_some_and(|end| end.number < number) {
+                self.dead.push(segment);
+                continue;
+            }
+            if end.is_some() && head.is_none() {
+                self.faults.push(LogFault::Corrupt { segment, offset: 0, what: HEAD_FAULT });
+            }
+            self.links.push(Link { segment, head, end });
+            last_linked = last_linked.or(head.map(|head| head.earlier));
+            end = head.map(|head| head.earlier);
+        }
+        if let Some(end) = end.filter(|end| end.number != 0 && !segments.contains_key(&end.number))
+        {
+            self.miss(SegmentId { log, number: end.number });
+        }
+        let number = segments.last_key_value().map_or(0, |(&number, _)| number);
+        let earlier = last_linked.unwrap_or(LogEnd::NONE);
+        self.logs.insert(log, LastSegment { number, earlier });
+    }
+
+    fn miss(&mut self, segment: SegmentId) {
+        self.faults.push(LogFault::Missing(segment));
+    }
+}

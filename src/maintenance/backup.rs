@@ -1,0 +1,168 @@
+//! A copy of a folder that is whole at some moment, taken while a server writes to it or while none does.
+//!
+//! What another segment follows is never written again, so it is linked where the file system can, else copied; the last
+//! segment of each log is copied up to its last whole batch. All that was acked before the copying began is in it. It
+//! grows under another name, is checked, and gets its own name last, so that what a crash leaves is no backup.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use engram_shards::ids::Time;
+use engram_shards::log::chain::Link;
+use serde::Serialize;
+
+use super::backup_file::BackupFile;
+use super::check::{Checked, Finding, check};
+use super::contents::Contents;
+use crate::folder::{FolderError, log_path, segment_path, sync_folder};
+
+/// What a backup took.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct BackedUp {
+    /// Segments that share their bytes with the folder.
+    pub linked: u64,
+    /// Segments that were copied …
+    pub copied: u64,
+    /// … and their bytes.
+    pub copied_bytes: u64,
+}
+
+/// Copies a folder to `path`, which must not be there yet, or be empty. The inner result is the check of the copy.
+pub fn backup(
+    contents: &Contents,
+    path: &Path,
+    tell: &mut dyn FnMut(&Finding),
+) -> Result<(BackedUp, Checked), FolderError> {
+    let fault = |error| FolderError::Io { path: path.to_owned(), doing: "fill", error };
+    let (is_whole, identity) = (contents.chain().faults.is_empty(), contents.identity());
+    let (true, Ok(identity)) = (is_whole, identity) else {
+        // Nothing is copied of which the heads already tell that it is not whole.
+        let checked = check(contents, tell)?;
+        return Ok((BackedUp::default(), checked));
+    };
+    let draft = Draft::make(path)?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let taken_at = Time(now.as_micros().try_into().unwrap_or(u64::MAX));
+    let mut copy = Copy { contents, logs: draft.path.join("logs"), done: BackedUp::default() };
+    let mut segments = Vec::new();
+    for link in &contents.chain().links {
+        segments.extend(copy.take(link)?.map(|end| (link.segment, end)));
+    }
+    BackupFile { identity, taken_at, segments }.write(&draft.path).map_err(fault)?;
+    sync_folder(&copy.logs).and_then(|()| sync_folder(&draft.path)).map_err(fault)?;
+    let checked = check(&Contents::of(&draft.path)?, tell)?;
+    if checked.damage == 0 {
+        draft.finish(path).map_err(fault)?;
+    }
+    Ok((copy.done, checked))
+}
+
+/// The backup while it grows; removed unless it is finished.
+struct Draft {
+    path: PathBuf,
+    is_finished: bool,
+}
+
+impl Draft {
+    fn make(path: &Path) -> Result<Draft, FolderError> {
+        let fault = |doing| move |error| FolderError::Io { path: path.to_owned(), doing, error };
+        let entries = match fs::read_dir(path) {
+            Ok(entries) => entries.count(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(fault("list")(error)),
+        };
+        if entries > 0 {
+            return Err(FolderError::NotEmpty { path: path.to_owned() });
+        }
+        let name = path.file_name().ok_or_else(|| {
+            fault("make")(io::Error::new(io::ErrorKind::InvalidInput, "it has no name"))
+        })?;
+        let parent = parent_of(path);
+        fs::create_dir_all(&parent).map_err(fault("make"))?;
+        let mut draft_name = name.to_owned();
+        draft_name.push(format!(".partial-{}", std::process::id()));
+        let draft = Draft { path: parent.join(draft_name), is_finished: false };
+        fs::create_dir(&draft.path)
+            .and_then(|()| fs::create_dir(draft.path.join("logs")))
+            .map_err(fault("make"))?;
+        Ok(draft)
+    }
+
+    fn finish(mut self, path: &Path) -> io::Result<()> {
+        fs::rename(&self.path, path)?;
+        self.is_finished = true;
+        sync_folder(&parent_of(path))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.is_finished
+            && let Err(error) = fs::remove_dir_all(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "what was copied cannot be removed");
+        }
+    }
+}
+
+fn parent_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+struct Copy<'a> {
+    contents: &'a Contents,
+    /// Those of the backup.
+    logs: PathBuf,
+    done: BackedUp,
+}
+
+impl Copy<'_> {
+    /// Takes a segment over; the offset up to which it counts. None where it counts for nothing.
+    fn take(&mut self, link: &Link) -> Result<Option<u32>, FolderError> {
+        let from = self.contents.file(link.segment);
+        let to = segment_path(&self.logs, link.segment);
+        let fault = |error| FolderError::Io { path: to.clone(), doing: "write", error };
+        let end = match link.end {
+            Some(end) => end.live,
+            None => {
+                // Whole batches behind what is known to be synced may have been acked.
+                let walked = self.contents.walk(link, &mut |_| ControlFlow::Continue(()))?;
+                if walked.head.is_none() {
+                    return Ok(None);
+                }
+                walked.end.live
+            }
+        };
+        let log = log_path(&self.logs, link.segment.log);
+        if !log.exists() {
+            fs::create_dir(&log).map_err(fault)?;
+        }
+        // Only what is never written again may be shared.
+        if link.end.is_some() && fs::hard_link(&from, &to).is_ok() {
+            self.done.linked += 1;
+        } else {
+            copy_start(&from, &to, end).map_err(fault)?;
+            self.done.copied += 1;
+            self.done.copied_bytes += u64::from(end);
+        }
+        sync_folder(&log).map_err(fault)?;
+        Ok(Some(end))
+    }
+}
+
+/// Copies the first `bytes` of a file and syncs them.
+pub(super) fn copy_start(from: &Path, to: &Path, bytes: u32) -> io::Result<()> {
+    let mut source = File::open(from)?.take(bytes.into());
+    let mut target = File::create_new(to)?;
+    let copied = io::copy(&mut source, &mut target)?;
+    if copied < u64::from(bytes) {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    target.sync_all()
+}

@@ -1,0 +1,181 @@
+//! What a folder holds: what it is, which of its segments count, and a walk through each.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use engram_shards::ids::SegmentId;
+use engram_shards::limits::LOG_BLOCK_BYTES;
+use engram_shards::log::chain::{Chain, Link, LogFault};
+use engram_shards::log::replay::HEAD_BYTES;
+use engram_shards::log::segment::{LogEnd, SegmentHead};
+use engram_shards::log::walk::{Found, Source, Walk, end_of, lost_head};
+
+use super::backup_file::BackupFile;
+use super::segment_file::SegmentFile;
+use crate::folder::{
+    BACKUP_FILE, FolderError, Identity, list_segments, read_identity, read_segment_start,
+    segment_path,
+};
+
+/// A folder that is only read.
+#[derive(Debug)]
+pub struct Contents {
+    path: PathBuf,
+    /// Else what is wrong with its file of that name.
+    identity: Result<Identity, &'static str>,
+    /// What a backup says of itself; none for a folder that is served.
+    backup: Option<BackupFile>,
+    chain: Chain,
+}
+
+/// What became of one segment's walk.
+#[derive(Debug)]
+pub(super) struct Walked {
+    /// Its head; none where nothing was ever written behind a first block that is none.
+    pub(super) head: Option<SegmentHead>,
+    /// Whether the head is damaged, although something was written behind it.
+    pub(super) lost_head: bool,
+    /// Where what counts ends.
+    pub(super) end: LogEnd,
+    /// Whether something that does not count lies behind that: the rest of a write that no one was told of.
+    pub(super) is_torn: bool,
+    /// Blocks that the disk does not give.
+    pub(super) unreadable: Vec<(u64, String)>,
+}
+
+impl Contents {
+    /// Lists the folder at `path`: one that is served, now or else, or a backup.
+    pub fn of(path: &Path) -> Result<Contents, FolderError> {
+        let path = path.canonicalize().map_err(|error| FolderError::Io {
+            path: path.to_owned(),
+            doing: "find",
+            error,
+        })?;
+        let backup = BackupFile::read(&path)?;
+        let identity = match &backup {
+            Some(backup) => Ok(backup.identity),
+            None => match read_identity(&path) {
+                Ok(Some(identity)) => Ok(identity),
+                Ok(None) if path.join("logs").is_dir() => Err("there are logs, but no FOLDER file"),
+                Ok(None) => return Err(no_data_folder(&path)),
+                Err(FolderError::Damaged { what, .. }) => Err(what),
+                Err(error) => return Err(error),
+            },
+        };
+        let logs = path.join("logs");
+        let mut heads = Vec::new();
+        for segment in list_segments(&logs)? {
+            match read_segment_start(&logs, segment, HEAD_BYTES) {
+                Ok(head) => heads.push((segment, head)),
+                // A server that starts removes segments that hold nothing.
+                Err(FolderError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(FolderError::Io { error, .. }) if error.raw_os_error() == Some(libc::EIO) => {
+                    heads.push((segment, Vec::new()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let mut chain = Chain::new(&heads);
+        // From the first log's first segment on.
+        chain.links.reverse();
+        let version = chain.faults.iter().find_map(|fault| match fault {
+            LogFault::UnknownVersion { segment, version } => Some((*segment, *version)),
+            _ => None,
+        });
+        match version {
+            None => Ok(Contents { path, identity, backup, chain }),
+            Some((segment, version)) => {
+                let path = segment_path(&logs, segment);
+                Err(FolderError::UnknownVersion { path, version })
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where its logs are.
+    pub(super) fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
+    /// The file of a segment.
+    pub(super) fn file(&self, segment: SegmentId) -> PathBuf {
+        segment_path(&self.logs(), segment)
+    }
+
+    /// What it is, where its file of that name can be read.
+    pub(super) fn identity(&self) -> Result<Identity, &'static str> {
+        self.identity
+    }
+
+    /// What it says of itself as a backup.
+    pub(super) fn backup(&self) -> Option<&BackupFile> {
+        self.backup.as_ref()
+    }
+
+    /// Its segments, in order.
+    pub(super) fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// Visits a segment that counts; see [`walk`].
+    pub(super) fn walk(
+        &self,
+        link: &Link,
+        visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
+    ) -> Result<Walked, FolderError> {
+        walk(&self.file(link.segment), link, visit)
+    }
+
+    /// Where a segment ends, without looking at its records: what is known to be synced.
+    pub(super) fn end_of(&self, link: &Link) -> Result<Option<LogEnd>, FolderError> {
+        let path = self.file(link.segment);
+        let fault = |error| FolderError::Io { path: path.clone(), doing: "read", error };
+        let mut file = SegmentFile::open(&path).map_err(fault)?;
+        Ok(link.head.map(|head| end_of(&mut file, &head, link.end)))
+    }
+}
+
+/// Visits what the segment in the file at `path` holds, in order. A visitor that breaks ends it early; then the end says
+/// nothing.
+pub(super) fn walk(
+    path: &Path,
+    link: &Link,
+    visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
+) -> Result<Walked, FolderError> {
+    let fault = |error| FolderError::Io { path: path.to_owned(), doing: "read", error };
+    let mut file = SegmentFile::open(path).map_err(fault)?;
+    let head = link.head.or_else(|| lost_head(&mut file, link.segment));
+    let lost_head = link.head.is_none() && head.is_some();
+    let Some(head) = head else {
+        let end = LogEnd { number: link.segment.number, synced: 0, live: 0 };
+        let unreadable = unreadable(&file);
+        return Ok(Walked { head, lost_head, end, is_torn: false, unreadable });
+    };
+    let known = end_of(&mut file, &head, link.end);
+    // What lies below that does not change any more; what was read until now may have.
+    file.forget();
+    let end = Walk::new(&mut file, &head, known).run(visit).end;
+    let is_torn = link.end.is_none() && !is_zero(file.at(end.live, LOG_BLOCK_BYTES));
+    Ok(Walked { head: Some(head), lost_head, end, is_torn, unreadable: unreadable(&file) })
+}
+
+fn unreadable(file: &SegmentFile) -> Vec<(u64, String)> {
+    file.unreadable().iter().map(|block| (block.offset, block.error.to_string())).collect()
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&byte| byte == 0)
+}
+
+fn no_data_folder(path: &Path) -> FolderError {
+    let error = io::Error::new(
+        io::ErrorKind::NotFound,
+        format!("it has neither a FOLDER nor a {BACKUP_FILE} file nor logs"),
+    );
+    FolderError::Io { path: path.to_owned(), doing: "take as a data folder", error }
+}

@@ -1,0 +1,45 @@
+//! A data folder out of a backup. Each segment is checked as it lies in the new folder, right after it was copied; the
+//! folder is one only once all of it is on the disk.
+
+use std::fs;
+use std::path::Path;
+
+use super::backup::copy_start;
+use super::check::{Checked, Checking, Finding};
+use super::contents::Contents;
+use crate::folder::{FolderError, NewFolder, log_path, segment_path, sync_folder};
+
+/// Brings a backup back as the new folder at `path`. Where the check finds damage, it is left unfinished: no server opens
+/// it.
+pub fn restore(
+    backup: &Contents,
+    path: &Path,
+    tell: &mut dyn FnMut(&Finding),
+) -> Result<Checked, FolderError> {
+    let not_one = || {
+        let (path, what) = (backup.path().to_owned(), "it is no backup: it has no BACKUP file");
+        FolderError::Damaged { path, what }
+    };
+    let identity = backup.backup().ok_or_else(not_one)?.identity;
+    let new = NewFolder::make(path)?;
+    let logs = new.logs();
+    let mut checking = Checking::new(backup, &logs, tell);
+    checking.check_folder();
+    for link in &backup.chain().links {
+        let to = segment_path(&logs, link.segment);
+        let fault = |error| FolderError::Io { path: to.clone(), doing: "write", error };
+        let log = log_path(&logs, link.segment.log);
+        if !log.exists() {
+            fs::create_dir(&log).map_err(fault)?;
+        }
+        let listed = backup.backup().and_then(|listed| listed.end_of(link.segment));
+        copy_start(&backup.file(link.segment), &to, listed.unwrap_or(0)).map_err(fault)?;
+        sync_folder(&log).map_err(fault)?;
+        checking.check_segment(link)?;
+    }
+    let (checked, _) = checking.finish();
+    if checked.damage == 0 {
+        new.finish(&identity)?;
+    }
+    Ok(checked)
+}
