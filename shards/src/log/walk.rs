@@ -146,7 +146,7 @@ impl<'a> Walk<'a> {
                 Ok(ControlFlow::Break(())) => break,
                 Err(fault) => fault,
             };
-            if offset >= self.synced {
+            if offset >= self.synced || planted!(DamageCut) {
                 break;
             }
             match self.visit_damaged(offset, fault, visit) {

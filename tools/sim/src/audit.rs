@@ -24,7 +24,7 @@ pub fn audit(disk: &Disk, spaces: &[SpaceKey], ledger: &Ledger) -> Result<Recove
         if let Some(gap) =
             observations.keys().zip(1..).find(|&(&generation, expected)| generation != expected)
         {
-            wrong!(Once, "space {space} has generation {} where {} is to be", gap.0, gap.1);
+            wrong!(Generations, "space {space} has generation {} where {} is to be", gap.0, gap.1);
         }
         let tokens: Vec<Token> = observations.into_values().map(|found| found.token).collect();
         ledger.recovered(space, &tokens)?;

@@ -72,7 +72,7 @@ impl Weather {
         };
         let (commit_fails, create_fails, read_fails) = (rare(120), rare(200), rare(60));
         let (disk_fills, replaces) = (rare(300), rare(200));
-        let reshard = if random.chance(500) { random.within(200..1_001) } else { 0 };
+        let reshard = if random.chance(500) { random.within(400..1_001) } else { 0 };
         let mut rare = |per_mille: u64| {
             if random.chance(500) { random.within(0..per_mille) } else { 0 }
         };

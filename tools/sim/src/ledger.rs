@@ -12,6 +12,8 @@ use engram_shards::message::Made;
 pub enum Checker {
     /// What was acked is recovered, and what is recovered was sent.
     Kept,
+    /// Generations of a space begin at one and have no gap.
+    Generations,
     /// A session's observations are there in the order in which it sent them.
     Order,
     /// Each is there once.
@@ -36,6 +38,26 @@ pub enum Checker {
     Answer,
     /// The engine's own assertions.
     Engine,
+}
+
+impl Checker {
+    /// All of them.
+    pub const ALL: [Checker; 14] = [
+        Checker::Kept,
+        Checker::Generations,
+        Checker::Order,
+        Checker::Once,
+        Checker::Session,
+        Checker::Recall,
+        Checker::Rows,
+        Checker::Graph,
+        Checker::Queue,
+        Checker::Time,
+        Checker::Log,
+        Checker::Damage,
+        Checker::Answer,
+        Checker::Engine,
+    ];
 }
 
 /// What is wrong.
@@ -345,6 +367,9 @@ impl Ledger {
             }
             if sent.session != SessionId::NONE {
                 let mark = marks.entry(sent.session).or_default();
+                if sent.sequence <= *mark {
+                    wrong!(Once, "sequence {} was recovered again after {mark}", sent.sequence);
+                }
                 if sent.sequence != *mark + 1 {
                     wrong!(
                         Order,

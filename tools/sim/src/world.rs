@@ -46,6 +46,8 @@ const RECALL_ORIGINS: u64 = 1 << 63;
 const STATUS_ORIGIN: u64 = 1 << 62;
 /// So long nothing happens in a world that has settled: only the rare housekeeping is further off.
 const SETTLED_MICROS: u64 = 5_000_000;
+/// After so long a world is at odds with itself: the longest ones take some seconds.
+const NEVER_MICROS: u64 = 60_000_000;
 
 #[derive(Debug)]
 enum Event {
@@ -217,6 +219,7 @@ impl World {
 
     /// Runs until nothing more happens by itself.
     fn settle(&mut self) -> Result<(), Wrong> {
+        let end = self.now.after_micros(NEVER_MICROS);
         loop {
             let planned = self.events.first_key_value().map(|(&(at, _), _)| at);
             let deadline =
@@ -228,6 +231,9 @@ impl World {
                 return Ok(());
             }
             self.now = self.now.max(next);
+            if self.now > end {
+                wrong!(Answer, "there is always something left to do");
+            }
             match planned {
                 Some(at) if at <= next => {
                     let (_, event) = self.events.pop_first().expect("it was looked at");
@@ -321,7 +327,8 @@ impl World {
             self.device.full_until = Time(0);
         }
         if self.random.chance(self.weather.reshard) {
-            self.shards = self.random.within(1..4) as u16;
+            let others: Vec<u16> = (1..4).filter(|shards| *shards != self.shards).collect();
+            self.shards = others[self.random.index(others.len())];
         }
         let (disk, random) = (&self.device.disk, &mut self.random);
         let started = Process::start(disk, self.shards, &self.weather, random, self.now);
