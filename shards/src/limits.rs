@@ -74,9 +74,15 @@ pub const MEND_ROWS_MIN: u32 = 64;
 pub const MEND_ROWS_SHARE: u32 = 64;
 /// Search width of a recall that names none, before a space has sampled its recall.
 pub const GRAPH_WIDTH_RECALL: u32 = 128;
-/// Widths that a space chooses among: each some 40 % more work than the one before it. The widest is what a recall may
-/// take without holding up others.
+/// Widths that a space chooses among: each some 40 % more work than the one before it.
 pub const RECALL_WIDTHS: [u32; 11] = [32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024];
+
+/// The widest search of a recall, whatever it asks for: bounds its memory.
+pub const RECALL_WIDTH_MAX: u32 = 4_096;
+/// Steps of a search that a recall or a sample does in one go: each expands two nodes …
+pub const SEARCH_STEPS_MAX: u32 = 128;
+/// … and so compares so many rows at most, and a third of them mostly: 50 to 200 µs.
+pub const SEARCH_DISTANCES_MAX: u32 = 8_192;
 
 /// The recall that a space holds by default …
 pub const RECALL_TARGET_DEFAULT: f32 = 0.95;
@@ -126,3 +132,5 @@ const _: () = assert!(LOG_COMMIT_BYTES_MIN <= LOG_COMMIT_BYTES_MAX);
 const _: () = assert!(LOG_COMMIT_RECORDS_MIN <= LOG_COMMIT_RECORDS_MAX);
 const _: () = assert!(QUALITY_ROWS_MIN <= GRAPH_ROWS_MIN && GRAPH_ROWS_MIN <= TAIL_ROWS_MAX);
 const _: () = assert!(RECALL_SCAN_ROWS_MAX <= WORK_DISTANCES_MAX);
+const _: () = assert!(RECALL_WIDTHS[RECALL_WIDTHS.len() - 1] <= RECALL_WIDTH_MAX);
+const _: () = assert!(RECALL_WIDTH_MAX < SEARCH_DISTANCES_MAX);

@@ -7,9 +7,9 @@
 //! **Invariant:** a recall sees the rows below its limit as they were when it began: what arrives, is replaced or is
 //! dropped meanwhile changes nothing but that dropped rows vanish.
 
-use crate::graph::{Scored, Scratch, Sought};
+use crate::graph::{Aim, Scored, Scratch, Seeking};
 use crate::ids::{Generation, Location, Row, Time};
-use crate::limits::{RECALL_RESULTS_MAX, RECALL_SCAN_ROWS_MAX};
+use crate::limits::{RECALL_RESULTS_MAX, RECALL_SCAN_ROWS_MAX, RECALL_WIDTH_MAX};
 use crate::log::log::Ordinal;
 use crate::log::record::{BodyFault, decode_body, read_body, read_embedding};
 use crate::message::{Durability, Hit, Isolation, Recall, Recalled};
@@ -35,6 +35,8 @@ pub struct Job {
     limit: u32,
     /// Rows that had left the graph when the recall began.
     gone: u32,
+    /// Rows that were in the graph when the search began.
+    linked: u32,
     /// Rows below it were durable when the recall began.
     durable: u32,
     snapshot: Generation,
@@ -49,6 +51,8 @@ pub struct Job {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Search,
+    /// More of the search that has begun.
+    Searching,
     /// The tail, or all rows where the graph leads past those that are visible, from this row.
     Scan(u32),
     /// Waiting for so many records.
@@ -108,6 +112,7 @@ impl Job {
             },
             limit,
             gone: rows.index().gone(),
+            linked: 0,
             durable,
             snapshot: stripe.generation(),
             rows: limit - rows.replaced(),
@@ -118,16 +123,25 @@ impl Job {
         }
     }
 
-    /// One step. Returns the distances that it took, and where it led to. `pending` has the bodies of records that are
-    /// not yet on the disk.
+    /// One step. Returns the distances that it took, and where it led to. `seeking` is the same in each step until the first
+    /// that leads to more than [`Progress::More`], and no one else's meanwhile. `pending` has the bodies of records that
+    /// are not yet on the disk.
     pub fn step<'a>(
         &mut self,
         rows: &Rows,
-        scratch: &mut Scratch,
+        (seeking, scratch): (&mut Seeking, &mut Scratch),
         pending: impl Fn(Ordinal) -> &'a [u8],
     ) -> (u32, Progress) {
         let (distances, progress) = match self.stage {
-            Stage::Search => (self.search(rows, scratch), Progress::More),
+            Stage::Search => {
+                let begun = self.begin_search(rows, seeking);
+                let searched = match self.stage {
+                    Stage::Searching => self.search(rows, seeking, scratch),
+                    _ => 0,
+                };
+                (begun + searched, Progress::More)
+            }
+            Stage::Searching => (self.search(rows, seeking, scratch), Progress::More),
             Stage::Scan(from) if from < self.limit => {
                 (self.scan(rows, from, scratch), Progress::More)
             }
@@ -169,23 +183,41 @@ impl Job {
         self.query.count + (self.query.count / 4).max(SPARE_CANDIDATES_MIN)
     }
 
-    fn search(&mut self, rows: &Rows, scratch: &mut Scratch) -> u32 {
+    fn begin_search(&mut self, rows: &Rows, seeking: &mut Seeking) -> u32 {
         let wanted = self.candidates_wanted();
         let width = self.query.width.max(self.query.count * 3 / 2).max(wanted);
+        self.linked = rows.indexed();
         let limit = self.limit;
         let visible = |row| rows.is_visible(row, limit);
-        let (index, codes) = (rows.index(), &self.query.codes);
-        let Sought { distances, complete } =
-            index.search_graph(codes, width, wanted, visible, scratch, &mut self.found);
-        // What has left the graph meanwhile may be what this recall is to see.
-        if complete && index.gone() == self.gone {
-            let tail = if planted!(TailForgotten) { limit } else { rows.indexed() };
-            self.stage = Stage::Scan(tail.min(limit));
-        } else {
-            self.found.clear();
-            self.stage = Stage::Scan(0);
+        let size = (width.min(RECALL_WIDTH_MAX), wanted);
+        let begun = rows.index().begin_search(Aim::Cue(&self.query.codes), size, visible, seeking);
+        self.stage = match begun {
+            Some(_) => Stage::Searching,
+            None => Stage::Scan(0),
+        };
+        begun.unwrap_or(1)
+    }
+
+    fn search(&mut self, rows: &Rows, seeking: &mut Seeking, scratch: &mut Scratch) -> u32 {
+        // Rows that come into the graph while the search goes on may be missed by it: they are left to the scan.
+        let (limit, linked) = (self.limit, self.linked);
+        let visible = |row: Row| row.0 < linked && rows.is_visible(row, limit);
+        let aim = Aim::Cue(&self.query.codes);
+        let (index, found) = (rows.index(), &mut self.found);
+        let (distances, ended) = index.go_on_searching(aim, visible, seeking, scratch, found);
+        match ended {
+            None => {}
+            // What has left the graph meanwhile may be what this recall is to see.
+            Some(complete) if complete && index.gone() == self.gone => {
+                let tail = if planted!(TailForgotten) { limit } else { linked };
+                self.stage = Stage::Scan(tail.min(limit));
+            }
+            Some(_) => {
+                self.found.clear();
+                self.stage = Stage::Scan(0);
+            }
         }
-        distances.max(1)
+        distances
     }
 
     fn scan(&mut self, rows: &Rows, from: u32, scratch: &mut Scratch) -> u32 {

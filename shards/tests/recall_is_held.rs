@@ -9,7 +9,7 @@ use std::path::Path;
 use engram_shards::graph::{Index, Scored, Scratch};
 use engram_shards::ids::Row;
 use engram_shards::limits::{
-    GRAPH_WIDTH_INSERT, GRAPH_WIDTH_RECALL, QUALITY_SAMPLES, QUALITY_SCAN_ROWS_MAX, RECALL_WIDTHS,
+    GRAPH_WIDTH_INSERT, GRAPH_WIDTH_RECALL, QUALITY_SAMPLES, RECALL_WIDTHS, SEARCH_DISTANCES_MAX,
 };
 use engram_shards::message::{Isolation, Request};
 use engram_shards::quality::{RecallTarget, Upkeep};
@@ -25,6 +25,8 @@ use world::{CLIENT, World};
 const ROWS: u32 = 6_000;
 /// Queries that no row equals.
 const QUERIES: usize = 500;
+/// Distances of one step, at most: a part of a search, behind the way to where it starts.
+const STEP_MOST: u32 = SEARCH_DISTANCES_MAX + 500;
 /// Width of a hasty insertion.
 const HASTE: u32 = 16;
 
@@ -82,6 +84,7 @@ fn settle(upkeep: &mut Upkeep, index: &mut Index) -> u64 {
     while !upkeep.is_settled(index.indexed()) {
         let step = upkeep.step(index, all, &mut scratch);
         assert!(step > 0, "what is not settled has something to do");
+        assert!(step <= STEP_MOST, "{step} in one step");
         distances += u64::from(step);
     }
     assert_eq!(upkeep.step(index, all, &mut scratch), 0, "what is settled has nothing to do");
@@ -164,7 +167,7 @@ fn the_width_rises_with_the_rows_of_a_load_that_leaves_no_idle_time() {
         }
     }
     assert!(sampled > 0 && sampled * 45 < inserted, "{sampled} beside {inserted}");
-    assert!(most <= 30 * RECALL_WIDTHS[10].max(QUALITY_SCAN_ROWS_MAX), "{most} in one step");
+    assert!(most <= STEP_MOST, "{most} in one step");
     assert!(widths[0] < widths[2], "{widths:?}");
     let queries = exact(&index, (0..QUERIES).map(|query| pairs.query(query)));
     let held = recall(&index, &queries, upkeep.width());

@@ -345,13 +345,34 @@ impl Index {
         scratch: &mut Scratch,
         found: &mut Vec<Scored>,
     ) -> Sought {
+        let traversal = &mut scratch.traversals[0];
+        let Some(mut distances) = self.start(query, absent, (width, count), &visible, traversal)
+        else {
+            return Sought { distances: 1, complete: false };
+        };
+        let visible = |row| visible(Row(row));
+        distances += traversal.run(self.view(&visible));
+        let candidates = &mut scratch.neighbours.candidates;
+        distances += self.gather(query, traversal, count, candidates, found);
+        Sought { distances, complete: traversal.is_complete() }
+    }
+
+    /// Begins a search, and returns the distances that it took; none where the rows are to be
+    /// scanned instead, because too few are visible.
+    pub(super) fn start(
+        &self,
+        query: Query<'_>,
+        absent: Option<u32>,
+        (width, count): (u32, u32),
+        visible: impl Fn(Row) -> bool,
+        traversal: &mut Traversal,
+    ) -> Option<u32> {
         let width = width.max(WIDTH_PER_WANTED * count);
         let is_there = |row| self.states.of(row) != State::Gone;
         let is_visible = |row| visible(Row(row));
         if filter::way(self.indexed(), width, is_there, is_visible) == Way::Scan {
-            return Sought { distances: 1, complete: false };
+            return None;
         }
-        let traversal = &mut scratch.traversals[0];
         self.rows.sketch(query, &mut traversal.sketch);
         let mut distances = 0;
         let start = self.enter(&traversal.sketch, 0, &mut distances).node();
@@ -360,17 +381,26 @@ impl Index {
             assert_ne!(absent, start, "a search starts at a row that is there");
             traversal.leave_out(absent);
         }
-        let visible = |row| visible(Row(row));
-        distances += traversal.run(self.view(&visible));
-        let candidates = &mut scratch.neighbours.candidates;
+        Some(distances)
+    }
+
+    /// Puts the best `count` that the traversal came to into `found`, best first, by their int8
+    /// codes. Returns the distances that it took.
+    pub(super) fn gather(
+        &self,
+        query: Query<'_>,
+        traversal: &Traversal,
+        count: u32,
+        candidates: &mut Vec<Rank>,
+        found: &mut Vec<Scored>,
+    ) -> u32 {
         candidates.clear();
         let beam = traversal.beam.nodes();
         rescore(&self.rows, &self.bottom, query, beam.iter().copied(), candidates);
         found.extend(candidates.iter().map(|rank| Scored::from(*rank)));
         found.sort_unstable_by_key(|scored| Reverse(Rank::from(*scored)));
         found.truncate(count as usize);
-        distances += candidates.len() as u32;
-        Sought { distances, complete: traversal.is_complete() }
+        candidates.len() as u32
     }
 
     /// Compares the rows `range` one by one, by 1-bit codes and the best of them by int8 codes, and

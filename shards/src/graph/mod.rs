@@ -27,6 +27,7 @@
 //! | `refine` | a row linked anew, with more effort than its insertion had |
 //! | `mend` | removed rows leave the graph: others are linked around them |
 //! | `trial` | a row as a query that the graph has never seen |
+//! | `seek` | a search in steps, between which rows may come |
 //!
 //! Invariants (`Index::check` verifies them):
 //! - A node of an upper layer is a node of the layer below; the entry is node 0 of the topmost
@@ -56,6 +57,8 @@ mod index;
 mod refine;
 mod mend;
 mod trial;
+mod seek;
 
 pub use index::{Index, Scratch, Sought};
 pub use rank::Scored;
+pub use seek::{Aim, Seeking};

@@ -118,6 +118,17 @@ impl Traversal {
         (distances > 0 || has_more).then_some(distances)
     }
 
+    /// Goes on with a search by `most` steps. Returns the distances that they took, and whether there are more to do;
+    /// if not, the beam holds what was found. Nodes may have come since the last one.
+    pub(super) fn run_on<L: Layer, V: Visibility>(
+        &mut self,
+        view: View<'_, L, V>,
+        most: u32,
+    ) -> (u32, bool) {
+        self.visited.grow(view.layer.len());
+        view.rows.kernel().run(Steps { search: self, view, most })
+    }
+
     /// Searches to the end. Returns the distances that it took.
     pub(super) fn run<L: Layer, V: Visibility>(&mut self, view: View<'_, L, V>) -> u32 {
         view.rows.kernel().run(Steps { search: self, view, most: u32::MAX }).0

@@ -36,6 +36,11 @@ impl Visited {
             self.bits[(node / WORD_NODES) as usize] = 0;
         }
         self.count = 0;
+        self.grow(nodes);
+    }
+
+    /// Makes room for `nodes`, where there are more by now.
+    pub(super) fn grow(&mut self, nodes: u32) {
         let nodes = nodes as usize;
         if self.similarities.len() < nodes {
             // Half as much again, so that a graph that grows row by row seldom moves the tables.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::graph::{Index, Scored, Scratch, Sought};
+use crate::graph::{Aim, Index, Scored, Scratch, Seeking};
 use crate::ids::Row;
 use crate::limits::{QUALITY_NEIGHBOURS, QUALITY_SCAN_ROWS_MAX, RECALL_WIDTHS};
 use crate::vector::codes::Codes;
@@ -55,6 +55,8 @@ pub(super) struct Sample {
     places: Range<usize>,
     /// The next of them.
     place: usize,
+    /// Whether the search at it has begun.
+    is_searching: bool,
     hits: [u8; RECALL_WIDTHS.len()],
     watched: usize,
     missed: Vec<Row>,
@@ -71,6 +73,7 @@ impl Sample {
             best: Vec::new(),
             found: Vec::new(),
             place: places.start,
+            is_searching: false,
             places,
             hits: [0; RECALL_WIDTHS.len()],
             watched,
@@ -79,12 +82,12 @@ impl Sample {
     }
 
     /// One step. Returns the distances that it took, and where it led to. `is_alive` tells which
-    /// rows a recall may find.
+    /// rows a recall may find. `seeking` is the same in all steps, and no one else's meanwhile.
     pub(super) fn step(
         &mut self,
         index: &Index,
         is_alive: impl Fn(Row) -> bool,
-        scratch: &mut Scratch,
+        (seeking, scratch): (&mut Seeking, &mut Scratch),
     ) -> (u32, Progress) {
         let itself = match self.query {
             Query::Row(row) => Some(row),
@@ -102,17 +105,34 @@ impl Sample {
             };
             return (distances, Progress::More);
         }
-        let (width, count, found) =
-            (RECALL_WIDTHS[self.place], QUALITY_NEIGHBOURS, &mut self.found);
-        let Sought { distances, complete } = match &self.query {
-            Query::Cue(codes) => index.search_graph(codes, width, count, visible, scratch, found),
-            Query::Row(row) => index.search_without(*row, width, count, visible, scratch, found),
+        let aim = match &self.query {
+            Query::Cue(codes) => Aim::Cue(codes),
+            Query::Row(row) => Aim::Row(*row),
         };
-        if !complete {
-            // A recall would scan, as this sample has done.
-            self.found.clone_from(&self.best);
+        let mut begun = 0;
+        if !self.is_searching {
+            let size = (RECALL_WIDTHS[self.place], QUALITY_NEIGHBOURS);
+            let Some(distances) = index.begin_search(aim, size, visible, seeking) else {
+                return (1, self.compare_as_scanned());
+            };
+            begun = distances;
+            self.is_searching = true;
         }
-        (distances.max(1), self.compare())
+        let found = &mut self.found;
+        let (distances, ended) = index.go_on_searching(aim, visible, seeking, scratch, found);
+        self.is_searching = ended.is_none();
+        let progress = match ended {
+            None => Progress::More,
+            Some(true) => self.compare(),
+            Some(false) => self.compare_as_scanned(),
+        };
+        (begun + distances, progress)
+    }
+
+    /// A recall would scan, as this sample has done.
+    fn compare_as_scanned(&mut self) -> Progress {
+        self.found.clone_from(&self.best);
+        self.compare()
     }
 
     /// Compares what was found with what there is.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::graph::{Index, Scratch};
+use crate::graph::{Index, Scratch, Seeking};
 use crate::ids::Row;
 use crate::limits::{
     GRAPH_WIDTH_RECALL, QUALITY_ROWS_MIN, QUALITY_SAMPLES, QUALITY_SCAN_ROWS_MAX,
@@ -81,6 +81,8 @@ pub struct Upkeep {
     held: Option<Held>,
     estimate: Estimate,
     sample: Option<Sample>,
+    /// The search of the sample; what it holds grows with the rows, so it goes when all is settled.
+    seeking: Option<Box<Seeking>>,
     /// Samples begun.
     begun: u64,
     round: Round,
@@ -112,6 +114,7 @@ impl Upkeep {
             held: None,
             estimate: Estimate::default(),
             sample: None,
+            seeking: None,
             begun: 0,
             round: Round::default(),
             cues: Cues::default(),
@@ -240,7 +243,8 @@ impl Upkeep {
             self.round.left = self.round.left.saturating_sub(1);
             return self.spent(1);
         };
-        let (distances, progress) = sample.step(index, is_alive, scratch);
+        let seeking = self.seeking.get_or_insert_default();
+        let (distances, progress) = sample.step(index, is_alive, (seeking, scratch));
         if let Progress::Done(sampled, missed) = progress {
             self.sample = None;
             self.round.left = self.round.left.saturating_sub(1);
@@ -249,6 +253,9 @@ impl Upkeep {
             }
             self.estimate.push(sampled);
             self.choose(index.indexed());
+            if self.is_settled(index.indexed()) {
+                self.seeking = None;
+            }
         }
         self.spent(distances)
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use crate::admission::Admission;
-use crate::graph::Scratch;
+use crate::graph::{Scratch, Seeking};
 use crate::histogram::{BATCH_ROWS, Histogram};
 use crate::ids::{SessionId, StripeKey, Time};
 use crate::limits::GRAPH_WIDTH_INSERT;
@@ -56,6 +56,8 @@ pub struct Shard {
     next_ticket: u64,
     outputs: VecDeque<Output>,
     scratch: Scratch,
+    /// The search of the recall whose turn it is.
+    seeking: Seeking,
     pub(super) tally: Tally,
 }
 
@@ -114,6 +116,7 @@ impl Shard {
             next_ticket: 0,
             outputs: VecDeque::new(),
             scratch: Scratch::default(),
+            seeking: Seeking::default(),
             tally: Tally::new(),
         }
     }
@@ -298,7 +301,8 @@ impl Shard {
         };
         let stripe = &mut self.stripes[asked.slot.0];
         let log = &self.log;
-        let (distances, progress) = asked.job.step(stripe.rows(), &mut self.scratch, |ordinal| {
+        let scratch = (&mut self.seeking, &mut self.scratch);
+        let (distances, progress) = asked.job.step(stripe.rows(), scratch, |ordinal| {
             log.pending_body(ordinal).expect("the log has what is not durable")
         });
         match progress {

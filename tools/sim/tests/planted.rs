@@ -22,7 +22,7 @@ const PAGE: &str = include_str!("../../../docs/decisions/2026-11-21-planted-bugs
 fn finder(bug: Planted) -> Checker {
     match bug {
         Planted::AckBeforeSync => Checker::Kept,
-        Planted::SyncFailureIgnored => Checker::Kept,
+        Planted::SyncFailureIgnored => Checker::Log,
         Planted::SyncRetriedInPlace => Checker::Log,
         Planted::SectorShared => Checker::Log,
         Planted::RecordsSwapped => Checker::Order,

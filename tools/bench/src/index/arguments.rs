@@ -8,8 +8,11 @@ use super::load::BLOCK_ROWS;
 const FIGURES: &str = "\
 The figures (medians where there are several runs):
   inserts_per_s: rows a second of wall time on one thread, from f32 as a client sends them: scaled,
-    encoded, taken in with its id, inserted into the graph; _min and _max over the runs;
-    _first_10000 over the first 10,000 rows; _by_100000 over each 100,000
+    encoded, taken in with their ids, findable. Up to 10,240 rows stay out of the graph and are
+    compared one by one, as in a space of the server; a load of more rows ends when all of them are
+    in the graph. _min and _max over the runs; _first_10000 until the first 10,000 rows were found;
+    _by_100000 over each 100,000 rows in the graph
+  rows_linked, rows_scanned: rows in the graph, and those compared one by one by each search
   encode_us, insert_us: its split, µs a row; the latter with the samples of recall taken beside
   cpu_share: CPU time over wall time of the load; far below 1, others disturbed it
   distances_per_insert: rows compared for one inserted
@@ -22,7 +25,8 @@ The figures (medians where there are several runs):
     what it believes its recall there to be
   width_at_95, queries_per_s_at_95: the smallest width at which recall@10 is 0.95, null where none
     is, and the speed there
-  settled: the answers once the space has nothing left to do, the seconds until then, and
+  settled: the answers once the space has nothing left to do (4,096 rows and more have a graph
+    then), the seconds until then, and
     inserts_per_s of load and settling together
   bytes_per_row: RAM as the engine counts it, all in (codes, links, similarities, ids' hashes,
     generations, times, places in the log); resident_bytes_per_row: by how much the process grew

@@ -23,16 +23,20 @@ pub(super) fn answers(engine: &mut Engine, truth: &Truth, width: u32) -> Answers
     let width_at_95 = width_for(engine, &truth.plain, RECALL_WANTED);
     let mut at = |width| at_width(engine, truth, width);
     let of = at(width);
+    let (widths, by_default) = (WIDTHS.map(&mut at).to_vec(), at(width_chosen));
+    let queries_per_s_at_95 = width_at_95.map(|width| at(width).queries_per_s);
     Answers {
+        rows_linked: engine.linked(),
+        rows_scanned: engine.scanned(),
         recall_at_10: of.recall_at_10,
         recall_at_100: of.recall_at_100,
         harder_recall_at_10: of.harder_recall_at_10,
         queries_per_s: of.queries_per_s,
-        widths: WIDTHS.map(&mut at).to_vec(),
-        by_default: at(width_chosen),
+        widths,
+        by_default,
         recall_estimate,
         width_at_95,
-        queries_per_s_at_95: width_at_95.map(|width| at(width).queries_per_s),
+        queries_per_s_at_95,
     }
 }
 

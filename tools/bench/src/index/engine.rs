@@ -6,7 +6,10 @@
 use engram::dataset::{DIMENSION, Vector};
 use engram_shards::graph::{Scored, Scratch};
 use engram_shards::ids::{FolderSecret, Generation, Location, LogId, Row, SegmentId, Time};
-use engram_shards::limits::{GRAPH_BATCH_MAX, GRAPH_LINKS, GRAPH_WIDTH_INSERT};
+use engram_shards::limits::{
+    GRAPH_BATCH_MAX, GRAPH_LINKS, GRAPH_ROWS_MIN, GRAPH_WIDTH_INSERT, GRAPH_WIDTH_INSERT_IDLE,
+    RECALL_SCAN_ROWS_MAX, TAIL_ROWS_MAX,
+};
 use engram_shards::log::log::Ordinal;
 use engram_shards::quality::{RecallTarget, Upkeep};
 use engram_shards::settings::Metric;
@@ -56,23 +59,46 @@ impl Engine {
         }
     }
 
-    /// Puts all rows that are not in the graph there, and samples recall beside. Tells the
-    /// distances that the former took.
+    /// Puts rows into the graph until none waits: the tail is as long as a shard lets it be under
+    /// load. Samples recall beside. Tells the distances that the former took.
     pub(super) fn insert(&mut self) -> u64 {
+        self.link_all_but(TAIL_ROWS_MAX, WIDTH_INSERT)
+    }
+
+    /// Puts `count` more rows of the tail into the graph, or all that are left.
+    pub(super) fn drain(&mut self, count: u32) -> u64 {
+        self.link_all_but(self.scanned().saturating_sub(count), WIDTH_INSERT)
+    }
+
+    fn link_all_but(&mut self, left: u32, width: u32) -> u64 {
         let Engine { rows, upkeep, scratch, .. } = self;
         let mut distances = 0;
-        while rows.indexed() < rows.len() {
-            let count = (rows.len() - rows.indexed()).min(GRAPH_BATCH_MAX);
-            let inserted = rows.insert_batch(count, WIDTH_INSERT, scratch);
+        while rows.len() - rows.indexed() > left {
+            let count = (rows.len() - rows.indexed() - left).min(GRAPH_BATCH_MAX);
+            let inserted = rows.insert_batch(count, width, scratch);
             rows.keep_up_beside(inserted, upkeep, scratch);
             distances += u64::from(inserted);
         }
         distances
     }
 
-    /// Refines rows and samples recall until the space has nothing left to do.
+    /// What idle time does, until nothing is left: the tail goes into the graph if the space is
+    /// large enough for one, rows are refined, recall is sampled.
     pub(super) fn settle(&mut self) {
+        if self.rows.len() >= GRAPH_ROWS_MIN {
+            self.link_all_but(0, GRAPH_WIDTH_INSERT_IDLE);
+        }
         while self.rows.keep_up(&mut self.upkeep, &mut self.scratch) > 0 {}
+    }
+
+    /// Rows in the graph.
+    pub(super) fn linked(&self) -> u32 {
+        self.rows.indexed()
+    }
+
+    /// Rows in the tail, which each search compares one by one.
+    pub(super) fn scanned(&self) -> u32 {
+        self.rows.len() - self.rows.indexed()
     }
 
     /// The width of a search that names none, and the recall that the space believes to have there.
@@ -81,20 +107,32 @@ impl Engine {
         (status.width, status.recall_estimate)
     }
 
-    /// The nearest `count` rows of the graph, best first.
+    /// The nearest `count` rows, best first: of the graph by a search of `width`, of the tail by a
+    /// scan, as a recall does it.
     pub(super) fn search(&mut self, cue: &Vector, width: u32, count: u32) -> &[Scored] {
+        let codes = encoded(cue);
         let Engine { rows, scratch, found, .. } = self;
-        let visible = |row| rows.is_visible(row, rows.len());
-        rows.index().search(&encoded(cue), width, count, visible, scratch, found);
-        found
+        found.clear();
+        if rows.indexed() > 0 {
+            let visible = |row| rows.is_visible(row, rows.len());
+            rows.index().search(&codes, width, count, visible, scratch, found);
+        }
+        self.scan_from(self.linked(), &codes, count)
     }
 
     /// The same among all rows, compared one by one.
     pub(super) fn scan(&mut self, cue: &Vector, count: u32) -> &[Scored] {
+        self.found.clear();
+        self.scan_from(0, &encoded(cue), count)
+    }
+
+    fn scan_from(&mut self, first: u32, codes: &Codes, count: u32) -> &[Scored] {
         let Engine { rows, scratch, found, .. } = self;
-        found.clear();
         let visible = |row| rows.is_visible(row, rows.len());
-        rows.index().scan(&encoded(cue), 0..rows.len(), count, visible, scratch, found);
+        for from in (first..rows.len()).step_by(RECALL_SCAN_ROWS_MAX as usize) {
+            let range = from..rows.len().min(from + RECALL_SCAN_ROWS_MAX);
+            rows.index().scan(codes, range, count, visible, scratch, found);
+        }
         found
     }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use engram::dataset::{DIMENSION, Dataset, Vector};
+use engram_shards::limits::TAIL_ROWS_MAX;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::engine::Engine;
@@ -13,6 +14,16 @@ pub(super) const BLOCK_ROWS: usize = 1_000;
 /// Rows of one stretch of the course.
 const STRETCH_ROWS: usize = 100_000;
 
+/// How far a load had come at some time.
+#[derive(Clone, Copy, Default)]
+struct Reached {
+    seconds: f64,
+    /// Rows that a search finds.
+    found: usize,
+    /// Those of them in the graph.
+    linked: usize,
+}
+
 /// How a load went.
 pub(super) struct Load {
     pub(super) rows: usize,
@@ -20,8 +31,8 @@ pub(super) struct Load {
     insert: Duration,
     on_cpu: Duration,
     distances: u64,
-    /// Seconds until so many blocks were in the graph.
-    seconds_by_block: Vec<f64>,
+    /// Where the load stood after each block, from none on, and as the tail was drained.
+    course: Vec<Reached>,
     /// What the engine says that it takes, and by how much the process grew.
     pub(super) bytes: u64,
     pub(super) resident_bytes: u64,
@@ -40,7 +51,7 @@ impl Load {
             insert: Duration::ZERO,
             on_cpu: Duration::ZERO,
             distances: 0,
-            seconds_by_block: vec![0.0],
+            course: vec![Reached::default()],
             bytes: 0,
             resident_bytes: 0,
         };
@@ -49,6 +60,10 @@ impl Load {
             let count = BLOCK_ROWS.min(rows - first);
             fill(data, first, &mut block[..count]);
             load.take(&mut engine, &block[..count], batch);
+        }
+        // A space that is small enough has no graph; the load of another ends when all of it is there.
+        while rows > TAIL_ROWS_MAX as usize && engine.scanned() > 0 {
+            load.drain(&mut engine);
         }
         load.bytes = engine.bytes();
         load.resident_bytes = resident_bytes().saturating_sub(resident_before);
@@ -66,7 +81,22 @@ impl Load {
             self.encode += encoded - start;
         }
         self.on_cpu += on_cpu() - on_cpu_before;
-        self.seconds_by_block.push(self.seconds());
+        self.reach(engine);
+    }
+
+    fn drain(&mut self, engine: &mut Engine) {
+        let on_cpu_before = on_cpu();
+        let start = Instant::now();
+        self.distances += engine.drain(BLOCK_ROWS as u32);
+        self.insert += start.elapsed();
+        self.on_cpu += on_cpu() - on_cpu_before;
+        self.reach(engine);
+    }
+
+    fn reach(&mut self, engine: &Engine) {
+        let (linked, scanned) = (engine.linked() as usize, engine.scanned() as usize);
+        let found = linked + scanned;
+        self.course.push(Reached { seconds: self.seconds(), found, linked });
     }
 
     fn seconds(&self) -> f64 {
@@ -77,21 +107,37 @@ impl Load {
         self.rows as f64 / self.seconds()
     }
 
-    /// Over the first `rows`, or all if there are fewer.
+    /// Over the first `rows`, or all if there are fewer, until a search found them.
     pub(super) fn inserts_per_s_first(&self, rows: usize) -> f64 {
-        self.stretch(0, rows.min(self.rows)).inserts_per_s
+        let rows = rows.min(self.rows);
+        rows as f64 / self.seconds_until(rows, |reached| reached.found)
     }
 
-    /// The course of the load, each 100,000 rows.
+    /// The course of the load: the time of each 100,000 rows in the graph, or of all where there is
+    /// none.
     pub(super) fn stretches(&self) -> Vec<Stretch> {
+        let has_graph = self.course.last().is_some_and(|reached| reached.linked > 0);
+        let at = |rows: usize| match has_graph {
+            true => self.seconds_until(rows, |reached| reached.linked),
+            false => self.seconds_until(rows, |reached| reached.found),
+        };
         let firsts = (0..self.rows).step_by(STRETCH_ROWS);
-        firsts.map(|from| self.stretch(from, (from + STRETCH_ROWS).min(self.rows))).collect()
+        let stretch = |from: usize| {
+            let to = (from + STRETCH_ROWS).min(self.rows);
+            Stretch { from, to, inserts_per_s: (to - from) as f64 / (at(to) - at(from)) }
+        };
+        firsts.map(stretch).collect()
     }
 
-    /// From row `from`, which a block begins with, to row `to`, which a block ends with.
-    fn stretch(&self, from: usize, to: usize) -> Stretch {
-        let at = |rows: usize| self.seconds_by_block[rows.div_ceil(BLOCK_ROWS)];
-        Stretch { from, to, inserts_per_s: (to - from) as f64 / (at(to) - at(from)) }
+    /// Seconds until `rows` rows had come that far, evenly between two looks.
+    fn seconds_until(&self, rows: usize, how_far: impl Fn(&Reached) -> usize) -> f64 {
+        let after = self.course.partition_point(|reached| how_far(reached) < rows);
+        let Some(before) = after.checked_sub(1) else {
+            return 0.0;
+        };
+        let [before, after] = [before, after].map(|at| &self.course[at]);
+        let share = (rows - how_far(before)) as f64 / (how_far(after) - how_far(before)) as f64;
+        before.seconds + share * (after.seconds - before.seconds)
     }
 
     pub(super) fn encode_us(&self) -> f64 {

@@ -36,6 +36,8 @@ pub(super) struct AtBatch {
 /// What an engine answers at one time.
 #[derive(Clone, Serialize)]
 pub(super) struct Answers {
+    pub(super) rows_linked: u32,
+    pub(super) rows_scanned: u32,
     pub(super) recall_at_10: f64,
     pub(super) recall_at_100: Option<f64>,
     pub(super) harder_recall_at_10: f64,
@@ -237,6 +239,7 @@ impl Report {
 
 impl Answers {
     fn print(&self) {
+        println!("  {} rows in the graph, {} scanned", self.rows_linked, self.rows_scanned);
         println!("  width  recall@10  @100    harder@10  queries/s  p50 µs  p99 µs");
         self.widths.iter().for_each(AtWidth::print);
         let estimate = self.recall_estimate.map_or("none".to_owned(), |it| format!("{it:.3}"));
