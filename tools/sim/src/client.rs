@@ -234,7 +234,7 @@ impl Client {
         let mut requests = Vec::new();
         let burst = random.within(1..12);
         for _ in 0..burst {
-            let is_enough = ledger.next_token().0 >= weather.observations;
+            let is_enough = ledger.next_token().0 >= weather.observations_by_now;
             if self.credits == 0 || self.in_flight >= self.window || is_enough {
                 break;
             }

@@ -22,6 +22,10 @@ pub struct Weather {
     pub run_micros_max: u64,
     /// Observations sent in all, about.
     pub observations: usize,
+    /// Of these, those of the runs so far: each run has its share, so that there is something to lose at every crash.
+    pub observations_by_now: usize,
+    /// That a run ends soon after its share was sent.
+    pub crashes_busy: u64,
     /// Most observations that wait, of one shard.
     pub capacity: u32,
     /// The recall that stripes hold; none: no upkeep.
@@ -72,7 +76,13 @@ impl Weather {
         };
         let (commit_fails, create_fails, read_fails) = (rare(120), rare(200), rare(60));
         let (disk_fills, replaces) = (rare(300), rare(200));
-        let reshard = if random.chance(500) { random.within(400..1_001) } else { 0 };
+        // It takes several of these in a row for rows to move between logs while some live in a cache alone: so they are
+        // frequent where they come up at all.
+        let reshard = if random.chance(600) { random.within(600..1_001) } else { 0 };
+        let power_cut = match random.chance(500) {
+            true => random.within(300..700),
+            false => random.within(0..1_001),
+        };
         let mut rare = |per_mille: u64| {
             if random.chance(500) { random.within(0..per_mille) } else { 0 }
         };
@@ -89,10 +99,12 @@ impl Weather {
             crashes: random.within(1..7) as u32,
             run_micros_max: random.within(3_000..60_000),
             observations: random.within(40..260) as usize,
+            observations_by_now: 0,
+            crashes_busy: random.within(0..1_001),
             capacity: if random.chance(300) { random.within(8..40) as u32 } else { 1_000 },
             recall_target: random.chance(600).then(RecallTarget::default),
             tail: draw_tail(random),
-            power_cut: random.within(0..1_001),
+            power_cut,
             commit_fails,
             create_fails,
             read_fails,

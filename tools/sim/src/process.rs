@@ -87,7 +87,11 @@ impl Process {
     /// The process ends in the midst of its writes.
     pub fn abandon(self, disk: &mut Disk, random: &mut Random) {
         for io in self.in_flight.into_values() {
-            let reached = Reached::draw(random);
+            // The kernel ends most writes that it was given before.
+            let reached = match random.chance(500) {
+                true => Reached::Cache,
+                false => Reached::draw(random),
+            };
             match io {
                 Io::CreateSegment { segment, head, .. } => {
                     disk.write_in_vain(segment, 0, &head, reached, random);

@@ -46,6 +46,8 @@ const RECALL_ORIGINS: u64 = 1 << 63;
 const STATUS_ORIGIN: u64 = 1 << 62;
 /// So long nothing happens in a world that has settled: only the rare housekeeping is further off.
 const SETTLED_MICROS: u64 = 5_000_000;
+/// So long after its last observation a run has something in flight.
+const BUSY_MICROS_MAX: u64 = 3_000;
 /// After so long a world is at odds with itself: the longest ones take some seconds.
 const NEVER_MICROS: u64 = 60_000_000;
 
@@ -101,6 +103,8 @@ struct World {
     statuses: BTreeMap<usize, ShardStatus>,
     held_reply: Option<(u64, Reply)>,
     crashes_left: u32,
+    /// This run ends while there is still something to lose.
+    crashes_busy: bool,
     is_stopping: bool,
     summary: Summary,
 }
@@ -143,6 +147,7 @@ impl World {
             statuses: BTreeMap::new(),
             held_reply: None,
             crashes_left: weather.crashes,
+            crashes_busy: false,
             is_stopping: false,
             summary: Summary::default(),
             weather,
@@ -350,6 +355,10 @@ impl World {
             self.plan(100, Event::Ask { shard });
             self.plan(50, Event::Work { shard });
         }
+        let Weather { observations, crashes, crashes_busy, .. } = self.weather;
+        let later = observations * self.crashes_left as usize / (crashes as usize + 1);
+        self.weather.observations_by_now = observations - later;
+        self.crashes_busy = !is_last && self.random.chance(crashes_busy);
         let life = self.random.within(1_000..self.weather.run_micros_max);
         if self.random.chance(self.weather.clock_leaps) {
             let at = self.random.within(0..life);
@@ -505,7 +514,12 @@ impl World {
         if self.random.chance(50) && self.ledger.next_token().0 > 0 {
             self.recall_any();
         }
-        if self.ledger.next_token().0 >= self.weather.observations && self.crashes_left == 0 {
+        let sent = self.ledger.next_token().0;
+        if sent >= self.weather.observations_by_now && std::mem::take(&mut self.crashes_busy) {
+            let pause = self.random.within(0..BUSY_MICROS_MAX);
+            self.plan(pause, Event::Crash);
+        }
+        if sent >= self.weather.observations && self.crashes_left == 0 {
             self.is_stopping = true;
         }
         if !self.is_stopping {
