@@ -234,8 +234,11 @@ impl Job {
     fn gather<'a>(&mut self, rows: &Rows, pending: impl Fn(Ordinal) -> &'a [u8]) -> Progress {
         let found: Vec<Row> = self.found.iter().map(|scored| scored.row).collect();
         // A replacement that is not verified yet may be too far from the cue to be found itself: it comes along, so that
-        // whatever it replaces cannot stand for the memory.
-        let twins = found.iter().flat_map(|&row| rows.newer_twins(row, self.limit));
+        // whatever it replaces cannot stand for the memory. So does one that was verified since the row was found, and
+        // may itself be replaced by now, by a row that this recall does not see.
+        let twins = found.iter().flat_map(|&row| {
+            rows.newer_twins(row, self.limit).chain(rows.replacement(row, self.limit))
+        });
         let mut twins: Vec<Row> = twins.filter(|twin| !found.contains(twin)).collect();
         twins.sort_unstable();
         twins.dedup();

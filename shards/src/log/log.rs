@@ -277,7 +277,7 @@ impl Log {
             shards: self.shards,
             bytes_total: limits::LOG_SEGMENT_BYTES,
             incarnation: open.incarnation,
-            earlier: if planted!(EndStatedShort) { self.end.cut_short() } else { self.end },
+            earlier: if planted!(EndUnstated) { LogEnd::NONE } else { self.end },
         };
         // The one before takes no more.
         self.open = None;

@@ -20,16 +20,6 @@ pub struct LogEnd {
 impl LogEnd {
     /// A log that has no segment yet.
     pub const NONE: LogEnd = LogEnd { number: 0, synced: 0, live: 0 };
-
-    /// As if nothing had been written behind the head.
-    #[cfg(feature = "planted")]
-    pub(crate) fn cut_short(self) -> LogEnd {
-        LogEnd {
-            synced: self.synced.min(LOG_BLOCK_BYTES),
-            live: self.live.min(LOG_BLOCK_BYTES),
-            ..self
-        }
-    }
 }
 
 /// What a segment's file says of itself.

@@ -292,9 +292,6 @@ impl Building {
     /// Takes out what no log vouches for and the stripe does: its generations become durable in order, so those before
     /// a durable one are durable. (The batch that vouched for them may have lived in a cache alone, and be lost.)
     fn take_preceding(&mut self) -> impl Iterator<Item = Observed> + use<> {
-        if planted!(PrecedingUnproven) {
-            return BTreeMap::new().into_values();
-        }
         let later = self.unproven.split_off(&self.generation_max);
         std::mem::replace(&mut self.unproven, later).into_values()
     }

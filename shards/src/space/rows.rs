@@ -169,6 +169,12 @@ impl Rows {
         twins.filter(move |&twin| self.generation(twin) > bound && self.is_visible(twin, limit))
     }
 
+    /// The newest row that has replaced `row`, of those that a recall up to `limit` may see.
+    pub fn replacement(&self, row: Row, limit: u32) -> Option<Row> {
+        let next = |row: &Row| Some(Row(self.replaced_by[row.0])).filter(|next| next.0 < limit);
+        std::iter::successors(next(&row), next).last()
+    }
+
     /// The older of the pair is replaced.
     pub fn replace(&mut self, pair: Pair) {
         assert!(self.generation(pair.older) < self.generation(pair.newer), "the newer one wins");

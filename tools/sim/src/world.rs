@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use engram_shards::ids::{SessionId, Time};
+use engram_shards::limits::LOG_COMMIT_WAIT_MICROS;
 use engram_shards::message::{Append, Isolation, Origin, Recall, Reply, Request, ShardStatus};
 use engram_shards::shard::{IoTicket, Output};
 
@@ -46,8 +47,6 @@ const RECALL_ORIGINS: u64 = 1 << 63;
 const STATUS_ORIGIN: u64 = 1 << 62;
 /// So long nothing happens in a world that has settled: only the rare housekeeping is further off.
 const SETTLED_MICROS: u64 = 5_000_000;
-/// So long after its last observation a run has something in flight.
-const BUSY_MICROS_MAX: u64 = 3_000;
 /// After so long a world is at odds with itself: the longest ones take some seconds.
 const NEVER_MICROS: u64 = 60_000_000;
 
@@ -516,7 +515,8 @@ impl World {
         }
         let sent = self.ledger.next_token().0;
         if sent >= self.weather.observations_by_now && std::mem::take(&mut self.crashes_busy) {
-            let pause = self.random.within(0..BUSY_MICROS_MAX);
+            // As long as the last commit is under way, about.
+            let pause = self.random.within(0..self.weather.io_micros_max + LOG_COMMIT_WAIT_MICROS);
             self.plan(pause, Event::Crash);
         }
         if sent >= self.weather.observations && self.crashes_left == 0 {
