@@ -233,6 +233,9 @@ impl Job {
     /// Turns what was found into candidates, with the bodies that are at hand.
     fn gather<'a>(&mut self, rows: &Rows, pending: impl Fn(Ordinal) -> &'a [u8]) -> Progress {
         let found: Vec<Row> = self.found.iter().map(|scored| scored.row).collect();
+        let mut distinct = found.clone();
+        distinct.sort_unstable();
+        assert!(distinct.is_sorted_by(|one, next| one < next), "a row is found once");
         // A replacement that is not verified yet may be too far from the cue to be found itself: it comes along, so that
         // whatever it replaces cannot stand for the memory. So does one that was verified since the row was found, and
         // may itself be replaced by now, by a row that this recall does not see.

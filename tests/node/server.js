@@ -12,18 +12,34 @@ const ROOT = path.resolve(import.meta.dirname ?? path.dirname(new URL(import.met
 const BINARY = process.env.ENGRAM_TEST_BINARY ?? path.join(ROOT, 'target/release/engram');
 
 export class Server {
-  // Starts a server of one core and waits until it is ready.
-  static async start() {
+  // Starts a server of one core, with `flags` beside those that are needed, and waits until it is ready.
+  static async start(flags = []) {
     const server = new Server();
     server.folder = mkdtempSync(path.join(tmpdir(), 'engram-node-'));
-    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('ENGRAM_')));
-    const flags = ['serve', '--listen', '127.0.0.1:0', '--cores', '1', '--data-dir', server.folder];
-    server.process = spawn(BINARY, flags, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    server.flags = ['serve', '--listen', '127.0.0.1:0', '--cores', '1', '--data-dir', server.folder, ...flags];
     server.errors = '';
-    server.process.stderr.on('data', (bytes) => (server.errors += bytes));
-    server.port = await server.#listening();
-    while ((await server.status('/health/ready')) !== 200);
+    await server.#begin();
     return server;
+  }
+
+  async #begin() {
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('ENGRAM_')));
+    this.process = spawn(BINARY, this.flags, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.process.stderr.on('data', (bytes) => (this.errors += bytes));
+    this.port = await this.#listening();
+    while ((await this.status('/health/ready')) !== 200);
+  }
+
+  // Ends it by `signal`, and starts it again with the same folder, on another port.
+  async restart(signal = 'SIGKILL') {
+    await this.#end(signal);
+    await this.#begin();
+  }
+
+  async #end(signal) {
+    const ended = once(this.process, 'close');
+    this.process.kill(signal);
+    await ended;
   }
 
   async #listening() {
@@ -47,9 +63,7 @@ export class Server {
 
   // Ends it; fails where it panicked.
   async stop() {
-    const ended = once(this.process, 'close');
-    this.process.kill('SIGKILL');
-    await ended;
+    await this.#end('SIGKILL');
     rmSync(this.folder, { recursive: true, force: true });
     if (this.errors.includes('panicked at')) throw new Error(`the server panicked:\n${this.errors}`);
   }
