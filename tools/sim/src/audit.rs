@@ -52,8 +52,10 @@ pub fn audit_rotten(
         wrong!(Log, "the logs cannot be read");
     };
     for (sound, told) in sound.iter().zip(&told) {
-        let lost = sound.iter().filter(|(generation, _)| !told.contains_key(generation));
-        if let Some((generation, lost)) = lost.filter(|(_, lost)| lost.proven).next() {
+        let is_lost = |(generation, stored): &(&u64, &Stored)| {
+            stored.proven && !told.contains_key(generation)
+        };
+        if let Some((generation, lost)) = sound.iter().find(is_lost) {
             wrong!(Damage, "{:?} ({generation}) rotted away, and no one was told", lost.token);
         }
         let other = told.iter().find(|(generation, told)| {
