@@ -84,7 +84,7 @@ fn measure(pairs: &Pairs, rows: usize, base_rows: usize, with_cues: bool) {
         inserted += between - start;
         beside += on_cpu() - between;
         if with_cues && index.indexed() == 64 * 100 {
-            cues.iter().for_each(|cue| upkeep.note_cue(cue, index.indexed()));
+            cues.iter().for_each(|cue| upkeep.note_cue(cue, &index));
         }
     }
     println!(
@@ -97,9 +97,9 @@ fn measure(pairs: &Pairs, rows: usize, base_rows: usize, with_cues: bool) {
     let start = on_cpu();
     let mut longest = 0;
     let mut refining = Duration::ZERO;
-    while !upkeep.is_settled(index.indexed()) {
+    while !upkeep.is_settled(&index) {
         longest = longest.max(upkeep.step(&mut index, |_| true, &mut scratch));
-        if upkeep.status(index.indexed()).refined < rows as u32 {
+        if upkeep.status(&index).refined < rows as u32 {
             refining = on_cpu() - start;
         }
     }
@@ -163,7 +163,7 @@ fn report(index: &Index, kinds: &[Vec<Query>; 3], upkeep: &Upkeep, scratch: &mut
             distances / QUERIES as u32
         );
     }
-    let status = upkeep.status(index.indexed());
+    let status = upkeep.status(index);
     println!("  chosen: width {}, estimate {:?}", status.width, status.recall_estimate);
 }
 

@@ -52,7 +52,7 @@ pub struct SessionEpoch(pub u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation(pub u64);
 
-/// A row of one stripe's arrays, dense, in order of arrival.
+/// A row of one stripe's arrays. Another has its number once it is gone: numbers tell no order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Row(pub u32);
 

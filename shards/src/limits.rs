@@ -72,6 +72,8 @@ pub const MEND_DISTANCES: u32 = 1_000;
 pub const MEND_ROWS_MIN: u32 = 64;
 /// … and one in so many of all rows: that takes a look at every link.
 pub const MEND_ROWS_SHARE: u32 = 64;
+/// … and once they are one row in so many, beside a full load too: without it, memory would grow.
+pub const MEND_ROWS_SHARE_MAX: u32 = 16;
 /// Search width of a recall that names none, before a space has sampled its recall.
 pub const GRAPH_WIDTH_RECALL: u32 = 128;
 /// Widths that a space chooses among: each some 40 % more work than the one before it.

@@ -1,10 +1,14 @@
-//! One recall, resumable between slices: search the graph, scan the tail, read the candidates' records, rank them
+//! One recall, resumable between slices: scan the tail, search the graph, read the candidates' records, rank them
 //! exactly, keep the newest of each id.
 //!
 //! ```text
-//!  Search ──► Scan ──► (gather) ──► Reading ──► Ranking ──► Recalled
+//!  Tail ──► Search ──► Gather ──► Reading ──► Ranking ──► Recalled
+//!             └► Slots ──┘
 //! ```
-//! **Invariant:** a recall sees the rows below its limit as they were when it began: what arrives, is replaced or is
+//! Rows go from the tail's begin into the graph meanwhile, so the tail is scanned from its end: what has left it before
+//! its turn came is in the graph when that is searched.
+//!
+//! **Invariant:** a recall sees the rows up to its limit as they were when it began: what arrives, is replaced or is
 //! dropped meanwhile changes nothing but that dropped rows vanish.
 
 use crate::graph::{Aim, Scored, Scratch, Seeking};
@@ -14,7 +18,7 @@ use crate::log::log::Ordinal;
 use crate::log::record::{BodyFault, decode_body, read_body, read_embedding};
 use crate::message::{Durability, Hit, Isolation, Recall, Recalled};
 use crate::settings::Metric;
-use crate::space::{Place, Rows, Stripe};
+use crate::space::{Place, Reading, Rows, Stripe};
 use crate::vector::codes::normalise;
 use crate::vector::kernel::{dot_f32, square_distance_f32};
 
@@ -31,14 +35,13 @@ pub struct Job {
     query: Recall,
     metric: Metric,
     stage: Stage,
-    /// Rows below it are seen.
-    limit: u32,
+    /// Rows up to this generation are seen.
+    limit: Generation,
     /// Rows that had left the graph when the recall began.
-    gone: u32,
-    /// Rows that were in the graph when the search began.
-    linked: u32,
-    /// Rows below it were durable when the recall began.
-    durable: u32,
+    departed: u64,
+    /// Keeps what is seen from being overwritten.
+    reading: Reading,
+    /// The generation that was durable when the recall began.
     snapshot: Generation,
     rows: u32,
     found: Vec<Scored>,
@@ -50,11 +53,14 @@ pub struct Job {
 /// What comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
+    /// The tail, below this mark.
+    Tail(u64),
     Search,
     /// More of the search that has begun.
     Searching,
-    /// The tail, or all rows where the graph leads past those that are visible, from this row.
-    Scan(u32),
+    /// All slots from this one on, for the graph leads past the rows that are visible.
+    Slots(u32),
+    Gather,
     /// Waiting for so many records.
     Reading(usize),
     /// From this candidate.
@@ -64,7 +70,6 @@ enum Stage {
 /// A row that may be among the results.
 #[derive(Debug)]
 struct Candidate {
-    row: Row,
     memory_hash: u64,
     generation: Generation,
     durability: Durability,
@@ -87,8 +92,8 @@ pub enum Progress {
 }
 
 impl Job {
-    /// Begins `query`, with what the stripe holds now.
-    pub fn new(mut query: Recall, stripe: &Stripe) -> Job {
+    /// Begins `query`, with what the stripe holds now. [`Job::into_reading`] ends with it.
+    pub fn new(mut query: Recall, stripe: &mut Stripe) -> Job {
         assert!(
             query.count <= RECALL_RESULTS_MAX,
             "the number of results is checked where a request is made"
@@ -96,26 +101,25 @@ impl Job {
         if query.width == 0 {
             query.width = stripe.recall_width();
         }
+        let reading = stripe.begin_reading();
         let rows = stripe.rows();
-        let durable = rows.durable();
-        let limit = match query.isolation {
-            Isolation::Durable if !planted!(InFlightRecalled) => durable,
-            Isolation::Durable => rows.len(),
-            Isolation::InFlight => rows.len(),
+        let (limit, end, seen) = match query.isolation {
+            Isolation::Durable if !planted!(InFlightRecalled) => {
+                (stripe.generation(), rows.durable(), rows.living())
+            }
+            Isolation::Durable | Isolation::InFlight => {
+                (rows.newest(), rows.arrived(), rows.living() + rows.len_pending())
+            }
         };
         Job {
             query,
             metric: stripe.space().settings.metric,
-            stage: match rows.indexed() {
-                0 => Stage::Scan(0),
-                _ => Stage::Search,
-            },
+            stage: Job::tail_below(end, rows),
             limit,
-            gone: rows.index().gone(),
-            linked: 0,
-            durable,
+            departed: rows.index().departed(),
+            reading,
             snapshot: stripe.generation(),
-            rows: limit - rows.replaced(),
+            rows: seen,
             found: Vec::new(),
             candidates: Vec::new(),
             distances: 0,
@@ -133,6 +137,7 @@ impl Job {
         pending: impl Fn(Ordinal) -> &'a [u8],
     ) -> (u32, Progress) {
         let (distances, progress) = match self.stage {
+            Stage::Tail(end) => (self.scan_tail(rows, end, scratch), Progress::More),
             Stage::Search => {
                 let begun = self.begin_search(rows, seeking);
                 let searched = match self.stage {
@@ -142,15 +147,18 @@ impl Job {
                 (begun + searched, Progress::More)
             }
             Stage::Searching => (self.search(rows, seeking, scratch), Progress::More),
-            Stage::Scan(from) if from < self.limit => {
-                (self.scan(rows, from, scratch), Progress::More)
-            }
-            Stage::Scan(_) => (1, self.gather(rows, pending)),
+            Stage::Slots(from) => (self.scan_slots(rows, from, scratch), Progress::More),
+            Stage::Gather => (1, self.gather(rows, pending)),
             Stage::Ranking(from) => self.rank(from),
             Stage::Reading(_) => unreachable!("a recall that waits for records is not stepped"),
         };
         self.distances = self.distances.saturating_add(distances);
         (distances, progress)
+    }
+
+    /// What is to be ended with the recall.
+    pub fn into_reading(self) -> Reading {
+        self.reading
     }
 
     /// A record that was asked for: as it was read, or none if it could not be. Returns whether it was the last.
@@ -169,11 +177,12 @@ impl Job {
         left == 1
     }
 
-    /// The stripe's rows from `len` on were dropped; others may take their numbers.
-    pub fn truncate(&mut self, len: u32) {
-        self.limit = self.limit.min(len);
-        self.found.retain(|scored| scored.row.0 < len);
-        for candidate in self.candidates.iter_mut().filter(|candidate| candidate.row.0 >= len) {
+    /// The stripe's rows of higher generations than `kept` are about to be dropped; others may get their generations and
+    /// their slots.
+    pub fn truncate(&mut self, kept: Generation, rows: &Rows) {
+        self.limit = self.limit.min(kept);
+        self.found.retain(|scored| rows.generation(scored.row) <= kept);
+        for candidate in self.candidates.iter_mut().filter(|one| one.generation > kept) {
             candidate.body = None;
         }
     }
@@ -183,65 +192,99 @@ impl Job {
         self.query.count + (self.query.count / 4).max(SPARE_CANDIDATES_MIN)
     }
 
+    /// The tail below this mark is next, or what follows it.
+    fn tail_below(end: u64, rows: &Rows) -> Stage {
+        match (end > rows.inserted(), rows.indexed()) {
+            (true, 1..) if planted!(TailForgotten) => Stage::Search,
+            (true, _) => Stage::Tail(end),
+            (false, 0) => Stage::Gather,
+            (false, _) => Stage::Search,
+        }
+    }
+
+    fn scan_tail(&mut self, rows: &Rows, end: u64, scratch: &mut Scratch) -> u32 {
+        let end = end.min(rows.arrived());
+        let from = end.saturating_sub(u64::from(RECALL_SCAN_ROWS_MAX)).max(rows.inserted());
+        self.stage = Job::tail_below(from, rows);
+        if from >= end {
+            return 1;
+        }
+        let (limit, wanted) = (self.limit, self.candidates_wanted());
+        let visible = |row| rows.is_visible(row, limit);
+        let places = rows.place_of(from)..rows.place_of(end);
+        let (codes, found) = (&self.query.codes, &mut self.found);
+        rows.index().scan_waiting(codes, places, wanted, visible, scratch, found).max(1)
+    }
+
     fn begin_search(&mut self, rows: &Rows, seeking: &mut Seeking) -> u32 {
         let wanted = self.candidates_wanted();
         let width = self.query.width.max(self.query.count * 3 / 2).max(wanted);
-        self.linked = rows.indexed();
-        let limit = self.limit;
-        let visible = |row| rows.is_visible(row, limit);
         let size = (width.min(RECALL_WIDTH_MAX), wanted);
-        let begun = rows.index().begin_search(Aim::Cue(&self.query.codes), size, visible, seeking);
-        self.stage = match begun {
-            Some(_) => Stage::Searching,
-            None => Stage::Scan(0),
-        };
+        let begun = rows.begin_search(Aim::Cue(&self.query.codes), size, self.limit, seeking);
+        match begun {
+            Some(_) => self.stage = Stage::Searching,
+            None => self.scan_instead(),
+        }
         begun.unwrap_or(1)
     }
 
+    /// What comes into the graph while the search goes on may be missed by it, but was in the tail when that was scanned.
     fn search(&mut self, rows: &Rows, seeking: &mut Seeking, scratch: &mut Scratch) -> u32 {
-        // Rows that come into the graph while the search goes on may be missed by it: they are left to the scan.
-        let (limit, linked) = (self.limit, self.linked);
-        let visible = |row: Row| row.0 < linked && rows.is_visible(row, limit);
+        let mut linked = Vec::new();
         let aim = Aim::Cue(&self.query.codes);
-        let (index, found) = (rows.index(), &mut self.found);
-        let (distances, ended) = index.go_on_searching(aim, visible, seeking, scratch, found);
+        let (distances, ended) =
+            rows.go_on_searching(aim, self.limit, seeking, scratch, &mut linked);
         match ended {
             None => {}
             // What has left the graph meanwhile may be what this recall is to see.
-            Some(complete) if complete && index.gone() == self.gone => {
-                let tail = if planted!(TailForgotten) { limit } else { linked };
-                self.stage = Stage::Scan(tail.min(limit));
+            Some(complete) if complete && rows.index().departed() == self.departed => {
+                self.merge(linked);
+                self.stage = Stage::Gather;
             }
-            Some(_) => {
-                self.found.clear();
-                self.stage = Stage::Scan(0);
-            }
+            Some(_) => self.scan_instead(),
         }
         distances
     }
 
-    fn scan(&mut self, rows: &Rows, from: u32, scratch: &mut Scratch) -> u32 {
-        let end = self.limit.min(from + RECALL_SCAN_ROWS_MAX);
-        let limit = self.limit;
+    fn scan_instead(&mut self) {
+        self.found.clear();
+        self.stage = Stage::Slots(0);
+    }
+
+    /// Takes in what the graph led to. What was scanned in the tail may have come into the graph since.
+    fn merge(&mut self, linked: Vec<Scored>) {
+        if self.found.is_empty() {
+            self.found = linked;
+            return;
+        }
+        self.found.extend(linked);
+        self.found.sort_unstable_by_key(|scored| scored.row);
+        self.found.dedup_by_key(|scored| scored.row);
+        self.found.sort_by(|one, other| other.similarity.total_cmp(&one.similarity));
+        self.found.truncate(self.candidates_wanted() as usize);
+    }
+
+    fn scan_slots(&mut self, rows: &Rows, from: u32, scratch: &mut Scratch) -> u32 {
+        let end = rows.slots().min(from + RECALL_SCAN_ROWS_MAX);
+        self.stage = if end < rows.slots() { Stage::Slots(end) } else { Stage::Gather };
+        let (limit, wanted) = (self.limit, self.candidates_wanted());
         let visible = |row| rows.is_visible(row, limit);
-        let wanted = self.candidates_wanted();
-        self.stage = Stage::Scan(end);
         let (codes, found) = (&self.query.codes, &mut self.found);
-        rows.index().scan(codes, from..end, wanted, visible, scratch, found).max(1)
+        rows.index().scan(codes, from.min(end)..end, wanted, visible, scratch, found).max(1)
     }
 
     /// Turns what was found into candidates, with the bodies that are at hand.
     fn gather<'a>(&mut self, rows: &Rows, pending: impl Fn(Ordinal) -> &'a [u8]) -> Progress {
-        let found: Vec<Row> = self.found.iter().map(|scored| scored.row).collect();
+        // What was found may have been replaced since, and its replacement too, which the ids then lead to no more.
+        let is_visible = |row: &Row| rows.is_visible(*row, self.limit);
+        let found = self.found.iter().map(|scored| scored.row).filter(is_visible);
+        let found: Vec<Row> = found.collect();
         let mut distinct = found.clone();
         distinct.sort_unstable();
         assert!(distinct.is_sorted_by(|one, next| one < next), "a row is found once");
         // A replacement that is not verified yet may be too far from the cue to be found itself: it comes along, so that
-        // whatever it replaces cannot stand for the memory. So does one that was verified since the row was found, and
-        // may itself be replaced by now, by a row that this recall does not see.
-        let twins = found.iter().flat_map(|&row| {
-            rows.newer_twins(row, self.limit).chain(rows.replacement(row, self.limit))
-        });
+        // whatever it replaces cannot stand for the memory.
+        let twins = found.iter().flat_map(|&row| rows.newer_twins(row, self.limit));
         let mut twins: Vec<Row> = twins.filter(|twin| !found.contains(twin)).collect();
         twins.sort_unstable();
         twins.dedup();
@@ -266,12 +309,11 @@ impl Job {
 
     fn candidate(&self, rows: &Rows, row: Row, body: Option<Vec<u8>>) -> Candidate {
         let received_at = rows.received_at(row);
-        let (durability, committed_at) = match row.0 < self.durable {
+        let (durability, committed_at) = match rows.generation(row) <= self.snapshot {
             true => (Durability::Durable, rows.committed_at(row)),
             false => (Durability::InFlight, received_at),
         };
         Candidate {
-            row,
             memory_hash: rows.memory_hash(row),
             generation: rows.generation(row),
             durability,
@@ -314,7 +356,8 @@ impl Job {
         }
         candidates.retain(|candidate| candidate.similarity >= self.query.similarity_min);
         candidates.sort_unstable_by(|one, other| {
-            other.similarity.total_cmp(&one.similarity).then(one.row.cmp(&other.row))
+            let nearer = other.similarity.total_cmp(&one.similarity);
+            nearer.then(one.generation.cmp(&other.generation))
         });
         candidates.truncate(self.query.count as usize);
         Recalled {

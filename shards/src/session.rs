@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{Row, SessionEpoch, SessionId, StripeKey, Time};
+use crate::ids::{SessionEpoch, SessionId, StripeKey, Time};
 use crate::limits::SESSION_RESUME_MICROS;
 use crate::message::{Drain, Origin, Refusal};
 
@@ -51,7 +51,8 @@ pub struct Session {
     durable_sequence: u64,
     handed_sequence: u64,
     in_flight: u32,
-    rows_end: u32,
+    /// The mark of its stripe behind its last row.
+    rows_end: u64,
     last_record_at: Time,
     waiting: Option<Waiting>,
 }
@@ -93,12 +94,12 @@ impl Session {
         }
     }
 
-    /// Takes an observation over, if it comes from the attachment of now.
+    /// Takes an observation over, if it comes from the attachment of now; `rows_end` is the mark of its stripe behind it.
     pub fn hand_over(
         &mut self,
         epoch: SessionEpoch,
         sequence: u64,
-        row: Row,
+        rows_end: u64,
     ) -> Result<(), Refusal> {
         if !planted!(FenceForgotten) {
             self.check(epoch)?;
@@ -106,7 +107,7 @@ impl Session {
         }
         self.handed_sequence = sequence;
         self.in_flight += 1;
-        self.rows_end = row.0 + 1;
+        self.rows_end = rows_end;
         Ok(())
     }
 
@@ -123,11 +124,12 @@ impl Session {
         self.handed_sequence = self.handed_sequence.max(sequence);
     }
 
-    /// An unproven record of the session was replayed and goes to the log again.
-    pub fn rescue(&mut self, sequence: u64, row: Option<Row>) {
+    /// An unproven record of the session was replayed and goes to the log again; `rows_end` is the mark behind its row, if
+    /// it has one.
+    pub fn rescue(&mut self, sequence: u64, rows_end: Option<u64>) {
         self.in_flight += 1;
         self.handed_sequence = self.handed_sequence.max(sequence);
-        self.rows_end = row.map_or(self.rows_end, |row| row.0 + 1);
+        self.rows_end = rows_end.unwrap_or(self.rows_end);
     }
 
     /// `records` of what was in flight are dropped: whoever is attached is fenced.
@@ -145,8 +147,8 @@ impl Session {
         }
     }
 
-    /// Whoever waits, if what they wait for has come; rows of the stripe below `placed` wait for nothing.
-    pub fn settle(&mut self, placed: u32) -> Option<Waiting> {
+    /// Whoever waits, if what they wait for has come; rows of the stripe below the mark `placed` wait for nothing.
+    pub fn settle(&mut self, placed: u64) -> Option<Waiting> {
         let settled = self.in_flight == 0
             && match self.waiting? {
                 Waiting::Open(_) | Waiting::Close { drain: Drain::Durable, .. } => true,

@@ -205,7 +205,7 @@ proptest! {
         for codes in &vectors[100..100 + dropped] {
             index.push(codes);
         }
-        index.truncate(kept);
+        (0..dropped).for_each(|_| { index.drop_last(); });
         prop_assert_eq!(index.len(), kept);
         let mut found = Vec::new();
         index.scan(&vectors[0], 0..kept, 50, all, &mut scratch, &mut found);

@@ -81,7 +81,7 @@ fn recall(index: &Index, queries: &[(Codes, f32)], width: u32) -> f32 {
 fn settle(upkeep: &mut Upkeep, index: &mut Index) -> u64 {
     let mut scratch = Scratch::default();
     let mut distances = 0;
-    while !upkeep.is_settled(index.indexed()) {
+    while !upkeep.is_settled(index) {
         let step = upkeep.step(index, all, &mut scratch);
         assert!(step > 0, "what is not settled has something to do");
         assert!(step <= STEP_MOST, "{step} in one step");
@@ -102,11 +102,11 @@ fn idle_time_raises_a_hasty_graph_to_its_target_at_a_smaller_width() {
     let mut upkeep = Upkeep::new(Some(target));
     assert_eq!(upkeep.width(), GRAPH_WIDTH_RECALL);
     for (codes, _) in &queries {
-        upkeep.note_cue(codes, index.indexed());
+        upkeep.note_cue(codes, &index);
     }
     settle(&mut upkeep, &mut index);
     assert_eq!(index.check(), Ok(()));
-    let status = upkeep.status(index.indexed());
+    let status = upkeep.status(&index);
     assert_eq!(status.refined, ROWS);
     let held = recall(&index, &queries, status.width);
     assert!(held >= target.share(), "recall {held} at width {}", status.width);
@@ -131,10 +131,10 @@ fn the_estimate_is_near_the_truth_for_cues_and_not_above_it_for_rows_as_they_com
         if with_cues {
             // Not those that recall is measured with below.
             (QUERIES..2 * QUERIES)
-                .for_each(|query| upkeep.note_cue(&encode(&pairs.query(query)), rows));
+                .for_each(|query| upkeep.note_cue(&encode(&pairs.query(query)), &index));
         }
         settle(&mut upkeep, &mut index);
-        let status = upkeep.status(index.indexed());
+        let status = upkeep.status(&index);
         let estimate = status.recall_estimate.expect("there were samples");
         let truth = recall(&index, &queries, status.width);
         let least = if with_cues { 0.025 } else { 0.06 };
@@ -162,7 +162,7 @@ fn the_width_rises_with_the_rows_of_a_load_that_leaves_no_idle_time() {
         sampled += u64::from(beside);
         most = most.max(beside);
         if row % ROWS == ROWS - 1 {
-            println!("{:?} {sampled} {inserted}", upkeep.status(index.indexed()));
+            println!("{:?} {sampled} {inserted}", upkeep.status(&index));
             widths.push(upkeep.width());
         }
     }
@@ -185,11 +185,11 @@ fn rows_and_cues_take_up_what_was_settled() {
     index.insert_next(HASTE, &mut scratch);
     let one = settle(&mut upkeep, &mut index);
     assert!(one > 0 && one * 100 < whole, "one row took {one}, a thousand {whole}");
-    assert_eq!(upkeep.status(index.indexed()).refined, 1_001);
+    assert_eq!(upkeep.status(&index).refined, 1_001);
     for query in 0..QUALITY_SAMPLES {
-        assert!(upkeep.is_settled(index.indexed()), "{query} cues are too few");
+        assert!(upkeep.is_settled(&index), "{query} cues are too few");
         // Twice, which says no more than once.
-        (0..2).for_each(|_| upkeep.note_cue(&encode(&pairs.query(query)), index.indexed()));
+        (0..2).for_each(|_| upkeep.note_cue(&encode(&pairs.query(query)), &index));
     }
     assert!(settle(&mut upkeep, &mut index) > QUALITY_SAMPLES as u64 * 1_001, "a round of samples");
 }
@@ -233,10 +233,10 @@ fn without_a_target_nothing_is_done() {
     let pairs = pairs();
     let mut index = built(&pairs, 1_000, HASTE);
     let mut upkeep = Upkeep::new(None);
-    (0..300).for_each(|query| upkeep.note_cue(&encode(&pairs.query(query)), index.indexed()));
+    (0..300).for_each(|query| upkeep.note_cue(&encode(&pairs.query(query)), &index));
     let mut scratch = Scratch::default();
     assert_eq!(settle(&mut upkeep, &mut index), 0);
     assert_eq!(upkeep.step_beside(1_000_000, &index, all, &mut scratch), 0);
-    assert_eq!((upkeep.width(), upkeep.status(index.indexed()).distances), (GRAPH_WIDTH_RECALL, 0));
+    assert_eq!((upkeep.width(), upkeep.status(&index).distances), (GRAPH_WIDTH_RECALL, 0));
     assert!(RecallTarget::new(0.0).is_none() && RecallTarget::new(1.0).is_none());
 }

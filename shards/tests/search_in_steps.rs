@@ -11,7 +11,7 @@ use engram_shards::ids::Row;
 use engram_shards::limits::SEARCH_DISTANCES_MAX;
 use engram_shards::message::{Isolation, Reply, Request};
 use engram_shards::settings::Metric;
-use engram_shards::vector::codes::{Codes, encode};
+use engram_shards::vector::codes::{Codes, encode, normalise};
 use pairs::{DIMENSION, Pairs};
 use world::{CLIENT, World, id_of, recall, unary, vector};
 
@@ -165,4 +165,40 @@ fn a_recall_as_wide_as_can_be_lets_insertions_through() {
     ids.sort_unstable();
     exact.sort_unstable();
     assert_eq!(ids, exact, "each once");
+}
+
+#[test]
+fn a_mean_that_is_learned_between_two_steps_misleads_none() {
+    let all = |_: Row| true;
+    // Two far centres, one after the other, so that the mean moves with the 4,096th row.
+    let codes = |number: u32| {
+        let centre = |at: u32| if (number < 2_048) == (at < 32) { 2.0 } else { -2.0 };
+        let value = |at: u32| ((number % 977 * 31 + at * at * 7 + 3) as f32).sin();
+        let mut vector: Vec<f32> = (0..64).map(|at| value(at) + centre(at)).collect();
+        normalise(&mut vector).expect("not zero");
+        encode(&vector)
+    };
+    let mut index = Index::new(64, Metric::Cosine, 1);
+    for row in 0..4_090 {
+        index.push(&codes(row));
+        index.insert_next(64, &mut Scratch::default());
+    }
+    for query in (0..2_000).step_by(200) {
+        let mut searched = index.clone();
+        let (mut exact, mut scratch) = (Vec::new(), Scratch::default());
+        for from in (0..4_090u32).step_by(32) {
+            let some = from..4_090.min(from + 32);
+            searched.scan(&codes(query), some, COUNT, all, &mut scratch, &mut exact);
+        }
+        let mut next = 4_090..;
+        let (found, steps) =
+            in_steps(&mut searched, Aim::Cue(&codes(query)), 700, all, |index: &mut Index| {
+                next.by_ref().take(10).for_each(|row| {
+                    index.push(&codes(row));
+                });
+            });
+        assert!(steps > 1);
+        let hits = found.iter().filter(|one| one.similarity >= exact[9].similarity).count();
+        assert!(hits >= 8, "{hits} of ten, of query {query}");
+    }
 }

@@ -1,4 +1,5 @@
-//! A node taken out of the tree of parents: its children are adopted by others.
+//! A node taken out of the tree of parents: its children are adopted by others. One that comes into
+//! it again.
 
 use crate::vector::rows::Rows;
 
@@ -37,6 +38,30 @@ pub(super) fn orphan<const SLOTS: usize, L: Linked<SLOTS>>(
         }
     }
     distances
+}
+
+/// Gives `node`, which has no parent and is linked with `chosen`, best first, its place in the tree:
+/// below the best of them that comes before it and has room; failing that, below the nearest
+/// ancestor of the best that comes before it. Returns the distances that it took.
+pub(super) fn settle<const SLOTS: usize, L: Linked<SLOTS>>(
+    rows: &Rows,
+    layer: &mut L,
+    node: u32,
+    chosen: &[Rank],
+) -> u32 {
+    for earlier in chosen.iter().map(|rank| rank.node()).filter(|other| *other < node) {
+        let kin = kin(rows, layer, earlier, node);
+        if layer.links().takes_child(earlier, kin) {
+            attach(rows, layer, earlier, node, kin);
+            return 1;
+        }
+    }
+    let mut ancestor = chosen[0].node();
+    while ancestor > node {
+        ancestor = layer.links().parent(ancestor).expect("node 0 comes before all others");
+    }
+    let kin = kin(rows, layer, ancestor, node);
+    place_below(rows, layer, ancestor, node, kin)
 }
 
 /// The best parent for `child` among its own links and those of its parent so far, and the distances

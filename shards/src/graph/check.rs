@@ -3,6 +3,7 @@
 use crate::vector::rows::Rows;
 
 use super::links::{Bottom, Kin, Links, Upper, level};
+use super::slots::Slots;
 use super::states::{State, States};
 
 /// Fails with a text unless the condition holds.
@@ -20,10 +21,12 @@ pub(super) fn check(
     bottom: &Bottom,
     upper: &[Upper],
     states: &States,
+    slots: &Slots,
     seed: u64,
 ) -> Result<(), String> {
     let indexed = bottom.len();
     ensure!(indexed <= rows.len(), "{indexed} rows are indexed, of {}", rows.len());
+    check_slots(rows, bottom, states, slots)?;
     check_links(rows, bottom, states, |node| node, 0)?;
     for (below, layer) in upper.iter().enumerate() {
         let height = below + 1;
@@ -47,7 +50,39 @@ pub(super) fn check(
     let drawn = (0..indexed).map(|row| level(seed, row)).max().unwrap_or(0);
     ensure!(drawn == upper.len(), "{} upper layers where {drawn} were drawn", upper.len());
     let entry = upper.last().map_or(0, |layer| layer.rows[0]);
-    check_reachable(bottom, entry, |row| !matches!(states.of(row), State::Leaving | State::Gone))
+    check_reachable(bottom, entry, |row| stays(states.of(row)))
+}
+
+/// Whether a row of this state has its place in the graph.
+fn stays(state: State) -> bool {
+    state.is_linked() && state != State::Leaving
+}
+
+/// Checks that each row outside the graph stands once in the list that it belongs to.
+fn check_slots(rows: &Rows, bottom: &Bottom, states: &States, slots: &Slots) -> Result<(), String> {
+    let mut listed = vec![false; rows.len() as usize];
+    let mut new = bottom.len();
+    for row in &slots.waiting {
+        ensure!(*row < rows.len(), "row {row} waits, of {}", rows.len());
+        let state = states.of(*row);
+        ensure!(
+            matches!(state, State::Waiting | State::Dropped),
+            "row {row} waits, and is {state:?}"
+        );
+        ensure!(!std::mem::replace(&mut listed[*row as usize], true), "row {row} waits twice");
+        if *row >= bottom.len() {
+            ensure!(*row == new, "slot {row} is to be taken before slot {new}");
+            new += 1;
+        }
+    }
+    for row in &slots.gone {
+        let is_gone = *row < bottom.len() && states.of(*row) == State::Gone;
+        ensure!(is_gone, "the slot of row {row} may be used again, and it is not gone");
+        ensure!(!std::mem::replace(&mut listed[*row as usize], true), "row {row} is gone twice");
+    }
+    let lost = (0..rows.len()).find(|row| !states.is_linked(*row) && !listed[*row as usize]);
+    ensure!(lost.is_none(), "row {lost:?} is neither in the graph nor outside");
+    Ok(())
 }
 
 /// Checks the links of one layer.
@@ -78,8 +113,9 @@ fn check_links<const SLOTS: usize>(
                 links.len()
             );
             ensure!(
-                states.of(row_of(*target)) != State::Gone,
-                "node {node} of layer {height} links to {target}, which is gone"
+                states.is_linked(row_of(*target)),
+                "node {node} of layer {height} links to {target}, which is {:?}",
+                states.of(row_of(*target))
             );
             ensure!(*target != node, "node {node} of layer {height} links to itself");
             ensure!(
@@ -94,11 +130,10 @@ fn check_links<const SLOTS: usize>(
         }
         let state = states.of(row_of(node));
         ensure!(
-            state != State::Gone || targets.is_empty(),
-            "node {node} of layer {height} is gone and has links"
+            state.is_linked() || targets.is_empty(),
+            "node {node} of layer {height} is {state:?} and has links"
         );
-        let has_left = matches!(state, State::Leaving | State::Gone);
-        check_parent(links, node, height, usize::from(node > 0 && !has_left))?;
+        check_parent(links, node, height, usize::from(node > 0 && stays(state)))?;
     }
     Ok(())
 }

@@ -13,14 +13,16 @@ use crate::vector::codes::Codes;
 use crate::vector::kernel::Kernel;
 use crate::vector::rows::{Query, QueryBlocks, Rows, Sketch};
 
+use super::adopt::settle;
 use super::check;
 use super::filter::{self, Way};
-use super::link::link;
-use super::links::{Bottom, Kin, Layer, Upper, level};
+use super::link::{link, link_both_ways};
+use super::links::{Bottom, Kin, Layer, Linked, Upper, level};
 use super::rank::{Packing, Rank, Scored};
 use super::scan;
 use super::search::{Everything, Traversal, View, Visibility, descend};
 use super::select::select;
+use super::slots::Slots;
 use super::states::{Mending, State, States};
 
 /// The least width of a search, for each row that is wanted: by 1-bit codes the best are known only
@@ -57,8 +59,7 @@ pub(super) struct Neighbours {
     pub(super) chosen: Vec<Rank>,
 }
 
-/// The rows of one stripe: all codes in order of arrival, and the graph over the first `indexed` of
-/// them.
+/// The rows of one stripe: the codes of all by slot, and the graph over those that do not wait.
 #[derive(Clone, Debug)]
 pub struct Index {
     pub(super) seed: u64,
@@ -67,6 +68,7 @@ pub struct Index {
     /// From the layer above the bottom to the topmost, whose node 0 is the entry.
     pub(super) upper: Vec<Upper>,
     pub(super) states: States,
+    pub(super) slots: Slots,
     pub(super) mending: Mending,
 }
 
@@ -86,13 +88,14 @@ impl Index {
             bottom: Bottom::new(Packing::new(1.0)),
             upper: Vec::new(),
             states: States::new(),
+            slots: Slots::default(),
             mending: Mending::Idle,
         }
     }
 
-    /// Rows held, in the graph or not.
+    /// Rows held: those in the graph and those that wait.
     pub fn len(&self) -> u32 {
-        self.rows.len()
+        self.indexed() + self.slots.waiting.len() as u32
     }
 
     /// Whether there is no row.
@@ -100,90 +103,98 @@ impl Index {
         self.len() == 0
     }
 
-    /// Rows in the graph: all below this number.
+    /// Rows in the graph, with removed ones that have not left it.
     pub fn indexed(&self) -> u32 {
-        self.bottom.len()
+        let linked = [State::Alive, State::Ghost, State::Removed, State::Leaving];
+        linked.iter().map(|state| self.states.count(*state)).sum()
     }
 
     /// Bytes of RAM that rows and graph take.
     pub fn bytes(&self) -> u64 {
         self.rows.bytes()
             + self.states.bytes()
+            + self.slots.bytes()
             + self.bottom.bytes()
             + self.upper.iter().map(Upper::bytes).sum::<u64>()
     }
 
-    /// Adds a row behind the last, outside the graph.
-    pub fn push(&mut self, codes: &Codes) -> Row {
-        self.states.push();
-        Row(self.rows.push(codes))
-    }
-
-    /// Drops all rows from `len` up; none of them may be in the graph.
-    pub fn truncate(&mut self, len: u32) {
-        assert!(
-            len >= self.indexed(),
-            "truncated to {len} rows, with {} in the graph",
-            self.indexed()
-        );
-        self.rows.truncate(len);
-        self.states.truncate(len);
-    }
-
-    /// Puts row `indexed()` into the graph, with a search of this width on the bottom layer; there
-    /// must be such a row. Returns the distances that it took.
+    /// Puts the row that has waited longest into the graph, with a search of this width on the
+    /// bottom layer; there must be one. Returns the distances that it took.
     pub fn insert_next(&mut self, width: u32, scratch: &mut Scratch) -> u32 {
         self.insert_batch(1, width, scratch)
     }
 
-    /// Puts the next `count` rows into the graph, at most [`GRAPH_BATCH_MAX`]; there must be so
-    /// many. Their searches take turns, so that one computes while another waits for memory.
+    /// Puts the next `count` rows that wait into the graph, at most [`GRAPH_BATCH_MAX`]; there must
+    /// be so many. Their searches take turns, so that one computes while another waits for memory.
     /// Returns the distances that it took.
     pub fn insert_batch(&mut self, count: u32, width: u32, scratch: &mut Scratch) -> u32 {
-        let mut first = self.indexed();
         assert!((1..=GRAPH_BATCH_MAX).contains(&count), "a batch of {count} rows");
-        assert!(first + count <= self.len(), "{count} more than {first} of {} rows", self.len());
-        let end = first + count;
-        if first == 0 {
-            self.insert_first();
-            first = 1;
+        let waiting = self.slots.waiting.len();
+        assert!(count as usize <= waiting, "{count} rows are inserted, of {waiting}");
+        let mut batch = [0; GRAPH_BATCH_MAX as usize];
+        let mut batch = &mut batch[..count as usize];
+        for (row, next) in batch.iter_mut().zip(self.slots.waiting.drain(..count as usize)) {
+            *row = next;
+        }
+        self.slots.inserted += u64::from(count);
+        if self.bottom.len() == 0 {
+            self.insert_first(batch[0]);
+            batch = &mut batch[1..];
         }
         let mut distances = 0;
-        let traversals = &mut scratch.traversals[..(end - first) as usize];
-        for (row, traversal) in (first..end).zip(&mut *traversals) {
-            self.rows.sketch(self.rows.row(row), &mut traversal.sketch);
+        let traversals = &mut scratch.traversals[..batch.len()];
+        for (row, traversal) in batch.iter().zip(&mut *traversals) {
+            self.rows.sketch(self.rows.row(*row), &mut traversal.sketch);
             let start = self.enter(&traversal.sketch, 0, &mut distances);
             traversal.begin(&self.bottom, start.node(), width);
         }
         distances += self.search_in_turns(traversals);
-        for (row, traversal) in (first..end).zip(traversals) {
+        for (at, traversal) in traversals.iter_mut().enumerate() {
+            let row = batch[at];
             if self.pass_over(row) {
                 continue;
             }
             let neighbours = &mut scratch.neighbours;
             let beam = traversal.beam.nodes();
-            let peers = (first..row).filter(|peer| self.states.is_alive(*peer));
+            let peers = batch[..at].iter().copied().filter(|peer| self.states.is_alive(*peer));
             let found = beam.iter().copied().chain(peers);
             rank(&self.rows, &self.bottom, row, or_root(found), neighbours);
             distances += neighbours.candidates.len() as u32;
             let (kin, more) =
                 choose(&self.rows, &self.bottom, row, GRAPH_CHOSEN_BOTTOM, neighbours);
-            let node = self.bottom.push();
-            let query = self.rows.row(row);
-            let similarity = |other| self.rows.similarity(query, other);
-            let Neighbours { chosen, .. } = &*neighbours;
             distances += more;
-            distances += link(&mut self.bottom, node, kin, chosen, &traversal.visited, similarity);
+            distances += match row < self.bottom.len() {
+                true => link_again(&self.rows, &mut self.bottom, row, kin, traversal, neighbours),
+                false => {
+                    let node = self.bottom.push();
+                    let query = self.rows.row(row);
+                    let similarity = |other| self.rows.similarity(query, other);
+                    let (chosen, visited) = (&neighbours.chosen, &traversal.visited);
+                    link(&mut self.bottom, node, kin, chosen, visited, similarity)
+                }
+            };
             distances += self.insert_upper(row, traversal, neighbours);
+            self.take_in(row);
         }
         distances
     }
 
     /// Puts row 0 into the empty graph.
-    fn insert_first(&mut self) {
+    fn insert_first(&mut self, row: u32) {
+        assert_eq!(row, 0, "the first slot is the first to be taken");
         self.bottom = Bottom::new(Packing::new(self.rows.unit(0)));
         self.bottom.push();
         self.raise(0);
+        self.take_in(0);
+    }
+
+    /// The row has its links now. If it was removed before, searches start at it.
+    fn take_in(&mut self, row: u32) {
+        let state = match self.states.of(row) {
+            State::Dropped => State::Ghost,
+            _ => State::Alive,
+        };
+        self.states.set(row, state);
     }
 
     /// All traversals of the bottom layer to their ends, for rows that are alive. Returns the
@@ -228,8 +239,8 @@ impl Index {
         View { rows: &self.rows, layer: &self.bottom, packing, visible }
     }
 
-    /// Puts a row of the bottom layer into the layers above that were drawn for it. Returns the
-    /// distances that it took.
+    /// Puts a row of the bottom layer into the layers above that were drawn for its slot. Returns
+    /// the distances that it took.
     fn insert_upper(
         &mut self,
         row: u32,
@@ -255,32 +266,46 @@ impl Index {
                 distances += neighbours.candidates.len() as u32;
                 at = upper.below[neighbours.candidates[0].node()];
                 let (kin, more) = choose(&self.rows, upper, row, GRAPH_LINKS, neighbours);
-                let node = upper.push(row, below);
-                let query = self.rows.row(row);
-                let Upper { links, rows: row_of, .. } = upper;
-                let similarity = |other| self.rows.similarity(query, row_of[other]);
-                let Neighbours { chosen, .. } = &*neighbours;
                 distances += more;
-                distances += link(links, node, kin, chosen, &traversal.visited, similarity);
+                distances += match upper.find(row) {
+                    Some(node) => link_again(&self.rows, upper, node, kin, traversal, neighbours),
+                    None => {
+                        let node = upper.push(row, below);
+                        let query = self.rows.row(row);
+                        let Upper { links, rows: row_of, .. } = upper;
+                        let similarity = |other| self.rows.similarity(query, row_of[other]);
+                        let (chosen, visited) = (&neighbours.chosen, &traversal.visited);
+                        link(links, node, kin, chosen, visited, similarity)
+                    }
+                };
             }
         }
         self.raise(row);
         distances
     }
 
-    /// Puts a row that was removed before its turn came into the layers that it was drawn for,
-    /// without links, and returns true, unless a layer begins with it.
+    /// A row that was removed before its turn is gone without having had a link, and true is
+    /// returned, unless a layer begins with it.
     fn pass_over(&mut self, row: u32) -> bool {
         let height = level(self.seed, row);
-        if self.states.is_alive(row) || row == 0 || height > self.upper.len() {
+        if self.states.of(row) != State::Dropped || height > self.upper.len() {
             return false;
         }
-        let mut below = self.bottom.push();
-        for layer in &mut self.upper[..height] {
-            below = layer.push(row, below);
+        if row == self.bottom.len() {
+            let mut below = self.bottom.push();
+            for layer in &mut self.upper[..height] {
+                below = layer.push(row, below);
+            }
         }
-        self.states.set(row, State::Gone);
+        self.go(row);
         true
+    }
+
+    /// The row, to and from which no link leads, is gone.
+    pub(super) fn go(&mut self, row: u32) {
+        self.states.set(row, State::Gone);
+        self.slots.gone.push_back(row);
+        self.slots.departed += 1;
     }
 
     /// Adds the layers that were drawn for `row` and are not there yet, with it alone.
@@ -311,7 +336,8 @@ impl Index {
             return distances;
         }
         found.clear();
-        distances + self.scan(query, 0..self.indexed(), count, visible, scratch, found)
+        let visible = |row: Row| self.states.is_linked(row.0) && visible(row);
+        distances + self.scan(query, 0..self.nodes(), count, visible, scratch, found)
     }
 
     /// [`Index::search`] without the scan, which is left to the caller where the answer is not
@@ -326,7 +352,7 @@ impl Index {
         found: &mut Vec<Scored>,
     ) -> Sought {
         found.clear();
-        if self.indexed() == 0 || count == 0 {
+        if self.nodes() == 0 || count == 0 {
             return Sought { distances: 0, complete: true };
         }
         let blocks = QueryBlocks::new(query);
@@ -368,9 +394,9 @@ impl Index {
         traversal: &mut Traversal,
     ) -> Option<u32> {
         let width = width.max(WIDTH_PER_WANTED * count);
-        let is_there = |row| self.states.of(row) != State::Gone;
+        let is_there = |row| self.states.is_linked(row);
         let is_visible = |row| visible(Row(row));
-        if filter::way(self.indexed(), width, is_there, is_visible) == Way::Scan {
+        if filter::way(self.nodes(), width, is_there, is_visible) == Way::Scan {
             return None;
         }
         self.rows.sketch(query, &mut traversal.sketch);
@@ -403,9 +429,9 @@ impl Index {
         candidates.len() as u32
     }
 
-    /// Compares the rows `range` one by one, by 1-bit codes and the best of them by int8 codes, and
-    /// merges those that are `visible` into `found`, which keeps the best `count`, best first.
-    /// Returns the distances that it took.
+    /// Compares the rows in the slots `range` one by one, by 1-bit codes and the best of them by
+    /// int8 codes, and merges those that are `visible` into `found`, which keeps the best `count`,
+    /// best first. Returns the distances that it took.
     pub fn scan(
         &self,
         query: &Codes,
@@ -415,16 +441,32 @@ impl Index {
         scratch: &mut Scratch,
         found: &mut Vec<Scored>,
     ) -> u32 {
-        assert!(range.end <= self.len(), "rows to {} are scanned, of {}", range.end, self.len());
+        let slots = self.len_slots();
+        assert!(range.end <= slots, "rows to {} are scanned, of {slots}", range.end);
         let blocks = QueryBlocks::new(query);
         self.scan_with(self.rows.query(query, &blocks), range, count, visible, scratch, found)
+    }
+
+    /// The same with the rows at these places among those that wait.
+    pub fn scan_waiting(
+        &self,
+        query: &Codes,
+        places: Range<u32>,
+        count: u32,
+        visible: impl Fn(Row) -> bool,
+        scratch: &mut Scratch,
+        found: &mut Vec<Scored>,
+    ) -> u32 {
+        let blocks = QueryBlocks::new(query);
+        let rows = self.slots.waiting.range(places.start as usize..places.end as usize).copied();
+        self.scan_with(self.rows.query(query, &blocks), rows, count, visible, scratch, found)
     }
 
     /// [`Index::scan`] with a query at hand.
     pub(super) fn scan_with(
         &self,
         query: Query<'_>,
-        range: Range<u32>,
+        scanned: impl ExactSizeIterator<Item = u32>,
         count: u32,
         visible: impl Fn(Row) -> bool,
         scratch: &mut Scratch,
@@ -434,12 +476,12 @@ impl Index {
         let candidates = &mut scratch.neighbours.candidates;
         let compared = (&scratch.sketch, query);
         let count = count as usize;
-        scan::scan(&self.rows, compared, range, count, visible, candidates, found)
+        scan::scan(&self.rows, compared, scanned, count, visible, candidates, found)
     }
 
     /// Checks every invariant of the graph; the text says what is wrong and where.
     pub fn check(&self) -> Result<(), String> {
-        check::check(&self.rows, &self.bottom, &self.upper, &self.states, self.seed)
+        check::check(&self.rows, &self.bottom, &self.upper, &self.states, &self.slots, self.seed)
     }
 
     /// From the entry down to the layer `height`, or to the topmost if it is lower: the node there
@@ -456,6 +498,20 @@ impl Index {
         }
         at
     }
+}
+
+/// Links a node whose slot is used again, and which has no links, with those chosen. Returns the
+/// distances that it took.
+fn link_again<const SLOTS: usize, L: Linked<SLOTS>>(
+    rows: &Rows,
+    layer: &mut L,
+    node: u32,
+    kin: Kin,
+    traversal: &Traversal,
+    neighbours: &Neighbours,
+) -> u32 {
+    link_both_ways(layer.links_mut(), node, kin, &neighbours.chosen, &traversal.visited);
+    settle(rows, layer, node, &neighbours.chosen)
 }
 
 /// Compares `row` with `nodes` of a layer by int8 codes; the candidates are best first.

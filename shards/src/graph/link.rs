@@ -47,6 +47,24 @@ pub(super) fn link<const SLOTS: usize>(
     u32::from(near.is_none())
 }
 
+/// Links `node`, which is without links, with `chosen`, best first, and all but a twin with it. It
+/// gets no parent yet.
+pub(super) fn link_both_ways<const SLOTS: usize>(
+    links: &mut Links<SLOTS>,
+    node: u32,
+    kin: Kin,
+    chosen: &[Rank],
+    visited: &Visited,
+) {
+    assert!(!chosen.is_empty() && links.of(node).is_empty());
+    for rank in chosen {
+        links.append(node, *rank);
+        if kin == Kin::Other {
+            link_back(links, rank.node(), Rank::new(rank.similarity(), node), visited);
+        }
+    }
+}
+
 /// A node below `ancestor` in the tree of parents that takes a child; `ancestor` takes none. The
 /// way down ends at a leaf at the latest.
 fn descendant_with_room<const SLOTS: usize>(

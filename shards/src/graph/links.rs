@@ -257,6 +257,11 @@ impl Upper {
 
     /// The node of a row of this layer.
     pub(super) fn node_of(&self, row: u32) -> u32 {
+        self.find(row).expect("a row has a node in each of its layers")
+    }
+
+    /// The node of a row, if it has one in this layer.
+    pub(super) fn find(&self, row: u32) -> Option<u32> {
         let (mut first, mut end) = (0, self.links.len());
         while first < end {
             let middle = first + (end - first) / 2;
@@ -265,8 +270,7 @@ impl Upper {
                 false => end = middle,
             }
         }
-        assert_eq!(self.rows[first], row, "a row has a node in each of its layers");
-        first
+        (first < self.links.len() && self.rows[first] == row).then_some(first)
     }
 
     /// Adds a node without links.

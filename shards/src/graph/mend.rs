@@ -10,7 +10,7 @@
 use crate::ids::Row;
 use crate::limits::{
     GRAPH_LINKS, GRAPH_LINKS_BOTTOM, GRAPH_LINKS_REFINED, MEND_DISTANCES, MEND_ROWS_MIN,
-    MEND_ROWS_SHARE,
+    MEND_ROWS_SHARE, MEND_ROWS_SHARE_MAX,
 };
 use crate::vector::rows::Rows;
 
@@ -31,20 +31,25 @@ impl Index {
     /// The row is not to be found any more: from now on, rows link to it no longer. It stays where
     /// it is, and a search finds it as long as its `visible` says so, until the graph is mended.
     pub fn remove(&mut self, row: Row) {
-        assert!(row.0 < self.len(), "row {} is removed, of {}", row.0, self.len());
-        assert!(self.states.is_alive(row.0), "row {} is removed twice", row.0);
-        let stays = row.0 >= self.indexed() || self.is_root(row.0);
-        self.states.set(row.0, if stays { State::Ghost } else { State::Removed });
+        let state = match self.states.of(row.0) {
+            State::Waiting => State::Dropped,
+            State::Alive if self.is_root(row.0) => State::Ghost,
+            State::Alive => State::Removed,
+            state => panic!("row {} is removed, which is {state:?}", row.0),
+        };
+        self.states.set(row.0, state);
     }
 
     /// Removed rows that [`Index::mend`] would take out of the graph, and has not begun with.
     pub fn removed(&self) -> u32 {
-        self.states.removed()
+        self.states.count(State::Removed)
     }
 
-    /// Removed rows that have left the graph: no search meets them, whatever is visible.
-    pub fn gone(&self) -> u32 {
-        self.states.gone()
+    /// Whether removed rows are more than a share of those in the graph, so many that they are not
+    /// to wait for idle time.
+    pub fn is_mend_overdue(&self) -> bool {
+        let dead = self.removed() + self.states.count(State::Leaving);
+        dead >= MEND_ROWS_MIN.max(self.indexed() / MEND_ROWS_SHARE_MAX)
     }
 
     /// Whether so many rows were removed that a look at all links is worth it, or that look has
@@ -64,19 +69,19 @@ impl Index {
         while distances + looked / STATES_PER_DISTANCE < MEND_DISTANCES {
             self.mending = match self.mending {
                 Mending::Idle => Mending::Orphan(0),
-                Mending::Orphan(row) if row < self.indexed() => {
+                Mending::Orphan(row) if row < self.nodes_of(0) => {
                     looked += 1;
                     distances += self.orphan_if_removed(row);
                     Mending::Orphan(row + 1)
                 }
                 Mending::Orphan(_) => Mending::Relink(0, 0),
                 Mending::Relink(layer, _) if layer > self.upper.len() => Mending::Clear(0),
-                Mending::Relink(layer, node) if node < self.nodes(layer) => {
+                Mending::Relink(layer, node) if node < self.nodes_of(layer) => {
                     distances += 1 + self.relink(layer, node, scratch);
                     Mending::Relink(layer, node + 1)
                 }
                 Mending::Relink(layer, _) => Mending::Relink(layer + 1, 0),
-                Mending::Clear(row) if row < self.indexed() => {
+                Mending::Clear(row) if row < self.nodes_of(0) => {
                     looked += 1;
                     self.clear_if_leaving(row);
                     Mending::Clear(row + 1)
@@ -95,7 +100,7 @@ impl Index {
         row == 0 || self.upper.iter().any(|layer| layer.rows[0] == row)
     }
 
-    fn nodes(&self, layer: usize) -> u32 {
+    fn nodes_of(&self, layer: usize) -> u32 {
         match layer.checked_sub(1) {
             None => self.bottom.len(),
             Some(above) => self.upper[above].links.len(),
@@ -122,7 +127,7 @@ impl Index {
         let neighbours = &mut scratch.neighbours;
         let Some(above) = layer.checked_sub(1) else {
             let state = states.of(node);
-            if matches!(state, State::Leaving | State::Gone) {
+            if !stays(state) {
                 return 0;
             }
             let distances =
@@ -133,7 +138,7 @@ impl Index {
             return distances;
         };
         let layer = &mut upper[above];
-        if matches!(states.of(layer.rows[node]), State::Leaving | State::Gone) {
+        if !stays(states.of(layer.rows[node])) {
             return 0;
         }
         link_around(rows, states, layer, node, GRAPH_LINKS, neighbours)
@@ -146,9 +151,14 @@ impl Index {
                 let node = layer.node_of(row);
                 layer.links.clear(node);
             }
-            self.states.set(row, State::Gone);
+            self.go(row);
         }
     }
+}
+
+/// Whether a row of this state has links, and keeps them in the running round.
+fn stays(state: State) -> bool {
+    state.is_linked() && state != State::Leaving
 }
 
 /// Takes the links of `node` to rows that leave out and chooses among those that it has and those

@@ -18,12 +18,14 @@
 //! | `search` | from an entry to the nearest |
 //! | `select` | whom of the nearest a new row links to |
 //! | `link` | the links of a new row, and those back to it |
-//! | `adopt` | a row taken out of the tree of parents: others adopt its children |
+//! | `adopt` | a row taken out of the tree of parents: others adopt its children; a row put into it again |
 //! | `scan` | rows one by one |
 //! | `filter` | whether the graph leads to few visible rows, or they are scanned |
 //! | `states` | which rows are alive, and how far the others have left the graph |
+//! | `slots` | which rows wait for the graph, and whose slots may be used again |
 //! | `check` | every invariant, verified |
 //! | `index` | these put together |
+//! | `waiting` | rows that arrive and are outside the graph |
 //! | `refine` | a row linked anew, with more effort than its insertion had |
 //! | `mend` | removed rows leave the graph: others are linked around them |
 //! | `trial` | a row as a query that the graph has never seen |
@@ -34,7 +36,7 @@
 //!   layer.
 //! - Links lead to other nodes of their layer, none twice, and carry the similarity of their two
 //!   rows.
-//! - Each node but node 0 has one *parent*, an earlier node: the links between the two are kept,
+//! - Each node but node 0 has one *parent*, a node of a lower number: the links between the two are kept,
 //!   both ways, whatever is pruned later. So a layer is connected both ways at any time, also
 //!   among near-duplicates.
 //! - No link leads to a removed row that is gone; all others but those that are about to leave are
@@ -52,8 +54,10 @@ mod adopt;
 mod scan;
 mod filter;
 mod states;
+mod slots;
 mod check;
 mod index;
+mod waiting;
 mod refine;
 mod mend;
 mod trial;

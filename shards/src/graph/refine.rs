@@ -24,9 +24,8 @@ impl Index {
     /// distances that it took.
     ///
     /// A row whose parent is its twin is left as it is: the first of the twins stands for all. So
-    /// is one that was removed.
+    /// is one that was removed, or that waits.
     pub fn refine(&mut self, row: Row, scratch: &mut Scratch) -> u32 {
-        assert!(row.0 < self.indexed(), "row {} is not in the graph", row.0);
         if !self.states.is_alive(row.0) || has_twin_as_parent(&self.rows, &self.bottom, row.0) {
             return 1;
         }

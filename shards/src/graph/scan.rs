@@ -1,7 +1,6 @@
 //! Rows one by one.
 
 use std::cmp::Reverse;
-use std::ops::Range;
 
 use crate::ids::Row;
 use crate::vector::rows::{COMPARED_MAX, Query, Rows, Sketch};
@@ -15,12 +14,12 @@ const RESCORED_MIN: usize = 32;
 /// Rows of which it is asked whether they are visible, in the time of one distance.
 pub(super) const ASKED_PER_DISTANCE: u32 = 16;
 
-/// Merges the best of `range` that are visible into `found`, best first, at most `count`. 1-bit
+/// Merges the best of `scanned` that are visible into `found`, best first, at most `count`. 1-bit
 /// codes tell which are worth comparing. Returns the distances that it took. `best` is scratch.
 pub(super) fn scan(
     rows: &Rows,
     (sketch, query): (&Sketch, Query<'_>),
-    range: Range<u32>,
+    scanned: impl ExactSizeIterator<Item = u32>,
     count: usize,
     visible: impl Fn(Row) -> bool,
     best: &mut Vec<Rank>,
@@ -30,8 +29,8 @@ pub(super) fn scan(
         0 => 0,
         count => (RESCORED_PER_WANTED * count).max(RESCORED_MIN),
     };
-    let asked = range.len() as u32 / ASKED_PER_DISTANCE;
-    let estimated = estimate(rows, sketch, range, wanted, visible, best);
+    let asked = scanned.len() as u32 / ASKED_PER_DISTANCE;
+    let estimated = estimate(rows, sketch, scanned, wanted, visible, best);
     let mut compared = [0u32; COMPARED_MAX];
     let mut similarities = [0.0f32; COMPARED_MAX];
     for some in best.chunks(COMPARED_MAX) {
@@ -48,7 +47,7 @@ pub(super) fn scan(
     asked + estimated + best.len() as u32
 }
 
-/// Leaves the `wanted` most similar visible rows of `range` by 1-bit codes in `best`, in no order.
+/// Leaves the `wanted` most similar visible rows of `scanned` by 1-bit codes in `best`, in no order.
 /// Returns how many were compared.
 ///
 /// Those that are not visible are not compared: asking costs a small part of it. What beats the
@@ -58,7 +57,7 @@ pub(super) fn scan(
 fn estimate(
     rows: &Rows,
     sketch: &Sketch,
-    mut range: Range<u32>,
+    mut scanned: impl Iterator<Item = u32>,
     wanted: usize,
     visible: impl Fn(Row) -> bool,
     best: &mut Vec<Rank>,
@@ -71,12 +70,15 @@ fn estimate(
     let mut estimated = 0;
     let mut compared = [0u32; COMPARED_MAX];
     let mut similarities = [0.0f32; COMPARED_MAX];
-    while !range.is_empty() {
+    loop {
         let mut count = 0;
-        for row in range.by_ref().filter(|row| visible(Row(*row))).take(COMPARED_MAX) {
+        for row in scanned.by_ref().filter(|row| visible(Row(*row))).take(COMPARED_MAX) {
             rows.prefetch_sketch(row);
             compared[count] = row;
             count += 1;
+        }
+        if count == 0 {
+            break;
         }
         rows.estimates(sketch, &compared[..count], &mut similarities[..count]);
         estimated += count as u32;

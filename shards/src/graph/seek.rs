@@ -65,7 +65,7 @@ impl Index {
                 self.start(self.rows.query(codes, &blocks), None, size, visible, traversal)
             }
             Aim::Row(row) => {
-                assert!(self.is_on_bottom_only(row), "a search might start at row {}", row.0);
+                assert!(self.starts_no_search(row), "a search might start at row {}", row.0);
                 self.start(self.rows.row(row.0), Some(row.0), size, visible, traversal)
             }
         };
@@ -88,6 +88,19 @@ impl Index {
         let Seeking { traversal, count, stage } = seeking;
         let mut distances = 0;
         if *stage == Stage::Searching {
+            // A mean that was learned since the last step makes other codes of the same vectors.
+            if !self.rows.holds(&traversal.sketch) {
+                match aim {
+                    Aim::Cue(codes) => {
+                        let blocks = QueryBlocks::new(codes);
+                        let query = self.rows.query(codes, &blocks);
+                        self.rows.sketch(query, &mut traversal.sketch);
+                    }
+                    Aim::Row(row) => {
+                        self.rows.sketch(self.rows.row(row.0), &mut traversal.sketch);
+                    }
+                }
+            }
             let visible = |row| visible(Row(row));
             let (searched, more) = traversal.run_on(self.view(&visible), SEARCH_STEPS_MAX);
             if more {

@@ -1,40 +1,54 @@
-//! Which rows are alive, and how far the others have left the graph.
+//! Where each row stands: outside the graph, in it, or gone from it.
+//!
+//! ```text
+//!  push ─► Waiting ──insert──► Alive ──remove──► Removed ──mend──► Leaving ──mend──► Gone ─► push
+//!             └──remove──► Dropped ──its turn────────────────────────────────────────┘
+//! ```
+//! A row at which searches start is not taken out: once removed it is a ghost for ever.
 
 use crate::vector::arena::Arena;
 
 /// Where a row stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum State {
-    /// It is to be found.
+    /// Outside the graph; it waits for its turn.
     #[default]
+    Waiting,
+    /// Removed while it waited.
+    Dropped,
+    /// In the graph, to be found.
     Alive,
-    /// Removed, and left where it is for ever: searches start at it. So is, until it is its turn to
-    /// be inserted, a removed row that is not yet in the graph.
+    /// Removed, and left where it is for ever: searches start at it.
     Ghost,
     /// Removed; all its links are as they were.
     Removed,
     /// It is no one's parent or child; links still lead to it, and from it.
     Leaving,
-    /// No link leads to it or from it.
+    /// No link leads to it or from it. Another row may take its slot.
     Gone,
 }
 
-/// The state of each row.
+const STATES: usize = State::Gone as usize + 1;
+
+impl State {
+    /// Whether links lead to such a row.
+    #[inline]
+    pub(super) fn is_linked(self) -> bool {
+        matches!(self, State::Alive | State::Ghost | State::Removed | State::Leaving)
+    }
+}
+
+/// The state of each row, and how many are in each.
 #[derive(Clone, Debug)]
 pub(super) struct States {
     states: Arena<State>,
-    /// Rows not alive.
-    dead: u32,
-    /// Rows in [`State::Removed`].
-    removed: u32,
-    /// Rows that are gone.
-    gone: u32,
+    counts: [u32; STATES],
 }
 
 impl States {
     /// No rows.
     pub(super) fn new() -> States {
-        States { states: Arena::new(1), dead: 0, removed: 0, gone: 0 }
+        States { states: Arena::new(1), counts: [0; STATES] }
     }
 
     /// Bytes of RAM that they take.
@@ -42,15 +56,17 @@ impl States {
         self.states.bytes()
     }
 
-    /// Adds a row, alive.
+    /// Adds a row that waits.
     pub(super) fn push(&mut self) {
-        self.states.push()[0] = State::Alive;
+        self.states.push();
+        self.counts[State::default() as usize] += 1;
     }
 
-    /// Drops the rows from `len` up.
-    pub(super) fn truncate(&mut self, len: u32) {
-        (len..self.states.len()).for_each(|row| self.count(row, -1));
-        self.states.truncate(len);
+    /// Drops the last row.
+    pub(super) fn pop(&mut self) {
+        let last = self.states.len() - 1;
+        self.counts[self.of(last) as usize] -= 1;
+        self.states.truncate(last);
     }
 
     /// The state of `row`.
@@ -59,44 +75,33 @@ impl States {
         self.states[row]
     }
 
-    /// Whether `row` is to be found.
+    /// Whether `row` is in the graph, to be found.
     #[inline]
     pub(super) fn is_alive(&self, row: u32) -> bool {
         self.states[row] == State::Alive
     }
 
-    /// Whether all rows are.
+    /// Whether links lead to `row`.
+    #[inline]
+    pub(super) fn is_linked(&self, row: u32) -> bool {
+        self.states[row].is_linked()
+    }
+
+    /// Whether all rows to which links lead are alive.
     pub(super) fn are_all_alive(&self) -> bool {
-        self.dead == 0
+        [State::Ghost, State::Removed, State::Leaving].iter().all(|state| self.count(*state) == 0)
     }
 
-    /// Rows in [`State::Removed`].
-    pub(super) fn removed(&self) -> u32 {
-        self.removed
-    }
-
-    /// Rows that are gone.
-    pub(super) fn gone(&self) -> u32 {
-        self.gone
+    /// Rows of this state.
+    pub(super) fn count(&self, state: State) -> u32 {
+        self.counts[state as usize]
     }
 
     /// Gives `row` another state.
     pub(super) fn set(&mut self, row: u32, state: State) {
-        self.count(row, -1);
+        self.counts[self.of(row) as usize] -= 1;
+        self.counts[state as usize] += 1;
         self.states[row] = state;
-        self.count(row, 1);
-    }
-
-    fn count(&mut self, row: u32, change: i32) {
-        let state = self.states[row];
-        let counts = [
-            (&mut self.dead, state != State::Alive),
-            (&mut self.removed, state == State::Removed),
-            (&mut self.gone, state == State::Gone),
-        ];
-        for (count, _) in counts.into_iter().filter(|(_, counts)| *counts) {
-            *count = count.checked_add_signed(change).expect("a row is counted once");
-        }
     }
 }
 

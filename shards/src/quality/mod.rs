@@ -12,6 +12,7 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `cues.rs` | what was asked of late |
+//! | `row_set.rs` | a set of rows |
 //! | `sample.rs` | one query, answered exactly and by the graph: a resumable job |
 //! | `estimate.rs` | recall by width, from the last samples; the smallest width that holds the target |
 //! | `refining.rs` | which row is refined next |
@@ -23,6 +24,7 @@
 //! **Invariant:** a stripe that is settled costs nothing; it stays so until rows or cues come.
 
 mod cues;
+mod row_set;
 mod sample;
 mod estimate;
 mod refining;

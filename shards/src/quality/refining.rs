@@ -5,16 +5,21 @@ use std::ops::Range;
 
 use crate::ids::Row;
 use crate::limits::REFINE_URGENT_MAX;
+use crate::quality::row_set::RowSet;
 
-/// Rows in the order in which they came, each once; and again once the graph has doubled since, for
+/// Rows in the order of their slots, each once; and again once the graph has doubled since, for
 /// what was the best choice of links among half the rows no longer is. Rows that samples missed come
-/// first.
+/// first; those that took the slot of a refined one have their turn before any row has its second.
 #[derive(Debug, Default)]
 pub(super) struct Refining {
-    /// Rows below it were refined.
+    /// Rows in slots below it were refined.
     refined: u32,
     /// Which of them among how many rows, in the order of rows.
     runs: Vec<Run>,
+    /// Rows in slots below `refined` that came later.
+    later: RowSet,
+    /// Where to go on among those.
+    later_from: u32,
     /// Rows to be refined once more.
     again: Range<u32>,
     /// Rows that samples missed.
@@ -40,13 +45,20 @@ impl Refining {
         }
     }
 
-    /// Whether a row of a graph of `indexed` rows is to be refined.
-    pub(super) fn is_wanted(&self, indexed: u32) -> bool {
-        let waits = self.refined < indexed || !self.again.is_empty() || !self.urgent.is_empty();
-        waits || self.runs.iter().any(|run| run.is_outgrown(indexed))
+    /// Another row than before is in the graph in this slot.
+    pub(super) fn linked_again(&mut self, row: Row) {
+        if row.0 < self.refined {
+            self.later.insert(row);
+        }
     }
 
-    /// The next row of a graph of `indexed` rows; none if none is wanted.
+    /// Whether a row of a graph of `indexed` slots is to be refined.
+    pub(super) fn is_wanted(&self, indexed: u32) -> bool {
+        let waits = self.refined < indexed || !self.again.is_empty() || !self.urgent.is_empty();
+        waits || self.later.len() > 0 || self.runs.iter().any(|run| run.is_outgrown(indexed))
+    }
+
+    /// The next row of a graph of `indexed` slots; none if none is wanted.
     pub(super) fn next(&mut self, indexed: u32) -> Option<Row> {
         if let Some(row) = self.urgent.pop_front() {
             return Some(row);
@@ -60,6 +72,11 @@ impl Refining {
             self.refined += 1;
             return Some(Row(first));
         }
+        if let Some(row) = self.later.next_from(Row(self.later_from)) {
+            self.later.remove(row);
+            self.later_from = row.0 + 1;
+            return Some(row);
+        }
         if self.again.is_empty() {
             let outgrown = self.runs.iter().position(|run| run.is_outgrown(indexed))?;
             let end = self.runs.get(outgrown + 1).map_or(self.refined, |run| run.first);
@@ -69,9 +86,9 @@ impl Refining {
         self.again.next().map(Row)
     }
 
-    /// Rows that were refined at least once.
+    /// Slots whose rows were refined at least once.
     pub(super) fn refined(&self) -> u32 {
-        self.refined
+        self.refined - self.later.len()
     }
 }
 
@@ -113,6 +130,21 @@ mod tests {
         let refined: usize = (1..=10_000).map(|indexed| all(&mut refining, indexed).len()).sum();
         assert!((15_000..30_000).contains(&refined), "{refined}");
         assert!(refining.runs.len() < 60, "{} runs", refining.runs.len());
+    }
+
+    #[test]
+    fn rows_in_slots_of_others_are_refined_once_each() {
+        let mut refining = Refining::default();
+        all(&mut refining, 300);
+        for row in [5, 200, 70, 5] {
+            refining.linked_again(Row(row));
+        }
+        assert_eq!((refining.refined(), refining.is_wanted(300)), (297, true));
+        assert_eq!(refining.next(300), Some(Row(5)));
+        refining.linked_again(Row(5));
+        assert_eq!(all(&mut refining, 300), [70, 200, 5]);
+        refining.linked_again(Row(300));
+        assert!(!refining.is_wanted(300), "its turn is still to come");
     }
 
     #[test]

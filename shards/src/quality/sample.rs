@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::graph::{Aim, Index, Scored, Scratch, Seeking};
 use crate::ids::Row;
 use crate::limits::{QUALITY_NEIGHBOURS, QUALITY_SCAN_ROWS_MAX, RECALL_WIDTHS};
+use crate::quality::row_set::RowSet;
 use crate::vector::codes::Codes;
 
 /// What is asked.
@@ -46,7 +47,12 @@ pub(super) enum Progress {
 #[derive(Debug)]
 pub(super) struct Sample {
     query: Query,
+    /// Rows in the graph when it began …
     rows: u32,
+    /// … in slots below this …
+    slots: u32,
+    /// … but for these, which other rows have taken since.
+    came: RowSet,
     /// The scan goes on from here.
     from: u32,
     best: Vec<Scored>,
@@ -63,12 +69,14 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// Begins one over the `rows` that are in the graph now, to be searched at the widths of these `places`. Misses of the
+    /// Begins one over the rows that are in the graph now, to be searched at the widths of these `places`. Misses of the
     /// one at `watched` are told.
-    pub(super) fn new(query: Query, rows: u32, places: Range<usize>, watched: usize) -> Sample {
+    pub(super) fn new(query: Query, index: &Index, places: Range<usize>, watched: usize) -> Sample {
         Sample {
             query,
-            rows,
+            rows: index.indexed(),
+            slots: index.nodes(),
+            came: RowSet::default(),
             from: 0,
             best: Vec::new(),
             found: Vec::new(),
@@ -79,6 +87,12 @@ impl Sample {
             watched,
             missed: Vec::new(),
         }
+    }
+
+    /// Another row is in this slot than when it began. Whether the sample is still of use.
+    pub(super) fn overwritten(&mut self, row: Row) -> bool {
+        self.came.insert(row);
+        !matches!(self.query, Query::Row(query) if query == row)
     }
 
     /// One step. Returns the distances that it took, and where it led to. `is_alive` tells which
@@ -93,10 +107,11 @@ impl Sample {
             Query::Row(row) => Some(row),
             Query::Cue(_) => None,
         };
-        let rows = self.rows;
-        let visible = |row: Row| row.0 < rows && Some(row) != itself && is_alive(row);
-        if self.from < rows {
-            let range = self.from..rows.min(self.from + QUALITY_SCAN_ROWS_MAX);
+        let (slots, came) = (self.slots, &self.came);
+        let visible =
+            |row: Row| row.0 < slots && Some(row) != itself && is_alive(row) && !came.contains(row);
+        if self.from < slots {
+            let range = self.from..slots.min(self.from + QUALITY_SCAN_ROWS_MAX);
             self.from = range.end;
             let (best, count) = (&mut self.best, QUALITY_NEIGHBOURS);
             let distances = match &self.query {
@@ -105,6 +120,8 @@ impl Sample {
             };
             return (distances, Progress::More);
         }
+        // What was removed since it was scanned, a search need not find.
+        self.best.retain(|scored| visible(scored.row));
         let aim = match &self.query {
             Query::Cue(codes) => Aim::Cue(codes),
             Query::Row(row) => Aim::Row(*row),
@@ -123,7 +140,11 @@ impl Sample {
         self.is_searching = ended.is_none();
         let progress = match ended {
             None => Progress::More,
-            Some(true) => self.compare(),
+            Some(true) => {
+                // A slot that was found may hold another row by now.
+                self.found.retain(|scored| visible(scored.row));
+                self.compare()
+            }
             Some(false) => self.compare_as_scanned(),
         };
         (begun + distances, progress)
@@ -158,5 +179,63 @@ impl Sample {
             hits: self.hits,
         };
         Progress::Done(sampled, std::mem::take(&mut self.missed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Metric;
+    use crate::vector::codes::{encode, normalise};
+
+    fn codes(angle: f32) -> Codes {
+        let mut vector = [0.0; 16];
+        (vector[0], vector[1], vector[2]) = (angle.cos(), angle.sin(), 0.1);
+        normalise(&mut vector).expect("not zero");
+        encode(&vector)
+    }
+
+    /// Rows of some hundred angles, and a sample of the first one's neighbours that has scanned.
+    fn scanned(query: Query) -> (Index, Sample) {
+        let (mut index, mut scratch) = (Index::new(16, Metric::Cosine, 1), Scratch::default());
+        for row in 0..300u16 {
+            index.push(&codes(f32::from(row) / 100.0));
+            index.insert_next(64, &mut scratch);
+        }
+        let mut sample = Sample::new(query, &index, 4..RECALL_WIDTHS.len(), 4);
+        let (_, progress) = sample.step(&index, |_| true, (&mut Seeking::default(), &mut scratch));
+        assert!(matches!(progress, Progress::More) && sample.best.len() == 10);
+        (index, sample)
+    }
+
+    #[test]
+    fn rows_that_came_and_went_since_the_scan_are_neither_sought_nor_missed() {
+        let (mut index, mut sample) = scanned(Query::Cue(codes(1.5)));
+        let mut scratch = Scratch::default();
+        // One of the nearest, and as many as make it worth a round.
+        let gone = sample.best[3].row;
+        (200..280).map(Row).chain([gone]).for_each(|row| index.remove(row));
+        while index.mend(&mut scratch) > 0 {}
+        while index.first_gone().is_some() {
+            let row = index.push_again(&codes(1.5));
+            assert!(sample.overwritten(row));
+            index.insert_next(64, &mut scratch);
+        }
+        let mut seeking = Seeking::default();
+        let sampled = loop {
+            if let (_, Progress::Done(sampled, missed)) =
+                sample.step(&index, |_| true, (&mut seeking, &mut scratch))
+            {
+                assert_eq!(missed, []);
+                break sampled;
+            }
+        };
+        assert_eq!((sampled.neighbours, sampled.hits[RECALL_WIDTHS.len() - 1]), (9, 9));
+    }
+
+    #[test]
+    fn a_sample_is_of_no_use_once_another_row_has_the_slot_of_its_query() {
+        let (_, mut sample) = scanned(Query::Row(Row(150)));
+        assert!(sample.overwritten(Row(149)) && !sample.overwritten(Row(150)));
     }
 }

@@ -18,8 +18,8 @@ use crate::vector::codes::Codes;
 const BESIDE_INSERTIONS: i64 = 50;
 /// Of the distances that refining takes, one in so many is spent on samples beside it.
 const BESIDE_REFINING: i64 = 8;
-/// A round of samples is due again once the graph has grown by one row in so many …
-const ROUND_GROWTH: u32 = 8;
+/// A round of samples is due again once one row in so many has come or gone …
+const ROUND_CHANGE: u32 = 8;
 /// … and by so many at least: a round among few rows costs more than they do.
 const ROUND_ROWS_MIN: u32 = 64;
 /// And once so many times the cues were asked that had been by the last round.
@@ -67,7 +67,8 @@ pub struct UpkeepStatus {
 
 impl Default for UpkeepStatus {
     fn default() -> UpkeepStatus {
-        Upkeep::new(None).status(0)
+        let width = GRAPH_WIDTH_RECALL;
+        UpkeepStatus { width, recall_estimate: None, refined: 0, distances: 0, settled: true }
     }
 }
 
@@ -101,6 +102,8 @@ struct Round {
     left: usize,
     /// Rows in the graph when the last one began.
     rows: u32,
+    /// Rows that had come or gone by then.
+    changes: u64,
     /// Cues noted by then.
     cues: u64,
 }
@@ -129,31 +132,42 @@ impl Upkeep {
         self.place.map_or(GRAPH_WIDTH_RECALL, |place| RECALL_WIDTHS[place])
     }
 
-    /// What lists and metrics show, of a graph of `indexed` rows.
-    pub fn status(&self, indexed: u32) -> UpkeepStatus {
+    /// What lists and metrics show.
+    pub fn status(&self, index: &Index) -> UpkeepStatus {
         UpkeepStatus {
             width: self.width(),
             recall_estimate: self.held.map(|held| held.recall),
             refined: self.refining.refined(),
             distances: self.distances,
-            settled: self.is_settled(indexed),
+            settled: self.is_settled(index),
         }
     }
 
-    /// Someone asked for this, among `indexed` rows of the graph.
-    pub fn note_cue(&mut self, codes: &Codes, indexed: u32) {
-        if self.is_on(indexed) {
+    /// Someone asked for this.
+    pub fn note_cue(&mut self, codes: &Codes, index: &Index) {
+        if self.is_on(index) {
             self.cues.note(codes);
         }
     }
 
-    /// Whether [`Upkeep::step`] would find something to do with a graph of `indexed` rows. Changes
-    /// with rows, cues and work.
-    pub fn is_settled(&self, indexed: u32) -> bool {
+    /// Another row has come into this slot; it is not in the graph yet.
+    pub fn overwritten(&mut self, row: Row) {
+        self.sample.take_if(|sample| !sample.overwritten(row));
+    }
+
+    /// Now it is.
+    pub fn linked_again(&mut self, row: Row) {
+        self.refining.linked_again(row);
+    }
+
+    /// Whether [`Upkeep::step`] would find nothing to do. Changes with rows, cues and work.
+    pub fn is_settled(&self, index: &Index) -> bool {
         let due = || {
-            self.round.left > 0 || self.refining.is_wanted(indexed) || self.is_round_due(indexed)
+            self.round.left > 0
+                || self.refining.is_wanted(index.nodes())
+                || self.is_round_due(index)
         };
-        !(self.is_on(indexed) && due())
+        !(self.is_on(index) && due())
     }
 
     /// One step for a core that has nothing else to do: refines a row, or goes on with a sample.
@@ -165,16 +179,16 @@ impl Upkeep {
         is_alive: impl Fn(Row) -> bool,
         scratch: &mut Scratch,
     ) -> u32 {
-        if self.is_settled(index.indexed()) {
+        if self.is_settled(index) {
             return 0;
         }
-        if self.refining.is_wanted(index.indexed()) {
+        if self.refining.is_wanted(index.nodes()) {
             if self.share > 0 {
                 let distances = self.step_sample(index, is_alive, scratch);
                 self.share -= i64::from(distances);
                 return distances;
             }
-            return match self.refining.next(index.indexed()) {
+            return match self.refining.next(index.nodes()) {
                 Some(row) => {
                     let distances = index.refine(row, scratch).max(1);
                     self.share += i64::from(distances) / BESIDE_REFINING;
@@ -184,7 +198,7 @@ impl Upkeep {
             };
         }
         if self.round.left == 0 {
-            self.begin_round(index.indexed());
+            self.begin_round(index);
         }
         self.step_sample(index, is_alive, scratch)
     }
@@ -198,7 +212,7 @@ impl Upkeep {
         is_alive: impl Fn(Row) -> bool,
         scratch: &mut Scratch,
     ) -> u32 {
-        if !self.is_on(index.indexed()) {
+        if !self.is_on(index) {
             return 0;
         }
         self.share += i64::from(inserted) / BESIDE_INSERTIONS;
@@ -210,19 +224,24 @@ impl Upkeep {
         distances
     }
 
-    fn is_on(&self, indexed: u32) -> bool {
-        self.target.is_some() && indexed >= QUALITY_ROWS_MIN
+    fn is_on(&self, index: &Index) -> bool {
+        self.target.is_some() && index.indexed() >= QUALITY_ROWS_MIN
     }
 
-    fn is_round_due(&self, indexed: u32) -> bool {
-        let Round { rows, cues, .. } = self.round;
+    fn is_round_due(&self, index: &Index) -> bool {
+        let Round { rows, changes, cues, .. } = self.round;
         let known = QUALITY_SAMPLES as u64;
-        indexed >= rows + (rows / ROUND_GROWTH).max(ROUND_ROWS_MIN)
+        changes_of(index) >= changes + u64::from((rows / ROUND_CHANGE).max(ROUND_ROWS_MIN))
             || self.cues.noted() >= known.max(ROUND_CUES_GROWTH * cues)
     }
 
-    fn begin_round(&mut self, indexed: u32) {
-        self.round = Round { left: QUALITY_SAMPLES, rows: indexed, cues: self.cues.noted() };
+    fn begin_round(&mut self, index: &Index) {
+        self.round = Round {
+            left: QUALITY_SAMPLES,
+            rows: index.indexed(),
+            changes: changes_of(index),
+            cues: self.cues.noted(),
+        };
         // What was sampled before tells of a graph that is no more, and so does what has begun.
         self.estimate.clear();
         self.sample = None;
@@ -237,7 +256,7 @@ impl Upkeep {
         if self.sample.is_none() {
             let query = self.next_query(index, &is_alive);
             let (places, watched) = (self.places(), self.watched());
-            self.sample = query.map(|query| Sample::new(query, index.indexed(), places, watched));
+            self.sample = query.map(|query| Sample::new(query, index, places, watched));
         }
         let Some(sample) = &mut self.sample else {
             self.round.left = self.round.left.saturating_sub(1);
@@ -248,12 +267,12 @@ impl Upkeep {
         if let Progress::Done(sampled, missed) = progress {
             self.sample = None;
             self.round.left = self.round.left.saturating_sub(1);
-            if self.refining.is_wanted(index.indexed()) {
+            if self.refining.is_wanted(index.nodes()) {
                 self.refining.missed(&missed);
             }
             self.estimate.push(sampled);
             self.choose(index.indexed());
-            if self.is_settled(index.indexed()) {
+            if self.is_settled(index) {
                 self.seeking = None;
             }
         }
@@ -269,7 +288,7 @@ impl Upkeep {
             return Some(Query::Cue(self.cues.get(place).clone()));
         }
         let draws = (0..DRAWS_MAX).map(|draw| self.begun * DRAWS_MAX + draw);
-        let rows = draws.map(|draw| Row((mixed(draw) % u64::from(index.indexed())) as u32));
+        let rows = draws.map(|draw| Row((mixed(draw) % u64::from(index.nodes())) as u32));
         rows.into_iter().find(|&row| index.is_on_bottom_only(row) && is_alive(row)).map(Query::Row)
     }
 
@@ -301,6 +320,11 @@ impl Upkeep {
         self.distances += u64::from(distances);
         distances
     }
+}
+
+/// Rows that ever came into the graph or went.
+fn changes_of(index: &Index) -> u64 {
+    index.inserted() + index.departed()
 }
 
 /// A number without any order (the finaliser of SplitMix64, Steele, Lea & Flood 2014).

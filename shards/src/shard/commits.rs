@@ -113,7 +113,7 @@ impl Shard {
         self.settle_placed(slot);
         self.keep_up_with(slot);
         if let Some(pair) = pair {
-            self.replacing.push(slot, pair);
+            self.verify_pair(slot, pair);
         }
         let key = Shard::session_key(session, self.stripes[slot.0].key())?;
         self.sessions.in_flight(key).durable(sequence, committed_at);
@@ -177,9 +177,9 @@ impl Shard {
 
     /// Takes the stripe's rows that will never be durable out of the tail, and out of the recalls that saw them.
     fn truncate(&mut self, slot: Slot) {
-        let (len, lanes) = self.stripes[slot.0].truncate();
-        lanes.for_each(|lane| self.admission.forget(lane));
-        self.recalls.truncate(slot, len);
+        let stripe = &mut self.stripes[slot.0];
+        self.recalls.truncate(slot, stripe.rows().kept(), stripe.rows());
+        stripe.truncate().for_each(|lane| self.admission.forget(lane));
     }
 
     /// Gives the log the replayed records that it does not have.

@@ -16,7 +16,7 @@ use crate::session::{SessionKey, Sessions};
 use crate::shard::io::{Io, IoOutput, IoTicket, Output, ShardConfig};
 use crate::shard::making::Making;
 use crate::shard::pending::Pending;
-use crate::shard::turns::{Recalls, Restless, Rotation, Slot};
+use crate::shard::turns::{Asked, Recalls, Restless, Rotation, Slot};
 use crate::shard::unproven::Unproven;
 use crate::shard::wanted::{Replacing, Wanted};
 use crate::space::{Placed, Stripe};
@@ -290,6 +290,12 @@ impl Shard {
         false
     }
 
+    /// How many rows have the slot of an earlier one, all in all. For tests and tools.
+    pub fn used_again(&self) -> u64 {
+        let rows = self.stripes.iter().map(Stripe::rows);
+        rows.map(|rows| rows.arrived() - u64::from(rows.slots())).sum()
+    }
+
     fn advance(&mut self, now: Time) {
         self.now = self.now.max(now);
     }
@@ -314,7 +320,8 @@ impl Shard {
             Progress::Ranked(recalled) => {
                 stripe.count_recall();
                 self.tally.unreadable += u64::from(recalled.unreadable);
-                let origin = self.recalls.end().origin;
+                let Asked { origin, job, .. } = self.recalls.end();
+                stripe.end_reading(job.into_reading());
                 self.reply(origin, Reply::Recalled(Ok(recalled)));
             }
         }

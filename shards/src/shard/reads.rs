@@ -6,7 +6,7 @@ use crate::log::record::{decode_body, read_body};
 use crate::shard::engine::Shard;
 use crate::shard::io::Io;
 use crate::shard::turns::{RecallNumber, Slot};
-use crate::shard::wanted::Wanted;
+use crate::shard::wanted::{Unverified, Wanted};
 use crate::space::{Pair, Place};
 
 /// Pairs that are read at once: bounds the memory for their records.
@@ -31,9 +31,15 @@ impl Shard {
         }
     }
 
-    fn read_these_pairs(&mut self, pairs: Vec<(Slot, Pair)>) {
+    /// The ids of this pair are to be compared.
+    pub(super) fn verify_pair(&mut self, slot: Slot, pair: Pair) {
+        let reading = self.stripes[slot.0].begin_reading();
+        self.replacing.backlog.push_back(Unverified { slot, pair, reading });
+    }
+
+    fn read_these_pairs(&mut self, pairs: Vec<Unverified>) {
         let mut places = Vec::with_capacity(2 * pairs.len());
-        for &(slot, pair) in &pairs {
+        for Unverified { slot, pair, .. } in &pairs {
             for row in [pair.older, pair.newer] {
                 let Place::Stored(location) = self.stripes[slot.0].rows().place(row) else {
                     panic!("only durable rows are verified")
@@ -75,18 +81,23 @@ impl Shard {
         }
     }
 
-    fn settle_pairs(&mut self, pairs: Vec<(Slot, Pair)>, records: Result<Vec<Vec<u8>>, IoFault>) {
+    fn settle_pairs(&mut self, pairs: Vec<Unverified>, records: Result<Vec<Vec<u8>>, IoFault>) {
         match records {
             Ok(records) => {
                 assert_eq!(records.len(), 2 * pairs.len(), "two records a pair");
-                for ((slot, pair), records) in pairs.into_iter().zip(records.chunks_exact(2)) {
-                    self.verify(slot, pair, &records[0], &records[1]);
+                for (one, records) in pairs.into_iter().zip(records.chunks_exact(2)) {
+                    self.verify(one.slot, one.pair, &records[0], &records[1]);
+                    self.stripes[one.slot.0].end_reading(one.reading);
                 }
             }
             Err(_) if pairs.len() > 1 => {
                 pairs.into_iter().for_each(|one| self.read_these_pairs(vec![one]))
             }
-            Err(_) => self.tally.unreadable += 1,
+            Err(_) => {
+                self.tally.unreadable += 1;
+                let ended = pairs.into_iter();
+                ended.for_each(|one| self.stripes[one.slot.0].end_reading(one.reading));
+            }
         }
     }
 
@@ -101,7 +112,7 @@ impl Shard {
             }
             Some(_) => {
                 if let Some(pair) = stripe.rows().older_twin(pair.newer, pair.older) {
-                    self.replacing.push(slot, pair);
+                    self.verify_pair(slot, pair);
                 }
             }
             None => self.tally.unreadable += 1,

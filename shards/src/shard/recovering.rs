@@ -180,7 +180,9 @@ impl Found {
             if let pending::Replayed::Observation(observed) = replayed
                 && let Some(key) = Shard::session_key(head.session, head.stripe)
             {
-                self.sessions.replayed(key).rescue(head.sequence, Some(observed.row));
+                let rows = shard.stripes[observed.slot.0].rows();
+                let rows_end = rows.mark_behind(observed.row);
+                self.sessions.replayed(key).rescue(head.sequence, Some(rows_end));
             }
         }
         self.sessions.expire(now);
@@ -361,7 +363,7 @@ impl Building {
             let replayed = pending::Replayed::Observation(observed);
             observations.push(Unvouched { head, body, replayed });
         }
-        assert_eq!(rows.durable() as usize + observations.len() - first, rows.len() as usize);
+        assert_eq!(observations.len() - first, rows.len_pending() as usize);
         let recall = shard.config.recall_target;
         shard.restore_stripe(Stripe::new(key, settings, recall, shard.config.tail, rows));
     }
@@ -391,7 +393,7 @@ impl Shard {
         }
         let overlong = stripe.is_overlong();
         let slot = self.add_stripe(stripe);
-        pairs.into_iter().for_each(|pair| self.replacing.push(slot, pair));
+        pairs.into_iter().for_each(|pair| self.verify_pair(slot, pair));
         if overlong {
             self.rotation.enter(slot);
         }

@@ -1,6 +1,6 @@
 //! Spaces, observations, recalls and lists: what a request leads to at once.
 
-use crate::ids::{Generation, Row, SessionId, SpaceKey, StripeKey};
+use crate::ids::{Generation, SessionId, SpaceKey, StripeKey};
 use crate::limits::{DIMENSION_MAX, DIMENSION_MIN, RECALLS_WAITING_MAX};
 use crate::log::record::{RecordHead, RecordKind, encode_space};
 use crate::message::{
@@ -157,10 +157,10 @@ impl Shard {
         if append.codes.dimension != expected {
             return Err(Refusal::WrongDimension { expected });
         }
-        let row = Row(stripe.rows().len());
+        let (row, rows_end) = (stripe.rows().next_row(), stripe.rows().arrived() + 1);
         if let Some(key) = Shard::session_key(append.session, append.stripe) {
             let session = self.sessions.get(key, self.now).ok_or(Refusal::UnknownSession)?;
-            session.hand_over(append.epoch, append.sequence, row)?;
+            session.hand_over(append.epoch, append.sequence, rows_end)?;
         }
         Ok(Observed { slot, row, session: append.session, sequence: append.sequence })
     }
@@ -184,7 +184,7 @@ impl Shard {
         };
         let ordinal = self.log_append(head, append.body, Pending::Observation(observed, sender));
         let row = self.stripes[observed.slot.0].push(&arrival, append.lane, ordinal);
-        assert_eq!(row, observed.row, "a row gets the number it was promised");
+        assert_eq!(row, observed.row, "a row gets the slot it was promised");
         self.admission.admit(append.lane);
     }
 

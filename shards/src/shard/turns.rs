@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::ids::Generation;
 use crate::message::Origin;
 use crate::recall::Job;
+use crate::space::Rows;
 
 /// Distances that a stripe may spend on insertions before the next one's turn: a few rows' worth.
 const QUANTUM_DISTANCES: u32 = 8_000;
@@ -68,10 +70,10 @@ impl Recalls {
         self.runnable.push_back(number);
     }
 
-    /// Rows of a stripe were dropped, from `len` on.
-    pub(super) fn truncate(&mut self, slot: Slot, len: u32) {
+    /// Rows of a stripe are about to be dropped: those of higher generations than `kept`.
+    pub(super) fn truncate(&mut self, slot: Slot, kept: Generation, rows: &Rows) {
         for asked in self.jobs.values_mut().filter(|asked| asked.slot == slot) {
-            asked.job.truncate(len);
+            asked.job.truncate(kept, rows);
         }
     }
 

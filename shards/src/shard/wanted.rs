@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::ids::Location;
 use crate::shard::turns::{RecallNumber, Slot};
-use crate::space::Pair;
+use crate::space::{Pair, Reading};
 
 /// What a read was for, in the order of its places.
 #[derive(Debug)]
@@ -12,20 +12,22 @@ pub(super) enum Wanted {
     /// Candidates of a recall, by number, and where their records lie.
     Recall(RecallNumber, Vec<(usize, Location)>),
     /// Pairs: the older one's record, then the newer one's.
-    Pairs(Vec<(Slot, Pair)>),
+    Pairs(Vec<Unverified>),
+}
+
+/// A pair of rows whose ids are to be compared.
+#[derive(Debug)]
+pub(super) struct Unverified {
+    pub(super) slot: Slot,
+    pub(super) pair: Pair,
+    /// Keeps the two from being overwritten.
+    pub(super) reading: Reading,
 }
 
 /// Pairs that wait to be verified.
 #[derive(Debug, Default)]
 pub(super) struct Replacing {
-    pub(super) backlog: VecDeque<(Slot, Pair)>,
+    pub(super) backlog: VecDeque<Unverified>,
     /// Reads in flight.
     pub(super) reading: usize,
-}
-
-impl Replacing {
-    /// The ids of this pair are to be compared.
-    pub(super) fn push(&mut self, slot: Slot, pair: Pair) {
-        self.backlog.push_back((slot, pair));
-    }
 }

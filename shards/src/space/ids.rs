@@ -37,15 +37,19 @@ impl Ids {
         Ids { links: Arena::new(1), buckets: Arena::new(1), entered: 0 }
     }
 
-    /// Notes the hash of the next row, which is not in the table yet.
-    pub(super) fn push(&mut self, hash: u64) {
-        self.links.push()[0] = Link { hash, next: END };
+    /// Notes the hash of the row in this slot, the next one or one that is used again. It is not in
+    /// the table yet.
+    pub(super) fn put(&mut self, row: u32, hash: u64) {
+        if row == self.links.len() {
+            self.links.push();
+        }
+        self.links[row] = Link { hash, next: END };
     }
 
-    /// Drops the rows from `len` up; none of them may be in the table.
-    pub(super) fn truncate(&mut self, len: u32) {
-        assert!(len >= self.entered, "{} rows are in the table", self.entered);
-        self.links.truncate(len);
+    /// Slots from `slots` on are no more; no row in them may be in the table.
+    pub(super) fn truncate(&mut self, slots: u32) {
+        assert!(slots >= self.entered, "{} rows are in the table", self.entered);
+        self.links.truncate(slots);
     }
 
     /// The hash of `row`.
@@ -127,13 +131,15 @@ impl Ids {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
     /// What is done to a table.
     #[derive(Clone, Copy, Debug)]
     enum Deed {
-        /// A row with this hash arrives.
+        /// A row with this hash arrives, in a slot of its own.
         Push(u64),
+        /// A row with this hash arrives in the slot of one that has left the table.
+        Again(u64),
         /// The next row that is not in the table enters it.
         Enter,
         /// One of the rows of this hash leaves it.
@@ -147,6 +153,7 @@ mod tests {
         let hash = prop_oneof![0u64..20, (0u64..20).prop_map(|high| high << 32 | 3), any::<u64>()];
         prop_oneof![
             6 => hash.clone().prop_map(Deed::Push),
+            2 => hash.clone().prop_map(Deed::Again),
             5 => Just(Deed::Enter),
             2 => hash.prop_map(Deed::Remove),
             1 => Just(Deed::Truncate),
@@ -159,27 +166,39 @@ mod tests {
             let mut ids = Ids::new();
             let mut model = BTreeMap::<u64, BTreeSet<u32>>::new();
             let mut hashes = Vec::new();
-            let mut entered = 0;
+            let (mut waiting, mut left) = (VecDeque::new(), Vec::new());
             for deed in deeds {
                 match deed {
-                    Deed::Push(hash) => {
-                        ids.push(hash);
+                    Deed::Again(hash) if !left.is_empty() => {
+                        let row: u32 = left.remove(0);
+                        ids.put(row, hash);
+                        hashes[row as usize] = hash;
+                        waiting.push_back(row);
+                    }
+                    Deed::Push(hash) | Deed::Again(hash) => {
+                        let row = hashes.len() as u32;
+                        ids.put(row, hash);
                         hashes.push(hash);
+                        waiting.push_back(row);
                     }
-                    Deed::Enter if entered < hashes.len() => {
-                        ids.enter(entered as u32);
-                        model.entry(hashes[entered]).or_default().insert(entered as u32);
-                        entered += 1;
+                    Deed::Enter => {
+                        if let Some(row) = waiting.pop_front() {
+                            ids.enter(row);
+                            model.entry(hashes[row as usize]).or_default().insert(row);
+                        }
                     }
-                    Deed::Enter => {}
                     Deed::Remove(hash) => {
                         if let Some(row) = model.entry(hash).or_default().pop_first() {
                             ids.remove(row);
+                            left.push(row);
                         }
                     }
                     Deed::Truncate => {
-                        ids.truncate(entered as u32);
-                        hashes.truncate(entered);
+                        while waiting.back().is_some_and(|row| *row as usize + 1 == hashes.len()) {
+                            waiting.pop_back();
+                            hashes.pop();
+                        }
+                        ids.truncate(hashes.len() as u32);
                     }
                 }
                 for (row, hash) in hashes.iter().enumerate() {
@@ -206,7 +225,7 @@ mod tests {
         let mut ids = Ids::new();
         let mut longest = 0;
         for row in 0..300_000u32 {
-            ids.push(mixed(row));
+            ids.put(row, mixed(row));
             // The bucket that is split, if one is: no other row is looked at.
             let buckets = ids.buckets.len();
             let split = buckets.checked_ilog2().map(|bit| buckets - (1 << bit));
@@ -222,7 +241,7 @@ mod tests {
     fn rows_that_come_and_go_take_no_memory() {
         let mut ids = Ids::new();
         for row in 0..20_000 {
-            ids.push(mixed(row));
+            ids.put(row, mixed(row));
             ids.enter(row);
             if row >= 1_000 {
                 ids.remove(row - 1_000);

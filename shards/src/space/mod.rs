@@ -9,8 +9,10 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `ids.rs` | hashes by row, and which living, durable rows have a memory's hash |
-//! | `record.rs` | generation, times and place of each row's record, in 32 bytes |
-//! | `rows.rs` | one entry a row in every array, the durable mark, who is replaced by whom |
+//! | `record.rs` | times and place of each row's record, in 24 bytes |
+//! | `spans.rs` | from which generation on each row is seen, and from which on no more |
+//! | `readers.rs` | who may still refer to rows that have left the graph |
+//! | `rows.rs` | one slot a row in every array, used again; the durable mark, who is replaced by whom |
 //! | `tail.rs` | how long a tail may be, and from when on there is a graph |
 //! | `stripe.rs` | rows with their space, their lanes and their counts |
 //!
@@ -21,10 +23,13 @@
 
 mod ids;
 mod record;
+mod spans;
+mod readers;
 mod rows;
 mod tail;
 mod stripe;
 
+pub use readers::Reading;
 pub use rows::{Arrival, Pair, Place, Rows};
 pub use stripe::{Placed, Stripe};
 pub use tail::TailLimits;

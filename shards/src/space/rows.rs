@@ -2,18 +2,17 @@
 
 use std::collections::VecDeque;
 
-use crate::graph::{Index, Scratch};
+use crate::graph::{Aim, Index, Scored, Scratch, Seeking};
 use crate::ids::{Generation, Location, Row, Time};
+use crate::limits::GRAPH_BATCH_MAX;
 use crate::log::log::Ordinal;
 use crate::quality::Upkeep;
 use crate::settings::Metric;
 use crate::space::ids::Ids;
+use crate::space::readers::{Readers, Reading};
 use crate::space::record::Records;
-use crate::vector::arena::Arena;
+use crate::space::spans::Spans;
 use crate::vector::codes::Codes;
-
-/// What stands for "replaced by none": no row has this number.
-const ALIVE: u32 = u32::MAX;
 
 /// Where a row's record is to be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,22 +47,41 @@ pub struct Arrival<'a> {
 
 /// The rows of a stripe.
 ///
-/// Rows are numbered as they arrive. Those below the durable mark are on the disk; only they may be in the graph, have
-/// an entry in `ids`, be replaced or replace. Those above it have no more than an entry in `waiting`.
+/// A row is a slot in every array; it has it from its arrival until it has left the graph and nobody refers to it any
+/// more. Then another row takes it, so a row's number says nothing of its age: its generation does, and rows outside the
+/// graph stand in the order of their arrival.
+///
+/// How far the stripe is with the rows that arrived is told by *marks*, which count them: those below the mark
+/// `inserted` had their turn to go into the graph, those below `durable` are on the disk, and `arrived` is the end of
+/// all. Only durable rows are in the graph, have an entry in `ids`, are replaced or replace. The others have no more than
+/// an entry in `pending`.
 #[derive(Debug)]
 pub struct Rows {
     dimension: u16,
     index: Index,
-    /// With the durable mark.
     records: Records,
-    /// By which row each is replaced. Apart from the records: a search asks it of each row it meets.
-    replaced_by: Arena<u32>,
-    replaced: u32,
-    /// Of the rows above the durable mark.
-    waiting: VecDeque<Place>,
-    /// Rows below this number are never truncated: they were replayed.
-    recovered: u32,
+    /// From its own generation until that of the row which replaces it, a row is seen.
+    spans: Spans,
     ids: Ids,
+    /// The generation of the newest durable row.
+    durable: Generation,
+    /// Rows up to this generation are never dropped: they were replayed.
+    recovered: Generation,
+    /// Of the rows that are not durable, the last of those that arrived. Their generations have no gap.
+    pending: VecDeque<Place>,
+    /// The generation of the newest row in the graph.
+    inserted: Generation,
+    /// The newest generation at which a row was replaced.
+    replaced: Generation,
+    /// Durable rows that no other has replaced.
+    living: u32,
+    readers: Readers,
+    /// Rows that took the slots of others since upkeep was last told …
+    overwritten: Vec<Row>,
+    /// … and those of them that went into the graph.
+    linked_again: Vec<Row>,
+    /// The mark `inserted` when insertions were last followed by mending.
+    mended_beside: u64,
 }
 
 impl Rows {
@@ -73,82 +91,165 @@ impl Rows {
             dimension,
             index: Index::new(dimension, metric, seed),
             records: Records::new(),
-            replaced_by: Arena::new(1),
-            replaced: 0,
-            waiting: VecDeque::new(),
-            recovered: 0,
+            spans: Spans::new(),
             ids: Ids::new(),
+            durable: Generation(0),
+            recovered: Generation(0),
+            pending: VecDeque::new(),
+            inserted: Generation(0),
+            replaced: Generation(0),
+            living: 0,
+            readers: Readers::default(),
+            overwritten: Vec::new(),
+            linked_again: Vec::new(),
+            mended_beside: 0,
         }
     }
 
-    /// Adds a row above the durable mark.
+    /// The slot that the next row gets: that of the row which left longest ago, if nobody refers to it.
+    pub fn next_row(&self) -> Row {
+        self.vacant().unwrap_or(Row(self.slots()))
+    }
+
+    fn vacant(&self) -> Option<Row> {
+        let (row, departure) = self.index.first_gone()?;
+        (!self.readers.may_refer_to(departure)).then_some(row)
+    }
+
+    /// Adds a row that is not durable; behind others that are not, it is of the next generation.
     pub fn push(&mut self, arrival: &Arrival<'_>, place: Place) -> Row {
-        assert!(self.index.len() < ALIVE - 1, "a stripe is full");
-        let row = self.index.push(arrival.codes);
-        self.ids.push(arrival.memory_hash);
-        self.records.push(arrival.generation, arrival.received_at);
-        self.replaced_by.push()[0] = ALIVE;
-        self.waiting.push_back(place);
-        assert_eq!(self.durable() as usize + self.waiting.len(), self.index.len() as usize);
+        assert!(self.slots() < u32::MAX - 1, "a stripe is full");
+        let is_next = arrival.generation.0 == self.newest().0 + 1;
+        assert!(is_next || self.pending.is_empty(), "generations of pending rows have no gap");
+        let row = match self.vacant() {
+            Some(row) => {
+                assert_eq!(self.index.push_again(arrival.codes), row);
+                self.overwritten.push(row);
+                row
+            }
+            None => self.index.push(arrival.codes),
+        };
+        self.ids.put(row.0, arrival.memory_hash);
+        self.records.put(row, arrival.received_at);
+        self.spans.put(row, arrival.generation);
+        self.pending.push_back(place);
         row
     }
 
-    /// The first row above the durable mark, which must be `row`, is durable.
+    /// The first row that is not durable, which must be `row`, becomes so.
     pub fn commit(&mut self, row: Row, location: Location, committed_at: Time) {
-        assert_eq!(row.0, self.durable(), "rows become durable in their order");
-        self.waiting.pop_front().expect("a row above the mark");
-        self.records.commit(location, committed_at);
+        assert!(!self.pending.is_empty(), "only what is pending becomes durable");
+        assert_eq!(row, self.at(self.durable()), "rows become durable in their order");
+        self.pending.pop_front();
+        self.records.commit(row, location, committed_at);
+        // Replayed rows come in any order.
+        self.durable = self.durable.max(self.generation(row));
+        self.living += 1;
     }
 
-    /// Keeps all rows there are from ever being truncated.
+    /// Keeps all rows there are from ever being dropped.
     pub fn keep_recovered(&mut self) {
-        self.recovered = self.len();
+        self.recovered = self.newest();
     }
 
-    /// Drops the rows above the durable mark that were not replayed. Returns how many are left.
-    pub fn truncate(&mut self) -> u32 {
-        let len = self.durable().max(self.recovered);
-        self.index.truncate(len);
-        self.ids.truncate(len);
-        self.records.truncate(len);
-        self.replaced_by.truncate(len);
-        self.waiting.truncate((len - self.durable()) as usize);
-        len
+    /// The newest generation that [`Rows::truncate`] leaves.
+    pub fn kept(&self) -> Generation {
+        self.durable.max(self.recovered)
+    }
+
+    /// Drops the rows that are not durable and were not replayed. Nobody may refer to them.
+    pub fn truncate(&mut self) {
+        let kept = (self.kept().0 - self.durable.0) as usize;
+        while self.pending.len() > kept {
+            self.pending.pop_back();
+            let row = self.index.drop_last();
+            let slots = self.slots();
+            self.spans.drop(row, slots);
+            self.records.truncate(slots);
+            self.ids.truncate(slots);
+        }
     }
 
     /// Puts the next row into the graph, with a search of this width. Returns it, and the distances that it took.
     pub fn insert_next(&mut self, width: u32, scratch: &mut Scratch) -> (Row, u32) {
-        let row = Row(self.index.indexed());
-        assert!(self.is_insertable(), "only durable rows go into the graph");
-        let distances = self.index.insert_next(width, scratch);
-        (row, distances)
+        let row = self.at(self.inserted());
+        (row, self.insert_batch(1, width, scratch))
     }
 
     /// Puts the next `count` rows into the graph in turns, with searches of this width. Returns the distances that it
     /// took.
     pub fn insert_batch(&mut self, count: u32, width: u32, scratch: &mut Scratch) -> u32 {
-        assert!(self.indexed() + count <= self.durable(), "only durable rows go into the graph");
+        let durable = self.durable() - self.inserted();
+        assert!(u64::from(count) <= durable, "only durable rows go into the graph");
+        let nodes = self.index.nodes();
+        for row in self.index.waiting().take(count as usize) {
+            self.inserted = self.inserted.max(self.spans.generation(row));
+            if row.0 < nodes {
+                self.linked_again.push(row);
+            }
+        }
         self.index.insert_batch(count, width, scratch)
     }
 
     /// One step of the stripe's upkeep; rows are linked around replaced ones first. Returns the distances that it took;
     /// zero exactly if all is settled.
     pub fn keep_up(&mut self, upkeep: &mut Upkeep, scratch: &mut Scratch) -> u32 {
-        let Rows { index, replaced_by, .. } = self;
+        self.tell(upkeep);
+        let Rows { index, spans, .. } = self;
         if index.is_mend_due() {
             return index.mend(scratch);
         }
-        upkeep.step(index, |row| replaced_by[row.0] == ALIVE, scratch)
+        upkeep.step(index, |row| spans.is_endless(row), scratch)
     }
 
     /// What of it goes on beside insertions that took so many distances. Returns the distances that it took.
-    pub fn keep_up_beside(&self, inserted: u32, upkeep: &mut Upkeep, scratch: &mut Scratch) -> u32 {
-        upkeep.step_beside(inserted, &self.index, |row| self.is_alive(row), scratch)
+    pub fn keep_up_beside(
+        &mut self,
+        inserted: u32,
+        upkeep: &mut Upkeep,
+        scratch: &mut Scratch,
+    ) -> u32 {
+        self.tell(upkeep);
+        let mended = self.mend_beside(scratch);
+        let Rows { index, spans, .. } = self;
+        mended + upkeep.step_beside(inserted, index, |row| spans.is_endless(row), scratch)
+    }
+
+    /// Where removed rows do not wait for idle time any longer, a step of linking others around them follows each
+    /// insertion. One insertion brings one removed row at most, which takes less than a step: so they never are more than
+    /// twice as many as do not wait.
+    fn mend_beside(&mut self, scratch: &mut Scratch) -> u32 {
+        let inserted = self.inserted();
+        let before = std::mem::replace(&mut self.mended_beside, inserted);
+        let mut distances = 0;
+        for _ in before..inserted.min(before + u64::from(GRAPH_BATCH_MAX)) {
+            if self.index.is_mend_overdue() {
+                distances += self.index.mend(scratch);
+            }
+        }
+        distances
+    }
+
+    /// Tells upkeep which slots hold other rows than they did.
+    fn tell(&mut self, upkeep: &mut Upkeep) {
+        self.overwritten.drain(..).for_each(|row| upkeep.overwritten(row));
+        self.linked_again.drain(..).for_each(|row| upkeep.linked_again(row));
+    }
+
+    /// Someone begins to refer to rows between steps. None of those that can be found now gets another row's content
+    /// before that is over.
+    pub fn begin_reading(&mut self) -> Reading {
+        self.readers.begin(self.index.departed())
+    }
+
+    /// That is over.
+    pub fn end_reading(&mut self, reading: Reading) {
+        self.readers.end(reading);
     }
 
     /// Makes a durable row known by its hash. Gives back the pair to be verified, if it may replace another.
     pub fn enter(&mut self, row: Row) -> Option<Pair> {
-        assert!(row.0 < self.durable(), "only durable rows are known by their id");
+        assert!(self.is_durable(row), "only durable rows are known by their id");
         let pair = self.older_twin(row, row);
         self.ids.enter(row.0);
         pair
@@ -162,51 +263,92 @@ impl Rows {
         older.max_by_key(|&twin| self.generation(twin)).map(|older| Pair { older, newer })
     }
 
-    /// Living durable rows of the same hash as `row` and a higher generation that a recall up to `limit` may see.
-    pub fn newer_twins(&self, row: Row, limit: u32) -> impl Iterator<Item = Row> + '_ {
+    /// Living durable rows of the same hash as `row` and a higher generation that a recall as of `snapshot` may see.
+    pub fn newer_twins(&self, row: Row, snapshot: Generation) -> impl Iterator<Item = Row> + '_ {
         let bound = self.generation(row);
         let twins = self.ids.of(self.memory_hash(row)).map(Row);
-        twins.filter(move |&twin| self.generation(twin) > bound && self.is_visible(twin, limit))
-    }
-
-    /// The newest row that has replaced `row`, of those that a recall up to `limit` may see.
-    pub fn replacement(&self, row: Row, limit: u32) -> Option<Row> {
-        let next = |row: &Row| Some(Row(self.replaced_by[row.0])).filter(|next| next.0 < limit);
-        std::iter::successors(next(&row), next).last()
+        twins.filter(move |&twin| self.generation(twin) > bound && self.is_visible(twin, snapshot))
     }
 
     /// The older of the pair is replaced.
     pub fn replace(&mut self, pair: Pair) {
-        assert!(self.generation(pair.older) < self.generation(pair.newer), "the newer one wins");
+        let newer = self.generation(pair.newer);
+        assert!(self.generation(pair.older) < newer, "the newer one wins");
         assert!(self.is_alive(pair.older), "a row is replaced once");
         self.ids.remove(pair.older.0);
         self.index.remove(pair.older);
-        self.replaced_by[pair.older.0] = pair.newer.0;
-        self.replaced += 1;
+        self.spans.end(pair.older, newer);
+        self.replaced = self.replaced.max(newer);
+        self.living -= 1;
     }
 
-    /// Whether no other has replaced the row.
+    /// Whether there is such a row, and no other has replaced it.
     pub fn is_alive(&self, row: Row) -> bool {
-        self.replaced_by[row.0] == ALIVE
+        self.spans.is_endless(row)
     }
 
-    /// Whether a recall sees `row` that sees rows below `limit`: it does unless one that it sees too has replaced it.
-    pub fn is_visible(&self, row: Row, limit: u32) -> bool {
-        row.0 < limit && self.replaced_by[row.0] >= limit
+    /// Whether a recall that sees the rows up to the generation `snapshot` sees `row`: it does unless one that it sees too
+    /// has replaced it.
+    pub fn is_visible(&self, row: Row, snapshot: Generation) -> bool {
+        self.spans.sees(row, snapshot)
+    }
+
+    /// [`Index::begin_search`] among the rows visible as of `snapshot`.
+    pub fn begin_search(
+        &self,
+        aim: Aim<'_>,
+        size: (u32, u32),
+        snapshot: Generation,
+        seeking: &mut Seeking,
+    ) -> Option<u32> {
+        self.index.begin_search(aim, size, |row| self.is_visible(row, snapshot), seeking)
+    }
+
+    /// [`Index::go_on_searching`] among the same rows. Where that is the present state, it asks no more than the graph
+    /// knows itself.
+    pub fn go_on_searching(
+        &self,
+        aim: Aim<'_>,
+        snapshot: Generation,
+        seeking: &mut Seeking,
+        scratch: &mut Scratch,
+        found: &mut Vec<Scored>,
+    ) -> (u32, Option<bool>) {
+        let index = &self.index;
+        if self.inserted > snapshot || self.replaced > snapshot {
+            let visible = |row| self.is_visible(row, snapshot);
+            return index.go_on_searching(aim, visible, seeking, scratch, found);
+        }
+        match index.are_all_alive() {
+            true => index.go_on_searching(aim, |_| true, seeking, scratch, found),
+            false => index.go_on_searching(aim, |row| index.is_alive(row), seeking, scratch, found),
+        }
     }
 
     /// Where the row's record is to be had.
     pub fn place(&self, row: Row) -> Place {
-        match self.records.commit_of(row) {
-            Some((location, _)) => Place::Stored(location),
-            None => self.waiting[(row.0 - self.durable()) as usize],
+        match self.is_durable(row) {
+            true => Place::Stored(self.records.commit_of(row).0),
+            false => self.pending[self.pending_place(row) as usize],
         }
+    }
+
+    /// The mark behind a row that is not durable.
+    pub fn mark_behind(&self, row: Row) -> u64 {
+        self.durable() + self.pending_place(row) + 1
+    }
+
+    fn pending_place(&self, row: Row) -> u64 {
+        assert!(!self.is_durable(row), "a durable row is not pending");
+        self.generation(row).0 - self.generation(self.at(self.durable())).0
     }
 
     /// When the row was committed, or received where it is not durable.
     pub fn committed_at(&self, row: Row) -> Time {
-        let commit = self.records.commit_of(row);
-        commit.map_or_else(|| self.received_at(row), |(_, committed_at)| committed_at)
+        match self.is_durable(row) {
+            true => self.records.commit_of(row).1,
+            false => self.received_at(row),
+        }
     }
 
     /// When the row was received.
@@ -216,7 +358,12 @@ impl Rows {
 
     /// The row's generation.
     pub fn generation(&self, row: Row) -> Generation {
-        self.records.generation(row)
+        self.spans.generation(row)
+    }
+
+    /// Whether the row is on the disk.
+    pub fn is_durable(&self, row: Row) -> bool {
+        self.generation(row) <= self.durable
     }
 
     /// The hash of its memory's id.
@@ -234,26 +381,24 @@ impl Rows {
         self.dimension
     }
 
-    /// All rows, durable or not, replaced or not.
-    pub fn len(&self) -> u32 {
-        self.index.len()
+    /// Slots: all rows have numbers below it.
+    pub fn slots(&self) -> u32 {
+        self.index.len_slots()
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// Rows that are durable, replaced ones included until they have left the graph.
+    pub fn len_durable(&self) -> u32 {
+        self.index.len() - self.len_pending()
     }
 
-    /// The durable mark: all rows below it are on the disk.
-    pub fn durable(&self) -> u32 {
-        self.records.durable()
+    /// Rows that are not durable.
+    pub fn len_pending(&self) -> u32 {
+        self.pending.len() as u32
     }
 
-    /// Bytes of RAM that all of this takes.
-    pub fn bytes(&self) -> u64 {
-        let waiting = self.waiting.capacity() * size_of::<Place>();
-        let Rows { index, ids, records, replaced_by, .. } = self;
-        index.bytes() + ids.bytes() + records.bytes() + replaced_by.bytes() + waiting as u64
+    /// Durable rows that no other has replaced.
+    pub fn living(&self) -> u32 {
+        self.living
     }
 
     /// Rows in the graph.
@@ -261,14 +406,72 @@ impl Rows {
         self.index.indexed()
     }
 
-    /// Rows that were replaced.
-    pub fn replaced(&self) -> u32 {
-        self.replaced
+    /// The mark below which rows had their turn to go into the graph.
+    pub fn inserted(&self) -> u64 {
+        self.index.inserted()
     }
 
-    /// Whether a row may go into the graph.
-    pub fn is_insertable(&self) -> bool {
-        assert!(self.indexed() <= self.durable() && self.durable() <= self.len());
-        self.indexed() < self.durable()
+    /// The durable mark: all rows below it are on the disk.
+    pub fn durable(&self) -> u64 {
+        self.arrived() - self.pending.len() as u64
+    }
+
+    /// The mark below which all rows are.
+    pub fn arrived(&self) -> u64 {
+        self.inserted() + self.index.waiting().len() as u64
+    }
+
+    /// The row outside the graph at this mark.
+    pub fn at(&self, mark: u64) -> Row {
+        self.index.waiting_at(self.place_of(mark))
+    }
+
+    /// Where those at this mark stand among the rows outside the graph.
+    pub fn place_of(&self, mark: u64) -> u32 {
+        u32::try_from(mark - self.inserted()).expect("a mark behind what was inserted")
+    }
+
+    /// The generation of the newest durable row.
+    pub fn durable_generation(&self) -> Generation {
+        self.durable
+    }
+
+    /// The generation of the newest row.
+    pub fn newest(&self) -> Generation {
+        match self.index.waiting().next_back().filter(|_| !self.pending.is_empty()) {
+            Some(row) => self.generation(row),
+            None => self.durable,
+        }
+    }
+
+    /// Bytes of RAM that all of this takes.
+    pub fn bytes(&self) -> u64 {
+        let Rows { index, ids, records, spans, readers, .. } = self;
+        let pending = self.pending.capacity() * size_of::<Place>();
+        let told = (self.overwritten.capacity() + self.linked_again.capacity()) * size_of::<Row>();
+        let arrays = index.bytes() + ids.bytes() + records.bytes() + spans.bytes();
+        arrays + readers.bytes() + (pending + told) as u64
+    }
+
+    /// Checks what must hold beside the invariants of the graph; the text says what does not.
+    pub fn check(&self) -> Result<(), String> {
+        self.index.check()?;
+        let slots = (0..self.slots()).map(Row);
+        let living =
+            slots.clone().filter(|&row| self.is_alive(row) && self.is_durable(row)).count();
+        if living != self.living as usize {
+            return Err(format!("{living} rows are alive, and {} are counted", self.living));
+        }
+        if let Some(row) = slots.clone().find(|&row| self.is_alive(row) != self.index.is_held(row))
+        {
+            return Err(format!("{row:?} is removed either here or in the index"));
+        }
+        let mut generations: Vec<_> =
+            slots.filter(|&row| self.is_alive(row)).map(|row| self.generation(row)).collect();
+        generations.sort_unstable();
+        match generations.is_sorted_by(|one, other| one < other) {
+            true => Ok(()),
+            false => Err("two rows of one generation".into()),
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::log::log::Ordinal;
 use crate::message::{Lane, SpaceDescription, StripeStatus};
 use crate::quality::{RecallTarget, Upkeep};
 use crate::settings::SpaceSettings;
+use crate::space::readers::Reading;
 use crate::space::rows::{Arrival, Pair, Place, Rows};
 use crate::space::tail::TailLimits;
 use crate::vector::codes::Codes;
@@ -21,8 +22,8 @@ pub struct Stripe {
     rows: Rows,
     tail: TailLimits,
     upkeep: Upkeep,
-    /// The lane of every row that waits; none for replayed ones.
-    lanes: VecDeque<Option<Lane>>,
+    /// What is to be told of every row that waits.
+    waiting: VecDeque<Placed>,
     generation: Generation,
     durable_observations: [u64; 3],
     durable_micros: Histogram,
@@ -49,15 +50,14 @@ impl Stripe {
         mut rows: Rows,
     ) -> Stripe {
         rows.keep_recovered();
-        let generation = (0..rows.durable()).map(|row| rows.generation(Row(row))).max();
         Stripe {
             key,
             space: SpaceDescription { key: key.space, settings },
-            lanes: (tail.placed(rows.indexed(), rows.durable())..rows.len())
-                .map(|_| None)
+            waiting: (tail.placed(rows.inserted(), rows.durable())..rows.arrived())
+                .map(|mark| Placed { lane: None, received_at: rows.received_at(rows.at(mark)) })
                 .collect(),
             tail,
-            generation: generation.unwrap_or_default(),
+            generation: rows.durable_generation(),
             rows,
             upkeep: Upkeep::new(recall),
             durable_observations: [0; 3],
@@ -69,21 +69,20 @@ impl Stripe {
     /// The generation of the observation that arrives next: those of dropped rows are given out again, so that the
     /// durable generation counts the durable observations.
     pub fn next_generation(&self) -> Generation {
-        let in_flight = self.rows.len() - self.rows.durable();
-        Generation(self.generation.0 + u64::from(in_flight) + 1)
+        Generation(self.generation.0 + u64::from(self.rows.len_pending()) + 1)
     }
 
     /// Takes an observation into the tail, where recalls see it.
     pub fn push(&mut self, arrival: &Arrival<'_>, lane: Lane, ordinal: Ordinal) -> Row {
         assert_eq!(arrival.generation, self.next_generation(), "generations have no gap");
-        self.lanes.push_back(Some(lane));
+        self.waiting.push_back(Placed { lane: Some(lane), received_at: arrival.received_at });
         self.rows.push(arrival, Place::Pending(ordinal))
     }
 
-    /// Checks what must hold of the graph.
+    /// Checks what must hold of its rows.
     pub fn check(&self) -> Result<(), String> {
         let Self { key, rows, .. } = self;
-        rows.index().check().map_err(|what| format!("{key:?}: {what}"))
+        rows.check().map_err(|what| format!("{key:?}: {what}"))
     }
 
     /// The first row above the durable mark is durable. Gives back the pair to be verified, if it may replace another.
@@ -101,11 +100,21 @@ impl Stripe {
         self.durable_micros.record(now.micros_since(received_at));
     }
 
-    /// Drops what is not durable. Gives back how many rows are left, and the lanes of those that went.
-    pub fn truncate(&mut self) -> (u32, impl Iterator<Item = Option<Lane>> + '_) {
-        let len = self.rows.truncate();
-        let waiting = (len - self.placed()) as usize;
-        (len, self.lanes.drain(waiting..))
+    /// Drops what is not durable, to which no recall may refer any more. Gives back the lanes of those that went.
+    pub fn truncate(&mut self) -> impl Iterator<Item = Option<Lane>> + '_ {
+        self.rows.truncate();
+        let waiting = self.waiting() as usize;
+        self.waiting.drain(waiting..).map(|placed| placed.lane)
+    }
+
+    /// See [`Rows::begin_reading`].
+    pub fn begin_reading(&mut self) -> Reading {
+        self.rows.begin_reading()
+    }
+
+    /// See [`Rows::end_reading`].
+    pub fn end_reading(&mut self, reading: Reading) {
+        self.rows.end_reading(reading);
     }
 
     /// Puts the next durable row into the graph, with a search of this width, and samples recall as far as its share
@@ -118,12 +127,8 @@ impl Stripe {
 
     /// The next row that has stopped waiting since it was last asked for one.
     pub fn next_placed(&mut self) -> Option<Placed> {
-        let first_waiting = self.rows.len() - self.lanes.len() as u32;
-        if first_waiting == self.placed() {
-            return None;
-        }
-        let lane = self.lanes.pop_front().expect("every row that waits has a lane");
-        Some(Placed { lane, received_at: self.rows.received_at(Row(first_waiting)) })
+        let has_more = self.waiting.len() > self.waiting() as usize;
+        has_more.then(|| self.waiting.pop_front().expect("one more than none"))
     }
 
     /// The older of the pair is replaced.
@@ -133,7 +138,8 @@ impl Stripe {
 
     /// Makes all replayed rows known by their hashes, in the order of their generations.
     pub fn enter_all(&mut self) -> Vec<Pair> {
-        let mut order: Vec<Row> = (0..self.rows.durable()).map(Row).collect();
+        let slots = (0..self.rows.slots()).map(Row);
+        let mut order: Vec<Row> = slots.filter(|&row| self.rows.is_durable(row)).collect();
         order.sort_by_key(|&row| self.rows.generation(row));
         order.into_iter().filter_map(|row| self.rows.enter(row)).collect()
     }
@@ -150,22 +156,23 @@ impl Stripe {
     /// Whether [`Stripe::keep_up`] would find nothing to do. Changes with durable rows, replaced ones, cues and work.
     pub fn is_settled(&self) -> bool {
         !self.is_linked_in_idle_time()
-            && self.upkeep.is_settled(self.rows.indexed())
+            && self.upkeep.is_settled(self.rows.index())
             && !self.rows.index().is_mend_due()
     }
 
     fn is_linked_in_idle_time(&self) -> bool {
-        self.tail.is_linked_in_idle_time(self.rows.indexed(), self.rows.durable())
+        let rows = &self.rows;
+        rows.inserted() < rows.durable() && self.tail.has_graph(rows.len_durable())
     }
 
-    /// Rows below it wait for nothing: they are durable, and in the graph or in the tail that recalls scan anyway.
-    pub fn placed(&self) -> u32 {
-        self.tail.placed(self.rows.indexed(), self.rows.durable())
+    /// The mark below which rows wait for nothing: they are durable, and in the graph or in the tail that recalls scan anyway.
+    pub fn placed(&self) -> u64 {
+        self.tail.placed(self.rows.inserted(), self.rows.durable())
     }
 
     /// Rows that wait.
     pub fn waiting(&self) -> u32 {
-        self.rows.len() - self.placed()
+        (self.rows.arrived() - self.placed()) as u32
     }
 
     /// Whether the tail has more durable rows than may be there: the oldest is to go into the graph.
@@ -175,7 +182,7 @@ impl Stripe {
 
     /// Someone recalls by this cue.
     pub fn note_cue(&mut self, codes: &Codes) {
-        self.upkeep.note_cue(codes, self.rows.indexed());
+        self.upkeep.note_cue(codes, self.rows.index());
     }
 
     /// Search width of a recall that names none.
@@ -214,13 +221,13 @@ impl Stripe {
             space: self.space.clone(),
             stripe: self.key.stripe,
             generation: self.generation,
-            rows: u64::from(self.rows.len() - self.rows.replaced()),
-            indexed: u64::from(self.placed()),
+            rows: u64::from(self.rows.living()) + u64::from(self.rows.len_pending()),
+            indexed: u64::from(self.rows.len_durable() + self.rows.len_pending() - self.waiting()),
             linked: u64::from(self.rows.indexed()),
             durable_observations: self.durable_observations,
             durable_micros: self.durable_micros.clone(),
             recalls: self.recalls,
-            upkeep: self.upkeep.status(self.rows.indexed()),
+            upkeep: self.upkeep.status(self.rows.index()),
         }
     }
 }

@@ -24,14 +24,15 @@ impl TailLimits {
     /// No tail: each durable row waits for its place in the graph.
     pub const NONE: TailLimits = TailLimits { rows_max: 0, graph_rows_min: 0 };
 
-    /// The first rows wait for nothing, where `linked` of the `durable` ones are in the graph: all
-    /// below this number. Falls neither with more durable rows nor with more linked ones.
-    pub fn placed(self, linked: u32, durable: u32) -> u32 {
-        durable.min(linked.saturating_add(self.rows_max))
+    /// The mark below which rows wait for nothing, where those below the mark `inserted` are in the
+    /// graph and those below `durable` durable. Falls neither with more durable rows nor with more
+    /// inserted ones.
+    pub fn placed(self, inserted: u64, durable: u64) -> u64 {
+        durable.min(inserted + u64::from(self.rows_max))
     }
 
-    /// Whether idle time puts the next row of this stripe into the graph.
-    pub fn is_linked_in_idle_time(self, linked: u32, durable: u32) -> bool {
-        linked < durable && durable >= self.graph_rows_min
+    /// Whether idle time gives a stripe of so many durable rows a graph.
+    pub fn has_graph(self, durable_rows: u32) -> bool {
+        durable_rows >= self.graph_rows_min
     }
 }

@@ -3,11 +3,11 @@
 use super::block::{BLOCK_CODES, Block};
 
 /// Rows after which a mean is learned for the first time; from there on at every doubling.
-const FIRST_ROWS: u32 = 64;
+const FIRST_ROWS: u64 = 64;
 /// Rows beyond which only one in [`SAMPLED`] is added up.
-const ALL_ROWS: u32 = 1_024;
+const ALL_ROWS: u64 = 1_024;
 /// See [`ALL_ROWS`].
-const SAMPLED: u32 = 8;
+const SAMPLED: u64 = 8;
 /// A new mean is worth its cost if it lies this share of the mean squared length of a residual from
 /// the old one: so much longer have residuals become.
 const SHIFT_MIN: f64 = 1.0 / 64.0;
@@ -21,8 +21,10 @@ pub(super) struct Mean {
     pub(super) older: Vec<f32>,
     sums: Vec<f64>,
     squares: f64,
-    count: u32,
-    learn_at: u32,
+    count: u64,
+    /// Rows that ever came.
+    rows: u64,
+    learn_at: u64,
 }
 
 impl Mean {
@@ -34,20 +36,27 @@ impl Mean {
             sums: vec![0.0; numbers],
             squares: 0.0,
             count: 0,
+            rows: 0,
             learn_at: FIRST_ROWS,
         }
     }
 
-    /// Takes in row number `row`. Returns whether there is a new mean, with the former one in
+    /// Another one whenever the mean may be.
+    pub(super) fn version(&self) -> u64 {
+        self.learn_at
+    }
+
+    /// Takes in a row. Returns whether there is a new mean, with the former one in
     /// `older`.
-    pub(super) fn add(&mut self, row: u32, codes8: &[Block], scale: f32) -> bool {
-        if row < ALL_ROWS || row.is_multiple_of(SAMPLED) {
+    pub(super) fn add(&mut self, codes8: &[Block], scale: f32) -> bool {
+        if self.rows < ALL_ROWS || self.rows.is_multiple_of(SAMPLED) {
             self.sum(codes8, scale);
         }
-        if row + 1 < self.learn_at {
+        self.rows += 1;
+        if self.rows < self.learn_at {
             return false;
         }
-        self.learn_at = (row + 1).saturating_mul(2);
+        self.learn_at = 2 * self.rows;
         self.learn()
     }
 
@@ -65,7 +74,7 @@ impl Mean {
     }
 
     fn learn(&mut self) -> bool {
-        let count = f64::from(self.count);
+        let count = self.count as f64;
         let (mut shift, mut length) = (0.0, 0.0);
         for (sum, current) in self.sums.iter().zip(&self.current) {
             let mean = sum / count;

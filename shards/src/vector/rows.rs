@@ -50,6 +50,8 @@ pub(crate) struct Sketch {
     /// For rows whose codes are relative to the older mean; unused while there are none.
     older: SignQuery,
     norm: f32,
+    /// Names the means that it is prepared for.
+    means: u64,
 }
 
 /// The codes of each row, and the kernel that compares them.
@@ -101,16 +103,30 @@ impl Rows {
 
     /// Adds a row.
     pub(crate) fn push(&mut self, codes: &Codes) -> u32 {
-        assert_eq!(codes.dimension, self.dimension, "rows of one stripe have one dimension");
         let row = self.len();
-        let codes8 = self.codes8.push();
-        fill(codes8, &codes.codes8);
-        if self.mean.add(row, codes8, codes.scale) {
-            self.stale = 0..row;
-        }
-        self.kernel.write_row(codes8, codes.scale, &self.mean.current, self.codes1.push());
-        self.rewrite();
+        self.codes8.push();
+        self.codes1.push();
+        self.put(row, codes);
         row
+    }
+
+    /// Writes another row over one that is of no more use.
+    pub(crate) fn put(&mut self, row: u32, codes: &Codes) {
+        assert_eq!(codes.dimension, self.dimension, "rows of one stripe have one dimension");
+        let codes8 = self.codes8.row_mut(row);
+        fill(codes8, &codes.codes8);
+        if self.mean.add(codes8, codes.scale) {
+            // A new row is written by the new mean at once.
+            let rows = self.codes1.len();
+            self.stale = 0..if row + 1 == rows { row } else { rows };
+        }
+        // One that is to be written anew is, until then, like those around it.
+        let mean = match self.stale.contains(&row) {
+            true => &self.mean.older,
+            false => &self.mean.current,
+        };
+        self.kernel.write_row(codes8, codes.scale, mean, self.codes1.row_mut(row));
+        self.rewrite();
     }
 
     /// Drops the rows from `len` up.
@@ -137,14 +153,20 @@ impl Rows {
         Query { blocks: self.codes8.row(row), scale, norm }
     }
 
-    /// Prepares `query` for [`Rows::estimates`]. Holds until a row is pushed or dropped.
+    /// Prepares `query` for [`Rows::estimates`]. Holds while [`Rows::holds`] says so.
     pub(crate) fn sketch(&self, query: Query<'_>, sketch: &mut Sketch) {
         let Query { blocks, scale, norm } = query;
         sketch.norm = norm;
+        sketch.means = self.mean.version();
         self.kernel.write_query(blocks, scale, &self.mean.current, &mut sketch.current);
         if !self.stale.is_empty() {
             self.kernel.write_query(blocks, scale, &self.mean.older, &mut sketch.older);
         }
+    }
+
+    /// Whether what was prepared in `sketch` can be compared with rows: no mean was learned since.
+    pub(crate) fn holds(&self, sketch: &Sketch) -> bool {
+        sketch.means == self.mean.version()
     }
 
     /// Similarity of `query` and one row.
@@ -302,4 +324,50 @@ fn fill(blocks: &mut [Block], codes: &[i8]) {
     for (block, codes) in blocks.iter_mut().zip(whole) {
         block.0 = *codes;
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::codes::{encode, normalise};
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A vector around one of two far centres.
+    fn codes(number: u32, is_late: bool) -> Codes {
+        let value = |at: u32| ((number * 31 + at * at * 7 + 3) as f32).sin();
+        let centre = |at: u32| if is_late == (at < 32) { 2.0 } else { -1.0 };
+        let mut vector: Vec<f32> = (0..64).map(|at| value(at) + centre(at)).collect();
+        normalise(&mut vector).expect("not zero");
+        encode(&vector)
+    }
+
+    proptest! {
+        #[test]
+        fn estimates_hold_while_rows_are_written_over_and_the_mean_moves(
+            deeds in prop::collection::vec(prop::option::weighted(0.6, any::<u32>()), 1..400)
+        ) {
+            let mut rows = Rows::new(64, Metric::Cosine, Kernel::fastest());
+            let mut sketch = Sketch::default();
+            for (number, deed) in (0u32..).zip(deeds) {
+                let codes = codes(number, number >= 40);
+                match deed.filter(|_| rows.len() > 30) {
+                    Some(row) => rows.put(row % rows.len(), &codes),
+                    None => {
+                        rows.push(&codes);
+                    }
+                }
+                rows.sketch(rows.row(number % rows.len()), &mut sketch);
+                for row in 0..rows.len() {
+                    let exact = rows.similarity(rows.row(number % rows.len()), row);
+                    let mut estimate = [0.0];
+                    rows.estimates(&sketch, &[row], &mut estimate);
+                    let error = (estimate[0] - exact).abs();
+                    prop_assert!(error < ERROR_MAX, "{} for {exact} of row {row}", estimate[0]);
+                }
+            }
+        }
+    }
+
+    /// Of 64 numbers, of which the signs alone are known, and the mean.
+    const ERROR_MAX: f32 = 0.4;
 }

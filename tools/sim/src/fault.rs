@@ -91,7 +91,7 @@ impl Weather {
         // In some worlds hardly anything is new, so that graphs lose rows as fast as they get them.
         let replaces = if random.chance(150) { random.within(700..1_000) } else { replaces };
         let streams = random.within(1..5) as usize;
-        Weather {
+        let mut weather = Weather {
             shards: random.within(1..4) as u16,
             spaces: random.within(1..4) as usize,
             streams,
@@ -121,7 +121,12 @@ impl Weather {
             connection_cores: random.within(1..4),
             ring_messages: if random.chance(300) { random.within(1..20) as usize } else { 1_000 },
             hashes: if random.chance(200) { random.within(1..9) } else { u64::MAX },
+        };
+        // Some store the same few memories over and over, so that rows leave the graph and others take their slots.
+        if replaces % 8 == 5 {
+            (weather.replaces, weather.observations) = (900, 3 * weather.observations);
         }
+        weather
     }
 }
 

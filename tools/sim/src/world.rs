@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use engram_shards::ids::{SessionId, Time};
 use engram_shards::limits::LOG_COMMIT_WAIT_MICROS;
 use engram_shards::message::{Append, Isolation, Origin, Recall, Reply, Request, ShardStatus};
-use engram_shards::shard::{IoTicket, Output};
+use engram_shards::shard::{IoTicket, Output, Shard};
 
 use crate::audit::{Recovered, audit, audit_rotten};
 use crate::client::{Client, Space, prepared};
@@ -32,6 +32,8 @@ pub struct Summary {
     pub crashes: u32,
     /// Commits and segments that failed.
     pub failures: usize,
+    /// Rows that took the slot of an earlier one.
+    pub used_again: u64,
 }
 
 /// Runs the world of `seed`, with a bug planted or without.
@@ -171,6 +173,7 @@ impl World {
         }
         let process = self.process.as_ref().expect("the last process lives on");
         check_graphs(process)?;
+        self.summary.used_again += process.shards.iter().map(Shard::used_again).sum::<u64>();
         let recovered = audit(&self.device.disk, &self.keys(), &self.ledger)?;
         self.ask_all()?;
         self.check_rows(&recovered)?;
@@ -392,6 +395,7 @@ impl World {
     fn crash(&mut self) -> Result<(), Wrong> {
         let process = self.process.take().expect("a process crashes once");
         check_graphs(&process)?;
+        self.summary.used_again += process.shards.iter().map(Shard::used_again).sum::<u64>();
         process.abandon(&mut self.device.disk, &mut self.random);
         if self.random.chance(self.weather.power_cut) {
             self.device.disk.cut_power(&mut self.random);

@@ -5,7 +5,7 @@
 
 use engram::dataset::{DIMENSION, Vector};
 use engram_shards::graph::{Scored, Scratch};
-use engram_shards::ids::{FolderSecret, Generation, Location, LogId, Row, SegmentId, Time};
+use engram_shards::ids::{FolderSecret, Generation, Location, LogId, SegmentId, Time};
 use engram_shards::limits::{
     GRAPH_BATCH_MAX, GRAPH_LINKS, GRAPH_ROWS_MIN, GRAPH_WIDTH_INSERT, GRAPH_WIDTH_INSERT_IDLE,
     RECALL_SCAN_ROWS_MAX, TAIL_ROWS_MAX,
@@ -46,15 +46,15 @@ impl Engine {
     /// graph yet.
     pub(super) fn push(&mut self, vectors: &[Vector]) {
         for vector in vectors {
-            let number = self.rows.len();
+            let number = self.rows.arrived();
             let arrival = Arrival {
                 codes: &encoded(vector),
                 memory_hash: SECRET.memory_hash(&number.to_string()),
-                generation: Generation(u64::from(number) + 1),
-                received_at: Time(u64::from(number)),
+                generation: Generation(number + 1),
+                received_at: Time(number),
             };
-            let row = self.rows.push(&arrival, Place::Pending(Ordinal(u64::from(number))));
-            self.rows.commit(row, location(row), arrival.received_at);
+            let row = self.rows.push(&arrival, Place::Pending(Ordinal(number)));
+            self.rows.commit(row, location(number), arrival.received_at);
             assert!(self.rows.enter(row).is_none(), "each row has an id of its own");
         }
     }
@@ -73,8 +73,9 @@ impl Engine {
     fn link_all_but(&mut self, left: u32, width: u32) -> u64 {
         let Engine { rows, upkeep, scratch, .. } = self;
         let mut distances = 0;
-        while rows.len() - rows.indexed() > left {
-            let count = (rows.len() - rows.indexed() - left).min(GRAPH_BATCH_MAX);
+        while rows.arrived() - rows.inserted() > u64::from(left) {
+            let more = rows.arrived() - rows.inserted() - u64::from(left);
+            let count = more.min(u64::from(GRAPH_BATCH_MAX)) as u32;
             let inserted = rows.insert_batch(count, width, scratch);
             rows.keep_up_beside(inserted, upkeep, scratch);
             distances += u64::from(inserted);
@@ -85,7 +86,7 @@ impl Engine {
     /// What idle time does, until nothing is left: the tail goes into the graph if the space is
     /// large enough for one, rows are refined, recall is sampled.
     pub(super) fn settle(&mut self) {
-        if self.rows.len() >= GRAPH_ROWS_MIN {
+        if self.rows.len_durable() >= GRAPH_ROWS_MIN {
             self.link_all_but(0, GRAPH_WIDTH_INSERT_IDLE);
         }
         while self.rows.keep_up(&mut self.upkeep, &mut self.scratch) > 0 {}
@@ -98,12 +99,12 @@ impl Engine {
 
     /// Rows in the tail, which each search compares one by one.
     pub(super) fn scanned(&self) -> u32 {
-        self.rows.len() - self.rows.indexed()
+        self.rows.index().waiting().len() as u32
     }
 
     /// The width of a search that names none, and the recall that the space believes to have there.
     pub(super) fn chosen(&self) -> (u32, Option<f32>) {
-        let status = self.upkeep.status(self.rows.indexed());
+        let status = self.upkeep.status(self.rows.index());
         (status.width, status.recall_estimate)
     }
 
@@ -113,25 +114,30 @@ impl Engine {
         let codes = encoded(cue);
         let Engine { rows, scratch, found, .. } = self;
         found.clear();
+        let now = rows.newest();
         if rows.indexed() > 0 {
-            let visible = |row| rows.is_visible(row, rows.len());
+            let visible = |row| rows.is_visible(row, now);
             rows.index().search(&codes, width, count, visible, scratch, found);
         }
-        self.scan_from(self.linked(), &codes, count)
+        let visible = |row| rows.is_visible(row, now);
+        let tail = rows.index().waiting().len() as u32;
+        for from in (0..tail).step_by(RECALL_SCAN_ROWS_MAX as usize) {
+            let places = from..tail.min(from + RECALL_SCAN_ROWS_MAX);
+            rows.index().scan_waiting(&codes, places, count, visible, scratch, found);
+        }
+        found
     }
 
     /// The same among all rows, compared one by one.
     pub(super) fn scan(&mut self, cue: &Vector, count: u32) -> &[Scored] {
-        self.found.clear();
-        self.scan_from(0, &encoded(cue), count)
-    }
-
-    fn scan_from(&mut self, first: u32, codes: &Codes, count: u32) -> &[Scored] {
+        let codes = encoded(cue);
         let Engine { rows, scratch, found, .. } = self;
-        let visible = |row| rows.is_visible(row, rows.len());
-        for from in (first..rows.len()).step_by(RECALL_SCAN_ROWS_MAX as usize) {
-            let range = from..rows.len().min(from + RECALL_SCAN_ROWS_MAX);
-            rows.index().scan(codes, range, count, visible, scratch, found);
+        found.clear();
+        let now = rows.newest();
+        let visible = |row| rows.is_visible(row, now);
+        for from in (0..rows.slots()).step_by(RECALL_SCAN_ROWS_MAX as usize) {
+            let range = from..rows.slots().min(from + RECALL_SCAN_ROWS_MAX);
+            rows.index().scan(&codes, range, count, visible, scratch, found);
         }
         found
     }
@@ -148,8 +154,9 @@ fn encoded(vector: &Vector) -> Codes {
     encode(&unit)
 }
 
-/// Where the log would hold the row.
-fn location(row: Row) -> Location {
-    let segment = SegmentId { log: LogId(0), number: row.0 / SEGMENT_RECORDS + 1 };
-    Location { segment, offset: row.0 % SEGMENT_RECORDS * RECORD_BYTES, bytes: RECORD_BYTES }
+/// Where the log would hold the record of this number.
+fn location(number: u64) -> Location {
+    let number = number as u32;
+    let segment = SegmentId { log: LogId(0), number: number / SEGMENT_RECORDS + 1 };
+    Location { segment, offset: number % SEGMENT_RECORDS * RECORD_BYTES, bytes: RECORD_BYTES }
 }

@@ -100,9 +100,10 @@ export function errorOf(told: { message: string; code?: string | undefined }): E
       return new NotServedError(message, { code });
     case 'resource_exhausted':
       return new OverloadedError(message, { code });
+    case 'aborted':
+      return new SessionTakenOverError(message, { code });
     case 'unavailable':
     case 'internal':
-    case 'aborted':
       return new UnavailableError(message, { code });
     default:
       return new ProtocolError(message, { code });

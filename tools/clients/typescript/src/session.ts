@@ -94,7 +94,6 @@ const MENDED_BY_RESUMING: ReadonlySet<string> = new Set([
   'unavailable',
   'resource_exhausted',
   'failed_precondition',
-  'aborted',
   'internal',
   'unknown',
 ]);
@@ -446,9 +445,7 @@ export class Session {
 
   #handleRefusedOpening(message: ErrorMessage): void {
     const error = errorOf(message);
-    const passing = ['unavailable', 'resource_exhausted', 'aborted', 'internal'].includes(
-      message.code ?? '',
-    );
+    const passing = ['unavailable', 'resource_exhausted', 'internal'].includes(message.code ?? '');
     if (!passing || this.#window === undefined) throw error;
     this.#connection?.drop();
     this.#lose(error, message.retry_after_ms);

@@ -489,6 +489,11 @@ for (const [name, act, expected] of ENDS) {
 // it ends with]
 const RESUMED = [
   [
+    'was taken over meanwhile',
+    (peer) => peer.say({ type: 'error', code: 'aborted', message: 'Session taken over' }),
+    SessionTakenOverError,
+  ],
+  [
     'is unknown',
     (peer) => peer.say({ type: 'error', code: 'not_found', message: 'Session not found' }),
     SessionLostError,
