@@ -6,6 +6,8 @@
 //!
 //! Modules stand in reading order, leaves first; each imports only from those above it.
 
+#[macro_use]
+mod planted;
 pub mod ids;
 pub mod limits;
 pub mod settings;
@@ -20,3 +22,6 @@ pub mod session;
 pub mod space;
 pub mod recall;
 pub mod shard;
+
+#[cfg(feature = "planted")]
+pub use planted::{Planted, plant};

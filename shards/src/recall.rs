@@ -104,8 +104,10 @@ impl Job {
         let reading = stripe.begin_reading();
         let rows = stripe.rows();
         let (limit, end, seen) = match query.isolation {
-            Isolation::Durable => (stripe.generation(), rows.durable(), rows.living()),
-            Isolation::InFlight => {
+            Isolation::Durable if !planted!(InFlightRecalled) => {
+                (stripe.generation(), rows.durable(), rows.living())
+            }
+            Isolation::Durable | Isolation::InFlight => {
                 (rows.newest(), rows.arrived(), rows.living() + rows.len_pending())
             }
         };
@@ -193,6 +195,7 @@ impl Job {
     /// The tail below this mark is next, or what follows it.
     fn tail_below(end: u64, rows: &Rows) -> Stage {
         match (end > rows.inserted(), rows.indexed()) {
+            (true, 1..) if planted!(TailForgotten) => Stage::Search,
             (true, _) => Stage::Tail(end),
             (false, 0) => Stage::Gather,
             (false, _) => Stage::Search,
@@ -272,7 +275,10 @@ impl Job {
 
     /// Turns what was found into candidates, with the bodies that are at hand.
     fn gather<'a>(&mut self, rows: &Rows, pending: impl Fn(Ordinal) -> &'a [u8]) -> Progress {
-        let found: Vec<Row> = self.found.iter().map(|scored| scored.row).collect();
+        // What was found may have been replaced since, and its replacement too, which the ids then lead to no more.
+        let is_visible = |row: &Row| rows.is_visible(*row, self.limit);
+        let found = self.found.iter().map(|scored| scored.row).filter(is_visible);
+        let found: Vec<Row> = found.collect();
         let mut distinct = found.clone();
         distinct.sort_unstable();
         assert!(distinct.is_sorted_by(|one, next| one < next), "a row is found once");
@@ -345,7 +351,9 @@ impl Job {
     fn results(&mut self) -> Recalled {
         let mut candidates = std::mem::take(&mut self.candidates);
         candidates.retain(|candidate| candidate.body.is_some());
-        keep_newest_of_each_id(&mut candidates);
+        if !planted!(ReplacedRecalled) {
+            keep_newest_of_each_id(&mut candidates);
+        }
         candidates.retain(|candidate| candidate.similarity >= self.query.similarity_min);
         candidates.sort_unstable_by(|one, other| {
             let nearer = other.similarity.total_cmp(&one.similarity);

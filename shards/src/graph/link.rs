@@ -26,7 +26,7 @@ pub(super) fn link<const SLOTS: usize>(
     });
     for rank in chosen {
         links.append(node, *rank);
-        if *rank != parent && kin == Kin::Other {
+        if *rank != parent && kin == Kin::Other && !planted!(BackLinksDropped) {
             link_back(links, rank.node(), Rank::new(rank.similarity(), node), visited);
         }
     }
@@ -41,7 +41,9 @@ pub(super) fn link<const SLOTS: usize>(
         }
     });
     links.keep_parent(node, slot);
-    adopt(links, parent.node(), Rank::new(parent.similarity(), node), kin, visited);
+    if !planted!(BackLinksDropped) {
+        adopt(links, parent.node(), Rank::new(parent.similarity(), node), kin, visited);
+    }
     u32::from(near.is_none())
 }
 

@@ -179,7 +179,7 @@ fn link_around<const SLOTS: usize, L: Linked<SLOTS>>(
         lost[count] = other;
         count += 1;
     }
-    if count == 0 {
+    if count == 0 || planted!(GoneRowLinked) {
         return 0;
     }
     let lost = &lost[..count];

@@ -138,6 +138,9 @@ pub struct Log {
     in_flight: Option<InFlight>,
     /// Whether the first pending records were in a commit that failed; a second failure drops them.
     rewriting: bool,
+    /// Of the last commit.
+    #[cfg(feature = "planted")]
+    last_sector: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -199,6 +202,8 @@ impl Log {
             first: Ordinal(0),
             in_flight: None,
             rewriting: false,
+            #[cfg(feature = "planted")]
+            last_sector: Vec::new(),
         }
     }
 
@@ -275,6 +280,8 @@ impl Log {
     /// The I/O in flight has ended. Where a sync covered several batches, [`Log::more`] tells the further ones.
     pub fn handle_done(&mut self, result: Result<(), IoFault>) -> Outcome {
         let in_flight = self.in_flight.take().expect("an I/O ended, so one was in flight");
+        let is_commit = matches!(in_flight, InFlight::Commit { .. });
+        let result = if is_commit && planted!(SyncFailureIgnored) { Ok(()) } else { result };
         match (in_flight, result) {
             (InFlight::Create(open), Ok(())) => {
                 self.open = Some(open);
@@ -314,6 +321,13 @@ impl Log {
     pub fn more(&mut self) -> Option<Outcome> {
         let batch = self.synced.pop_front()?;
         Some(self.made_durable(batch))
+    }
+
+    /// The segment of the commit in flight, to be synced once more.
+    #[cfg(feature = "planted")]
+    pub(crate) fn sync_again(&self) -> Option<SegmentId> {
+        let InFlight::Commit { .. } = self.in_flight? else { return None };
+        self.open.map(|open| open.segment)
     }
 
     /// The body of a record that is not durable yet.
@@ -365,7 +379,7 @@ impl Log {
             shards: self.shards,
             bytes_total: limits::LOG_SEGMENT_BYTES,
             incarnation: open.incarnation,
-            earlier: self.end,
+            earlier: if planted!(EndUnstated) { LogEnd::NONE } else { self.end },
         };
         // The one before takes no more.
         self.open = None;
@@ -401,6 +415,8 @@ impl Log {
         let batch = WrittenBatch { offset: place.offset, end, record_count, committed_at };
         let sync = self.acks == AckPolicy::Sync || self.draining;
         self.in_flight = Some(InFlight::Commit { batch, sync });
+        #[cfg(feature = "planted")]
+        let (place, bytes) = self.misplaced(place, bytes, record_count);
         LogIo::Commit { segment: open.segment, offset: place.offset, bytes, sync }
     }
 
@@ -408,6 +424,52 @@ impl Log {
         let open = self.open.expect("what was written lies in the open segment");
         self.in_flight = Some(InFlight::Sync);
         Some(LogIo::Sync { segment: open.segment })
+    }
+
+    /// What a planted bug writes instead of a batch.
+    #[cfg(feature = "planted")]
+    fn misplaced(
+        &mut self,
+        mut place: Placement,
+        mut bytes: Vec<u8>,
+        record_count: usize,
+    ) -> (Placement, Vec<u8>) {
+        let records = self.pending.iter().skip(self.written_records);
+        let pending: Vec<_> = records.take(record_count).collect();
+        let mut heads: Vec<RecordHead> = pending.iter().map(|pending| pending.head).collect();
+        if planted!(RecordsSwapped) {
+            let follows = |two: &[RecordHead]| {
+                two[0].session.0 != 0
+                    && two[0].session == two[1].session
+                    && two[0].sequence > 0
+                    && two[1].sequence == two[0].sequence + 1
+            };
+            if let Some(first) = heads.windows(2).position(follows) {
+                let generation = heads[first].generation;
+                heads[first].generation = heads[first + 1].generation;
+                heads[first + 1].generation = generation;
+            }
+        }
+        if planted!(GenerationSkipped) && record_count > 1 {
+            let last = heads.last_mut().expect("more than one");
+            last.generation.0 += u64::from(last.generation.0 > 0);
+        }
+        if planted!(RecordsSwapped) || planted!(GenerationSkipped) {
+            let bodies = pending.iter().map(|pending| &pending.body);
+            let payload_bytes =
+                pending.iter().map(|pending| record_bytes(pending.body.bytes.len()) as u32).sum();
+            bytes = batch::encode(&place, payload_bytes, heads.iter().zip(bodies));
+        }
+        if planted!(SectorShared) {
+            const SECTOR_BYTES: usize = 512;
+            let last = bytes[bytes.len() - SECTOR_BYTES..].to_vec();
+            let earlier = std::mem::replace(&mut self.last_sector, last);
+            if self.end.number == place.segment.number {
+                place.offset -= SECTOR_BYTES as u32;
+                bytes.splice(0..0, earlier);
+            }
+        }
+        (place, bytes)
     }
 
     /// Where the next batch goes: behind the last one, or behind the head.

@@ -168,7 +168,7 @@ pub fn read_body(bytes: &[u8]) -> Result<&[u8], BodyFault> {
 }
 
 fn check_body(record: &Record<'_>) -> Result<(), RecordFault> {
-    if crc32c(record.body) == record.body_crc {
+    if crc32c(record.body) == record.body_crc || planted!(BodyCrcSkipped) {
         Ok(())
     } else {
         Err(RecordFault("record body checksum"))

@@ -134,6 +134,10 @@ impl<'a> Walk<'a> {
     pub fn run(mut self, visit: Visit<'_>) -> SegmentEnd {
         let mut offset = LOG_BLOCK_BYTES;
         while offset < self.live {
+            #[cfg(feature = "planted")]
+            if planted!(TailCutTooEarly) && self.live == u32::MAX && self.is_last(offset) {
+                break;
+            }
             let fault = match self.visit_whole(offset, visit) {
                 Ok(ControlFlow::Continue(end)) => {
                     offset = end;
@@ -142,7 +146,7 @@ impl<'a> Walk<'a> {
                 Ok(ControlFlow::Break(())) => break,
                 Err(fault) => fault,
             };
-            if offset >= self.synced {
+            if offset >= self.synced || planted!(DamageCut) {
                 break;
             }
             match self.visit_damaged(offset, fault, visit) {
@@ -153,6 +157,13 @@ impl<'a> Walk<'a> {
         let number = self.head.segment.number;
         let end = LogEnd { number, synced: self.synced.min(offset), live: offset };
         SegmentEnd { end, committed_at: self.committed_at }
+    }
+
+    /// Whether the batch at `offset` is whole, and no other behind it.
+    #[cfg(feature = "planted")]
+    fn is_last(&mut self, offset: u32) -> bool {
+        let end = read_batch(self.source, &self.head, offset).map(|batch| batch.header.end());
+        end.is_ok_and(|end| read_batch(self.source, &self.head, end).is_err())
     }
 
     /// Visits the batch at `offset` if it is whole; gives its end, else where what is wrong.

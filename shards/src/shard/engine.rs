@@ -156,6 +156,10 @@ impl Shard {
     /// An I/O ended.
     pub fn handle_io(&mut self, ticket: IoTicket, result: Result<IoOutput, IoFault>, now: Time) {
         self.advance(now);
+        #[cfg(feature = "planted")]
+        if self.mistakes_io(ticket, &result) {
+            return;
+        }
         if self.log_ticket == Some(ticket) {
             self.log_ticket = None;
             let outcome = self.log.handle_done(result.map(|_| ()));
@@ -266,6 +270,11 @@ impl Shard {
         };
         let ticket = self.ticket();
         self.log_ticket = Some(ticket);
+        if planted!(AckBeforeSync) && matches!(io, Io::Commit { .. }) {
+            self.log_ticket = None;
+            let outcome = self.log.handle_done(Ok(()));
+            self.settle_commit(outcome);
+        }
         Some(Output::Io(ticket, io))
     }
 
@@ -278,6 +287,27 @@ impl Shard {
     /// Checks what must hold of every stripe's graph; the text says what does not. Costs time: for tests and tools.
     pub fn check(&self) -> Result<(), String> {
         self.stripes.iter().try_for_each(Stripe::check)
+    }
+
+    /// Whether a planted bug takes the end of this I/O for something else.
+    #[cfg(feature = "planted")]
+    fn mistakes_io(&mut self, ticket: IoTicket, result: &Result<IoOutput, IoFault>) -> bool {
+        if planted!(AckBeforeSync) {
+            return self.log_ticket != Some(ticket) && !self.reads.contains_key(&ticket);
+        }
+        if planted!(SyncRetriedInPlace) && self.log_ticket == Some(ticket) && result.is_err() {
+            let again = self.log.sync_again();
+            let commit = again.map(|segment| Io::Commit {
+                segment,
+                offset: 0,
+                bytes: Vec::new(),
+                sync: true,
+            });
+            let is_again = commit.is_some();
+            self.outputs.extend(commit.map(|io| Output::Io(ticket, io)));
+            return is_again;
+        }
+        false
     }
 
     /// How many rows have the slot of an earlier one, all in all. For tests and tools.

@@ -48,6 +48,15 @@ impl Shard {
         };
         self.sessions.insert(key, Session::begin(origin));
         self.log_append(head, Body::empty(), Pending::Session(key));
+        if planted!(OpenedBeforeDurable) {
+            let (_, stripe) = self.stripe(key.stripe).expect("looked up above");
+            let space = stripe.space().clone();
+            let session = self.sessions.in_flight(key);
+            let (SessionKey { session: id, .. }, epoch) = (key, session.epoch());
+            let opened = SessionOpened { session: id, epoch, durable_sequence: 0, space };
+            session.give_up();
+            self.reply(origin, Reply::Session(Ok(opened)));
+        }
         Ok(())
     }
 
@@ -111,6 +120,7 @@ impl Shard {
                 let opened = SessionOpened { session: key.session, epoch, durable_sequence, space };
                 self.reply(origin, Reply::Session(Ok(opened)));
             }
+            Some(Waiting::Close { .. }) if planted!(CloseUntold) => {}
             Some(Waiting::Close { origin, .. }) => {
                 self.reply(origin, Reply::Closed(Ok(durable_sequence)))
             }

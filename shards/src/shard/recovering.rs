@@ -142,7 +142,8 @@ impl Found {
             RecordKind::Observation => building.take_observation(record, &mut self.vector)?,
         }
         if let Some(key) = session.filter(|_| record.proven) {
-            self.sessions.replayed(key).replay(record.head.sequence, record.committed_at);
+            let sequence = if planted!(MarkForgotten) { 0 } else { record.head.sequence };
+            self.sessions.replayed(key).replay(sequence, record.committed_at);
         }
         Ok(())
     }
@@ -241,6 +242,9 @@ impl Building {
             location: record.location,
             committed_at: record.committed_at,
         };
+        if !record.proven && planted!(UnprovenLost) {
+            return Ok(());
+        }
         if !record.proven {
             // Of two that nobody vouches for, the later one counts: it is the former, or was stored in its stead.
             let earlier = self.unproven.get(&generation);
@@ -384,7 +388,10 @@ impl Shard {
     /// Takes a stripe in with the rows that were replayed.
     fn restore_stripe(&mut self, mut stripe: Stripe) {
         self.admission.recover(stripe.waiting());
-        let pairs = stripe.enter_all();
+        let mut pairs = stripe.enter_all();
+        if planted!(ReplacementForgotten) {
+            pairs.clear();
+        }
         let overlong = stripe.is_overlong();
         let slot = self.add_stripe(stripe);
         pairs.into_iter().for_each(|pair| self.verify_pair(slot, pair));

@@ -140,7 +140,9 @@ impl Shard {
         match self.take_over(&append) {
             Ok(observed) => self.store(origin, append, observed),
             Err(refusal) => {
-                self.admission.take_back(1);
+                if !planted!(CreditLost) {
+                    self.admission.take_back(1);
+                }
                 let Append { session, sequence, .. } = append;
                 let dropped = Reply::Dropped { session, first: sequence, last: sequence, refusal };
                 self.reply(origin, dropped);

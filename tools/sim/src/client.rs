@@ -77,6 +77,8 @@ pub struct Client {
     next_sequence: u64,
     in_flight: u64,
     window: u64,
+    /// What an earlier connection, by its number, has still to deliver.
+    hung: Option<(u64, Vec<Request>)>,
 }
 
 impl Client {
@@ -96,6 +98,7 @@ impl Client {
             next_sequence: 1,
             in_flight: 0,
             window: random.within(1..40),
+            hung: None,
         }
     }
 
@@ -107,6 +110,11 @@ impl Client {
     /// Which client a connection is of.
     pub fn of_connection(connection: u64) -> usize {
         (connection >> 32) as usize
+    }
+
+    /// Credits that it may use.
+    pub fn credits(&self) -> u32 {
+        self.credits
     }
 
     /// Its space.
@@ -130,6 +138,12 @@ impl Client {
         self.credits = 0;
         self.asked_for_credits = false;
         self.in_flight = 0;
+        self.hung = None;
+    }
+
+    /// What a connection that hangs still delivers though another has taken its place, if there is one just now.
+    pub fn take_hung(&mut self) -> Option<(u64, Vec<Request>)> {
+        self.hung.take()
     }
 
     /// It is the client's turn: what it asks for.
@@ -144,7 +158,7 @@ impl Client {
             State::Away => self.connect(),
             State::Making | State::Opening | State::Closing => Vec::new(),
             State::Sending if self.session != SessionId::NONE && random.chance(30) => {
-                self.turn_away(random)
+                self.turn_away(ledger, weather, random, now)
             }
             State::Sending => self.send(ledger, weather, random, now),
         }
@@ -164,13 +178,26 @@ impl Client {
     }
 
     /// Ends the attachment in one of the ways there are.
-    fn turn_away(&mut self, random: &mut Random) -> Vec<Request> {
+    fn turn_away(
+        &mut self,
+        ledger: &mut Ledger,
+        weather: &Weather,
+        random: &mut Random,
+        now: Time,
+    ) -> Vec<Request> {
+        let hangs = random.chance(200);
+        if hangs && self.credits > 0 {
+            let used = self.credits.min(random.within(1..6) as u32);
+            self.credits -= used;
+            let late = (0..used).map(|_| self.append(ledger, weather, random, now)).collect();
+            self.hung = Some((self.connection(), late));
+        }
         let (stripe, session, epoch) = (self.space.stripe(), self.session, self.epoch);
         let mut requests = Vec::new();
         if self.credits > 0 {
             requests.push(Request::ReturnCredit { count: std::mem::take(&mut self.credits) });
         }
-        match random.index(3) {
+        match if hangs { 2 } else { random.index(3) } {
             0 => {
                 let drain = [Drain::Durable, Drain::Indexed][random.index(2)];
                 self.state = State::Closing;
@@ -207,7 +234,7 @@ impl Client {
         let mut requests = Vec::new();
         let burst = random.within(1..12);
         for _ in 0..burst {
-            let is_enough = ledger.next_token().0 >= weather.observations;
+            let is_enough = ledger.next_token().0 >= weather.observations_by_now;
             if self.credits == 0 || self.in_flight >= self.window || is_enough {
                 break;
             }
@@ -245,7 +272,7 @@ impl Client {
             session: self.session,
             epoch: self.epoch,
             sequence,
-            memory_hash: SECRET.memory_hash(&id),
+            memory_hash: SECRET.memory_hash(&id) % weather.hashes,
             received_at: now,
             lane: self.lane,
             body,
@@ -259,6 +286,7 @@ impl Client {
             id,
             vector,
             acked: false,
+            acks_before: 0,
         });
         Request::Append(append)
     }
@@ -295,7 +323,7 @@ impl Client {
             }
             Reply::Credit { granted, pressure, .. } => {
                 if granted > 0 && pressure.retry_after_micros > 0 {
-                    wrong!("credits were granted and refused at once");
+                    wrong!(Queue, "credits were granted and refused at once");
                 }
                 if is_current && self.state == State::Sending && self.asked_for_credits {
                     self.credits += granted;
@@ -336,7 +364,11 @@ impl Client {
             Reply::Closed(Ok(mark)) => {
                 ledger.marked(self.session, mark)?;
                 if mark + 1 != self.next_sequence {
-                    wrong!("a session closed at {mark}, and {} was sent next", self.next_sequence);
+                    wrong!(
+                        Session,
+                        "a session closed at {mark}, and {} was sent next",
+                        self.next_sequence
+                    );
                 }
                 self.leave();
             }
@@ -345,7 +377,9 @@ impl Client {
                 requests = self.give_back();
                 self.leave();
             }
-            Reply::Status(_) | Reply::Recalled(_) => wrong!("a reply that no client asked for"),
+            Reply::Status(_) | Reply::Recalled(_) => {
+                wrong!(Answer, "a reply that no client asked for")
+            }
         }
         Ok((requests, acked))
     }

@@ -64,7 +64,14 @@ impl Device {
                     let elsewhere = |offset: u32| offset.saturating_sub(8);
                     places.iter_mut().for_each(|place| place.offset = elsewhere(place.offset));
                 }
-                Ok(IoOutput::Read(places.into_iter().map(|place| self.disk.read(place)).collect()))
+                let mut records: Vec<Vec<u8>> =
+                    places.into_iter().map(|place| self.disk.read(place)).collect();
+                if random.chance(weather.read_flips) {
+                    let record = random.index(records.len());
+                    let at = random.index(records[record].len());
+                    records[record][at] ^= 1 << random.index(8);
+                }
+                Ok(IoOutput::Read(records))
             }
         }
     }

@@ -44,7 +44,7 @@ impl File {
 
     /// The cache gives up what is dirty: some sectors were stored, in any order.
     fn lose_dirty(&mut self, random: &mut Random) {
-        let kept = random.within(0..4);
+        let kept = random.within(0..5);
         for (offset, length) in std::mem::take(&mut self.dirty) {
             let end = offset + length;
             let prefix = offset + random.index(length + 1);
@@ -55,10 +55,14 @@ impl File {
                     2 => sector < prefix,
                     _ => random.chance(500),
                 };
+                let sector_end = end.min(sector + SECTOR_BYTES);
                 if is_stored {
-                    let sector_end = end.min(sector + SECTOR_BYTES);
                     let bytes = self.cached[sector..sector_end].to_vec();
                     put(&mut self.stored, sector, &bytes);
+                } else if kept == 4 {
+                    // Neither the old nor the new: the sector was being written.
+                    let byte = random.number() as u8;
+                    put(&mut self.stored, sector, &vec![byte; sector_end - sector]);
                 }
             }
         }
@@ -124,7 +128,7 @@ impl Disk {
     ) {
         let length = match reached {
             Reached::Nothing => return,
-            Reached::Part => random.index(bytes.len()),
+            Reached::Part => random.index(bytes.len() + 1),
             Reached::Cache => bytes.len(),
         };
         self.file(segment).write(offset, &bytes[..length]);
@@ -159,6 +163,22 @@ impl Disk {
     /// Changes one bit of what is stored.
     pub fn rot(&mut self, random: &mut Random) {
         self.damage(random, |file, at| file[at] ^= 4);
+    }
+
+    /// A copy in which one bit behind the head of one file is another; and which file that is.
+    pub fn rotten(&self, random: &mut Random) -> Option<(SegmentId, Disk)> {
+        let has_batches = |(_, file): &(&SegmentId, &File)| file.cached.len() > HEAD_BYTES;
+        let count = self.files.iter().filter(has_batches).count();
+        if count == 0 {
+            return None;
+        }
+        let chosen = self.files.iter().filter(has_batches).nth(random.index(count));
+        let (&segment, file) = chosen.expect("there are so many");
+        let at = HEAD_BYTES + random.index(file.cached.len() - HEAD_BYTES);
+        let bit = random.index(8);
+        let mut copy = self.clone();
+        copy.file(segment).cached[at] ^= 1 << bit;
+        Some((segment, copy))
     }
 
     fn damage(&mut self, random: &mut Random, change: impl Fn(&mut Vec<u8>, usize)) {

@@ -23,6 +23,10 @@ pub struct Weather {
     pub run_micros_max: u64,
     /// Observations sent in all, about.
     pub observations: usize,
+    /// Of these, those of the runs so far: each run has its share, so that there is something to lose at every crash.
+    pub observations_by_now: usize,
+    /// That a run ends soon after its share was sent.
+    pub crashes_busy: u64,
     /// Most observations that wait, of one shard.
     pub capacity: u32,
     /// The recall that stripes hold; none: no upkeep.
@@ -51,6 +55,20 @@ pub struct Weather {
     pub message_micros_max: u64,
     /// Distances of one grant of work, at most.
     pub work_max: u64,
+    /// That a read gives a record with a bit changed.
+    pub read_flips: u64,
+    /// That an I/O takes a hundred times as long.
+    pub io_stalls: u64,
+    /// That a restart finds what was synced long ago with a bit changed (a copy of it is tried).
+    pub rots: u64,
+    /// That the clock leaps ahead during a run; and that a restart finds it hours away from where it was.
+    pub clock_leaps: u64,
+    /// Cores that hold connections: what comes by one overtakes what comes by another.
+    pub connection_cores: u64,
+    /// Messages that a ring between two cores holds.
+    pub ring_messages: usize,
+    /// Values of a memory's hash.
+    pub hashes: u64,
 }
 
 impl Weather {
@@ -60,7 +78,21 @@ impl Weather {
             if random.chance(500) { random.within(0..per_mille) } else { 0 }
         };
         let (commit_fails, create_fails, read_fails) = (rare(120), rare(200), rare(60));
-        let (disk_fills, reshard, replaces) = (rare(300), rare(1_000), rare(200));
+        let (disk_fills, replaces) = (rare(300), rare(200));
+        // It takes several of these in a row for rows to move between logs while some live in a cache alone: so they are
+        // frequent where they come up at all.
+        let reshard = if random.chance(600) { random.within(600..1_001) } else { 0 };
+        let power_cut = match random.chance(500) {
+            true => random.within(300..700),
+            false => random.within(0..1_001),
+        };
+        let mut rare = |per_mille: u64| {
+            if random.chance(500) { random.within(0..per_mille) } else { 0 }
+        };
+        let (read_flips, io_stalls, rots, clock_leaps) =
+            (rare(60), rare(30), rare(1_000), rare(1_000));
+        // In some worlds hardly anything is new, so that graphs lose rows as fast as they get them.
+        let replaces = if random.chance(150) { random.within(700..1_000) } else { replaces };
         let streams = random.within(1..5) as usize;
         let mut weather = Weather {
             shards: random.within(1..4) as u16,
@@ -70,6 +102,8 @@ impl Weather {
             crashes: random.within(1..7) as u32,
             run_micros_max: random.within(3_000..60_000),
             observations: random.within(40..260) as usize,
+            observations_by_now: 0,
+            crashes_busy: random.within(0..1_001),
             capacity: if random.chance(300) { random.within(8..40) as u32 } else { 1_000 },
             acks: match random.within(0..6) {
                 0 => AckPolicy::Write,
@@ -78,7 +112,7 @@ impl Weather {
             },
             recall_target: random.chance(600).then(RecallTarget::default),
             tail: draw_tail(random),
-            power_cut: random.within(0..1_001),
+            power_cut,
             commit_fails,
             create_fails,
             read_fails,
@@ -88,6 +122,17 @@ impl Weather {
             io_micros_max: random.within(20..2_000),
             message_micros_max: random.within(2..200),
             work_max: random.within(100..8_000),
+            read_flips,
+            io_stalls,
+            rots,
+            clock_leaps,
+            connection_cores: random.within(1..4),
+            ring_messages: if random.chance(300) { random.within(1..20) as usize } else { 1_000 },
+            // Pairs of one hash whose reads fail are verified out of order, which the engine does not bear yet.
+            hashes: match read_fails == 0 && read_flips == 0 && random.chance(200) {
+                true => random.within(1..9),
+                false => u64::MAX,
+            },
         };
         // Some store the same few memories over and over, so that rows leave the graph and others take their slots.
         if replaces % 8 == 5 {

@@ -1,18 +1,88 @@
 //! What was promised to whom. It knows what clients sent and were told, and nothing of the engine.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::RangeInclusive;
 
 use engram_shards::ids::{SessionId, Time};
 use engram_shards::message::Made;
 
+/// Which promise was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Checker {
+    /// What was acked is recovered, and what is recovered was sent.
+    Kept,
+    /// Generations of a space begin at one and have no gap.
+    Generations,
+    /// A session's observations are there in the order in which it sent them.
+    Order,
+    /// Each is there once.
+    Once,
+    /// What a session is told when it is opened or closed.
+    Session,
+    /// A recall sees what was acked, what replaced another instead of that, and all of it right.
+    Recall,
+    /// A stripe counts what it holds.
+    Rows,
+    /// What must hold of the graph.
+    Graph,
+    /// Queues stay within their bounds, and are empty in the end.
+    Queue,
+    /// Commit times of a space do not fall.
+    Time,
+    /// The logs can be read after whatever a disk may do.
+    Log,
+    /// Damage of what was synced is told, not taken for data.
+    Damage,
+    /// Everyone gets an answer.
+    Answer,
+    /// The engine's own assertions.
+    Engine,
+}
+
+impl Checker {
+    /// All of them.
+    pub const ALL: [Checker; 14] = [
+        Checker::Kept,
+        Checker::Generations,
+        Checker::Order,
+        Checker::Once,
+        Checker::Session,
+        Checker::Recall,
+        Checker::Rows,
+        Checker::Graph,
+        Checker::Queue,
+        Checker::Time,
+        Checker::Log,
+        Checker::Damage,
+        Checker::Answer,
+        Checker::Engine,
+    ];
+}
+
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrong(pub String);
+pub struct Wrong {
+    /// Who found it.
+    pub checker: Checker,
+    /// What it is.
+    pub text: String,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.checker, self.text)
+    }
+}
 
 /// Fails with a sentence.
 macro_rules! wrong {
-    ($($text:tt)*) => { return Err($crate::ledger::Wrong(format!($($text)*))) };
+    ($checker:ident, $($text:tt)*) => {
+        return Err($crate::ledger::Wrong {
+            checker: $crate::ledger::Checker::$checker,
+            text: format!($($text)*),
+        })
+    };
 }
 pub(crate) use wrong;
 
@@ -37,6 +107,8 @@ pub struct Attempt {
     pub vector: Vec<f32>,
     /// Whether it was acked.
     pub acked: bool,
+    /// So many were acked before it.
+    pub acks_before: u64,
 }
 
 /// What is known of a session.
@@ -70,6 +142,7 @@ pub struct SpaceLedger {
 pub struct Ledger {
     attempts: Vec<Attempt>,
     sessions: BTreeMap<SessionId, SessionLedger>,
+    acks: u64,
     /// By number of the space.
     pub spaces: Vec<SpaceLedger>,
 }
@@ -115,6 +188,26 @@ impl Ledger {
         })
     }
 
+    /// How many were acked so far.
+    pub fn acks(&self) -> u64 {
+        self.acks
+    }
+
+    /// One of the same session that replaced `token` for certain by the time that `acks` had been given.
+    pub fn replacement(&self, token: Token, acks: u64) -> Option<Token> {
+        let sent = &self.attempts[token.0];
+        let replaces = |also: &Attempt| {
+            also.id == sent.id
+                && also.space == sent.space
+                && also.session == sent.session
+                && also.sequence > sent.sequence
+                && also.acked
+                && also.acks_before < acks
+        };
+        let has_order = sent.session != SessionId::NONE;
+        self.attempts().find(|(_, also)| has_order && replaces(also)).map(|(other, _)| other)
+    }
+
     /// `connection` was told that these are durable.
     pub fn ack(
         &mut self,
@@ -136,18 +229,23 @@ impl Ledger {
         sequence: u64,
     ) -> Result<Token, Wrong> {
         let Some(token) = self.sent_by(connection, session, sequence) else {
-            wrong!("connection {connection} was told of sequence {sequence}, which it never sent");
+            wrong!(
+                Once,
+                "connection {connection} was told of sequence {sequence}, which it never sent"
+            );
         };
         let attempt = &mut self.attempts[token.0];
         if attempt.acked {
-            wrong!("{token:?} (sequence {sequence}) was acked twice");
+            wrong!(Once, "{token:?} (sequence {sequence}) was acked twice");
         }
         attempt.acked = true;
+        attempt.acks_before = self.acks;
+        self.acks += 1;
         self.spaces[attempt.space].acked += 1;
         if let Some(session) = self.sessions.get_mut(&session) {
             // What was taken over by another connection was told to that one first.
             if sequence > session.mark + 1 {
-                wrong!("sequence {sequence} was acked after {}", session.mark);
+                wrong!(Order, "sequence {sequence} was acked after {}", session.mark);
             }
             session.mark = session.mark.max(sequence);
         }
@@ -169,7 +267,10 @@ impl Ledger {
     pub fn committed(&mut self, space: usize, committed_at: Time) -> Result<(), Wrong> {
         let earlier = std::mem::replace(&mut self.spaces[space].committed_at, committed_at);
         if committed_at < earlier {
-            wrong!("space {space} has a commit at {committed_at:?}, after one at {earlier:?}");
+            wrong!(
+                Time,
+                "space {space} has a commit at {committed_at:?}, after one at {earlier:?}"
+            );
         }
         Ok(())
     }
@@ -183,10 +284,10 @@ impl Ledger {
     ) -> Result<(), Wrong> {
         for sequence in sequences {
             let Some(token) = self.sent_by(connection, session, sequence) else {
-                wrong!("connection {connection} was told of {sequence}, which it never sent");
+                wrong!(Once, "connection {connection} was told of {sequence}, which it never sent");
             };
             if self.attempts[token.0].acked {
-                wrong!("{token:?} (sequence {sequence}) was acked and then dropped");
+                wrong!(Kept, "{token:?} (sequence {sequence}) was acked and then dropped");
             }
         }
         Ok(())
@@ -197,11 +298,11 @@ impl Ledger {
         let known = self.sessions.entry(session).or_default();
         known.opened = true;
         if mark < known.mark {
-            wrong!("a session was acked up to {}, and is told {mark}", known.mark);
+            wrong!(Session, "a session was acked up to {}, and is told {mark}", known.mark);
         }
         let last_sent = known.attempts.last_key_value().map_or(0, |(&sequence, _)| sequence);
         if mark > last_sent {
-            wrong!("a session is told {mark}, and sent no more than {last_sent}");
+            wrong!(Session, "a session is told {mark}, and sent no more than {last_sent}");
         }
         known.mark = mark;
         Ok(())
@@ -210,7 +311,7 @@ impl Ledger {
     /// A session is not known.
     pub fn unknown(&self, session: SessionId) -> Result<(), Wrong> {
         if self.sessions.get(&session).is_some_and(|session| session.opened) {
-            wrong!("a session that was opened is unknown");
+            wrong!(Session, "a session that was opened is unknown");
         }
         Ok(())
     }
@@ -219,7 +320,7 @@ impl Ledger {
     pub fn space_made(&mut self, space: usize, made: Made) -> Result<(), Wrong> {
         let space_ledger = &mut self.spaces[space];
         if made == Made::Now && std::mem::replace(&mut space_ledger.made_for_good, true) {
-            wrong!("space {space} was made a second time");
+            wrong!(Once, "space {space} was made a second time");
         }
         space_ledger.made = true;
         Ok(())
@@ -240,11 +341,14 @@ impl Ledger {
     /// A snapshot was told that was asked for when `min` was promised.
     pub fn snapshot(&mut self, space: usize, snapshot: u64, min: u64) -> Result<(), Wrong> {
         if snapshot < min {
-            wrong!("the snapshot of space {space} is {snapshot}, and was to be {min} at least");
+            wrong!(
+                Recall,
+                "the snapshot of space {space} is {snapshot}, and was to be {min} at least"
+            );
         }
         let sent = self.attempts.iter().filter(|sent| sent.space == space).count() as u64;
         if snapshot > sent {
-            wrong!("the snapshot of space {space} is {snapshot}, of {sent} sent");
+            wrong!(Recall, "the snapshot of space {space} is {snapshot}, of {sent} sent");
         }
         self.spaces[space].snapshot = self.spaces[space].snapshot.max(snapshot);
         Ok(())
@@ -256,33 +360,41 @@ impl Ledger {
         let mut is_there = vec![false; self.attempts.len()];
         for &token in tokens {
             let Some(sent) = self.attempt(token).filter(|sent| sent.space == space) else {
-                wrong!("{token:?} was recovered in space {space}, and never sent there");
+                wrong!(Kept, "{token:?} was recovered in space {space}, and never sent there");
             };
             if std::mem::replace(&mut is_there[token.0], true) {
-                wrong!("{token:?} was recovered twice");
+                wrong!(Once, "{token:?} was recovered twice");
             }
             if sent.session != SessionId::NONE {
                 let mark = marks.entry(sent.session).or_default();
+                if sent.sequence <= *mark {
+                    wrong!(Once, "sequence {} was recovered again after {mark}", sent.sequence);
+                }
                 if sent.sequence != *mark + 1 {
-                    wrong!("sequence {} was recovered after {mark} of its session", sent.sequence);
+                    wrong!(
+                        Order,
+                        "sequence {} was recovered after {mark} of its session",
+                        sent.sequence
+                    );
                 }
                 *mark = sent.sequence;
             }
         }
         for (token, sent) in self.attempts().filter(|(_, sent)| sent.space == space && sent.acked) {
             if !is_there[token.0] {
-                wrong!("{token:?} (sequence {}) was acked and is lost", sent.sequence);
+                wrong!(Kept, "{token:?} (sequence {}) was acked and is lost", sent.sequence);
             }
         }
         for (id, known) in self.sessions.iter().filter(|(_, known)| known.space == space) {
             let recovered = marks.get(id).copied().unwrap_or(0);
             if recovered < known.mark {
-                wrong!("a session was told {}, and {recovered} were recovered", known.mark);
+                wrong!(Kept, "a session was told {}, and {recovered} were recovered", known.mark);
             }
         }
         if (tokens.len() as u64) < self.snapshot_min(space) {
             let snapshot = self.snapshot_min(space);
             wrong!(
+                Kept,
                 "{} were recovered in space {space}, after a snapshot of {snapshot}",
                 tokens.len()
             );

@@ -18,6 +18,10 @@ struct Arguments {
     /// Runs this one seed and tells all that happens.
     #[arg(long, conflicts_with_all = ["seeds", "minutes"])]
     seed: Option<u64>,
+    /// Plants this bug in the engine.
+    #[cfg(feature = "planted")]
+    #[arg(long, value_name = "BUG", value_parser = planted)]
+    planted: Option<engram_shards::Planted>,
     /// Runs seeds from A on for so many minutes, whatever B is.
     #[arg(long)]
     minutes: Option<u64>,
@@ -29,8 +33,28 @@ fn seeds(text: &str) -> Result<(u64, u64), String> {
     Ok((number(bounds.0)?, number(bounds.1)?))
 }
 
+#[cfg(feature = "planted")]
+fn planted(name: &str) -> Result<engram_shards::Planted, String> {
+    let mut bugs = engram_shards::Planted::ALL.iter().copied();
+    bugs.find(|bug| format!("{bug:?}") == name)
+        .ok_or_else(|| format!("one of {:?}", engram_shards::Planted::ALL))
+}
+
+/// What `--seed` is to be given with so that the same happens.
+#[cfg(feature = "planted")]
+fn plant(arguments: &Arguments) -> String {
+    engram_shards::plant(arguments.planted);
+    arguments.planted.map_or(String::new(), |bug| format!("--planted {bug:?} "))
+}
+
+#[cfg(not(feature = "planted"))]
+fn plant(_: &Arguments) -> &'static str {
+    ""
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let planted = plant(&arguments);
     if let Some(seed) = arguments.seed {
         return match world::run(seed, None, Story::Printed) {
             Ok(summary) => {
@@ -38,12 +62,13 @@ fn main() -> ExitCode {
                 ExitCode::SUCCESS
             }
             Err(wrong) => {
-                println!("seed {seed}: {}", wrong.0);
+                println!("seed {seed}: {wrong}");
                 ExitCode::FAILURE
             }
         };
     }
-    let until = arguments.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
+    let began = Instant::now();
+    let until = arguments.minutes.map(|minutes| began + Duration::from_secs(60 * minutes));
     let (first, end) = arguments.seeds;
     let (mut seed, mut failed, mut acked) = (first, 0, 0);
     while until.map_or(seed < end, |until| Instant::now() < until) {
@@ -51,15 +76,19 @@ fn main() -> ExitCode {
             Ok(Ok(summary)) => acked += summary.acked,
             Ok(Err(wrong)) => {
                 failed += 1;
-                println!("seed {seed}: {}\n  engram-sim --seed {seed}", wrong.0);
+                println!("seed {seed}: {wrong}\n  engram-sim {planted}--seed {seed}");
             }
             Err(_) => {
                 failed += 1;
-                println!("seed {seed}: panicked\n  engram-sim --seed {seed}");
+                println!("seed {seed}: panicked\n  engram-sim {planted}--seed {seed}");
             }
         }
         seed += 1;
     }
-    println!("{} seeds, {failed} failed, {acked} observations acked", seed - first);
+    let seeds = seed - first;
+    let a_minute = seeds as f64 * 60.0 / began.elapsed().as_secs_f64();
+    println!(
+        "{seeds} seeds, {failed} failed, {acked} observations acked, {a_minute:.0} seeds/minute"
+    );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

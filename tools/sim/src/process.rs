@@ -13,6 +13,9 @@ use crate::random::Random;
 /// What names every hash in the simulated folder.
 pub const SECRET: FolderSecret = FolderSecret(*b"simulated secret");
 
+/// Three of them are far less than the time after which sessions expire.
+const HOUR_MICROS: u64 = 3_600_000_000;
+
 /// One life of the process.
 #[derive(Debug)]
 pub struct Process {
@@ -34,7 +37,8 @@ impl Process {
         now: Time,
     ) -> Result<(Process, Vec<SegmentId>), LogFault> {
         let heads = disk.heads();
-        let clock_ahead = random.within(0..2_000_000);
+        let hours = random.chance(weather.clock_leaps);
+        let clock_ahead = random.within(0..if hours { 3 * HOUR_MICROS } else { 2_000_000 });
         let mut process = Process { shards: Vec::new(), in_flight: BTreeMap::new(), clock_ahead };
         let mut empty = Vec::new();
         for shard in 0..shards {
@@ -65,6 +69,11 @@ impl Process {
         now.after_micros(self.clock_ahead)
     }
 
+    /// The clock leaps ahead: the machine was asleep.
+    pub fn leap(&mut self, random: &mut Random) {
+        self.clock_ahead += random.within(0..HOUR_MICROS);
+    }
+
     /// When a shard wants to be woken, in the world's time.
     pub fn deadline(&self) -> Option<Time> {
         let deadlines = self.shards.iter().filter_map(Shard::deadline);
@@ -79,7 +88,11 @@ impl Process {
     /// The process ends in the midst of its writes.
     pub fn abandon(self, disk: &mut Disk, random: &mut Random) {
         for io in self.in_flight.into_values() {
-            let reached = Reached::draw(random);
+            // The kernel ends most writes that it was given before.
+            let reached = match random.chance(500) {
+                true => Reached::Cache,
+                false => Reached::draw(random),
+            };
             match io {
                 Io::CreateSegment { segment, head, .. } => {
                     disk.write_in_vain(segment, 0, &head, reached, random);

@@ -25,6 +25,8 @@ pub struct Asked {
     pub isolation: Isolation,
     /// Its snapshot is to be this at least.
     pub snapshot_min: u64,
+    /// What was replaced by one of so many acked is not to be found.
+    pub acks: u64,
     /// What it must find.
     pub expected: Expected,
 }
@@ -55,10 +57,10 @@ impl Asked {
         for hit in &recalled.hits {
             let (token, id) = self.check_hit(hit, recalled, ledger)?;
             if !ids.insert(id) {
-                wrong!("{id} was recalled twice at once");
+                wrong!(Recall, "{id} was recalled twice at once");
             }
             if hit.similarity > similarity_last {
-                wrong!("{token:?} was recalled behind one that is less like the cue");
+                wrong!(Recall, "{token:?} was recalled behind one that is less like the cue");
             }
             similarity_last = hit.similarity;
             tokens.push(token);
@@ -67,7 +69,7 @@ impl Asked {
         match (recalled.unreadable, reads_fail) {
             (0, _) => self.check_found(tokens, ledger),
             (_, true) => Ok(()),
-            (count, false) => wrong!("{count} records could not be read back"),
+            (count, false) => wrong!(Recall, "{count} records could not be read back"),
         }
     }
 
@@ -79,20 +81,27 @@ impl Asked {
     ) -> Result<(Token, &'a str), Wrong> {
         let token = token_of(&hit.body)?;
         let Some(sent) = ledger.attempt(token).filter(|sent| sent.space == self.space) else {
-            wrong!("{token:?} was recalled in space {}, and never sent there", self.space);
+            wrong!(Recall, "{token:?} was recalled in space {}, and never sent there", self.space);
         };
         check_body(&hit.body, &sent.id, &sent.vector)?;
+        if let Some(newer) = ledger.replacement(token, self.acks) {
+            wrong!(Recall, "{token:?} was recalled, which {newer:?} had replaced");
+        }
         let similarity = self.similarity(&sent.vector);
         if (similarity - hit.similarity).abs() > SIMILARITY_TOLERANCE {
-            wrong!("{token:?} is {similarity} like the cue, and was told to be {}", hit.similarity);
+            wrong!(
+                Recall,
+                "{token:?} is {similarity} like the cue, and was told to be {}",
+                hit.similarity
+            );
         }
         let is_durable = hit.generation <= recalled.snapshot;
         if is_durable != (hit.durability == Durability::Durable) {
             let (generation, snapshot) = (hit.generation, recalled.snapshot);
-            wrong!("{token:?} of {generation:?} at {snapshot:?} is {:?}", hit.durability);
+            wrong!(Recall, "{token:?} of {generation:?} at {snapshot:?} is {:?}", hit.durability);
         }
         if self.isolation == Isolation::Durable && !is_durable {
-            wrong!("{token:?} was recalled before it was durable");
+            wrong!(Recall, "{token:?} was recalled before it was durable");
         }
         Ok((token, &sent.id))
     }
@@ -114,7 +123,7 @@ impl Asked {
             Expected::First(_) if self.metric == Metric::Dot => {}
             Expected::First(token) => {
                 if tokens.first() != Some(token) && !ledger.may_be_replaced(*token) {
-                    wrong!("{token:?} is durable, and its own vector recalls {tokens:?}");
+                    wrong!(Recall, "{token:?} is durable, and its own vector recalls {tokens:?}");
                 }
             }
             Expected::Exactly(expected) => {
@@ -122,7 +131,10 @@ impl Asked {
                 if found != *expected {
                     let missing: Vec<_> = expected.difference(&found).collect();
                     let other: Vec<_> = found.difference(expected).collect();
-                    wrong!("after a restart {missing:?} are not recalled, but {other:?} are");
+                    wrong!(
+                        Recall,
+                        "after a restart {missing:?} are not recalled, but {other:?} are"
+                    );
                 }
             }
         }
@@ -133,7 +145,7 @@ impl Asked {
     pub fn check_refused(&self, refusal: &Refusal, ledger: &Ledger) -> Result<(), Wrong> {
         // A space of which no one was told need not be there.
         match ledger.spaces[self.space].made {
-            true => wrong!("a recall in space {} was refused: {refusal:?}", self.space),
+            true => wrong!(Recall, "a recall in space {} was refused: {refusal:?}", self.space),
             false => Ok(()),
         }
     }
@@ -147,10 +159,10 @@ pub fn check_status(
     recovered_rows: u32,
 ) -> Result<(), Wrong> {
     if status.capacity != capacity || status.depth > capacity.max(recovered_rows) {
-        wrong!("shard {shard} has depth {} of {capacity}", status.depth);
+        wrong!(Queue, "shard {shard} has depth {} of {capacity}", status.depth);
     }
     if recovered_rows <= capacity && status.depth + status.credits > capacity {
-        wrong!("shard {shard} gave {} credits at depth {}", status.credits, status.depth);
+        wrong!(Queue, "shard {shard} gave {} credits at depth {}", status.credits, status.depth);
     }
     Ok(())
 }

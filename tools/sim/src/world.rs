@@ -1,16 +1,17 @@
 //! The loop of events: what a seed makes of shards, disk, clients and time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use engram_shards::ids::{SessionId, Time};
-use engram_shards::message::{Append, Isolation, Origin, Recall, Reply, Request};
+use engram_shards::limits::LOG_COMMIT_WAIT_MICROS;
+use engram_shards::message::{Append, Isolation, Origin, Recall, Reply, Request, ShardStatus};
 use engram_shards::shard::{IoTicket, Output, Shard};
 
-use crate::audit::{Recovered, audit};
+use crate::audit::{Recovered, audit, audit_rotten};
 use crate::client::{Client, Space, prepared};
 use crate::device::Device;
 use crate::fault::{Bug, Weather};
-use crate::ledger::{Ledger, Token, Wrong, wrong};
+use crate::ledger::{Checker, Ledger, Token, Wrong, wrong};
 use crate::process::Process;
 use crate::random::Random;
 use crate::trace::{Story, Trace};
@@ -48,6 +49,8 @@ const RECALL_ORIGINS: u64 = 1 << 63;
 const STATUS_ORIGIN: u64 = 1 << 62;
 /// So long nothing happens in a world that has settled: only the rare housekeeping is further off.
 const SETTLED_MICROS: u64 = 5_000_000;
+/// After so long a world is at odds with itself: the longest ones take some seconds.
+const NEVER_MICROS: u64 = 60_000_000;
 
 #[derive(Debug)]
 enum Event {
@@ -57,8 +60,23 @@ enum Event {
     Act { client: usize },
     Work { shard: usize },
     Ask { shard: usize },
+    Leap,
     Crash,
     Start,
+}
+
+/// Where a message comes from or goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Core(u64);
+
+impl Core {
+    /// That of a connection: those of one client may be on several. Recalls and questions have one each.
+    fn of_sender(origin: u64, weather: &Weather) -> Core {
+        match origin & (RECALL_ORIGINS | STATUS_ORIGIN) {
+            0 => Core(((origin >> 32) + (origin & 0xffff_ffff)) % weather.connection_cores),
+            _ => Core(origin),
+        }
+    }
 }
 
 struct World {
@@ -77,13 +95,17 @@ struct World {
     shards: u16,
     spaces: Vec<Space>,
     clients: Vec<Client>,
-    /// When the latest message of a connection arrives: messages of one do not overtake each other.
-    arrivals: BTreeMap<(u64, usize), Time>,
+    /// When the messages in each ring arrive: those of one do not overtake each other.
+    rings: BTreeMap<(Core, usize), VecDeque<Time>>,
     ledger: Ledger,
     asked: BTreeMap<u64, Asked>,
     recalls_asked: u64,
+    /// What each shard said of itself last.
+    statuses: BTreeMap<usize, ShardStatus>,
     held_reply: Option<(u64, Reply)>,
     crashes_left: u32,
+    /// This run ends while there is still something to lose.
+    crashes_busy: bool,
     is_stopping: bool,
     summary: Summary,
 }
@@ -120,11 +142,13 @@ impl World {
             ledger: Ledger::new(spaces.len()),
             spaces,
             clients,
-            arrivals: BTreeMap::new(),
+            rings: BTreeMap::new(),
             asked: BTreeMap::new(),
             recalls_asked: 0,
+            statuses: BTreeMap::new(),
             held_reply: None,
             crashes_left: weather.crashes,
+            crashes_busy: false,
             is_stopping: false,
             summary: Summary::default(),
             weather,
@@ -140,21 +164,53 @@ impl World {
         self.settle()?;
         for client in &self.clients {
             if client.is_waiting() {
-                wrong!("a client waits for ever: {client:?}");
+                wrong!(Answer, "a client waits for ever: {client:?}");
             }
         }
         self.recall_all_acked()?;
         if let Some(asked) = self.asked.values().next() {
-            wrong!("a recall was never answered: {asked:?}");
+            wrong!(Answer, "a recall was never answered: {asked:?}");
         }
         let process = self.process.as_ref().expect("the last process lives on");
-        for shard in &process.shards {
-            shard.check().map_err(Wrong)?;
-            self.summary.used_again += shard.used_again();
-        }
-        audit(&self.device.disk, &self.keys(), &self.ledger)?;
+        check_graphs(process)?;
+        self.summary.used_again += process.shards.iter().map(Shard::used_again).sum::<u64>();
+        let recovered = audit(&self.device.disk, &self.keys(), &self.ledger)?;
+        self.ask_all()?;
+        self.check_rows(&recovered)?;
         self.summary.sent = self.ledger.next_token().0;
         self.summary.acked = self.ledger.attempts().filter(|(_, sent)| sent.acked).count();
+        Ok(())
+    }
+
+    /// Asks each shard, in the end, for its account of itself.
+    fn ask_all(&mut self) -> Result<(), Wrong> {
+        for shard in 0..usize::from(self.shards) {
+            self.send(STATUS_ORIGIN, shard, Request::Status);
+        }
+        self.settle()
+    }
+
+    /// What the shards count at the end: nothing waits, credits are where the clients know of them, and of each id there is
+    /// one row.
+    fn check_rows(&self, recovered: &Recovered) -> Result<(), Wrong> {
+        let statuses = &self.statuses;
+        let held: u32 = self.clients.iter().map(Client::credits).sum();
+        let granted: u32 = statuses.values().map(|status| status.credits).sum();
+        if granted != held {
+            wrong!(Queue, "shards gave {granted} credits, and clients hold {held}");
+        }
+        if let Some((shard, status)) = statuses.iter().find(|(_, status)| status.depth > 0) {
+            wrong!(Queue, "shard {shard} has nothing to do, and depth {}", status.depth);
+        }
+        for stripe in statuses.values().flat_map(|status| &status.stripes) {
+            let space = self.spaces.iter().position(|space| space.key() == stripe.space.key);
+            let tokens = &recovered[space.expect("no other space was made")];
+            let id = |token: &Token| &self.ledger.attempt(*token).expect("it was audited").id;
+            let ids: BTreeSet<&String> = tokens.iter().map(id).collect();
+            if stripe.rows != ids.len() as u64 {
+                wrong!(Rows, "a space counts {} rows, and has {} ids", stripe.rows, ids.len());
+            }
+        }
         Ok(())
     }
 
@@ -170,6 +226,7 @@ impl World {
 
     /// Runs until nothing more happens by itself.
     fn settle(&mut self) -> Result<(), Wrong> {
+        let end = self.now.after_micros(NEVER_MICROS);
         loop {
             let planned = self.events.first_key_value().map(|(&(at, _), _)| at);
             let deadline =
@@ -181,6 +238,9 @@ impl World {
                 return Ok(());
             }
             self.now = self.now.max(next);
+            if self.now > end {
+                wrong!(Answer, "there is always something left to do");
+            }
             match planned {
                 Some(at) if at <= next => {
                     let (_, event) = self.events.pop_first().expect("it was looked at");
@@ -205,7 +265,8 @@ impl World {
         self.note(&event);
         match event {
             Event::Start => return self.start(),
-            Event::Crash => self.crash(),
+            Event::Crash => return self.crash(),
+            Event::Leap => self.process.as_mut().expect("it lives").leap(&mut self.random),
             Event::Request { shard, origin, request } => self.deliver(shard, origin, request),
             Event::Reply { shard, origin, reply } => return self.receive(shard, origin, reply),
             Event::IoEnds { shard, ticket } => self.end_io(shard, ticket),
@@ -254,6 +315,10 @@ impl World {
             self.device.disk.remove(last);
         }
         let recovered = audit(&self.device.disk, &self.keys(), &self.ledger)?;
+        if self.random.chance(self.weather.rots) {
+            let keys = self.keys();
+            audit_rotten(&self.device.disk, &keys, &self.ledger, &mut self.random)?;
+        }
         let is_last = self.crashes_left == 0;
         if is_last {
             let weather = &mut self.weather;
@@ -261,6 +326,7 @@ impl World {
                 &mut weather.commit_fails,
                 &mut weather.create_fails,
                 &mut weather.read_fails,
+                &mut weather.read_flips,
                 &mut weather.disk_fills,
             ]
             .into_iter()
@@ -268,11 +334,15 @@ impl World {
             self.device.full_until = Time(0);
         }
         if self.random.chance(self.weather.reshard) {
-            self.shards = self.random.within(1..4) as u16;
+            let others: Vec<u16> = (1..4).filter(|shards| *shards != self.shards).collect();
+            self.shards = others[self.random.index(others.len())];
         }
         let (disk, random) = (&self.device.disk, &mut self.random);
         let started = Process::start(disk, self.shards, &self.weather, random, self.now);
-        let (process, empty) = started.map_err(|fault| Wrong(format!("no start: {fault:?}")))?;
+        let (process, empty) = started.map_err(|fault| Wrong {
+            checker: Checker::Log,
+            text: format!("no start: {fault:?}"),
+        })?;
         self.process = Some(process);
         if self.random.chance(500) {
             empty.into_iter().for_each(|segment| self.device.disk.remove(segment));
@@ -287,7 +357,15 @@ impl World {
             self.plan(100, Event::Ask { shard });
             self.plan(50, Event::Work { shard });
         }
+        let Weather { observations, crashes, crashes_busy, .. } = self.weather;
+        let later = observations * self.crashes_left as usize / (crashes as usize + 1);
+        self.weather.observations_by_now = observations - later;
+        self.crashes_busy = !is_last && self.random.chance(crashes_busy);
         let life = self.random.within(1_000..self.weather.run_micros_max);
+        if self.random.chance(self.weather.clock_leaps) {
+            let at = self.random.within(0..life);
+            self.plan(at, Event::Leap);
+        }
         match is_last {
             false => self.plan(life, Event::Crash),
             true => self.plan(life, Event::Ask { shard: 0 }),
@@ -314,8 +392,9 @@ impl World {
         }
     }
 
-    fn crash(&mut self) {
+    fn crash(&mut self) -> Result<(), Wrong> {
         let process = self.process.take().expect("a process crashes once");
+        check_graphs(&process)?;
         self.summary.used_again += process.shards.iter().map(Shard::used_again).sum::<u64>();
         process.abandon(&mut self.device.disk, &mut self.random);
         if self.random.chance(self.weather.power_cut) {
@@ -327,12 +406,14 @@ impl World {
         self.ledger.end_run();
         self.summary.crashes += 1;
         self.events.clear();
-        self.arrivals.clear();
+        self.rings.clear();
         self.asked.clear();
         self.held_reply = None;
+        self.statuses.clear();
         self.clients.iter_mut().for_each(Client::lose_process);
         let pause = self.random.within(1..20_000);
         self.plan(pause, Event::Start);
+        Ok(())
     }
 
     fn tick(&mut self) {
@@ -374,7 +455,9 @@ impl World {
                     let process = self.process.as_mut().expect("it is there");
                     let earlier = process.in_flight.insert((shard, ticket), io);
                     assert!(earlier.is_none(), "a ticket names one I/O");
-                    let takes = self.random.within(5..self.weather.io_micros_max);
+                    let stalls = self.random.chance(self.weather.io_stalls);
+                    let takes = self.random.within(5..self.weather.io_micros_max)
+                        * if stalls { 100 } else { 1 };
                     self.plan(takes, Event::IoEnds { shard, ticket });
                 }
                 Output::Reply(Origin(origin), reply) => {
@@ -427,12 +510,20 @@ impl World {
         let acting = &mut self.clients[client];
         if !(self.is_stopping && acting.is_idle()) {
             let requests = acting.act(&mut self.ledger, &self.weather, &mut self.random, now);
+            let hung = acting.take_hung();
             self.carry_requests(client, requests);
+            self.carry_late(client, hung);
         }
         if self.random.chance(50) && self.ledger.next_token().0 > 0 {
             self.recall_any();
         }
-        if self.ledger.next_token().0 >= self.weather.observations && self.crashes_left == 0 {
+        let sent = self.ledger.next_token().0;
+        if sent >= self.weather.observations_by_now && std::mem::take(&mut self.crashes_busy) {
+            // As long as the last commit is under way, about.
+            let pause = self.random.within(0..self.weather.io_micros_max + LOG_COMMIT_WAIT_MICROS);
+            self.plan(pause, Event::Crash);
+        }
+        if sent >= self.weather.observations && self.crashes_left == 0 {
             self.is_stopping = true;
         }
         if !self.is_stopping {
@@ -450,15 +541,41 @@ impl World {
         }
     }
 
+    /// What a connection that hangs has to deliver comes when it comes, in order, and behind what it sent before.
+    fn carry_late(&mut self, client: usize, hung: Option<(u64, Vec<Request>)>) {
+        let Some((origin, requests)) = hung else {
+            return;
+        };
+        let stripe = self.clients[client].space().stripe();
+        let shard = self.process.as_ref().expect("it lives").owner(stripe);
+        let ring = (Core::of_sender(origin, &self.weather), shard);
+        let at = self.arrival(ring).after_micros(self.random.within(0..3_000));
+        for request in requests {
+            self.plan_at(at, Event::Request { shard, origin, request });
+        }
+    }
+
     /// A request is on its way; those of one origin arrive in order.
     fn send(&mut self, origin: u64, shard: usize, request: Request) {
-        let takes = self.random.within(1..self.weather.message_micros_max);
-        // All connections of one client share a core's ring, so a takeover does not overtake what it takes over.
-        let ring = (origin >> 32, shard);
-        let at =
-            self.now.after_micros(takes).max(self.arrivals.get(&ring).copied().unwrap_or_default());
-        self.arrivals.insert(ring, at);
+        let at = self.arrival((Core::of_sender(origin, &self.weather), shard));
         self.plan_at(at, Event::Request { shard, origin, request });
+    }
+
+    /// When a message arrives that goes into this ring now: behind those before it, and where the ring is full, not until
+    /// there is room.
+    fn arrival(&mut self, ring: (Core, usize)) -> Time {
+        let takes = self.random.within(1..self.weather.message_micros_max);
+        let (now, room) = (self.now, self.weather.ring_messages);
+        let under_way = self.rings.entry(ring).or_default();
+        under_way.retain(|at| *at > now);
+        let leaves = match under_way.len().checked_sub(room) {
+            Some(blocking) => under_way[blocking],
+            None => now,
+        };
+        let last = under_way.back().copied().unwrap_or_default();
+        let at = leaves.after_micros(takes).max(last);
+        under_way.push_back(at);
+        at
     }
 
     fn deliver(&mut self, shard: usize, origin: u64, request: Request) {
@@ -495,11 +612,8 @@ impl World {
     }
 
     fn carry_reply(&mut self, shard: usize, origin: u64, reply: Reply) {
-        let takes = self.random.within(1..self.weather.message_micros_max);
-        let ring = (!(origin >> 32), shard);
-        let at =
-            self.now.after_micros(takes).max(self.arrivals.get(&ring).copied().unwrap_or_default());
-        self.arrivals.insert(ring, at);
+        let core = Core::of_sender(origin, &self.weather);
+        let at = self.arrival((Core(!core.0), shard));
         if self.bug == Some(Bug::AcksOvertake) && matches!(reply, Reply::Durable { .. }) {
             match self.held_reply.take() {
                 None if self.random.chance(300) => {
@@ -521,22 +635,25 @@ impl World {
         if origin & RECALL_ORIGINS != 0 {
             let asked = self.asked.remove(&origin).expect("a recall is answered once");
             self.summary.recalls += 1;
-            let reads_fail = self.weather.read_fails > 0;
+            let reads_fail = self.weather.read_fails > 0 || self.weather.read_flips > 0;
             return match reply {
                 Reply::Recalled(Ok(recalled)) => {
                     asked.check(&recalled, &mut self.ledger, reads_fail)
                 }
                 Reply::Recalled(Err(refusal)) => asked.check_refused(&refusal, &self.ledger),
-                reply => wrong!("a recall was answered by {reply:?}"),
+                reply => wrong!(Answer, "a recall was answered by {reply:?}"),
             };
         }
         if origin == STATUS_ORIGIN {
             return match reply {
                 Reply::Status(status) => {
-                    check_status(shard, &status, self.weather.capacity, self.recovered_rows)
+                    let checked =
+                        check_status(shard, &status, self.weather.capacity, self.recovered_rows);
+                    self.statuses.insert(shard, status);
+                    checked
                 }
                 Reply::Credit { .. } => Ok(()),
-                reply => wrong!("a question about a shard was answered by {reply:?}"),
+                reply => wrong!(Answer, "a question about a shard was answered by {reply:?}"),
             };
         }
         let client = Client::of_connection(origin);
@@ -599,14 +716,24 @@ impl World {
             (false, expected) => (expected, 0),
             (true, expected) => (expected, self.ledger.snapshot_min(space)),
         };
+        // Which of two replaces the other is known once both were read. Where reads fail, or two ids share a hash and take
+        // longer, it may be told a while later.
+        let Weather { read_fails, read_flips, hashes, .. } = self.weather;
+        let is_plain = read_fails == 0 && read_flips == 0 && hashes == u64::MAX;
+        let acks = if is_ready && is_plain { self.ledger.acks() } else { 0 };
         self.recalls_asked += 1;
         let origin = RECALL_ORIGINS | self.recalls_asked << 32;
-        self.asked
-            .insert(origin, Asked { space, metric, vector, isolation, snapshot_min, expected });
+        let asked = Asked { space, metric, vector, isolation, snapshot_min, acks, expected };
+        self.asked.insert(origin, asked);
         self.send(origin, shard, request);
     }
 
     fn keys(&self) -> Vec<engram_shards::ids::SpaceKey> {
         self.spaces.iter().map(Space::key).collect()
     }
+}
+
+fn check_graphs(process: &Process) -> Result<(), Wrong> {
+    let wrong = |text| Wrong { checker: Checker::Graph, text };
+    process.shards.iter().try_for_each(|shard| shard.check().map_err(wrong))
 }

@@ -1,0 +1,93 @@
+//! Bugs planted on purpose, one at a time, so that it can be seen that the simulator's checkers find each.
+//!
+//! They are there only in a build with the feature `planted`, which nothing but that test asks for. In any other,
+//! `planted!` is the literal `false`.
+
+/// Whether this bug is planted.
+#[cfg(feature = "planted")]
+macro_rules! planted {
+    ($bug:ident) => {
+        $crate::planted::is_on($crate::planted::Planted::$bug)
+    };
+}
+#[cfg(not(feature = "planted"))]
+macro_rules! planted {
+    ($bug:ident) => {
+        false
+    };
+}
+
+#[cfg(feature = "planted")]
+pub(crate) use switch::is_on;
+#[cfg(feature = "planted")]
+pub use switch::{Planted, plant};
+
+#[cfg(feature = "planted")]
+mod switch {
+    use std::cell::Cell;
+
+    /// Each bug and, as its documentation and as text, what it does.
+    macro_rules! bugs {
+        ($($bug:ident: $what:literal,)+) => {
+            /// A bug in the engine.
+            #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+            pub enum Planted {
+                $(#[doc = $what] $bug,)+
+            }
+
+            impl Planted {
+                /// All of them.
+                pub const ALL: &[Planted] = &[$(Planted::$bug,)+];
+
+                /// What it does.
+                pub fn what(self) -> &'static str {
+                    match self {
+                        $(Planted::$bug => $what,)+
+                    }
+                }
+            }
+        };
+    }
+
+    bugs! {
+        AckBeforeSync: "a commit counts as durable when it is handed to the disk",
+        SyncFailureIgnored: "a commit that failed counts as durable",
+        SyncRetriedInPlace: "a failed sync is called again on the same segment, and what that says is believed",
+        SectorShared: "a commit rewrites the last sector of the acked one before it",
+        RecordsSwapped: "two records of a session that follow each other are written in each other's place",
+        GenerationSkipped: "a generation is left out where a batch ends",
+        BodyCrcSkipped: "the checksum of a record's body is not compared",
+        TailCutTooEarly: "with a torn batch, the whole one before it is cut",
+        EndUnstated: "a new segment states that there was none before it",
+        CommitTimesRestart: "commit times of a restarted log begin with its clock",
+        DamageCut: "what is damaged is cut like a torn batch, synced or not",
+        MarkForgotten: "a replay takes rows in and leaves out their sessions' marks",
+        FenceForgotten: "an attachment that was taken over may go on handing over",
+        OpenedBeforeDurable: "a session is told to be open before its record is durable",
+        CloseUntold: "whoever closes a session is not told that it is closed",
+        UnprovenLost: "rows that nobody vouches for are left out at a replay",
+        TailForgotten: "a recall that searched the graph leaves out the rows that are not in it",
+        InFlightRecalled: "a recall of durable rows sees those in flight",
+        ReplacedRecalled: "a recall gives every row of an id",
+        ReplacementForgotten: "a replay does not look for rows that replace others",
+        HashTrusted: "rows of one memory hash replace each other without a look at their ids",
+        CapacityExceeded: "twice as many credits are granted as there is room",
+        CreditLost: "the credit of a refused observation is not given back",
+        BackLinksDropped: "no link leads back to a new row",
+        GoneRowLinked: "rows that link to a removed one keep that link when it goes",
+    }
+
+    thread_local! {
+        static PLANTED: Cell<Option<Planted>> = const { Cell::new(None) };
+    }
+
+    /// Plants this bug, or none, in all shards that this thread runs from now on.
+    pub fn plant(bug: Option<Planted>) {
+        PLANTED.set(bug);
+    }
+
+    /// Whether this bug is planted.
+    pub(crate) fn is_on(bug: Planted) -> bool {
+        PLANTED.get() == Some(bug)
+    }
+}
