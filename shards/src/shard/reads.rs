@@ -86,8 +86,14 @@ impl Shard {
             Ok(records) => {
                 assert_eq!(records.len(), 2 * pairs.len(), "two records a pair");
                 for (one, records) in pairs.into_iter().zip(records.chunks_exact(2)) {
-                    self.verify(one.slot, one.pair, &records[0], &records[1]);
-                    self.stripes[one.slot.0].end_reading(one.reading);
+                    let Unverified { slot, pair, reading } = one;
+                    match self.verify(slot, pair, &records[0], &records[1]) {
+                        // The newer row may have left the graph by now: it is kept as long as one looks for older ones.
+                        Some(pair) => {
+                            self.replacing.backlog.push_back(Unverified { slot, pair, reading });
+                        }
+                        None => self.stripes[slot.0].end_reading(reading),
+                    }
                 }
             }
             Err(_) if pairs.len() > 1 => {
@@ -101,23 +107,22 @@ impl Shard {
         }
     }
 
-    /// Replaces the older row if both are the same memory. If not, the one before it may be.
-    fn verify(&mut self, slot: Slot, pair: Pair, older: &[u8], newer: &[u8]) {
+    /// Replaces the older row if both are the same memory. If not, gives back the pair with the one before it, which may
+    /// be.
+    fn verify(&mut self, slot: Slot, pair: Pair, older: &[u8], newer: &[u8]) -> Option<Pair> {
         let stripe = &mut self.stripes[slot.0];
+        let mut next = None;
         match memory_id(older).zip(memory_id(newer)) {
             Some((older, newer)) if older == newer || planted!(HashTrusted) => {
                 if stripe.rows().is_alive(pair.older) {
                     stripe.replace(pair);
                 }
             }
-            Some(_) => {
-                if let Some(pair) = stripe.rows().older_twin(pair.newer, pair.older) {
-                    self.verify_pair(slot, pair);
-                }
-            }
+            Some(_) => next = stripe.rows().older_twin(pair.newer, pair.older),
             None => self.tally.unreadable += 1,
         }
         self.keep_up_with(slot);
+        next
     }
 }
 
