@@ -17,7 +17,7 @@ async fn cut_again_and_again(kind: Kind, arguments: &'static [&'static str]) {
     eprintln!("ENGRAM_TEST_SEED={seed} ENGRAM_TEST_POWER_CUTS={cuts}");
     let mebibytes = 512 + (cuts + 1) * MEBIBYTES_A_CUT * 5 / 4;
     let Some(mut image) = Image::granted(kind, mebibytes) else { return };
-    let mut pair = Pair::new("power-cut", seed).with(arguments);
+    let mut pair = Pair::new("power-cut", seed).with(arguments).cut();
     for _ in 0..cuts {
         pair.run(&data_of(&image), |server| {
             image.cut_power();

@@ -84,7 +84,8 @@ impl Image {
     /// From now on nothing can be written; or it can again.
     pub(crate) fn remount(&self, how: &str) {
         let options = format!("remount,{how}");
-        run(Command::new("mount").args(["-o", &options]).arg(self.path())).expect("it is mounted");
+        let mut mount = Command::new("mount");
+        patiently(mount.args(["-o", &options]).arg(self.path())).expect("it is mounted");
     }
 
     /// Fills it up to `mebibytes` with a file.
@@ -113,17 +114,10 @@ impl Image {
         Ok(())
     }
 
-    /// A process that was killed is gone before the kernel has let go of the files of its rings, and tells nobody when.
     fn unmount(&mut self) -> Result<(), String> {
-        let start = Instant::now();
-        loop {
-            let unmounted = run(Command::new("umount").arg(self.path()));
-            self.is_mounted = unmounted.is_err();
-            if unmounted.is_ok() || start.elapsed() > PATIENCE {
-                return unmounted;
-            }
-            thread::sleep(BETWEEN_LOOKS);
-        }
+        let unmounted = patiently(Command::new("umount").arg(self.path()));
+        self.is_mounted = unmounted.is_err();
+        unmounted
     }
 }
 
@@ -134,6 +128,19 @@ impl Drop for Image {
         {
             eprintln!("{} stays mounted: {why}", self.path().display());
         }
+    }
+}
+
+/// Until it succeeds: a process that was killed is gone before the kernel has let go of the files of its rings, and the
+/// kernel tells nobody when.
+fn patiently(command: &mut Command) -> Result<(), String> {
+    let start = Instant::now();
+    loop {
+        let done = run(command);
+        if done.is_ok() || start.elapsed() > PATIENCE {
+            return done;
+        }
+        thread::sleep(BETWEEN_LOOKS);
     }
 }
 

@@ -61,6 +61,8 @@ pub(crate) struct Pair {
     sessions: [Known; 2],
     state: u64,
     is_begun: bool,
+    /// Whether the end takes the power away, rather than the server alone.
+    is_cut: bool,
     /// Further ones of the servers that they stream to.
     arguments: &'static [&'static str],
 }
@@ -71,7 +73,14 @@ impl Pair {
         let known = |prefix, parity| Known { prefix, parity, id: String::new(), acked: 0, sent: 0 };
         let sessions = [known('a', 0), known('b', 1)];
         let memories = Arc::new(Memories::bundled());
-        Pair { space, memories, sessions, state: seed, is_begun: false, arguments: &[] }
+        let (is_begun, is_cut) = (false, false);
+        Pair { space, memories, sessions, state: seed, is_begun, is_cut, arguments: &[] }
+    }
+
+    /// The same, where each end takes the power away. An ack that comes after it has begun is none: a machine without power
+    /// tells nobody, while here the kernel lives on, and may call a sync done that the cut has overtaken.
+    pub(crate) fn cut(self) -> Pair {
+        Pair { is_cut: true, ..self }
     }
 
     /// The same, for servers that are started with further arguments.
@@ -144,18 +153,23 @@ impl Pair {
     /// Both sessions stream until the server, ended once `acks` acks have come, takes no more.
     async fn stream_until(&mut self, streams: Vec<Observing>, acks: u64, end: impl FnOnce()) {
         let (acked, mut counted) = mpsc::unbounded_channel();
-        let mut ends = Vec::new();
+        let (mut ends, mut seen) = (Vec::new(), Vec::new());
         for (stream, known) in streams.into_iter().zip(self.sessions.iter()) {
-            let feeding = Feed { prefix: known.prefix, parity: known.parity, after: known.acked };
+            let after = known.acked;
+            let so_far = Arc::new(AtomicU64::new(after));
+            seen.push(Arc::clone(&so_far));
+            let feeding = Feed { prefix: known.prefix, parity: known.parity, after, so_far };
             ends.push(tokio::spawn(feeding.run(stream, Arc::clone(&self.memories), acked.clone())));
         }
         for _ in 0..acks {
             owed("ack", counted.recv()).await.expect("a stream ended although its server lives");
         }
+        let before: Vec<u64> = seen.iter().map(|acked| acked.load(Ordering::SeqCst)).collect();
         tokio::task::block_in_place(end);
-        for (end, known) in ends.into_iter().zip(&mut self.sessions) {
-            (known.acked, known.sent) =
+        for ((end, known), before) in ends.into_iter().zip(&mut self.sessions).zip(before) {
+            let (acked, sent) =
                 owed("end of a killed server's stream", end).await.expect("the stream ran well");
+            (known.acked, known.sent) = (if self.is_cut { before } else { acked }, sent);
         }
     }
 
@@ -199,6 +213,8 @@ struct Feed {
     prefix: char,
     parity: usize,
     after: u64,
+    /// The last sequence acked, while it runs.
+    so_far: Arc<AtomicU64>,
 }
 
 impl Feed {
@@ -246,6 +262,7 @@ impl Feed {
                 "acks out of order"
             );
             acked = sequence;
+            self.so_far.store(acked, Ordering::SeqCst);
             // Nobody counts any more once the server is killed.
             let _ = acks.send(());
         }
