@@ -55,7 +55,7 @@ pub const GRAPH_BATCH_MAX: u32 = 4;
 /// Slots on the bottom layer.
 pub const GRAPH_LINKS_BOTTOM: usize = 2 * GRAPH_LINKS;
 /// Durable rows of a stripe that are not in the graph and yet wait for nothing: every recall compares them one by one. At
-/// some 10 ns a row that takes about 100 µs, a fifth of what a step may take, …
+/// 10 to 14 ns a row that takes 100 to 140 µs, in two steps of a recall, …
 pub const TAIL_ROWS_MAX: u32 = 10_240;
 /// … and this many durable rows give a stripe a graph where its core is idle: from about here on a search is quicker.
 pub const GRAPH_ROWS_MIN: u32 = 4_096;
@@ -113,7 +113,7 @@ pub const CUES_KEPT_MAX: usize = QUALITY_SAMPLES;
 /// Missed rows that wait for being refined before others, at most.
 pub const REFINE_URGENT_MAX: usize = 256;
 
-/// Rows that one step of a recall compares one by one: about 50 µs, so that the longest tail takes two.
+/// Rows that one step of a recall compares one by one: 50 to 70 µs, so that the longest tail takes two.
 pub const RECALL_SCAN_ROWS_MAX: u32 = TAIL_ROWS_MAX / 2;
 /// Most results of one recall.
 pub const RECALL_RESULTS_MAX: u32 = 1_000;
