@@ -21,6 +21,7 @@ pub mod placement;
 pub mod mesh;
 pub mod pump;
 pub mod core;
+pub mod recovery;
 pub mod session;
 pub mod recall;
 pub mod wire;
