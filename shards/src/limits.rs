@@ -22,6 +22,16 @@ pub const LOG_COMMIT_BYTES_MAX: u32 = 4 << 20;
 /// Longest record body: the wire's 4 MiB message cannot make a longer one, and it fits one commit.
 pub const RECORD_BODY_BYTES_MAX: u32 = 1 << 20;
 
+/// Bytes of a checkpoint that are checked together, and written at once: about 100 µs of copying and summing.
+pub const CHECKPOINT_BLOCK_BYTES: u32 = 256 << 10;
+/// Bytes of a checkpoint that are read at once: several are asked for ahead.
+pub const CHECKPOINT_PIECE_BYTES: u32 = 1 << 20;
+/// Layers of a graph above the bottom, at most: a hash of 64 bits draws them, four for each.
+pub const CHECKPOINT_LAYERS_MAX: usize = 16;
+/// Logs of a folder of which a checkpoint tells what it covers: one for each core that it was ever served by. In a folder
+/// with more, nothing is checkpointed.
+pub const CHECKPOINT_LOGS_MAX: usize = 330;
+
 /// Smallest and largest dimension of a space.
 pub const DIMENSION_MIN: u16 = 8;
 /// See [`DIMENSION_MIN`].

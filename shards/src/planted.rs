@@ -74,6 +74,7 @@ mod switch {
         CapacityExceeded: "twice as many credits are granted as there is room",
         CreditLost: "the credit of a refused observation is not given back",
         BackLinksDropped: "no link leads back to a new row",
+        BlockCrcSkipped: "the checksum of a checkpoint's block is not compared",
         GoneRowLinked: "rows that link to a removed one keep that link when it goes",
     }
 

@@ -183,6 +183,11 @@ impl Session {
         self.durable_sequence
     }
 
+    /// When its last durable record was committed.
+    pub fn last_record_at(&self) -> Time {
+        self.last_record_at
+    }
+
     /// Whether its own record, or a later one, is durable.
     pub fn is_recorded(&self) -> bool {
         self.recorded
@@ -256,6 +261,12 @@ impl Sessions {
             SessionKey { session, stripe: StripeKey { space: crate::ids::SpaceKey(0), stripe: 0 } };
         let mut entries = self.by_key.range(from..).take_while(|(key, _)| key.session == session);
         entries.find(|(_, entry)| !entry.is_expired(now)).map(|(key, _)| key.stripe)
+    }
+
+    /// All of one stripe.
+    pub fn of_stripe(&self, stripe: StripeKey) -> impl Iterator<Item = (SessionId, &Session)> {
+        let entries = self.by_key.iter().filter(move |(key, _)| key.stripe == stripe);
+        entries.map(|(key, session)| (key.session, session))
     }
 
     /// Forgets those that can no longer be resumed.

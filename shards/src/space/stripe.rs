@@ -21,7 +21,7 @@ pub struct Stripe {
     space: SpaceDescription,
     rows: Rows,
     tail: TailLimits,
-    upkeep: Upkeep,
+    pub(super) upkeep: Upkeep,
     /// What is to be told of every row that waits.
     waiting: VecDeque<Placed>,
     generation: Generation,
