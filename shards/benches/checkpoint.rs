@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use engram_shards::checkpoint::layout::pieces;
-use engram_shards::checkpoint::reading::{Found, Reading};
+use engram_shards::checkpoint::reading::{CheckedHead, Reading};
 use engram_shards::checkpoint::writing::Writing;
 use engram_shards::graph::Scratch;
 use engram_shards::ids::{
@@ -81,7 +81,7 @@ fn main() {
     drop(stripe);
     for _ in 0..3 {
         let begun = Instant::now();
-        let found = Found::new(&file, KEY, file.len() as u64).expect("it is whole");
+        let found = CheckedHead::new(&file, KEY, file.len() as u64).expect("it is whole");
         let mut reading = Reading::new(&found, 1, None);
         let mut piece_copy = Vec::new();
         for piece in pieces(found.head()) {

@@ -368,6 +368,12 @@ pub struct ShardStatus {
     pub commit_failures_other: u64,
     /// Records that could not be read back.
     pub unreadable: u64,
+    /// Checkpoints that were written.
+    pub checkpoints: u64,
+    /// Bytes of them.
+    pub checkpoint_bytes: u64,
+    /// Checkpoints that could not be written.
+    pub checkpoint_failures: u64,
     /// Insertion batches, of rows that waited.
     pub insert_batches: u64,
     /// Rows in each insertion batch.

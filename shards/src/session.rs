@@ -263,6 +263,19 @@ impl Sessions {
         entries.find(|(_, entry)| !entry.is_expired(now)).map(|(key, _)| key.stripe)
     }
 
+    /// Takes those of one stripe out.
+    pub fn take_stripe(&mut self, stripe: StripeKey) -> Sessions {
+        let of_it = self.by_key.extract_if(.., |key, _| key.stripe == stripe);
+        Sessions { by_key: of_it.collect() }
+    }
+
+    /// What was replayed of other sessions, or of these too, counts as well.
+    pub fn merge(&mut self, replayed: Sessions) {
+        for (key, session) in replayed.by_key {
+            self.replayed(key).replay(session.durable_sequence, session.last_record_at);
+        }
+    }
+
     /// All of one stripe.
     pub fn of_stripe(&self, stripe: StripeKey) -> impl Iterator<Item = (SessionId, &Session)> {
         let entries = self.by_key.iter().filter(move |(key, _)| key.stripe == stripe);

@@ -3,7 +3,7 @@
 
 use engram_shards::checkpoint::head::{HEAD_BYTES, HeadFault, LogPosition};
 use engram_shards::checkpoint::layout::pieces;
-use engram_shards::checkpoint::reading::{Found, Mark, Reading, Restored};
+use engram_shards::checkpoint::reading::{CheckedHead, Mark, Reading, Restored};
 use engram_shards::checkpoint::writing::Writing;
 use engram_shards::graph::{Scored, Scratch};
 use engram_shards::ids::{
@@ -113,7 +113,7 @@ fn whole(told: &Told) -> Vec<u8> {
 }
 
 fn read(file: &[u8]) -> Option<Restored> {
-    let found = Found::new(file, KEY, file.len() as u64).ok()?;
+    let found = CheckedHead::new(file, KEY, file.len() as u64).ok()?;
     let mut reading = Reading::new(&found, SEED, Some(RecallTarget::default()));
     for piece in pieces(found.head()) {
         let (from, end) = (piece.offset as usize, (piece.offset + piece.bytes) as usize);
@@ -125,7 +125,9 @@ fn read(file: &[u8]) -> Option<Restored> {
 fn restored(file: &[u8]) -> (Stripe, Vec<Pair>, Vec<Mark>) {
     let Restored { mut loaded, marks } = read(file).expect("it is whole");
     let pairs = std::mem::take(&mut loaded.pairs);
-    (loaded.into_stripe(KEY, Some(RecallTarget::default()), TAIL), pairs, marks)
+    let (settings, rows) = (loaded.settings.clone(), loaded.take_rows());
+    let stripe = Stripe::new(KEY, settings, Some(RecallTarget::default()), TAIL, rows);
+    (loaded.completed(stripe), pairs, marks)
 }
 
 /// Each living row by its generation, with all that is known of it.
@@ -297,20 +299,20 @@ proptest! {
 fn a_cut_file_and_one_of_another_version_or_stripe_are_told_apart() {
     let file = whole(&busy());
     let length = file.len() as u64;
-    assert!(Found::new(&file, KEY, length).is_ok());
-    assert_eq!(Found::new(&file, KEY, length - 1), Err(HeadFault::Damaged));
-    assert_eq!(Found::new(&file[..HEAD_BYTES - 1], KEY, length), Err(HeadFault::Damaged));
+    assert!(CheckedHead::new(&file, KEY, length).is_ok());
+    assert_eq!(CheckedHead::new(&file, KEY, length - 1), Err(HeadFault::Damaged));
+    assert_eq!(CheckedHead::new(&file[..HEAD_BYTES - 1], KEY, length), Err(HeadFault::Damaged));
     let other = StripeKey { stripe: 1, ..KEY };
-    assert_eq!(Found::new(&file, other, length), Err(HeadFault::Damaged));
+    assert_eq!(CheckedHead::new(&file, other, length), Err(HeadFault::Damaged));
     let mut later = file.clone();
     later[8] = 9;
     let crc = crc32c(&later[..HEAD_BYTES - 4]);
     later[HEAD_BYTES - 4..HEAD_BYTES].copy_from_slice(&crc.to_le_bytes());
-    assert_eq!(Found::new(&later, KEY, length), Err(HeadFault::UnknownVersion(9)));
+    assert_eq!(CheckedHead::new(&later, KEY, length), Err(HeadFault::UnknownVersion(9)));
     let mut flipped = file;
     for at in 0..HEAD_BYTES {
         flipped[at] ^= 16;
-        assert_eq!(Found::new(&flipped, KEY, length), Err(HeadFault::Damaged), "byte {at}");
+        assert_eq!(CheckedHead::new(&flipped, KEY, length), Err(HeadFault::Damaged), "byte {at}");
         flipped[at] ^= 16;
     }
 }
@@ -318,7 +320,7 @@ fn a_cut_file_and_one_of_another_version_or_stripe_are_told_apart() {
 #[test]
 fn a_head_covers_what_lies_before_its_positions() {
     let file = whole(&busy());
-    let found = Found::new(&file, KEY, file.len() as u64).expect("it is whole");
+    let found = CheckedHead::new(&file, KEY, file.len() as u64).expect("it is whole");
     let covers = |log, number, offset| found.head().covers(position(log, number, offset));
     assert!(covers(0, 4, 8_192) && covers(0, 3, 1 << 25) && covers(3, 2, 4_096));
     assert!(!covers(0, 4, 8_193) && !covers(0, 5, 4_096) && !covers(3, 3, 0));

@@ -7,6 +7,7 @@
 //!
 //! | file | responsibility |
 //! |---|---|
+//! | `due` | when one is due |
 //! | `head` | the first block of a file: whose checkpoint it is, how large, what it covers |
 //! | `layout` | where each block of a file lies, from its head alone |
 //! | `block` | the unit of checking |
@@ -20,6 +21,7 @@
 //! **Invariant:** whatever of the stripe lies in a log before the position that the checkpoint covers there is in the
 //! checkpoint. What it holds beyond that, a replay brings again.
 
+pub mod due;
 pub mod head;
 pub mod layout;
 pub mod block;

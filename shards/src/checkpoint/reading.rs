@@ -10,17 +10,17 @@ use crate::space::{Loaded, Loading};
 
 /// The head of a checkpoint's file, with all that is needed to check the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct CheckedHead {
     head: Head,
     head_crc: u32,
 }
 
-impl Found {
+impl CheckedHead {
     /// `bytes` are the first [`HEAD_BYTES`] of the file of `stripe`, and `length` is the file's.
-    pub fn new(bytes: &[u8], stripe: StripeKey, length: u64) -> Result<Found, HeadFault> {
+    pub fn new(bytes: &[u8], stripe: StripeKey, length: u64) -> Result<CheckedHead, HeadFault> {
         let head = Head::decode(bytes, stripe)?;
         match length == file_bytes(&head) {
-            true => Ok(Found { head_crc: head_crc(bytes), head }),
+            true => Ok(CheckedHead { head_crc: head_crc(bytes), head }),
             false => Err(HeadFault::Damaged),
         }
     }
@@ -60,7 +60,7 @@ pub struct Checking {
 
 impl Checking {
     /// Nothing was read behind the head.
-    pub fn new(found: &Found) -> Checking {
+    pub fn new(found: &CheckedHead) -> Checking {
         Checking { head_crc: found.head_crc, blocks: Blocks::of(&found.head) }
     }
 
@@ -103,7 +103,7 @@ struct Taking {
 
 impl Reading {
     /// Of a stripe whose graph has this seed, and which is to hold this recall.
-    pub fn new(found: &Found, seed: u64, recall: Option<RecallTarget>) -> Reading {
+    pub fn new(found: &CheckedHead, seed: u64, recall: Option<RecallTarget>) -> Reading {
         let (head, loading, marks) = (found.head.clone(), None, Vec::new());
         let taking = Taking { head, seed, recall, loading, marks };
         Reading { checking: Checking::new(found), taking }

@@ -94,6 +94,11 @@ impl Writing {
         self.blocks.peek().is_some_and(|block| block.kind.stands_still())
     }
 
+    /// Whether parts are left.
+    pub fn is_left(&mut self) -> bool {
+        self.written == 0 || self.blocks.peek().is_some()
+    }
+
     /// The next part, of which `stripe` is still the source; none behind the last.
     pub fn next(&mut self, stripe: &Stripe) -> Option<Part> {
         let offset = self.written;

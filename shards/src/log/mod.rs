@@ -14,6 +14,7 @@
 //! | `body` | what a record says: an observation, a space |
 //! | `record` | one entry: a fixed head before a body |
 //! | `segment` | a file's first block; positions in a log |
+//! | `summary` | which stripes have records in a segment that is written no more |
 //! | `batch` | what one commit writes |
 //! | `chain` | which segments count, by their heads |
 //! | `walk` | one segment, piece by piece: whole, damaged, cut |
@@ -31,6 +32,7 @@ pub mod field;
 pub mod body;
 pub mod record;
 pub mod segment;
+pub mod summary;
 pub mod batch;
 pub mod chain;
 pub mod walk;

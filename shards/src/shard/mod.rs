@@ -19,7 +19,8 @@
 //! | `unproven.rs` | replayed records that nobody vouches for: to the log again |
 //! | `reads.rs` | records read back: for recalls, and to verify replacements |
 //! | `turns.rs` | whose turn it is: recalls first, spaces in fair rotation |
-//! | `recovering.rs` | a shard from its logs |
+//! | `checkpoints.rs` | which stripe's checkpoint is due, and the one that is being written |
+//! | `recovering.rs` | a shard from its logs and checkpoints |
 //!
 //! **Invariants:** what is pending is what the log was given and has not answered, in the same order; a stripe stands in
 //! the rotation exactly if it has a row to insert; nothing waits for a time but what `deadline` names.
@@ -35,8 +36,9 @@ mod requests;
 mod opening;
 mod commits;
 mod reads;
+mod checkpoints;
 mod recovering;
 
 pub use engine::Shard;
 pub use io::{Io, IoOutput, IoTicket, Output, ShardConfig};
-pub use recovering::Recovering;
+pub use recovering::{Loading, Ready, Recovering, Remains};

@@ -15,8 +15,9 @@ use crate::space::record::Records;
 use crate::space::rows::{Pair, Rows};
 use crate::space::spans::Spans;
 use crate::space::stripe::Stripe;
-use crate::space::tail::TailLimits;
 
+/// Bytes of a node of the bottom layer, with its part of the layers above.
+const NODE_BYTES: u64 = (Index::NODE_BYTES + Index::UPPER_NODE_BYTES / 15) as u64;
 /// Bytes of a row beside its codes.
 const RECORD_BYTES: usize = 5 * size_of::<u64>() + 4 * size_of::<u32>();
 
@@ -59,6 +60,13 @@ impl Rows {
 }
 
 impl Stripe {
+    /// About how long its checkpoint would be now, in bytes.
+    pub fn checkpoint_bytes(&self) -> u64 {
+        let rows = u64::from(self.rows().slots() - self.rows().index().gone());
+        let nodes = u64::from(self.rows().index().nodes());
+        rows * Rows::stored_bytes(self.rows().dimension()) as u64 + nodes * NODE_BYTES
+    }
+
     /// Writes all that is neither of a row nor of a node: what the space is, its upkeep, the state of its graph.
     pub fn write_state(&self, out: &mut Vec<u8>) {
         let settings = encode_space(&self.space().settings).bytes;
@@ -213,14 +221,14 @@ impl Loading {
 }
 
 impl Loaded {
-    /// The stripe, with rows that were replayed since.
-    pub fn into_stripe(
-        self,
-        key: StripeKey,
-        recall: Option<RecallTarget>,
-        tail: TailLimits,
-    ) -> Stripe {
-        let mut stripe = Stripe::new(key, self.settings, recall, tail, self.rows);
+    /// Takes its rows, so that what was replayed since can be added.
+    pub fn take_rows(&mut self) -> Rows {
+        let SpaceSettings { dimension, metric, .. } = self.settings;
+        std::mem::replace(&mut self.rows, Rows::new(dimension, metric, 0))
+    }
+
+    /// Gives a stripe that was made of its rows the rest.
+    pub fn completed(self, mut stripe: Stripe) -> Stripe {
         stripe.upkeep = self.upkeep;
         stripe
     }

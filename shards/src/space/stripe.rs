@@ -136,12 +136,10 @@ impl Stripe {
         self.rows.replace(pair);
     }
 
-    /// Makes all replayed rows known by their hashes, in the order of their generations.
-    pub fn enter_all(&mut self) -> Vec<Pair> {
-        let slots = (0..self.rows.slots()).map(Row);
-        let mut order: Vec<Row> = slots.filter(|&row| self.rows.is_durable(row)).collect();
-        order.sort_by_key(|&row| self.rows.generation(row));
-        order.into_iter().filter_map(|row| self.rows.enter(row)).collect()
+    /// Makes a replayed row known by its hash, behind those of lower generations. Gives back the pair to be verified, if
+    /// it may replace another.
+    pub fn enter(&mut self, row: Row) -> Option<Pair> {
+        self.rows.enter(row)
     }
 
     /// One step of upkeep: the tail goes into the graph first, by searches of this width. Returns the distances that it
