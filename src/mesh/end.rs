@@ -144,6 +144,12 @@ impl Mesh {
         self.shared.nudge();
     }
 
+    /// Whether no core sends a shard of this core that has failed anything more, so that another
+    /// one may take its place. Changes with [`Mesh::receive`].
+    pub(crate) fn is_unaddressed(&self) -> bool {
+        self.shared.state.borrow().is_unaddressed()
+    }
+
     /// Takes in what other cores sent, and leaves in `requests` what is for this core's shard.
     pub(crate) fn receive(&self, requests: &mut Vec<(Origin, Request)>) {
         self.shared.nudged.set(false);
@@ -240,6 +246,7 @@ impl Shared {
                 self.with(|state| state.handle_reply(from, Address::of(origin), reply));
             }
             Frame::Shard(shard) => self.handle_shard(from, shard),
+            Frame::Noted => self.with(|state| state.handle_noted(from)),
             Frame::Stop => self.stop.give(),
             Frame::Quiet => {
                 if self.with(|state| state.note_quiet(from)) {
@@ -258,10 +265,7 @@ impl Shared {
 
     fn handle_shard(&self, core: CoreIndex, shard: ShardState) {
         let all_ready = self.with(|state| {
-            state.shards[usize::from(core.0)] = shard;
-            if shard == ShardState::Failed {
-                state.fail(core);
-            }
+            state.note_shard(core, shard);
             state.shards.iter().all(|shard| *shard == ShardState::Ready)
         });
         if all_ready {

@@ -78,7 +78,7 @@ pub async fn respond(core: &Core, request: Request<Bytes>) -> Response<Bytes> {
         (Route::Live, _) => {
             Ok(json_response(StatusCode::OK, &serde_json::json!({"status": "alive"})))
         }
-        (Route::Ready, _) => Ok(ready(core.readiness())),
+        (Route::Ready, _) => Ok(ready(core.readiness(), core.unready_reason())),
         (Route::Metrics, _) => Ok(metrics(core, request.headers()).await),
         (Route::Spaces, &Method::POST) => create_space(core, request.body()).await,
         (Route::Spaces, _) => list_spaces(&core.status().await),
@@ -173,10 +173,13 @@ fn health(readiness: Readiness, durability: AckPolicy, now: Moment) -> Response<
     json_response(code, &body)
 }
 
-fn ready(readiness: Readiness) -> Response<Bytes> {
+fn ready(readiness: Readiness, reason: Option<String>) -> Response<Bytes> {
     let (code, state) = state_of(readiness);
-    let state = if readiness == Readiness::Ready { "ready" } else { state };
-    json_response(code, &serde_json::json!({"status": state}))
+    let body = match reason {
+        None => serde_json::json!({"status": "ready"}),
+        Some(reason) => serde_json::json!({"status": state, "reason": reason}),
+    };
+    json_response(code, &body)
 }
 
 async fn metrics(core: &Core, headers: &HeaderMap) -> Response<Bytes> {
@@ -410,9 +413,11 @@ mod tests {
                 health(readiness, AckPolicy::Sync, now).status(),
                 StatusCode::SERVICE_UNAVAILABLE
             );
-            assert_eq!(ready(readiness).status(), StatusCode::SERVICE_UNAVAILABLE);
+            let unready = ready(readiness, Some("why".to_owned()));
+            assert_eq!(unready.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(self::body(&unready)["reason"], "why");
         }
-        assert_eq!(ready(Readiness::Ready).status(), StatusCode::OK);
+        assert_eq!(ready(Readiness::Ready, None).status(), StatusCode::OK);
     }
 
     #[test]
