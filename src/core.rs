@@ -13,9 +13,10 @@ use engram_shards::message::{
 use engram_shards::quality::RecallTarget;
 use engram_shards::settings::{AckPolicy, SpaceSettings};
 
+use crate::chaos::Chaos;
 use crate::clock::Clock;
 use crate::failure::{Code, Failure};
-use crate::limits::{self, SHARD_FAILURES_MAX, SHARD_FAILURES_WINDOW};
+use crate::limits::{self, SHARD_FAILURES_WINDOW};
 use crate::mesh::{CoreIndex, Mesh, Port, ShardState, Unavailable};
 use crate::metrics::Metrics;
 
@@ -36,6 +37,8 @@ pub struct ServeSettings {
     pub between_requests_max: u32,
     /// Bytes of the same.
     pub between_bytes_max: usize,
+    /// What tests may do to it.
+    pub chaos: Chaos,
     /// Origins of web pages, beside the server's own, whose WebSockets are served.
     pub origins: Vec<String>,
 }
@@ -50,6 +53,7 @@ impl Default for ServeSettings {
             session_silence: limits::SESSION_SILENCE_DEFAULT,
             between_requests_max: limits::BETWEEN_REQUESTS_MAX,
             between_bytes_max: limits::BETWEEN_BYTES_MAX,
+            chaos: Chaos::default(),
             origins: Vec::new(),
         }
     }
@@ -141,8 +145,9 @@ impl Core {
                 cores_of(ShardState::Recovering)
             )),
             Readiness::Failed => Some(format!(
-                "the shards of these cores failed {SHARD_FAILURES_MAX} times within {} s and stay \
-                 down until the server is started anew: {}; `engram check` tells what they said",
+                "the shards of these cores failed {} times within {} s and stay down until the \
+                 server is started anew: {}; `engram check` tells what they said",
+                self.settings().chaos.shard_failures_max,
                 SHARD_FAILURES_WINDOW.as_secs(),
                 cores_of(ShardState::Failed)
             )),

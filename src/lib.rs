@@ -8,6 +8,7 @@ pub mod failure;
 pub mod dataset;
 pub mod config;
 pub mod cores;
+pub mod chaos;
 pub mod preflight;
 pub mod clock;
 pub mod contain;

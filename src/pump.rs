@@ -215,6 +215,10 @@ impl Pump {
         let now = self.clock.now();
         let begun = Instant::now();
         self.mesh.receive(&mut self.requests);
+        for injection in self.mesh.take_injected() {
+            let faults = self.disk.faults().clone();
+            self.contained(|_| injection.strike(&faults));
+        }
         let events = self.take_events();
         let begun = self.mesh.metrics().spend(Stage::Ring, begun);
         self.contained(|shard| events.into_iter().for_each(|event| handle(shard, event, now)));

@@ -20,7 +20,7 @@ use crate::cores::CoreIndex;
 use crate::disk::Disk;
 use crate::down::DownNote;
 use crate::folder::segment_path;
-use crate::limits::{SHARD_FAILURES_MAX, SHARD_FAILURES_WINDOW, SHARD_REBUILD_REST};
+use crate::limits::{SHARD_FAILURES_WINDOW, SHARD_REBUILD_REST};
 use crate::pump::PumpHandle;
 use crate::recovery::{Recovery, RecoveryError, Segments};
 
@@ -46,7 +46,8 @@ impl Supervisor {
             Ok((shard, empty)) => self.start(shard, empty),
             Err(error) => return error,
         }
-        let mut failures = Failures::default();
+        let failures_max = self.recovery.core.settings().chaos.shard_failures_max;
+        let mut failures = Failures { max: failures_max as usize, times: VecDeque::new() };
         loop {
             let mut cause = self.shard.failure().await.message;
             let begun = Instant::now();
@@ -115,7 +116,6 @@ impl Supervisor {
         let core = self.core();
         tracing::error!(
             core = core.0,
-            failures = SHARD_FAILURES_MAX,
             cause,
             "a shard failed too often and stays down until the server is started anew"
         );
@@ -136,8 +136,10 @@ async fn remove(empty: Vec<SegmentId>, segments: &Segments, disk: &Disk) {
 }
 
 /// When a shard failed of late.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Failures {
+    /// So many are too many.
+    max: usize,
     times: VecDeque<Instant>,
 }
 
@@ -153,6 +155,6 @@ impl Failures {
     }
 
     fn is_too_many(&self) -> bool {
-        self.times.len() >= SHARD_FAILURES_MAX as usize
+        self.times.len() >= self.max
     }
 }

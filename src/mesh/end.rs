@@ -13,6 +13,7 @@ use super::frame::{Address, Frame, Gathering, ShardState};
 use super::ring::Bell;
 use super::state::{MeshSettings, State};
 use super::weave::Thread;
+use crate::chaos::Injection;
 use crate::cores::CoreIndex;
 use crate::limits::RING_DRAIN_FRAMES;
 use crate::metrics::Metrics;
@@ -124,6 +125,15 @@ impl Mesh {
         &self.shared.quiet
     }
 
+    /// Lets a test do something to a core.
+    pub fn inject(&self, core: CoreIndex, injection: Injection) {
+        self.shared.with(|state| match core == state.core {
+            true => state.injected.push(injection),
+            false => state.send(core, Frame::Inject(injection)),
+        });
+        self.shared.nudge();
+    }
+
     /// Given once all shards serve.
     pub fn ready(&self) -> &Notice {
         &self.shared.ready
@@ -163,6 +173,11 @@ impl Mesh {
             }
         }
         requests.extend(self.shared.state.borrow_mut().local.drain(..));
+    }
+
+    /// What tests want done to this core.
+    pub(crate) fn take_injected(&self) -> Vec<Injection> {
+        std::mem::take(&mut self.shared.state.borrow_mut().injected)
     }
 
     /// Sends what this core's shard answers.
@@ -246,6 +261,7 @@ impl Shared {
                 self.with(|state| state.handle_reply(from, Address::of(origin), reply));
             }
             Frame::Shard(shard) => self.handle_shard(from, shard),
+            Frame::Inject(injection) => self.with(|state| state.injected.push(injection)),
             Frame::Noted => self.with(|state| state.handle_noted(from)),
             Frame::Stop => self.stop.give(),
             Frame::Quiet => {

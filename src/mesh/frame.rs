@@ -2,6 +2,7 @@
 
 use engram_shards::message::{Origin, Reply, Request};
 
+use crate::chaos::Injection;
 use crate::cores::CoreIndex;
 use crate::metrics::Metrics;
 
@@ -21,6 +22,8 @@ pub(crate) enum Frame {
     /// The sender knows that the receiver's shard does not serve any more: what it asked that shard
     /// lies before this. Loss: no other shard takes its place.
     Noted,
+    /// A test wants this done to the receiving core. Loss: the test waits for what it does not see.
+    Inject(Injection),
     /// The server stops. Loss: the receiving core serves on, and the process does not end.
     Stop,
     /// The sender has no connection any more and sends no further append. Loss: the receiver waits

@@ -13,6 +13,7 @@ use super::outgoing::Outgoing;
 use super::ports::{CORE_SLOT, Life, Ports};
 use super::ring::Receiver;
 use super::weave::Thread;
+use crate::chaos::Injection;
 use crate::clock::Clock;
 use crate::cores::CoreIndex;
 use crate::metrics::Metrics;
@@ -42,6 +43,8 @@ pub(crate) struct State {
     pub(crate) incoming: Vec<Option<Receiver<Frame>>>,
     /// Requests of this core to its own shard.
     pub(crate) local: VecDeque<(Origin, Request)>,
+    /// What tests want done to this core.
+    pub(crate) injected: Vec<Injection>,
     pub(crate) shards: Vec<ShardState>,
     /// By core: which of its shards is the one that serves, or will.
     lives: Vec<Life>,
@@ -75,6 +78,7 @@ impl State {
             outgoing: thread.outgoing,
             incoming: thread.incoming,
             local: VecDeque::new(),
+            injected: Vec::new(),
             shards: vec![ShardState::Recovering; usize::from(cores)],
             lives: vec![Life::default(); usize::from(cores)],
             is_unaware: vec![false; usize::from(cores)],

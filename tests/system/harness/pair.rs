@@ -1,5 +1,6 @@
 //! Two sessions that stream into one space through crashes, and what must be there after each.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use engram_proto::engram::v1::StreamingRecallRequest;
 use engram_proto::engram::v1::observation_ack::Status as AckStatus;
 use tokio::sync::mpsc;
+use tonic::Status;
 
 use super::{Client, Memories, Observing, Server, first_of, get, owed};
 
@@ -92,14 +94,25 @@ impl Pair {
     /// `end` ends the server, while both still stream.
     pub(crate) async fn run(&mut self, folder: &Path, end: impl FnOnce(Server)) {
         let server = Server::start_with(folder, self.arguments);
-        let client = Client::connect(server.address).await;
+        let address = server.address;
+        // How the streams of a server that is gone ended says nothing.
+        let _ = self.run_on(address, || end(server)).await;
+    }
+
+    /// The same on a server that runs, and may outlive what `harm` does to it while both stream; how each stream ended.
+    pub(crate) async fn run_on(
+        &mut self,
+        address: SocketAddr,
+        harm: impl FnOnce(),
+    ) -> [Result<(), Status>; 2] {
+        let client = Client::connect(address).await;
         let streams = self.open_both(&client).await;
         if self.is_begun {
-            self.assert_space_holds(&server, &client).await;
+            self.assert_space_holds(address, &client).await;
         }
         self.is_begun = true;
         let acks = 1 + random(&mut self.state) % ACKS_MAX;
-        self.stream_until(streams, acks, || end(server)).await;
+        self.stream_until(streams, acks, harm).await
     }
 
     /// Starts a server on `folder` and looks for everything.
@@ -107,7 +120,7 @@ impl Pair {
         let server = Server::start_with(folder, self.arguments);
         let client = Client::connect(server.address).await;
         let streams = self.open_both(&client).await;
-        self.assert_space_holds(&server, &client).await;
+        self.assert_space_holds(server.address, &client).await;
         for known in &self.sessions {
             self.assert_all_found(&client, known, 1).await;
         }
@@ -150,8 +163,13 @@ impl Pair {
         streams
     }
 
-    /// Both sessions stream until the server, ended once `acks` acks have come, takes no more.
-    async fn stream_until(&mut self, streams: Vec<Observing>, acks: u64, end: impl FnOnce()) {
+    /// Both sessions stream until the server, harmed once `acks` acks have come, takes no more; how each stream ended.
+    async fn stream_until(
+        &mut self,
+        streams: Vec<Observing>,
+        acks: u64,
+        harm: impl FnOnce(),
+    ) -> [Result<(), Status>; 2] {
         let (acked, mut counted) = mpsc::unbounded_channel();
         let (mut ends, mut seen) = (Vec::new(), Vec::new());
         for (stream, known) in streams.into_iter().zip(self.sessions.iter()) {
@@ -165,20 +183,23 @@ impl Pair {
             owed("ack", counted.recv()).await.expect("a stream ended although its server lives");
         }
         let before: Vec<u64> = seen.iter().map(|acked| acked.load(Ordering::SeqCst)).collect();
-        tokio::task::block_in_place(end);
-        for ((end, known), before) in ends.into_iter().zip(&mut self.sessions).zip(before) {
-            let (acked, sent) =
-                owed("end of a killed server's stream", end).await.expect("the stream ran well");
-            (known.acked, known.sent) = (if self.is_cut { before } else { acked }, sent);
+        tokio::task::block_in_place(harm);
+        let mut ended = [Ok(()), Ok(())];
+        let told = ends.into_iter().zip(&mut self.sessions).zip(before).zip(&mut ended);
+        for (((end, known), before), ended) in told {
+            let fed = owed("end of a stream", end).await.expect("the stream ran well");
+            (known.acked, known.sent) = (if self.is_cut { before } else { fed.acked }, fed.sent);
+            *ended = fed.end;
         }
+        ended
     }
 
     /// The space holds exactly what its sessions count, by its snapshot and by its number of rows.
-    async fn assert_space_holds(&self, server: &Server, client: &Client) {
+    async fn assert_space_holds(&self, address: SocketAddr, client: &Client) {
         let total: u64 = self.sessions.iter().map(|known| known.acked).sum();
         let recalled = client.nearest(self.space, &self.memories, 0, 1).await;
         assert_eq!(recalled.snapshot_sequence, total, "observations doubled or lost");
-        let spaces = get(server.address, "/api/v1/spaces").expect("the server answers").body;
+        let spaces = get(address, "/api/v1/spaces").expect("the server answers").body;
         let spaces: serde_json::Value =
             serde_json::from_str(&spaces).expect("/api/v1/spaces is JSON");
         let mut spaces = spaces["spaces"].as_array().expect("a list").iter();
@@ -217,14 +238,24 @@ struct Feed {
     so_far: Arc<AtomicU64>,
 }
 
+/// What became of it.
+struct Fed {
+    /// The last sequence acked.
+    acked: u64,
+    /// The last one sent.
+    sent: u64,
+    /// How the stream ended.
+    end: Result<(), Status>,
+}
+
 impl Feed {
-    /// Streams to the end; the last sequence acked and the last one sent.
+    /// Streams to the end.
     async fn run(
         self,
         mut stream: Observing,
         memories: Arc<Memories>,
         acks: mpsc::UnboundedSender<()>,
-    ) -> (u64, u64) {
+    ) -> Fed {
         let sent = Arc::new(AtomicU64::new(self.after));
         let known = Known {
             prefix: self.prefix,
@@ -255,7 +286,12 @@ impl Feed {
         });
         let mut acked = self.after;
         // The end comes as an error or as a plain end, as the connection broke; both end the round.
-        while let Ok(Some((sequence, ack))) = stream.next_ack().await {
+        let end = loop {
+            let (sequence, ack) = match stream.next_ack().await {
+                Ok(Some(next)) => next,
+                Ok(None) => break Ok(()),
+                Err(status) => break Err(status),
+            };
             assert_eq!(
                 (sequence, ack.status()),
                 (acked + 1, AckStatus::Accepted),
@@ -265,9 +301,9 @@ impl Feed {
             self.so_far.store(acked, Ordering::SeqCst);
             // Nobody counts any more once the server is killed.
             let _ = acks.send(());
-        }
+        };
         drop(stream);
         owed("end of the sender", sender).await.expect("the sender ran well");
-        (acked, sent.load(Ordering::SeqCst))
+        Fed { acked, sent: sent.load(Ordering::SeqCst), end }
     }
 }
