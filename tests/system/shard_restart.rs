@@ -21,10 +21,12 @@ use crate::harness::{
 };
 
 const PANICS: usize = 20;
+/// Acks after which one comes, at most.
+const ACKS_MAX: u64 = 150;
 /// Between two looks at a server that tells nobody.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 /// Memory that is not given back at once, and what streams took meanwhile.
-const LEFT_MEBIBYTES: u64 = 96;
+const LEFT_MEBIBYTES: u64 = 64;
 
 /// Lets something happen to a core.
 fn inject(address: SocketAddr, core: usize, what: &str) {
@@ -131,7 +133,7 @@ async fn a_shard_that_panics_comes_back_and_its_neighbour_goes_on() {
     let beside = make_space_beside(address, core)
         .map(|space| tokio::spawn(stream_beside(address, space, Arc::clone(&ends))));
 
-    let mut pair = Pair::new("failing", seed);
+    let mut pair = Pair::new("failing", seed).acking(ACKS_MAX);
     for panic in 1..=PANICS {
         let ended = pair.run_on(address, || inject(address, core, r#""panic""#)).await;
         ended.iter().for_each(assert_unavailable);

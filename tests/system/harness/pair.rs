@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use engram_proto::engram::v1::StreamingRecallRequest;
 use engram_proto::engram::v1::observation_ack::Status as AckStatus;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tonic::Status;
 
 use super::{Client, Memories, Observing, Server, first_of, get, owed};
 
-/// Acks after which a life ends, at most.
+/// Acks after which a life ends, at most, where nothing else is said.
 const ACKS_MAX: u64 = 600;
-/// Observations that one session sends in one life: more than acks are waited for.
-const SENT_MAX: u64 = 2 * ACKS_MAX;
-
+/// Observations that are looked for at the same time.
+const LOOKS_AT_ONCE: usize = 16;
 /// Search width by which an observation is looked for.
 const WIDTH: u32 = 1_024;
 
@@ -62,6 +62,8 @@ pub(crate) struct Pair {
     memories: Arc<Memories>,
     sessions: [Known; 2],
     state: u64,
+    /// Acks after which a life ends, at most.
+    acks_max: u64,
     is_begun: bool,
     /// Whether the end takes the power away, rather than the server alone.
     is_cut: bool,
@@ -76,7 +78,14 @@ impl Pair {
         let sessions = [known('a', 0), known('b', 1)];
         let memories = Arc::new(Memories::bundled());
         let (is_begun, is_cut) = (false, false);
-        Pair { space, memories, sessions, state: seed, is_begun, is_cut, arguments: &[] }
+        let (state, acks_max, arguments) = (seed, ACKS_MAX, &[]);
+        Pair { space, memories, sessions, state, acks_max, is_begun, is_cut, arguments }
+    }
+
+    /// The same with lives that end after fewer acks, or more.
+    #[cfg(feature = "chaos")]
+    pub(crate) fn acking(self, acks_max: u64) -> Pair {
+        Pair { acks_max, ..self }
     }
 
     /// The same, where each end takes the power away. An ack that comes after it has begun is none: a machine without power
@@ -111,7 +120,7 @@ impl Pair {
             self.assert_space_holds(address, &client).await;
         }
         self.is_begun = true;
-        let acks = 1 + random(&mut self.state) % ACKS_MAX;
+        let acks = 1 + random(&mut self.state) % self.acks_max;
         self.stream_until(streams, acks, harm).await
     }
 
@@ -176,7 +185,9 @@ impl Pair {
             let after = known.acked;
             let so_far = Arc::new(AtomicU64::new(after));
             seen.push(Arc::clone(&so_far));
-            let feeding = Feed { prefix: known.prefix, parity: known.parity, after, so_far };
+            // More than acks are waited for.
+            let until = after + 2 * self.acks_max;
+            let feeding = Feed { prefix: known.prefix, parity: known.parity, after, until, so_far };
             ends.push(tokio::spawn(feeding.run(stream, Arc::clone(&self.memories), acked.clone())));
         }
         for _ in 0..acks {
@@ -209,24 +220,42 @@ impl Pair {
 
     /// Each observation from `first` to the last durable one is found by its vector, with its text, once.
     async fn assert_all_found(&self, client: &Client, known: &Known, first: u64) {
-        let memories = &self.memories;
+        let mut looking = JoinSet::new();
         for sequence in first..=known.acked {
-            // As wide as can be: what is looked for is whether it is there, not how good the index is.
-            let request = StreamingRecallRequest {
-                memory_space_id: self.space.to_owned(),
-                cue: Some(memories.cue(known.memory(sequence))),
-                max_results: 2,
-                search_width: WIDTH,
-                ..StreamingRecallRequest::default()
-            };
-            let recalled = client.recall(request).await.expect("a recall of a known space");
-            let found = first_of(&recalled);
-            assert_eq!(found.id, known.memory_id(sequence), "not found by its own vector");
-            assert_eq!(found.content, memories.text(known.memory(sequence)));
-            let again = recalled.memories[1..].iter().any(|memory| memory.id == found.id);
-            assert!(!again, "{} is found twice", found.id);
+            if looking.len() == LOOKS_AT_ONCE {
+                looking.join_next().await.expect("some are looked for").expect("it was found");
+            }
+            let (number, id) = (known.memory(sequence), known.memory_id(sequence));
+            let memories = Arc::clone(&self.memories);
+            looking.spawn(assert_found(client.clone(), self.space, memories, number, id));
+        }
+        while let Some(looked) = looking.join_next().await {
+            looked.expect("it was found");
         }
     }
+}
+
+async fn assert_found(
+    client: Client,
+    space: &'static str,
+    memories: Arc<Memories>,
+    number: usize,
+    id: String,
+) {
+    // As wide as can be: what is looked for is whether it is there, not how good the index is.
+    let request = StreamingRecallRequest {
+        memory_space_id: space.to_owned(),
+        cue: Some(memories.cue(number)),
+        max_results: 2,
+        search_width: WIDTH,
+        ..StreamingRecallRequest::default()
+    };
+    let recalled = client.recall(request).await.expect("a recall of a known space");
+    let found = first_of(&recalled);
+    assert_eq!(found.id, id, "not found by its own vector");
+    assert_eq!(found.content, memories.text(number));
+    let again = recalled.memories[1..].iter().any(|memory| memory.id == id);
+    assert!(!again, "{id} is found twice");
 }
 
 /// One session's stream in one life of the server.
@@ -234,6 +263,8 @@ struct Feed {
     prefix: char,
     parity: usize,
     after: u64,
+    /// The last one that is sent.
+    until: u64,
     /// The last sequence acked, while it runs.
     so_far: Arc<AtomicU64>,
 }
@@ -268,7 +299,7 @@ impl Feed {
         let sender = tokio::spawn({
             let sent = Arc::clone(&sent);
             async move {
-                for sequence in self.after + 1..=self.after + SENT_MAX {
+                for sequence in self.after + 1..=self.until {
                     let episode =
                         memories.episode(known.memory(sequence), &known.memory_id(sequence));
                     // Counted before it goes: what the server may have seen is at most this.
