@@ -2,7 +2,9 @@
 //!
 //! A checkpoint spares a restart the replay of all records before it, and costs its own length of writing. So it is due
 //! when the records that came since the last one are as long as it will be, or a multiple of that: then no more is ever
-//! replayed than that, and the sum of all that is written stays within a factor of the records.
+//! replayed than that, and the sum of all that is written stays within a factor of the records. Where vectors are short a
+//! row's links are longer than its record; then it is due when the rows are three times as many, so that all checkpoints
+//! together are half as long again as the last.
 
 use crate::limits::{
     CHECKPOINT_LARGE_BYTES, CHECKPOINT_LOG_BYTES_MAX, CHECKPOINT_RECORDS_BYTES_MIN,
@@ -11,6 +13,24 @@ use crate::limits::{
 /// A small checkpoint is due when the records since the last one are so many times as long: of all that is written, a
 /// third is checkpoints. A large one is when they are as long as it: a half.
 const SMALL_FACTOR: u64 = 2;
+
+/// Records that a checkpoint does not cover.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    /// How many.
+    pub count: u64,
+    /// Their length, in bytes.
+    pub bytes: u64,
+}
+
+/// How much a checkpoint will hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes, about.
+    pub bytes: u64,
+}
 
 /// Bounds of what a restart replays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,10 +59,12 @@ impl CheckpointLimits {
     pub const NONE: CheckpointLimits =
         CheckpointLimits { records_bytes_min: u64::MAX, large_bytes: 0, log_bytes_max: u64::MAX };
 
-    /// Whether records of so many bytes make a checkpoint due that will be so long.
-    pub fn is_due(self, records_bytes: u64, checkpoint_bytes: u64) -> bool {
-        let factor = if checkpoint_bytes < self.large_bytes { SMALL_FACTOR } else { 1 };
-        records_bytes >= self.records_bytes_min.max(factor * checkpoint_bytes)
+    /// Whether records that came since the last checkpoint make one due that will be so long.
+    pub fn is_due(self, since: Records, checkpoint: Extent) -> bool {
+        let factor = if checkpoint.bytes < self.large_bytes { SMALL_FACTOR } else { 1 };
+        let has_grown = 3 * since.count >= 2 * checkpoint.rows;
+        since.bytes >= self.records_bytes_min
+            && (has_grown || since.bytes >= factor * checkpoint.bytes)
     }
 
     /// Whether records that came before so many other bytes of the log are old, where all checkpoints are so long.
@@ -65,7 +87,9 @@ mod tests {
         let (mut written, mut covered, mut worst, mut replayed) = (0, 0, 0.0f64, 0.0f64);
         for count in 1..=rows {
             written += RECORD;
-            if CheckpointLimits::default().is_due((count - covered) * RECORD, count * ROW) {
+            let since = Records { count: count - covered, bytes: (count - covered) * RECORD };
+            let extent = Extent { rows: count, bytes: count * ROW };
+            if CheckpointLimits::default().is_due(since, extent) {
                 written += count * ROW;
                 covered = count;
             }
@@ -88,12 +112,14 @@ mod tests {
     #[test]
     fn a_few_records_make_none_due_unless_they_are_old() {
         let limits = CheckpointLimits::default();
-        assert!(!limits.is_due(CHECKPOINT_RECORDS_BYTES_MIN - 1, 10));
-        assert!(limits.is_due(CHECKPOINT_RECORDS_BYTES_MIN, 10));
+        let since = |bytes| Records { count: 1_000, bytes };
+        let extent = Extent { rows: 1_000, bytes: 10 };
+        assert!(!limits.is_due(since(CHECKPOINT_RECORDS_BYTES_MIN - 1), extent));
+        assert!(limits.is_due(since(CHECKPOINT_RECORDS_BYTES_MIN), extent));
+        assert!(!CheckpointLimits::NONE.is_due(since(1 << 50), extent));
         assert!(!limits.is_old(CHECKPOINT_LOG_BYTES_MAX - 1, 0));
         assert!(limits.is_old(CHECKPOINT_LOG_BYTES_MAX, 10));
         assert!(!limits.is_old(CHECKPOINT_LOG_BYTES_MAX, CHECKPOINT_LOG_BYTES_MAX + 1));
-        assert!(!CheckpointLimits::NONE.is_due(1 << 50, 0));
         assert!(!CheckpointLimits::NONE.is_old(1 << 50, 0));
     }
 }

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use crate::checkpoint::due::{Extent, Records};
 use crate::checkpoint::head::LogPosition;
 use crate::checkpoint::writing::{Part, Writing};
 use crate::ids::{StripeKey, Time};
@@ -53,7 +54,7 @@ pub(super) struct Checkpoints {
 /// What a stripe has that its checkpoint does not cover.
 #[derive(Clone, Copy, Debug, Default)]
 struct Uncovered {
-    bytes: u64,
+    records: Records,
     /// How many bytes the log had been given when the first of them came.
     since: u64,
     is_due: bool,
@@ -77,7 +78,7 @@ struct Running {
     /// Whether its stripe's graph stands still.
     is_still: bool,
     /// What its stripe had that the checkpoint before did not cover.
-    uncovered_bytes: u64,
+    before: Records,
 }
 
 /// What is to be done next, or being done.
@@ -116,16 +117,18 @@ impl Checkpoints {
         &mut self.stripes[slot.0]
     }
 
-    /// A record of so many bytes has come to a stripe.
-    fn note(&mut self, slot: Slot, bytes: u64) {
-        self.logged_bytes += bytes;
+    /// These records have come to a stripe.
+    fn note(&mut self, slot: Slot, records: Records) {
+        self.logged_bytes += records.bytes;
         let logged = self.logged_bytes;
         let uncovered = self.of(slot);
-        if uncovered.bytes == 0 {
+        let is_first = uncovered.records.count == 0;
+        uncovered.records.count += records.count;
+        uncovered.records.bytes += records.bytes;
+        if is_first {
             uncovered.since = logged;
             self.oldest.push_back((logged, slot));
         }
-        self.of(slot).bytes += bytes;
     }
 
     fn make_due(&mut self, slot: Slot) {
@@ -139,7 +142,7 @@ impl Checkpoints {
         loop {
             let (since, slot) = *self.oldest.front()?;
             let uncovered = self.stripes[slot.0];
-            if uncovered.bytes > 0 && uncovered.since == since {
+            if uncovered.records.count > 0 && uncovered.since == since {
                 return Some((slot, self.logged_bytes - since));
             }
             self.oldest.pop_front();
@@ -164,16 +167,16 @@ impl Shard {
     /// A record of a stripe goes to the log, or was replayed and is not covered.
     pub(super) fn note_uncovered(&mut self, stripe: StripeKey, bytes: u64) {
         if let Some(&slot) = self.slots.get(&stripe) {
-            self.checkpoints.note(slot, bytes);
+            self.checkpoints.note(slot, Records { count: 1, bytes });
         }
     }
 
-    /// A stripe was loaded from a checkpoint of this length, and records of this length were replayed on top of it.
-    pub(super) fn note_loaded(&mut self, slot: Slot, checkpoint_bytes: u64, replayed_bytes: u64) {
+    /// A stripe was loaded from a checkpoint of this length, and these records were replayed on top of it.
+    pub(super) fn note_loaded(&mut self, slot: Slot, checkpoint_bytes: u64, replayed: Records) {
         self.checkpoints.of(slot).kept_bytes = checkpoint_bytes;
         self.checkpoints.kept_bytes += checkpoint_bytes;
-        if replayed_bytes > 0 {
-            self.checkpoints.note(slot, replayed_bytes);
+        if replayed.count > 0 {
+            self.checkpoints.note(slot, replayed);
             self.consider_checkpoint(slot);
         }
     }
@@ -182,8 +185,9 @@ impl Shard {
     pub(super) fn consider_checkpoint(&mut self, slot: Slot) {
         let limits = self.config.checkpoints;
         let uncovered = *self.checkpoints.of(slot);
-        let will_be = self.stripes[slot.0].checkpoint_bytes();
-        if !uncovered.is_due && limits.is_due(uncovered.bytes, will_be) {
+        let (rows, bytes) = self.stripes[slot.0].checkpoint_size();
+        let extent = Extent { rows, bytes };
+        if !uncovered.is_due && limits.is_due(uncovered.records, extent) {
             self.checkpoints.make_due(slot);
         }
         let kept_bytes = self.checkpoints.kept_bytes;
@@ -205,7 +209,7 @@ impl Shard {
         }
         for slot in (0..self.stripes.len()).map(Slot) {
             let least = self.config.checkpoints.records_bytes_min;
-            if self.checkpoints.of(slot).bytes >= least {
+            if self.checkpoints.of(slot).records.bytes >= least {
                 self.checkpoints.make_due(slot);
             }
         }
@@ -316,7 +320,7 @@ impl Shard {
         let sessions = self.sessions.of_stripe(key);
         let writing = Writing::new(stripe, sessions, covered, self.now);
         let uncovered = self.checkpoints.of(slot);
-        let uncovered_bytes = std::mem::take(&mut uncovered.bytes);
+        let before = std::mem::take(&mut uncovered.records);
         self.rotation.remove(slot);
         self.restless.remove(slot);
         self.checkpoints.running = Some(Running {
@@ -329,7 +333,7 @@ impl Shard {
             next_at: self.now,
             unsynced_bytes: 0,
             is_still: true,
-            uncovered_bytes,
+            before,
         });
     }
 
@@ -371,11 +375,11 @@ impl Shard {
     /// The checkpoint that was being written failed; the one before stays. It is tried again some time later.
     fn give_checkpoint_up(&mut self) {
         let Some(running) = self.checkpoints.running.take() else { return };
-        let Running { slot, reading, uncovered_bytes, is_still, .. } = running;
+        let Running { slot, reading, before, is_still, .. } = running;
         self.stripes[slot.0].end_reading(reading);
         self.tally.checkpoint_failures += 1;
         self.checkpoints.retry_at = Some(self.now.after_micros(CHECKPOINT_RETRY_MICROS));
-        self.checkpoints.note(slot, uncovered_bytes);
+        self.checkpoints.note(slot, before);
         self.checkpoints.make_due(slot);
         if is_still {
             self.go_on(slot);

@@ -15,6 +15,7 @@ use hashbrown::HashSet;
 use siphasher::sip::SipHasher13;
 
 use crate::checkpoint::block::CheckpointFault;
+use crate::checkpoint::due::Records;
 use crate::checkpoint::head::LogPosition;
 use crate::checkpoint::layout::{self, Piece};
 use crate::checkpoint::reading::{CheckedHead, Reading, Restored};
@@ -70,8 +71,8 @@ struct Building {
     covered: Generation,
     /// … which is so long.
     checkpoint_bytes: u64,
-    /// Bytes of the records of other rows.
-    replayed_bytes: u64,
+    /// Records of other rows.
+    replayed: Records,
     /// Where the first of the records lies: what a fault names.
     place: Location,
     settings: Option<SpaceSettings>,
@@ -335,7 +336,7 @@ impl Building {
             checkpoint: None,
             covered: Generation(0),
             checkpoint_bytes: 0,
-            replayed_bytes: 0,
+            replayed: Records::default(),
             place,
             settings: None,
             settings_unproven: None,
@@ -451,7 +452,8 @@ impl Building {
         let generation = durable.head.generation.0;
         self.seen.insert(generation);
         self.generation_max = self.generation_max.max(generation);
-        self.replayed_bytes += u64::from(durable.location.bytes);
+        self.replayed.count += 1;
+        self.replayed.bytes += u64::from(durable.location.bytes);
         match (&self.settings, &self.checkpoint) {
             (Some(_), None) => self.push_durable(durable),
             _ => {
@@ -580,7 +582,7 @@ impl Shard {
     }
 
     fn restore_rows(&mut self, key: StripeKey, building: Building) {
-        let Building { checkpoint_bytes, replayed_bytes, .. } = building;
+        let Building { checkpoint_bytes, replayed, .. } = building;
         let Building { settings, rows, loaded, mut arrived, mut pairs, unproven, .. } = building;
         let settings = settings.expect("checked when the last segment was read");
         let SpaceSettings { dimension, metric, .. } = settings;
@@ -622,7 +624,7 @@ impl Shard {
             self.rotation.enter(slot);
         }
         self.keep_up_with(slot);
-        self.note_loaded(slot, checkpoint_bytes, replayed_bytes);
+        self.note_loaded(slot, checkpoint_bytes, replayed);
     }
 }
 

@@ -60,11 +60,12 @@ impl Rows {
 }
 
 impl Stripe {
-    /// About how long its checkpoint would be now, in bytes.
-    pub fn checkpoint_bytes(&self) -> u64 {
+    /// What its checkpoint would hold now: rows, and bytes, about.
+    pub fn checkpoint_size(&self) -> (u64, u64) {
         let rows = u64::from(self.rows().slots() - self.rows().index().gone());
         let nodes = u64::from(self.rows().index().nodes());
-        rows * Rows::stored_bytes(self.rows().dimension()) as u64 + nodes * NODE_BYTES
+        let row_bytes = Rows::stored_bytes(self.rows().dimension()) as u64;
+        (rows, rows * row_bytes + nodes * NODE_BYTES)
     }
 
     /// Writes all that is neither of a row nor of a node: what the space is, its upkeep, the state of its graph.

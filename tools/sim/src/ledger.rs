@@ -34,6 +34,8 @@ pub enum Checker {
     Log,
     /// Damage of what was synced is told, not taken for data.
     Damage,
+    /// A crash leaves each checkpoint whole: the last one that was kept.
+    Checkpoint,
     /// Everyone gets an answer.
     Answer,
     /// The engine's own assertions.
@@ -42,7 +44,7 @@ pub enum Checker {
 
 impl Checker {
     /// All of them.
-    pub const ALL: [Checker; 14] = [
+    pub const ALL: [Checker; 15] = [
         Checker::Kept,
         Checker::Generations,
         Checker::Order,
@@ -55,6 +57,7 @@ impl Checker {
         Checker::Time,
         Checker::Log,
         Checker::Damage,
+        Checker::Checkpoint,
         Checker::Answer,
         Checker::Engine,
     ];

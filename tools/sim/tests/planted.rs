@@ -45,6 +45,9 @@ fn finder(bug: Planted) -> Checker {
         Planted::CapacityExceeded => Checker::Queue,
         Planted::CreditLost => Checker::Queue,
         Planted::BackLinksDropped => Checker::Graph,
+        Planted::CheckpointUnsynced => Checker::Checkpoint,
+        Planted::CoveredTooFar => Checker::Generations,
+        Planted::BlockCrcSkipped => Checker::Graph,
         Planted::GoneRowLinked => Checker::Graph,
     }
 }
