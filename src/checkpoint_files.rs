@@ -143,12 +143,8 @@ impl Drafts {
             Directory::open(parent).await?.sync().await?;
         }
         let path = draft_path(&self.checkpoints, stripe);
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .buffered_open(&path)
-            .await?;
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(true).buffered_open(&path).await?;
         file.pre_allocate(bytes_total, false).await?;
         self.open.replace(Some((stripe, Rc::new(file))));
         Ok(())

@@ -73,12 +73,8 @@ impl Disk {
             Io::WriteCheckpoint { stripe, offset, bytes, sync } => {
                 self.drafted(stripe, self.drafts.write(stripe, offset, bytes, sync).await)
             }
-            Io::SyncCheckpoint { stripe } => {
-                self.drafted(stripe, self.drafts.sync(stripe).await)
-            }
-            Io::KeepCheckpoint { stripe } => {
-                self.drafted(stripe, self.drafts.keep(stripe).await)
-            }
+            Io::SyncCheckpoint { stripe } => self.drafted(stripe, self.drafts.sync(stripe).await),
+            Io::KeepCheckpoint { stripe } => self.drafted(stripe, self.drafts.keep(stripe).await),
             Io::WriteSummary { segment, bytes } => {
                 let written = std::fs::write(summary_path(&self.logs, segment), bytes);
                 written

@@ -419,11 +419,11 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
 
+    use engram_shards::checkpoint::due::CheckpointLimits;
     use engram_shards::ids::{FolderSecret, LogId, SessionId, StripeKey};
     use engram_shards::limits::CAPACITY_DEFAULT;
     use engram_shards::message::{IfExists, Lane, Reply};
     use engram_shards::settings::{AckPolicy, Metric, SpaceSettings};
-    use engram_shards::checkpoint::due::CheckpointLimits;
     use engram_shards::shard::{Recovering, Remains, ShardConfig};
     use engram_shards::space::TailLimits;
     use futures_lite::Future;

@@ -55,9 +55,8 @@ impl Segments {
     }
 
     fn of(logs: PathBuf, heads: Vec<(SegmentId, Vec<u8>)>) -> Result<Segments, RecoveryError> {
-        let summary = |(segment, _): &(SegmentId, _)| {
-            Some((*segment, read_summary(&logs, *segment)?))
-        };
+        let summary =
+            |(segment, _): &(SegmentId, _)| Some((*segment, read_summary(&logs, *segment)?));
         let summaries = heads.iter().filter_map(summary).collect();
         let checkpoints = checked_heads(&checkpoints_beside(&logs))?;
         let remains = Remains { heads, summaries, checkpoints };
@@ -105,7 +104,9 @@ fn checked_heads(checkpoints: &Path) -> Result<BTreeMap<StripeKey, CheckedHead>,
                 let path = checkpoint_path(checkpoints, stripe);
                 return Err(RecoveryError::CheckpointVersion { path, version });
             }
-            Err(HeadFault::Damaged) => leave_aside(&checkpoint_path(checkpoints, stripe), 0, "head"),
+            Err(HeadFault::Damaged) => {
+                leave_aside(&checkpoint_path(checkpoints, stripe), 0, "head")
+            }
         }
     }
     Ok(checked)

@@ -8,9 +8,7 @@ use engram_shards::checkpoint::layout::pieces;
 use engram_shards::checkpoint::reading::{CheckedHead, Reading};
 use engram_shards::checkpoint::writing::Writing;
 use engram_shards::graph::Scratch;
-use engram_shards::ids::{
-    Generation, Location, LogId, Row, SegmentId, SpaceKey, StripeKey, Time,
-};
+use engram_shards::ids::{Generation, Location, LogId, Row, SegmentId, SpaceKey, StripeKey, Time};
 use engram_shards::message::Lane;
 use engram_shards::session::Sessions;
 use engram_shards::settings::{Metric, SpaceSettings};

@@ -83,10 +83,8 @@ impl Told {
         let mut sessions = Sessions::default();
         let key = |session| SessionKey { session: SessionId(session), stripe: KEY };
         sessions.replayed(key(3)).replay(17, Time(900));
-        sessions.replayed(SessionKey {
-            stripe: StripeKey { stripe: 1, ..KEY },
-            session: SessionId(3),
-        });
+        sessions
+            .replayed(SessionKey { stripe: StripeKey { stripe: 1, ..KEY }, session: SessionId(3) });
         let covered = vec![position(0, 4, 8_192), position(3, 2, 4_096)];
         Writing::new(&self.stripe, sessions.of_stripe(KEY), covered, Time(77))
     }

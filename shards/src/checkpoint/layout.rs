@@ -102,9 +102,10 @@ impl Blocks {
             (Kind::Nodes, head.shape.nodes, Index::NODE_BYTES as u32),
         ];
         let upper = (0..).zip(&head.shape.upper);
-        sections.extend(upper.map(|(layer, nodes)| {
-            (Kind::Upper(layer), *nodes, Index::UPPER_NODE_BYTES as u32)
-        }));
+        sections
+            .extend(upper.map(|(layer, nodes)| {
+                (Kind::Upper(layer), *nodes, Index::UPPER_NODE_BYTES as u32)
+            }));
         sections.push((Kind::Rows, head.shape.nodes, row_bytes));
         sections.push((Kind::Waiting, head.waiting, row_bytes));
         sections.reverse();
@@ -144,8 +145,8 @@ pub fn pieces(head: &Head) -> impl Iterator<Item = Piece> + use<> {
     std::iter::from_fn(move || {
         let first = blocks.next()?;
         let mut piece = Piece { offset: first.offset, bytes: first.bytes() };
-        while let Some(more) = blocks
-            .next_if(|block| piece.bytes + block.bytes() <= u64::from(CHECKPOINT_PIECE_BYTES))
+        while let Some(more) =
+            blocks.next_if(|block| piece.bytes + block.bytes() <= u64::from(CHECKPOINT_PIECE_BYTES))
         {
             piece.bytes += more.bytes();
         }

@@ -107,9 +107,8 @@ impl Writing {
             bytes.extend_from_slice(&self.head.encode());
         }
         let most = u64::from(CHECKPOINT_BLOCK_BYTES);
-        while let Some(block) = self
-            .blocks
-            .next_if(|block| offset == block.offset || block.end() - offset <= most)
+        while let Some(block) =
+            self.blocks.next_if(|block| offset == block.offset || block.end() - offset <= most)
         {
             self.write(&block, stripe, &mut bytes);
         }

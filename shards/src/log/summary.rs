@@ -81,8 +81,7 @@ impl Summary {
             return None;
         }
         let stripe = |bytes: &[u8; STRIPE_BYTES]| {
-            let key =
-                StripeKey { space: SpaceKey(u64_at(bytes, 0)), stripe: u16_at(bytes, 8) };
+            let key = StripeKey { space: SpaceKey(u64_at(bytes, 0)), stripe: u16_at(bytes, 8) };
             (key, u32_at(bytes, 12))
         };
         let summary = Summary {
@@ -94,8 +93,7 @@ impl Summary {
             committed_at: Time(u64_at(bytes, COMMITTED_AT_AT)),
             stripes: bytes[STRIPES_AT..].as_chunks().0.iter().map(stripe).collect(),
         };
-        let is_of_it =
-            (summary.segment, summary.incarnation) == (head.segment, head.incarnation);
+        let is_of_it = (summary.segment, summary.incarnation) == (head.segment, head.incarnation);
         is_of_it.then_some(summary)
     }
 }

@@ -25,6 +25,10 @@ use crate::shard::io::{Io, IoTicket, Output};
 use crate::shard::turns::Slot;
 use crate::space::Reading;
 
+/// Where a server stops, a stripe gets a checkpoint if one in so many of its rows was linked, or linked anew, since the
+/// last one: that took seconds for each hundred thousand.
+const LINKED_SHARE: u64 = 16;
+
 /// All that a shard knows of its checkpoints.
 #[derive(Debug, Default)]
 pub(super) struct Checkpoints {
@@ -60,6 +64,8 @@ struct Uncovered {
     is_due: bool,
     /// Length of its checkpoint; 0 where it has none.
     kept_bytes: u64,
+    /// Rows that ever were linked, or linked anew, when its checkpoint was begun.
+    linked: u64,
 }
 
 /// A checkpoint that is being written.
@@ -173,7 +179,9 @@ impl Shard {
 
     /// A stripe was loaded from a checkpoint of this length, and these records were replayed on top of it.
     pub(super) fn note_loaded(&mut self, slot: Slot, checkpoint_bytes: u64, replayed: Records) {
-        self.checkpoints.of(slot).kept_bytes = checkpoint_bytes;
+        let linked = self.stripes[slot.0].ever_linked();
+        let uncovered = self.checkpoints.of(slot);
+        (uncovered.kept_bytes, uncovered.linked) = (checkpoint_bytes, linked);
         self.checkpoints.kept_bytes += checkpoint_bytes;
         if replayed.count > 0 {
             self.checkpoints.note(slot, replayed);
@@ -209,7 +217,12 @@ impl Shard {
         }
         for slot in (0..self.stripes.len()).map(Slot) {
             let least = self.config.checkpoints.records_bytes_min;
-            if self.checkpoints.of(slot).records.bytes >= least {
+            let Uncovered { records, linked, .. } = *self.checkpoints.of(slot);
+            let stripe = &self.stripes[slot.0];
+            let linked = stripe.ever_linked().saturating_sub(linked);
+            let nodes = u64::from(stripe.rows().index().nodes());
+            let is_linked_anew = linked > 0 && linked >= nodes / LINKED_SHARE;
+            if records.bytes >= least || is_linked_anew && least < u64::MAX {
                 self.checkpoints.make_due(slot);
             }
         }
@@ -321,6 +334,14 @@ impl Shard {
         let writing = Writing::new(stripe, sessions, covered, self.now);
         let uncovered = self.checkpoints.of(slot);
         let before = std::mem::take(&mut uncovered.records);
+        uncovered.linked = stripe.ever_linked();
+        // Of those that came, the last are not durable, and not in it.
+        let pending = u64::from(stripe.rows().len_pending()).min(before.count);
+        if pending > 0 {
+            let bytes = before.bytes / before.count * pending;
+            self.checkpoints.logged_bytes -= bytes;
+            self.checkpoints.note(slot, Records { count: pending, bytes });
+        }
         self.rotation.remove(slot);
         self.restless.remove(slot);
         self.checkpoints.running = Some(Running {

@@ -212,8 +212,7 @@ impl Loading {
         let alive = (0..index.len_slots()).filter(|row| spans.is_endless(Row(*row)));
         let shared = ids.enter_all(self.living, alive);
         let mut rows = Rows::new(settings.dimension, settings.metric, 0);
-        (rows.durable, rows.inserted, rows.replaced) =
-            (self.durable, self.inserted, self.replaced);
+        (rows.durable, rows.inserted, rows.replaced) = (self.durable, self.inserted, self.replaced);
         (rows.living, rows.mended_beside) = (self.living, index.inserted());
         (rows.index, rows.records, rows.spans, rows.ids) = (index, records, spans, ids);
         let pairs = shared.into_iter().flat_map(|hash| rows.pairs_of(hash)).collect();

@@ -193,6 +193,11 @@ impl Stripe {
         self.recalls += 1;
     }
 
+    /// Rows that ever were linked, and those that ever were linked anew.
+    pub fn ever_linked(&self) -> u64 {
+        self.rows.inserted() + u64::from(self.upkeep.status(self.rows.index()).refined)
+    }
+
     /// Its key.
     pub fn key(&self) -> StripeKey {
         self.key

@@ -6,9 +6,7 @@ use engram_shards::checkpoint::layout::Piece;
 use engram_shards::checkpoint::reading::CheckedHead;
 use engram_shards::ids::{FolderSecret, LogId, SegmentId, StripeKey, Time};
 use engram_shards::log::replay::LogFault;
-use engram_shards::shard::{
-    Io, IoTicket, Loading, Recovering, Remains, Shard, ShardConfig,
-};
+use engram_shards::shard::{Io, IoTicket, Loading, Recovering, Remains, Shard, ShardConfig};
 
 use crate::disk::{Disk, Reached};
 use crate::fault::Weather;
@@ -110,7 +108,9 @@ impl Process {
                 Io::CreateCheckpoint { stripe, .. } if reached == Reached::Cache => {
                     disk.create_draft(stripe);
                 }
-                Io::WriteCheckpoint { stripe, offset, bytes, .. } if reached != Reached::Nothing => {
+                Io::WriteCheckpoint { stripe, offset, bytes, .. }
+                    if reached != Reached::Nothing =>
+                {
                     disk.write_draft(stripe, offset, &bytes[..random.index(bytes.len() + 1)]);
                 }
                 Io::SyncCheckpoint { stripe } if reached == Reached::Cache => {
