@@ -126,7 +126,13 @@ impl PieceReader {
 pub struct Drafts {
     checkpoints: PathBuf,
     /// The one that is being written.
-    open: Rc<RefCell<Option<(StripeKey, Rc<BufferedFile>)>>>,
+    open: Rc<RefCell<Option<Draft>>>,
+}
+
+#[derive(Debug)]
+struct Draft {
+    stripe: StripeKey,
+    file: Rc<BufferedFile>,
 }
 
 impl Drafts {
@@ -146,7 +152,7 @@ impl Drafts {
         let file =
             OpenOptions::new().write(true).create(true).truncate(true).buffered_open(&path).await?;
         file.pre_allocate(bytes_total, false).await?;
-        self.open.replace(Some((stripe, Rc::new(file))));
+        self.open.replace(Some(Draft { stripe, file: Rc::new(file) }));
         Ok(())
     }
 
@@ -195,8 +201,8 @@ impl Drafts {
 
     fn file(&self, stripe: StripeKey) -> Rc<BufferedFile> {
         let open = self.open.borrow();
-        let (key, file) = open.as_ref().expect("a draft is made before it is written");
-        assert_eq!(*key, stripe, "one draft is written at a time");
-        file.clone()
+        let draft = open.as_ref().expect("a draft is made before it is written");
+        assert_eq!(draft.stripe, stripe, "one draft is written at a time");
+        draft.file.clone()
     }
 }

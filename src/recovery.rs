@@ -194,7 +194,7 @@ impl Rest {
     /// on with its other tasks.
     pub async fn load(mut self, mut hand_over: impl FnMut(Ready)) -> Result<(), RecoveryError> {
         let checkpoints = checkpoints_beside(&self.segments.logs);
-        while let Some((stripe, _)) = self.loading.next() {
+        while let Some((stripe, _)) = self.loading.next_piece() {
             match self.load_checkpoint(&checkpoints, stripe).await {
                 Ok(ready) => hand_over(ready),
                 Err(fault) => {

@@ -209,6 +209,7 @@ pub enum Request {
 
 /// What a shard answers. Each goes to one origin.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // statuses are rare, and replies are not kept
 pub enum Reply {
     /// The space, and whether this request made it.
     Space(Result<(SpaceDescription, Made), Refusal>),

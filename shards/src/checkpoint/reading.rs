@@ -51,6 +51,9 @@ pub struct Restored {
     pub marks: Vec<Mark>,
 }
 
+/// Sees a sound block and its items.
+pub type Visit<'v> = &'v mut dyn FnMut(&Block, &[u8]) -> Result<(), CheckpointFault>;
+
 /// Checks the blocks of a file one behind the other.
 #[derive(Debug)]
 pub struct Checking {
@@ -65,11 +68,7 @@ impl Checking {
     }
 
     /// Visits the sound blocks of the next piece, until one is not.
-    pub fn handle_piece(
-        &mut self,
-        bytes: &[u8],
-        visit: &mut dyn FnMut(&Block, &[u8]) -> Result<(), CheckpointFault>,
-    ) -> Result<(), CheckpointFault> {
+    pub fn handle_piece(&mut self, bytes: &[u8], visit: Visit<'_>) -> Result<(), CheckpointFault> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let end = CheckpointFault { offset: 0, what: "more than the whole file" };

@@ -233,11 +233,11 @@ fn log_behind(config: &ShardConfig, end: &mut ReplayEnd) -> Log {
 impl Loading {
     /// The stripe whose checkpoint is read next, and the piece of it; none when all were read. Changes with
     /// `handle_piece`.
-    pub fn next(&mut self) -> Option<(StripeKey, Piece)> {
+    pub fn next_piece(&mut self) -> Option<(StripeKey, Piece)> {
         self.ahead().next()
     }
 
-    /// The pieces of the same checkpoint that come next, to be asked for ahead.
+    /// The pieces of the same checkpoint from that one on, to be asked for ahead.
     pub fn ahead(&mut self) -> impl Iterator<Item = (StripeKey, Piece)> {
         if self.current.is_none()
             && let Some((key, building)) = self.waiting.last()
@@ -253,7 +253,7 @@ impl Loading {
         key.into_iter().flat_map(move |key| pieces.clone().map(move |piece| (key, *piece)))
     }
 
-    /// Takes the piece `next()`, and gives back the stripe if that was its last. After a fault the stripe is left out: it
+    /// Takes the piece `next_piece()`, and gives back the stripe if that was its last. After a fault the stripe is left out: it
     /// has to be [replayed](Recovering::finish_stripes).
     pub fn handle_piece(&mut self, bytes: &[u8]) -> Result<Option<Ready>, CheckpointFault> {
         let (reading, pieces) = self.current.as_mut().expect("a piece was asked for");

@@ -227,7 +227,7 @@ impl World {
     pub(crate) fn load_next(&mut self) -> Result<Option<StripeKey>, LogFault> {
         let World { disk, loading, shards, now, .. } = self;
         for (shard, (config, loading)) in shards.iter_mut().zip(loading) {
-            while let Some((key, piece)) = loading.next() {
+            while let Some((key, piece)) = loading.next_piece() {
                 let (from, end) = (piece.offset as usize, (piece.offset + piece.bytes) as usize);
                 match loading.handle_piece(&disk.checkpoints[&key][from..end]) {
                     Ok(None) => {}

@@ -155,7 +155,7 @@ fn load(
     disk: &Disk,
     now: Time,
 ) -> Result<(), LogFault> {
-    while let Some((stripe, Piece { offset, bytes })) = loading.next() {
+    while let Some((stripe, Piece { offset, bytes })) = loading.next_piece() {
         let piece = &disk.checkpoint(stripe)[offset as usize..(offset + bytes) as usize];
         match loading.handle_piece(piece) {
             Ok(ready) => ready.into_iter().for_each(|ready| shard.restore(ready, now)),

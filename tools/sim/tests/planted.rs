@@ -46,7 +46,7 @@ fn finder(bug: Planted) -> Checker {
         Planted::CreditLost => Checker::Queue,
         Planted::BackLinksDropped => Checker::Graph,
         Planted::CheckpointUnsynced => Checker::Checkpoint,
-        Planted::CoveredTooFar => Checker::Generations,
+        Planted::CoveredTooFar => Checker::Log,
         Planted::BlockCrcSkipped => Checker::Graph,
         Planted::GoneRowLinked => Checker::Graph,
     }
