@@ -14,6 +14,7 @@
 //! | `wanted.rs` | what reads are for |
 //! | `engine.rs` | the shard's parts, its inputs and outputs |
 //! | `requests.rs` | spaces, observations, credits, lists |
+//! | `forgetting.rs` | memories that are deleted or suppressed |
 //! | `opening.rs` | sessions: opened, closed, detached |
 //! | `commits.rs` | what becomes of records when a commit ends |
 //! | `unproven.rs` | replayed records that nobody vouches for: to the log again |
@@ -28,6 +29,7 @@ mod io;
 mod turns;
 mod pending;
 mod making;
+mod forgetting;
 mod wanted;
 mod unproven;
 mod engine;

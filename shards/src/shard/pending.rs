@@ -14,6 +14,8 @@ pub(super) enum Pending {
     Space(StripeKey),
     /// A session that is being begun.
     Session(SessionKey),
+    /// That a memory is forgotten: the next one that waits for it.
+    Forget,
     /// A replayed record on its way to the log again.
     Replayed(Replayed),
 }
@@ -27,6 +29,8 @@ pub(super) enum Replayed {
     Space(StripeKey),
     /// A session.
     Session(SessionKey),
+    /// That a memory is forgotten.
+    Forget,
 }
 
 /// An observation in its stripe and its session.

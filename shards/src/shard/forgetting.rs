@@ -1,0 +1,217 @@
+//! Memories that are forgotten: a record says so, and once it is durable the rows are looked for whose ids it names.
+//!
+//! ```text
+//!  forget ─► log ─► durable ─► withheld from recalls ─► rows of the hash read, ids compared ─► removed or hidden ─► reply
+//!                       replayed ─┘
+//! ```
+//! A record is about what the shard was given before it, durable or not: the log keeps the order, so that all of it is
+//! durable when the record is, or is dropped with it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::ids::{Generation, Row, SegmentId, SessionId, StripeKey};
+use crate::limits::FORGETS_WAITING_MAX;
+use crate::log::record::{RecordHead, RecordKind, encode_forgotten};
+use crate::message::{Forget, ForgetMode, Origin, Refusal, Reply};
+use crate::shard::engine::Shard;
+use crate::shard::io::Io;
+use crate::shard::pending::Pending;
+use crate::shard::turns::Slot;
+use crate::shard::wanted::Wanted;
+use crate::space::{Place, Reading};
+
+/// A memory on its way to be forgotten.
+#[derive(Debug)]
+pub(super) struct Forgotten {
+    pub(super) stripe: StripeKey,
+    pub(super) memory_hash: u64,
+    pub(super) id: Box<str>,
+    pub(super) mode: ForgetMode,
+    /// Of its observations, those up to this generation.
+    pub(super) until: Generation,
+    /// Who waits for it; none if it was replayed.
+    pub(super) origin: Option<Origin>,
+}
+
+/// Names one whose rows are being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ForgetNumber(u64);
+
+/// One whose rows are being read.
+#[derive(Debug)]
+struct Comparing {
+    forgotten: Forgotten,
+    slot: Slot,
+    segment: SegmentId,
+    /// Keeps the rows from being overwritten.
+    reading: Reading,
+    /// Records to come.
+    left: usize,
+    is_found: bool,
+    is_unreadable: bool,
+}
+
+/// All that are on their way.
+#[derive(Debug, Default)]
+pub(super) struct Forgetting {
+    /// In the order of their records, which the log has.
+    logged: VecDeque<Forgotten>,
+    /// Replayed; what they are about is not durable again yet. Withheld.
+    replayed: Vec<(Forgotten, SegmentId)>,
+    comparing: BTreeMap<ForgetNumber, Comparing>,
+    next: u64,
+}
+
+impl Shard {
+    pub(super) fn forget(&mut self, origin: Origin, forget: Forget) {
+        if let Err(refusal) = self.begin_forget(origin, forget) {
+            self.reply(origin, Reply::Forgotten(Err(refusal)));
+        }
+    }
+
+    fn begin_forget(&mut self, origin: Origin, forget: Forget) -> Result<(), Refusal> {
+        let Forget { stripe: key, memory_hash, id, mode } = forget;
+        let under_way = self.forgetting.logged.len() + self.forgetting.comparing.len();
+        let (_, stripe) = self.stripe(key).ok_or(Refusal::UnknownSpace)?;
+        if !stripe.rows().has_hash(memory_hash) {
+            self.reply(origin, Reply::Forgotten(Ok(0)));
+            return Ok(());
+        }
+        let until = Generation(stripe.next_generation().0 - 1);
+        if under_way >= FORGETS_WAITING_MAX {
+            return Err(Refusal::TooManyForgets);
+        }
+        let head = RecordHead {
+            stripe: key,
+            generation: until,
+            session: SessionId::NONE,
+            sequence: 0,
+            memory_hash,
+            received_at: self.now,
+            kind: match mode {
+                ForgetMode::Suppress => RecordKind::Suppression,
+                ForgetMode::Delete => RecordKind::Tombstone,
+            },
+        };
+        let body = encode_forgotten(&id);
+        let origin = Some(origin);
+        let forgotten = Forgotten { stripe: key, memory_hash, id, mode, until, origin };
+        self.log_append(head, body, Pending::Forget);
+        self.forgetting.logged.push_back(forgotten);
+        Ok(())
+    }
+
+    /// The record of the first one is durable, in this segment.
+    pub(super) fn settle_forget_logged(&mut self, segment: SegmentId) {
+        let forgotten = self.forgetting.logged.pop_front().expect("it waits for its record");
+        self.withhold(&forgotten);
+        self.compare_rows(forgotten, segment);
+    }
+
+    /// The record of the first one is dropped.
+    pub(super) fn settle_forget_dropped(&mut self, refusal: &Refusal) {
+        let forgotten = self.forgetting.logged.pop_front().expect("it waits for its record");
+        let origin = forgotten.origin.expect("what is not replayed was asked for");
+        self.reply(origin, Reply::Forgotten(Err(refusal.clone())));
+    }
+
+    /// A record in this segment was replayed.
+    pub(super) fn restore_forgotten(&mut self, forgotten: Forgotten, segment: SegmentId) {
+        self.withhold(&forgotten);
+        self.forgetting.replayed.push((forgotten, segment));
+    }
+
+    /// Looks for the rows of those that were replayed, once all that they are about is durable.
+    pub(super) fn verify_forgets(&mut self) {
+        if self.forgetting.replayed.is_empty() {
+            return;
+        }
+        let (slots, stripes) = (&self.slots, &self.stripes);
+        let is_due = |(forgotten, _): &mut (Forgotten, SegmentId)| {
+            let rows = stripes[slots[&forgotten.stripe].0].rows();
+            rows.durable_generation() >= forgotten.until.min(rows.newest())
+        };
+        let due: Vec<_> = self.forgetting.replayed.extract_if(.., is_due).collect();
+        due.into_iter().for_each(|(forgotten, segment)| self.compare_rows(forgotten, segment));
+    }
+
+    fn withhold(&mut self, forgotten: &Forgotten) {
+        let Forgotten { memory_hash, id, until, .. } = forgotten;
+        let slot = self.slots[&forgotten.stripe];
+        self.stripes[slot.0].withheld().add(*memory_hash, id, *until);
+    }
+
+    fn compare_rows(&mut self, forgotten: Forgotten, segment: SegmentId) {
+        let slot = self.slots[&forgotten.stripe];
+        let stripe = &mut self.stripes[slot.0];
+        let rows = stripe.rows().of_hash(forgotten.memory_hash, forgotten.until);
+        let mut rows: Vec<Row> = rows.collect();
+        rows.sort_unstable();
+        let reading = stripe.begin_reading();
+        let (left, is_found, is_unreadable) = (rows.len(), false, false);
+        let comparing =
+            Comparing { forgotten, slot, segment, reading, left, is_found, is_unreadable };
+        let number = ForgetNumber(self.forgetting.next);
+        self.forgetting.next += 1;
+        self.forgetting.comparing.insert(number, comparing);
+        match rows.is_empty() {
+            true => self.settle_forget(number),
+            false => self.read_for_forget(number, rows),
+        }
+    }
+
+    pub(super) fn read_for_forget(&mut self, number: ForgetNumber, rows: Vec<Row>) {
+        let slot = self.forgetting.comparing[&number].slot;
+        let place = |row: &Row| match self.stripes[slot.0].rows().place(*row) {
+            Place::Stored(location) => location,
+            Place::Pending(_) => panic!("only durable rows are looked for"),
+        };
+        let places = rows.iter().map(place).collect();
+        self.read(Io::Read { places }, Wanted::Forget(number, rows));
+    }
+
+    /// The id of a row is this, or none where its record could not be read.
+    pub(super) fn compare_forgotten(&mut self, number: ForgetNumber, row: Row, id: Option<&str>) {
+        let comparing = self.forgetting.comparing.get_mut(&number).expect("it waits for records");
+        let Forgotten { mode, id: forgotten, .. } = &comparing.forgotten;
+        let stripe = &mut self.stripes[comparing.slot.0];
+        match id {
+            None => comparing.is_unreadable = true,
+            Some(id) if *id != **forgotten && !planted!(ForgottenByHash) => {}
+            Some(_) => {
+                // What was replaced since was there when this began.
+                let is_kept = stripe.rows().is_kept(row);
+                let is_alive = stripe.rows().is_alive(row);
+                comparing.is_found |= is_alive || !is_kept || *mode == ForgetMode::Delete;
+                match mode {
+                    ForgetMode::Delete if is_kept => stripe.forget(row),
+                    ForgetMode::Suppress if is_alive => stripe.hide(row, comparing.segment),
+                    ForgetMode::Delete | ForgetMode::Suppress => {}
+                }
+            }
+        }
+        comparing.left -= 1;
+        if comparing.left == 0 {
+            self.settle_forget(number);
+        }
+    }
+
+    /// All rows were compared. What cannot be read is withheld until it can be, after a restart.
+    fn settle_forget(&mut self, number: ForgetNumber) {
+        let comparing = self.forgetting.comparing.remove(&number).expect("it was being compared");
+        let Comparing { forgotten, slot, reading, is_found, is_unreadable, .. } = comparing;
+        let Forgotten { memory_hash, id, until, origin, .. } = forgotten;
+        let stripe = &mut self.stripes[slot.0];
+        stripe.end_reading(reading);
+        match is_unreadable {
+            true => self.tally.unreadable += 1,
+            false => stripe.withheld().remove(memory_hash, &id, until),
+        }
+        self.keep_up_with(slot);
+        if let Some(origin) = origin {
+            let count = u32::from(is_found || is_unreadable);
+            self.tally.forgotten += u64::from(count);
+            self.reply(origin, Reply::Forgotten(Ok(count)));
+        }
+    }
+}
