@@ -24,6 +24,7 @@ pub mod core;
 pub mod recovery;
 pub mod session;
 pub mod recall;
+pub mod forget;
 pub mod wire;
 pub mod stop;
 pub mod listen;

@@ -394,8 +394,6 @@ pub struct ShardStatus {
     pub commit_failures_other: u64,
     /// Records that could not be read back.
     pub unreadable: u64,
-    /// Memories that were deleted or suppressed.
-    pub forgotten: u64,
     /// Insertion batches, of rows that waited.
     pub insert_batches: u64,
     /// Rows in each insertion batch.

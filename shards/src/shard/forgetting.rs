@@ -210,7 +210,6 @@ impl Shard {
         self.keep_up_with(slot);
         if let Some(origin) = origin {
             let count = u32::from(is_found || is_unreadable);
-            self.tally.forgotten += u64::from(count);
             self.reply(origin, Reply::Forgotten(Ok(count)));
         }
     }

@@ -227,7 +227,6 @@ impl Shard {
             commit_failures_full: tally.commit_failures_full,
             commit_failures_other: tally.commit_failures_other,
             unreadable: tally.unreadable,
-            forgotten: tally.forgotten,
             insert_batches: tally.insert_batches,
             insert_batch_rows: tally.insert_batch_rows.clone(),
             queue_wait_micros: tally.queue_wait_micros.clone(),
