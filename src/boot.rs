@@ -27,11 +27,11 @@ use glommio::{GlommioError, LocalExecutorBuilder, Placement, Task};
 use crate::clock::Clock;
 use crate::config::durability_name;
 use crate::connections::Connections;
-use crate::contain::contain;
 use crate::core::{Core, ServeSettings};
 use crate::cores;
 use crate::disk::Disk;
-use crate::folder::{Folder, FolderError, segment_path};
+use crate::down::DownNote;
+use crate::folder::{Folder, FolderError};
 use crate::knock;
 use crate::limits::{DRAIN_MAX, EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_PREEMPT, EXECUTOR_TICK};
 use crate::listen::{ListenError, listen};
@@ -39,6 +39,7 @@ use crate::mesh::{CoreIndex, Mesh, MeshSettings, Thread, weave};
 use crate::pump::{Pump, PumpHandle, tick};
 use crate::recovery::{Recovery, RecoveryError, Segments};
 use crate::stop::Signals;
+use crate::supervisor::Supervisor;
 
 /// What to serve, where.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +58,8 @@ pub struct ServeConfig {
 pub fn serve(config: ServeConfig) -> Result<(), BootError> {
     assert!(!config.cores.is_empty(), "someone must serve");
     let folder = Folder::open(&config.data_dir).map_err(BootError::Folder)?;
+    let fault = |error| FolderError::Io { path: folder.path().to_owned(), doing: "clear", error };
+    DownNote::clear(folder.path()).map_err(fault).map_err(BootError::Folder)?;
     let segments = Segments::find(&folder).map_err(BootError::Recovery)?;
     let cores = u16::try_from(config.cores.len()).expect("a machine has fewer cores");
     let (bound, sockets) =
@@ -76,6 +79,7 @@ pub fn serve(config: ServeConfig) -> Result<(), BootError> {
             clock,
             cores,
             secret: folder.secret(),
+            folder: folder.path().to_owned(),
             segments: segments.clone(),
             settings: config.settings.clone(),
         };
@@ -157,6 +161,7 @@ struct Plan {
     clock: Clock,
     cores: u16,
     secret: FolderSecret,
+    folder: PathBuf,
     segments: Segments,
     settings: ServeSettings,
 }
@@ -201,16 +206,22 @@ async fn run_core(plan: Plan) -> Result<(), BootError> {
     let accept = |socket| glommio::spawn_local(connections.clone().accept(socket));
     let acceptors: Vec<_> = plan.sockets.into_iter().map(accept).collect();
 
-    let recovery = Recovery { core, cores: plan.cores, clock: plan.clock };
-    let recovered = recover(recovery, plan.segments, shard.clone(), disk).or(async {
+    let supervisor = Supervisor {
+        recovery: Recovery { core, cores: plan.cores, clock: plan.clock },
+        segments: plan.segments,
+        shard: shard.clone(),
+        disk,
+        folder: plan.folder,
+    };
+    let supervised = async { Err(BootError::Recovery(supervisor.run().await)) };
+    let supervised = supervised.or(async {
         mesh.stopping().wait().await;
         Ok(())
     });
-    let recovered = recovered.await;
-    if recovered.is_err() {
+    let ended = supervised.await;
+    if ended.is_err() {
         mesh.stop();
     }
-    mesh.stopping().wait().await;
     for acceptor in acceptors {
         acceptor.await;
     }
@@ -218,7 +229,7 @@ async fn run_core(plan: Plan) -> Result<(), BootError> {
     for task in beside {
         task.cancel().await;
     }
-    recovered
+    ended
 }
 
 async fn stop_at_signal(signals: Signals, mesh: Mesh) {
@@ -261,33 +272,6 @@ async fn within(time: Duration, work: impl Future<Output = ()>) -> bool {
         false
     };
     ended.or(expired).await
-}
-
-/// Gives a core its shard. The first core removes the segments that hold nothing.
-async fn recover(
-    recovery: Recovery,
-    segments: Segments,
-    shard: PumpHandle,
-    disk: Disk,
-) -> Result<(), BootError> {
-    let recovered = contain(recovery.run(&segments)).await;
-    let (recovered, empty) = recovered
-        .unwrap_or_else(|panic| Err(RecoveryError::Panicked(panic.message)))
-        .map_err(BootError::Recovery)?;
-    shard.install(recovered);
-    let mesh = recovery.core.mesh();
-    tracing::info!(core = mesh.core().0, segments = segments.count(), "a shard is ready");
-    if mesh.core() == CoreIndex(0) {
-        // Once no core reads them any more.
-        mesh.ready().wait().await;
-        for segment in empty {
-            if let Err(error) = disk.remove(segment).await {
-                let path = segment_path(segments.logs(), segment);
-                tracing::warn!(path = %path.display(), %error, "an empty segment cannot be removed");
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Why the server did not start, or did not stop in order.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use engram_shards::message::Refusal;
 
+use crate::limits::UNAVAILABLE_RETRY;
+
 /// gRPC's status codes; HTTP and WebSocket show the same in snake case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -92,6 +94,7 @@ impl Failure {
             Code::Unavailable,
             "the shard is starting, stopping or has failed; try again or resume",
         )
+        .retry_after(UNAVAILABLE_RETRY)
     }
 
     /// The same refusal, with the time after which the request may succeed.

@@ -13,7 +13,8 @@ use engram_shards::space::TailLimits;
 use crate::clock::Clock;
 use crate::core::Core;
 use crate::folder::{
-    Folder, FolderError, list_segments, random_bytes, read_segment_start, segment_path,
+    Folder, FolderError, list_segments, random_bytes, read_segment, read_segment_start,
+    segment_path,
 };
 
 /// The segments to be read, and how each begins.
@@ -53,7 +54,7 @@ impl Segments {
     }
 
     fn read(&self, segment: SegmentId) -> Result<Vec<u8>, RecoveryError> {
-        read_segment_start(&self.logs, segment, usize::MAX).map_err(RecoveryError::Folder)
+        read_segment(&self.logs, segment).map_err(RecoveryError::Folder)
     }
 
     fn fault(&self, fault: LogFault) -> RecoveryError {

@@ -19,4 +19,6 @@ mod power_cut;
 mod recall_is_held;
 mod refusals;
 mod sessions;
+#[cfg(feature = "chaos")]
+mod shard_restart;
 mod standard_services;
