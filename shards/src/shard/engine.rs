@@ -13,7 +13,7 @@ use crate::log::record::{Body, RecordHead};
 use crate::message::{Origin, Reply, Request};
 use crate::recall::Progress;
 use crate::session::{SessionKey, Sessions};
-use crate::shard::forgetting::Forgetting;
+use crate::shard::forgotten::Forgetting;
 use crate::shard::io::{Io, IoOutput, IoTicket, Output, ShardConfig};
 use crate::shard::making::Making;
 use crate::shard::pending::Pending;

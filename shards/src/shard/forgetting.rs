@@ -7,60 +7,16 @@
 //! A record is about what the shard was given before it, durable or not: the log keeps the order, so that all of it is
 //! durable when the record is, or is dropped with it.
 
-use std::collections::{BTreeMap, VecDeque};
-
-use crate::ids::{Generation, Row, SegmentId, SessionId, StripeKey};
+use crate::ids::{Generation, Row, SegmentId, SessionId};
 use crate::limits::FORGETS_WAITING_MAX;
 use crate::log::record::{RecordHead, RecordKind, encode_forgotten};
 use crate::message::{Forget, ForgetMode, Origin, Refusal, Reply};
 use crate::shard::engine::Shard;
+use crate::shard::forgotten::{Comparing, ForgetNumber, Forgotten};
 use crate::shard::io::Io;
 use crate::shard::pending::Pending;
-use crate::shard::turns::Slot;
 use crate::shard::wanted::Wanted;
-use crate::space::{Place, Reading};
-
-/// A memory on its way to be forgotten.
-#[derive(Debug)]
-pub(super) struct Forgotten {
-    pub(super) stripe: StripeKey,
-    pub(super) memory_hash: u64,
-    pub(super) id: Box<str>,
-    pub(super) mode: ForgetMode,
-    /// Of its observations, those up to this generation.
-    pub(super) until: Generation,
-    /// Who waits for it; none if it was replayed.
-    pub(super) origin: Option<Origin>,
-}
-
-/// Names one whose rows are being read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ForgetNumber(u64);
-
-/// One whose rows are being read.
-#[derive(Debug)]
-struct Comparing {
-    forgotten: Forgotten,
-    slot: Slot,
-    segment: SegmentId,
-    /// Keeps the rows from being overwritten.
-    reading: Reading,
-    /// Records to come.
-    left: usize,
-    is_found: bool,
-    is_unreadable: bool,
-}
-
-/// All that are on their way.
-#[derive(Debug, Default)]
-pub(super) struct Forgetting {
-    /// In the order of their records, which the log has.
-    logged: VecDeque<Forgotten>,
-    /// Replayed; what they are about is not durable again yet. Withheld.
-    replayed: Vec<(Forgotten, SegmentId)>,
-    comparing: BTreeMap<ForgetNumber, Comparing>,
-    next: u64,
-}
+use crate::space::Place;
 
 impl Shard {
     pub(super) fn forget(&mut self, origin: Origin, forget: Forget) {
@@ -151,9 +107,7 @@ impl Shard {
         let (left, is_found, is_unreadable) = (rows.len(), false, false);
         let comparing =
             Comparing { forgotten, slot, segment, reading, left, is_found, is_unreadable };
-        let number = ForgetNumber(self.forgetting.next);
-        self.forgetting.next += 1;
-        self.forgetting.comparing.insert(number, comparing);
+        let number = self.forgetting.compare(comparing);
         match rows.is_empty() {
             true => self.settle_forget(number),
             false => self.read_for_forget(number, rows),

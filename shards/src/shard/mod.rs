@@ -11,14 +11,15 @@
 //! | `io.rs` | what a shard is made with, and what crosses between it and the runtime |
 //! | `pending.rs` | what the log was given, until it answers |
 //! | `making.rs` | spaces that are being made |
+//! | `forgotten.rs` | memories on their way to be forgotten |
 //! | `wanted.rs` | what reads are for |
 //! | `engine.rs` | the shard's parts, its inputs and outputs |
 //! | `requests.rs` | spaces, observations, credits, lists |
-//! | `forgetting.rs` | memories that are deleted or suppressed |
 //! | `opening.rs` | sessions: opened, closed, detached |
 //! | `commits.rs` | what becomes of records when a commit ends |
 //! | `unproven.rs` | replayed records that nobody vouches for: to the log again |
 //! | `reads.rs` | records read back: for recalls, and to verify replacements |
+//! | `forgetting.rs` | memories that are deleted or suppressed |
 //! | `turns.rs` | whose turn it is: recalls first, spaces in fair rotation |
 //! | `recovering.rs` | a shard from its logs |
 //!
@@ -29,7 +30,7 @@ mod io;
 mod turns;
 mod pending;
 mod making;
-mod forgetting;
+mod forgotten;
 mod wanted;
 mod unproven;
 mod engine;
@@ -37,6 +38,7 @@ mod requests;
 mod opening;
 mod commits;
 mod reads;
+mod forgetting;
 mod recovering;
 
 pub use engine::Shard;

@@ -18,7 +18,7 @@ use crate::message::{ForgetMode, Made, SpaceDescription};
 use crate::session::{SessionKey, Sessions};
 use crate::settings::SpaceSettings;
 use crate::shard::engine::{Owns, Shard};
-use crate::shard::forgetting::Forgotten;
+use crate::shard::forgotten::Forgotten;
 use crate::shard::io::ShardConfig;
 use crate::shard::making::Making;
 use crate::shard::pending;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::ids::{Location, Row};
-use crate::shard::forgetting::ForgetNumber;
+use crate::shard::forgotten::ForgetNumber;
 use crate::shard::turns::{RecallNumber, Slot};
 use crate::space::{Pair, Reading};
 
