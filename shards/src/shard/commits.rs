@@ -120,8 +120,10 @@ impl Shard {
                 self.sessions.in_flight(key).durable(0, committed_at);
                 Some(key)
             }
-            // What it says was taken up when it was replayed.
-            Replayed::Forget => None,
+            Replayed::Forget(number) => {
+                self.settle_forget_again(number, location.segment);
+                None
+            }
         }
     }
 
@@ -170,7 +172,7 @@ impl Shard {
                 Pending::Space(stripe) => self.settle_stripe_dropped(stripe, &refusal),
                 Pending::Session(key) => fenced.push(key),
                 Pending::Forget => self.settle_forget_dropped(&refusal),
-                Pending::Replayed(Replayed::Forget) => {}
+                Pending::Replayed(Replayed::Forget(_)) => {}
                 Pending::Replayed(Replayed::Space(stripe)) => {
                     self.settle_stripe_delayed(stripe, &refusal)
                 }

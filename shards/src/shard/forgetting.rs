@@ -12,7 +12,7 @@ use crate::limits::FORGETS_WAITING_MAX;
 use crate::log::record::{RecordHead, RecordKind, encode_forgotten};
 use crate::message::{Forget, ForgetMode, Origin, Refusal, Reply};
 use crate::shard::engine::Shard;
-use crate::shard::forgotten::{Comparing, ForgetNumber, Forgotten};
+use crate::shard::forgotten::{Comparing, ForgetNumber, Forgotten, Replayed};
 use crate::shard::io::Io;
 use crate::shard::pending::Pending;
 use crate::shard::wanted::Wanted;
@@ -71,24 +71,41 @@ impl Shard {
         self.reply(origin, Reply::Forgotten(Err(refusal.clone())));
     }
 
-    /// A record in this segment was replayed.
-    pub(super) fn restore_forgotten(&mut self, forgotten: Forgotten, segment: SegmentId) {
+    /// A record in this segment was replayed; it may have to become durable once more.
+    pub(super) fn restore_forgotten(
+        &mut self,
+        forgotten: Forgotten,
+        segment: SegmentId,
+        is_durable: bool,
+    ) -> ForgetNumber {
         self.withhold(&forgotten);
-        self.forgetting.replayed.push((forgotten, segment));
+        let number = self.forgetting.number();
+        self.forgetting.replayed.push(Replayed { number, forgotten, segment, is_durable });
+        number
     }
 
-    /// Looks for the rows of those that were replayed, once all that they are about is durable.
+    /// The record of one that was replayed is durable again, in this segment.
+    pub(super) fn settle_forget_again(&mut self, number: ForgetNumber, segment: SegmentId) {
+        let mut replayed = self.forgetting.replayed.iter_mut();
+        let replayed = replayed.find(|replayed| replayed.number == number);
+        let replayed = replayed.expect("it waits until its record is durable");
+        (replayed.segment, replayed.is_durable) = (segment, true);
+    }
+
+    /// Looks for the rows of those that were replayed, once they and all that they are about are durable.
     pub(super) fn verify_forgets(&mut self) {
         if self.forgetting.replayed.is_empty() {
             return;
         }
         let (slots, stripes) = (&self.slots, &self.stripes);
-        let is_due = |(forgotten, _): &mut (Forgotten, SegmentId)| {
+        let is_due = |Replayed { forgotten, is_durable, .. }: &mut Replayed| {
             let rows = stripes[slots[&forgotten.stripe].0].rows();
-            rows.durable_generation() >= forgotten.until.min(rows.newest())
+            *is_durable && rows.durable_generation() >= forgotten.until.min(rows.newest())
         };
         let due: Vec<_> = self.forgetting.replayed.extract_if(.., is_due).collect();
-        due.into_iter().for_each(|(forgotten, segment)| self.compare_rows(forgotten, segment));
+        for Replayed { forgotten, segment, .. } in due {
+            self.compare_rows(forgotten, segment);
+        }
     }
 
     fn withhold(&mut self, forgotten: &Forgotten) {

@@ -20,7 +20,17 @@ pub(super) struct Forgotten {
     pub(super) origin: Option<Origin>,
 }
 
-/// Names one whose rows are being read.
+/// One that was replayed.
+#[derive(Debug)]
+pub(super) struct Replayed {
+    pub(super) number: ForgetNumber,
+    pub(super) forgotten: Forgotten,
+    /// Where a record says so.
+    pub(super) segment: SegmentId,
+    pub(super) is_durable: bool,
+}
+
+/// Names one whose rows are being read, or that was replayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ForgetNumber(u64);
 
@@ -43,8 +53,8 @@ pub(super) struct Comparing {
 pub(super) struct Forgetting {
     /// In the order of their records, which the log has.
     pub(super) logged: VecDeque<Forgotten>,
-    /// Replayed; what they are about is not durable again yet. Withheld.
-    pub(super) replayed: Vec<(Forgotten, SegmentId)>,
+    /// Replayed, and withheld: they, or what they are about, are not durable again yet.
+    pub(super) replayed: Vec<Replayed>,
     pub(super) comparing: BTreeMap<ForgetNumber, Comparing>,
     next: u64,
 }
@@ -52,9 +62,14 @@ pub(super) struct Forgetting {
 impl Forgetting {
     /// Takes one in whose rows are to be read.
     pub(super) fn compare(&mut self, comparing: Comparing) -> ForgetNumber {
-        let number = ForgetNumber(self.next);
-        self.next += 1;
+        let number = self.number();
         self.comparing.insert(number, comparing);
         number
+    }
+
+    /// A name for the next one.
+    pub(super) fn number(&mut self) -> ForgetNumber {
+        self.next += 1;
+        ForgetNumber(self.next)
     }
 }

@@ -28,9 +28,9 @@
 
 mod io;
 mod turns;
+mod forgotten;
 mod pending;
 mod making;
-mod forgotten;
 mod wanted;
 mod unproven;
 mod engine;

@@ -3,6 +3,7 @@
 use crate::ids::{Row, SessionId, StripeKey};
 use crate::message::{Lane, Origin};
 use crate::session::SessionKey;
+use crate::shard::forgotten::ForgetNumber;
 use crate::shard::turns::Slot;
 
 /// A record that the log was given and has not answered.
@@ -30,7 +31,7 @@ pub(super) enum Replayed {
     /// A session.
     Session(SessionKey),
     /// That a memory is forgotten.
-    Forget,
+    Forget(ForgetNumber),
 }
 
 /// An observation in its stripe and its session.

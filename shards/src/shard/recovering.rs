@@ -405,16 +405,17 @@ impl Building {
         let recall = shard.config.recall_target;
         shard.restore_stripe(Stripe::new(key, settings, recall, shard.config.tail, rows));
         for ((id, until, mode), ForgottenRecord { head, segment, proven }) in self.forgotten {
-            if !proven {
-                let (body, replayed) = (encode_forgotten(&id), pending::Replayed::Forget);
-                observations.push(Unvouched { head, body, replayed });
-            }
             if planted!(ForgetForgotten) {
                 continue;
             }
             let (memory_hash, until) = (head.memory_hash, Generation(until));
+            let body = encode_forgotten(&id);
             let forgotten = Forgotten { stripe: key, memory_hash, id, mode, until, origin: None };
-            shard.restore_forgotten(forgotten, segment);
+            let number = shard.restore_forgotten(forgotten, segment, proven);
+            if !proven {
+                let replayed = pending::Replayed::Forget(number);
+                observations.push(Unvouched { head, body, replayed });
+            }
         }
     }
 }
