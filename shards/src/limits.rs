@@ -44,6 +44,8 @@ pub const CHECKPOINT_LAYERS_MAX: usize = 16;
 /// Logs of a folder of which a checkpoint tells what it covers: one for each core that it was ever served by. In a folder
 /// with more, nothing is checkpointed.
 pub const CHECKPOINT_LOGS_MAX: usize = 330;
+/// Longest body of a list of generations that are gone; a longer list takes several records.
+pub const LOG_GONE_BYTES_MAX: usize = 256 << 10;
 
 /// Smallest and largest dimension of a space.
 pub const DIMENSION_MIN: u16 = 8;
@@ -142,6 +144,8 @@ pub const RECALL_SCAN_ROWS_MAX: u32 = TAIL_ROWS_MAX / 2;
 pub const RECALL_RESULTS_MAX: u32 = 1_000;
 /// Recalls that may wait on one shard; a further one is refused, so that their memory is bounded.
 pub const RECALLS_WAITING_MAX: usize = 1_024;
+/// Memories that may be on their way to be forgotten on one shard; a further one is refused.
+pub const FORGETS_WAITING_MAX: usize = 4_096;
 
 /// Observations that wait, by default, of one shard: admitted, and neither in the graph nor in a tail within its bounds.
 pub const CAPACITY_DEFAULT: u32 = 100_000;

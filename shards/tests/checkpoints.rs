@@ -66,6 +66,19 @@ impl Told {
         while self.stripe.next_placed().is_some() {}
     }
 
+    /// The row of this hash, if there is one, is kept and not seen any more, or is gone.
+    fn forget(&mut self, hash: u64, is_kept: bool) {
+        let rows = self.stripe.rows();
+        let Some(row) = rows.of_hash(hash, Generation(self.generation)).next() else { return };
+        match is_kept {
+            true if rows.is_alive(row) => {
+                self.stripe.hide(row, SegmentId { log: LogId(9), number: 77 });
+            }
+            true => {}
+            false => self.stripe.forget(row),
+        }
+    }
+
     fn insert(&mut self, count: usize) {
         for _ in 0..count {
             if self.stripe.rows().inserted() < self.stripe.rows().durable() {
@@ -128,15 +141,19 @@ fn restored(file: &[u8]) -> (Stripe, Vec<Pair>, Vec<Mark>) {
     (loaded.completed(stripe), pairs, marks)
 }
 
-/// Each living row by its generation, with all that is known of it.
-fn living(stripe: &Stripe) -> Vec<(Generation, u64, Time, Time, Place)> {
+/// A row's generation, whether it is seen, its hash, its times, where its record is.
+type Known = (Generation, bool, u64, (Time, Time), Place);
+
+/// Each row that is neither replaced nor deleted by its generation, with all that is known of it.
+fn living(stripe: &Stripe) -> Vec<Known> {
     let rows = stripe.rows();
-    let alive = (0..rows.slots()).map(Row).filter(|&row| rows.is_alive(row));
+    let kept = (0..rows.slots()).map(Row).filter(|&row| rows.is_kept(row));
     let known = |row| {
         let times = (rows.received_at(row), rows.committed_at(row));
-        (rows.generation(row), rows.memory_hash(row), times.0, times.1, rows.place(row))
+        let hash = rows.memory_hash(row);
+        (rows.generation(row), rows.is_alive(row), hash, times, rows.place(row))
     };
-    let mut living: Vec<_> = alive.map(known).collect();
+    let mut living: Vec<_> = kept.map(known).collect();
     living.sort_unstable_by_key(|row| row.0);
     living
 }
@@ -222,6 +239,9 @@ fn rows_of_one_hash_that_no_one_compared_are_told_as_pairs() {
 #[derive(Clone, Copy, Debug)]
 enum Deed {
     Store(u64),
+    /// The newest row of this hash is suppressed, or deleted.
+    Hide(u64),
+    Forget(u64),
     Insert,
     KeepUp,
     Part,
@@ -229,10 +249,12 @@ enum Deed {
 
 fn deed() -> impl Strategy<Value = Deed> {
     prop_oneof![
-        4 => (0..60u64).prop_map(Deed::Store),
-        3 => Just(Deed::Insert),
-        2 => Just(Deed::KeepUp),
-        1 => Just(Deed::Part),
+        8 => (0..60u64).prop_map(Deed::Store),
+        1 => (0..60u64).prop_map(Deed::Hide),
+        1 => (0..60u64).prop_map(Deed::Forget),
+        6 => Just(Deed::Insert),
+        4 => Just(Deed::KeepUp),
+        2 => Just(Deed::Part),
     ]
 }
 
@@ -248,11 +270,13 @@ proptest! {
         for deed in before {
             match deed {
                 Deed::Store(hash) => told.store(hash),
+                Deed::Hide(hash) => told.forget(hash, true),
+                Deed::Forget(hash) => told.forget(hash, false),
                 Deed::Insert => told.insert(1),
                 Deed::KeepUp | Deed::Part => told.keep_up(),
             }
         }
-        let expected = living(&told.stripe);
+        let mut expected = living(&told.stripe);
         let generation = told.stripe.generation();
         let reading = told.stripe.begin_reading();
         let (mut writing, mut file) = (told.begin(), Vec::new());
@@ -274,7 +298,12 @@ proptest! {
         told.stripe.end_reading(reading);
         let (stripe, ..) = restored(&file);
         stripe.check().map_err(TestCaseError::fail)?;
-        prop_assert_eq!(living(&stripe), expected);
+        // One that was suppressed and is replaced meanwhile may be there or not: a replay replaces it.
+        let (left, mut found) = (living(&told.stripe), living(&stripe));
+        for rows in [&mut expected, &mut found] {
+            rows.retain(|row| row.1 || left.iter().any(|other| other.0 == row.0));
+        }
+        prop_assert_eq!(found, expected);
         prop_assert_eq!(stripe.generation(), generation);
     }
 

@@ -1,7 +1,7 @@
 //! The first block of a checkpoint.
 
 use crate::graph::IndexShape;
-use crate::ids::{Generation, LogId, SegmentId, SpaceKey, StripeKey, Time};
+use crate::ids::{Generation, Location, LogId, SegmentId, SpaceKey, StripeKey, Time};
 use crate::limits::{CHECKPOINT_LAYERS_MAX, CHECKPOINT_LOGS_MAX, DIMENSION_MAX, DIMENSION_MIN};
 use crate::log::field::{crc32c, is_zero, put_at, u16_at, u32_at, u64_at};
 
@@ -38,6 +38,13 @@ pub struct LogPosition {
     pub segment: SegmentId,
     /// Offset in it, in bytes.
     pub offset: u32,
+}
+
+impl LogPosition {
+    /// The one behind a record.
+    pub fn behind(record: Location) -> LogPosition {
+        LogPosition { segment: record.segment, offset: record.offset + record.bytes }
+    }
 }
 
 /// What a checkpoint says of itself.

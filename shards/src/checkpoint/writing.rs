@@ -48,7 +48,7 @@ impl Writing {
         now: Time,
     ) -> Writing {
         let rows = stripe.rows();
-        let waiting = rows.waiting_alive();
+        let waiting = rows.waiting_kept();
         let (mut state, mut marks, mut count) = (Vec::new(), Vec::new(), 0);
         stripe.write_state(&mut state);
         for (id, session) in sessions.filter(|(_, session)| session.is_recorded()) {

@@ -328,6 +328,10 @@ impl Shard {
         if covered.len() > CHECKPOINT_LOGS_MAX || layers > CHECKPOINT_LAYERS_MAX {
             return;
         }
+        if !stripe.withheld().is_empty() {
+            // A record that lies before the end of the log says that rows are forgotten which are still there.
+            return self.checkpoints.make_due(slot);
+        }
         let reading = stripe.begin_reading();
         let key = stripe.key();
         let sessions = self.sessions.of_stripe(key);

@@ -14,6 +14,7 @@ use crate::message::{Origin, Reply, Request};
 use crate::recall::Progress;
 use crate::session::{SessionKey, Sessions};
 use crate::shard::checkpoints::Checkpoints;
+use crate::shard::forgotten::Forgetting;
 use crate::shard::io::{Io, IoOutput, IoTicket, Output, ShardConfig};
 use crate::shard::making::Making;
 use crate::shard::pending::Pending;
@@ -58,6 +59,7 @@ pub struct Shard {
     /// Stripes that are not loaded yet.
     pub(super) loading: BTreeSet<StripeKey>,
     pub(super) replacing: Replacing,
+    pub(super) forgetting: Forgetting,
     pub(super) reads: BTreeMap<IoTicket, Wanted>,
     next_ticket: u64,
     outputs: VecDeque<Output>,
@@ -127,6 +129,7 @@ impl Shard {
             checkpoints: Checkpoints::default(),
             loading: BTreeSet::new(),
             replacing: Replacing::default(),
+            forgetting: Forgetting::default(),
             reads: BTreeMap::new(),
             next_ticket: 0,
             outputs: VecDeque::new(),
@@ -157,6 +160,7 @@ impl Shard {
                 self.detach_session(SessionKey { session, stripe }, epoch)
             }
             Request::Recall(recall) => self.recall(origin, recall),
+            Request::Forget(forget) => self.forget(origin, forget),
             Request::Credit { lane, wanted } => {
                 let (granted, pressure) = self.admission.grant(lane, wanted);
                 self.reply(origin, Reply::Credit { lane, granted, pressure });

@@ -21,12 +21,16 @@ use crate::checkpoint::layout::{self, Piece};
 use crate::checkpoint::reading::{CheckedHead, Reading, Restored};
 use crate::ids::{Generation, Location, LogId, Row, SegmentId, SessionId, StripeKey, Time};
 use crate::log::log::Log;
-use crate::log::record::{Body, RecordHead, RecordKind, decode_body, decode_space, read_embedding};
+use crate::log::record::{
+    Body, RecordHead, RecordKind, decode_body, decode_forgotten, decode_space, encode_forgotten,
+    read_embedding,
+};
 use crate::log::replay::{LogFault, Replay, ReplayEnd, Replayed};
-use crate::message::{Made, SpaceDescription};
+use crate::message::{ForgetMode, Made, SpaceDescription};
 use crate::session::{SessionKey, Sessions};
 use crate::settings::SpaceSettings;
 use crate::shard::engine::{Owns, Shard};
+use crate::shard::forgotten::Forgotten;
 use crate::shard::io::ShardConfig;
 use crate::shard::making::Making;
 use crate::shard::pending;
@@ -97,6 +101,15 @@ struct Building {
     generation_max: u64,
     /// By generation.
     unproven: BTreeMap<u64, Observed>,
+    /// What records say of forgotten memories, each once.
+    forgotten: BTreeMap<(Box<str>, u64, ForgetMode), ForgottenRecord>,
+}
+
+/// A record that a memory is forgotten.
+struct ForgottenRecord {
+    head: RecordHead,
+    segment: SegmentId,
+    proven: bool,
 }
 
 /// An observation that is durable.
@@ -304,6 +317,12 @@ impl Found {
                 }
             }
             RecordKind::Observation => building.take_observation(record, &mut self.vector)?,
+            RecordKind::Tombstone => building.take_forgotten(record, ForgetMode::Delete)?,
+            RecordKind::Suppression => building.take_forgotten(record, ForgetMode::Suppress)?,
+            // No shard writes any of these yet.
+            RecordKind::Cancellation | RecordKind::Mark | RecordKind::Gone => {
+                return Err("a record of a kind that is not read yet");
+            }
         }
         if let Some(key) = session.filter(|_| record.proven) {
             let sequence = if planted!(MarkForgotten) { 0 } else { record.head.sequence };
@@ -350,6 +369,7 @@ impl Building {
             seen: HashSet::default(),
             generation_max: 0,
             unproven: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
         }
     }
 
@@ -403,6 +423,25 @@ impl Building {
         if self.checkpoint.is_some() { Ok(()) } else { self.push_early() }
     }
 
+    fn take_forgotten(
+        &mut self,
+        record: &Replayed<'_>,
+        mode: ForgetMode,
+    ) -> Result<(), &'static str> {
+        let id = decode_forgotten(record.body).map_err(|_| "the body of a forgotten memory")?;
+        let Replayed { head, location, proven, .. } = *record;
+        if self.covers(LogPosition::behind(location)) {
+            return Ok(());
+        }
+        let key = (Box::from(id), head.generation.0, mode);
+        let found = ForgottenRecord { head, segment: location.segment, proven };
+        let known = self.forgotten.entry(key).or_insert(found);
+        if proven && !known.proven {
+            *known = ForgottenRecord { head, segment: location.segment, proven };
+        }
+        Ok(())
+    }
+
     /// What the space is made with, as far as what was read tells; a record that nobody vouches for may yet be contradicted
     /// until all is read.
     fn settings(&self) -> Option<&SpaceSettings> {
@@ -418,9 +457,7 @@ impl Building {
         let generation = record.head.generation.0;
         if generation <= self.covered.0 {
             // Before it was written again, it lay elsewhere.
-            let Location { segment, offset, bytes } = record.location;
-            let position = LogPosition { segment, offset: offset + bytes };
-            if record.proven && !self.covers(position) {
+            if record.proven && !self.covers(LogPosition::behind(record.location)) {
                 self.moved.push((record.head, record.location));
             }
             return Ok(());
@@ -575,10 +612,25 @@ impl Shard {
                 self.unproven.push(Unvouched { head, body: Body::empty(), replayed });
             }
         }
+        let forgotten = std::mem::take(&mut building.forgotten);
         self.restore_rows(key, building);
+        for ((id, until, mode), ForgottenRecord { head, segment, proven }) in forgotten {
+            if planted!(ForgetForgotten) {
+                continue;
+            }
+            let (memory_hash, until) = (head.memory_hash, Generation(until));
+            let body = encode_forgotten(&id);
+            let forgotten = Forgotten { stripe: key, memory_hash, id, mode, until, origin: None };
+            let number = self.restore_forgotten(forgotten, segment, proven);
+            if !proven {
+                let replayed = pending::Replayed::Forget(number);
+                self.unproven.push(Unvouched { head, body, replayed });
+            }
+        }
         self.sessions.expire(now);
         self.append_unproven();
         self.read_pairs();
+        self.verify_forgets();
     }
 
     fn restore_rows(&mut self, key: StripeKey, building: Building) {

@@ -4,6 +4,8 @@
 //! time after that moment (a row that was replaced since, a slot that another row has taken) is told by generations, and
 //! left out when they are read, for a replay brings it.
 
+use std::collections::BTreeMap;
+
 use crate::bytes::Reader;
 use crate::graph::{self, Fate, Index, IndexShape};
 use crate::ids::{Generation, Location, LogId, Row, SegmentId, StripeKey, Time};
@@ -21,6 +23,10 @@ const NODE_BYTES: u64 = (Index::NODE_BYTES + Index::UPPER_NODE_BYTES / 15) as u6
 /// Bytes of a row beside its codes.
 const RECORD_BYTES: usize = 5 * size_of::<u64>() + 4 * size_of::<u32>();
 
+/// Stands in the place of the generation from which on a row is not seen where it is suppressed; below it the segment
+/// whose record says so.
+const HIDDEN: u64 = 1 << 63;
+
 impl Rows {
     /// Bytes that [`Rows::write_row`] writes of a row of vectors of `dimension`.
     pub const fn stored_bytes(dimension: u16) -> usize {
@@ -30,7 +36,10 @@ impl Rows {
     /// Writes the row in this slot, whatever it is.
     pub fn write_row(&self, row: Row, out: &mut Vec<u8>) {
         let (location, committed_at) = self.records.commit_of(row);
-        let (from, until) = self.spans.of(row);
+        let (from, mut until) = self.spans.of(row);
+        if let Some(says_so) = self.hidden.get(&Generation(from)) {
+            until = HIDDEN | u64::from(says_so.log.0) << 32 | u64::from(says_so.number);
+        }
         let numbers = [self.memory_hash(row), from, until, self.received_at(row).0, committed_at.0];
         numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
         let SegmentId { log, number } = location.segment;
@@ -40,11 +49,11 @@ impl Rows {
         self.index().write_codes(row, out);
     }
 
-    /// Durable rows outside the graph that no other has replaced, by generation.
-    pub fn waiting_alive(&self) -> Vec<Row> {
+    /// Durable rows outside the graph that are neither replaced nor deleted, by generation.
+    pub fn waiting_kept(&self) -> Vec<Row> {
         let durable = (self.durable() - self.inserted()) as usize;
         let waiting = self.index().waiting().take(durable);
-        let mut rows: Vec<Row> = waiting.filter(|&row| self.is_alive(row)).collect();
+        let mut rows: Vec<Row> = waiting.filter(|&row| self.is_kept(row)).collect();
         rows.sort_unstable_by_key(|&row| self.generation(row));
         rows
     }
@@ -94,6 +103,7 @@ pub struct Loading {
     inserted: Generation,
     replaced: Generation,
     living: u32,
+    hidden: BTreeMap<Generation, SegmentId>,
 }
 
 /// A stripe's parts once all of it was read, to be completed by what a replay brings.
@@ -134,6 +144,7 @@ impl Loading {
             inserted: Generation(0),
             replaced: Generation(0),
             living: 0,
+            hidden: BTreeMap::new(),
         })
     }
 
@@ -195,8 +206,12 @@ impl Loading {
         self.spans.put(row, stored.from);
         let location = Records::may_hold(stored.location).then_some(stored.location)?;
         self.records.commit(row, location, stored.committed_at);
-        match fate {
-            Fate::Alive => self.living += 1,
+        match (fate, stored.hidden_by) {
+            (Fate::Alive, None) => self.living += 1,
+            (Fate::Alive, Some(says_so)) => {
+                self.spans.end(row, stored.from);
+                self.hidden.insert(stored.from, says_so);
+            }
             _ => {
                 self.spans.end(row, stored.until);
                 self.replaced = self.replaced.max(stored.until);
@@ -209,11 +224,12 @@ impl Loading {
     pub fn finish(self) -> Option<Loaded> {
         let Loading { settings, upkeep, index, records, spans, mut ids, .. } = self;
         let index = index.finish()?;
-        let alive = (0..index.len_slots()).filter(|row| spans.is_endless(Row(*row)));
-        let shared = ids.enter_all(self.living, alive);
+        let kept = (0..index.len_slots()).filter(|row| index.is_held(Row(*row)));
+        let shared = ids.enter_all(self.living + self.hidden.len() as u32, kept);
         let mut rows = Rows::new(settings.dimension, settings.metric, 0);
         (rows.durable, rows.inserted, rows.replaced) = (self.durable, self.inserted, self.replaced);
         (rows.living, rows.mended_beside) = (self.living, index.inserted());
+        rows.hidden = self.hidden;
         (rows.index, rows.records, rows.spans, rows.ids) = (index, records, spans, ids);
         let pairs = shared.into_iter().flat_map(|hash| rows.pairs_of(hash)).collect();
         Some(Loaded { settings, rows, pairs, upkeep })
@@ -249,6 +265,8 @@ struct Stored {
     hash: u64,
     from: Generation,
     until: Generation,
+    /// Of a row that is suppressed.
+    hidden_by: Option<SegmentId>,
     received_at: Time,
     committed_at: Time,
     location: Location,
@@ -261,8 +279,10 @@ impl Stored {
         let log = LogId(u16::try_from(bytes.u32()?).ok()?);
         let segment = SegmentId { log, number: bytes.u32()? };
         let location = Location { segment, offset: bytes.u32()?, bytes: bytes.u32()? };
+        let says_so = SegmentId { log: LogId((until >> 32) as u16), number: until as u32 };
+        let hidden_by = (until & HIDDEN != 0).then_some(says_so);
         let (from, until) = (Generation(from), Generation(until));
-        Some(Stored { hash, from, until, received_at, committed_at, location })
+        Some(Stored { hash, from, until, hidden_by, received_at, committed_at, location })
     }
 
     /// What the row was when `durable` was the newest generation.
