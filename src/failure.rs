@@ -136,6 +136,11 @@ impl From<Refusal> for Failure {
                 Failure::new(Code::ResourceExhausted, "Too many recalls wait on this shard")
                     .retry_after(RECALLS_RETRY)
             }
+            Refusal::TooManyForgets => Failure::new(
+                Code::ResourceExhausted,
+                "Too many memories are being forgotten on this shard",
+            )
+            .retry_after(RECALLS_RETRY),
             Refusal::TooManySessions => {
                 Failure::new(Code::ResourceExhausted, "Too many sessions are open on this shard")
             }
@@ -147,5 +152,5 @@ impl From<Refusal> for Failure {
 /// A full disk is mended by people, not by the next millisecond.
 const DISK_FULL_RETRY: Duration = Duration::from_secs(10);
 
-/// Waiting recalls take milliseconds.
+/// Waiting recalls, and memories that are being forgotten, take milliseconds.
 const RECALLS_RETRY: Duration = Duration::from_millis(50);

@@ -27,6 +27,7 @@ pub mod recovery;
 pub mod supervisor;
 pub mod session;
 pub mod recall;
+pub mod forget;
 pub mod wire;
 pub mod stop;
 pub mod listen;
