@@ -22,6 +22,7 @@
 //! | `forgetting.rs` | memories that are deleted or suppressed |
 //! | `turns.rs` | whose turn it is: recalls first, spaces in fair rotation |
 //! | `checkpoints.rs` | which stripe's checkpoint is due, and the one that is being written |
+//! | `checkpointing.rs` | how that goes on, step by step |
 //! | `recovering.rs` | a shard from its logs and checkpoints |
 //!
 //! **Invariants:** what is pending is what the log was given and has not answered, in the same order; a stripe stands in
@@ -30,6 +31,7 @@
 mod io;
 mod turns;
 mod forgotten;
+mod checkpoints;
 mod pending;
 mod making;
 mod wanted;
@@ -39,7 +41,7 @@ mod requests;
 mod opening;
 mod commits;
 mod reads;
-mod checkpoints;
+mod checkpointing;
 mod forgetting;
 mod recovering;
 
