@@ -50,8 +50,6 @@ pub const WHO_BYTES_MAX: usize = 256;
 pub const GRAPH_LINKS: usize = 16;
 /// Neighbours a row chooses on the bottom layer, at most: the rule of selection seldom takes more.
 pub const GRAPH_CHOSEN_BOTTOM: usize = 24;
-/// Rows that are inserted in turns.
-pub const GRAPH_BATCH_MAX: u32 = 4;
 /// Slots on the bottom layer.
 pub const GRAPH_LINKS_BOTTOM: usize = 2 * GRAPH_LINKS;
 /// Durable rows of a stripe that are not in the graph and yet wait for nothing: every recall compares them one by one. At

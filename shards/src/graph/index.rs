@@ -5,8 +5,7 @@ use std::ops::Range;
 
 use crate::ids::Row;
 use crate::limits::{
-    DIMENSION_MAX, DIMENSION_MIN, GRAPH_BATCH_MAX, GRAPH_CHOSEN_BOTTOM, GRAPH_LINKS,
-    GRAPH_WIDTH_INSERT,
+    DIMENSION_MAX, DIMENSION_MIN, GRAPH_CHOSEN_BOTTOM, GRAPH_LINKS, GRAPH_WIDTH_INSERT,
 };
 use crate::settings::Metric;
 use crate::vector::codes::Codes;
@@ -20,7 +19,7 @@ use super::link::{link, link_both_ways};
 use super::links::{Bottom, Kin, Layer, Linked, Upper, level};
 use super::rank::{Packing, Rank, Scored};
 use super::scan;
-use super::search::{Everything, Traversal, View, Visibility, descend};
+use super::search::{Everything, Traversal, View, descend};
 use super::select::select;
 use super::slots::Slots;
 use super::states::{Mending, State, States};
@@ -36,8 +35,7 @@ const ASKED_AHEAD: usize = 4;
 /// from call to call.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// One for each row of a batch.
-    pub(super) traversals: [Traversal; GRAPH_BATCH_MAX as usize],
+    pub(super) traversal: Traversal,
     pub(super) neighbours: Neighbours,
     pub(super) sketch: Sketch,
 }
@@ -121,61 +119,38 @@ impl Index {
     /// Puts the row that has waited longest into the graph, with a search of this width on the
     /// bottom layer; there must be one. Returns the distances that it took.
     pub fn insert_next(&mut self, width: u32, scratch: &mut Scratch) -> u32 {
-        self.insert_batch(1, width, scratch)
-    }
-
-    /// Puts the next `count` rows that wait into the graph, at most [`GRAPH_BATCH_MAX`]; there must
-    /// be so many. Their searches take turns, so that one computes while another waits for memory.
-    /// Returns the distances that it took.
-    pub fn insert_batch(&mut self, count: u32, width: u32, scratch: &mut Scratch) -> u32 {
-        assert!((1..=GRAPH_BATCH_MAX).contains(&count), "a batch of {count} rows");
-        let waiting = self.slots.waiting.len();
-        assert!(count as usize <= waiting, "{count} rows are inserted, of {waiting}");
-        let mut batch = [0; GRAPH_BATCH_MAX as usize];
-        let mut batch = &mut batch[..count as usize];
-        for (row, next) in batch.iter_mut().zip(self.slots.waiting.drain(..count as usize)) {
-            *row = next;
-        }
-        self.slots.inserted += u64::from(count);
+        let row = self.slots.waiting.pop_front().expect("a row waits");
+        self.slots.inserted += 1;
         if self.bottom.len() == 0 {
-            self.insert_first(batch[0]);
-            batch = &mut batch[1..];
+            self.insert_first(row);
+            return 0;
         }
+        if self.pass_over(row) {
+            return 1;
+        }
+        let Scratch { traversal, neighbours, .. } = scratch;
         let mut distances = 0;
-        let traversals = &mut scratch.traversals[..batch.len()];
-        for (row, traversal) in batch.iter().zip(&mut *traversals) {
-            self.rows.sketch(self.rows.row(*row), &mut traversal.sketch);
-            let start = self.enter(&traversal.sketch, 0, &mut distances);
-            traversal.begin(&self.bottom, start.node(), width);
-        }
-        distances += self.search_in_turns(traversals);
-        for (at, traversal) in traversals.iter_mut().enumerate() {
-            let row = batch[at];
-            if self.pass_over(row) {
-                continue;
+        self.rows.sketch(self.rows.row(row), &mut traversal.sketch);
+        let start = self.enter(&traversal.sketch, 0, &mut distances);
+        traversal.begin(&self.bottom, start.node(), width);
+        distances += self.search_alive(traversal);
+        let found = traversal.beam.nodes().iter().copied();
+        rank(&self.rows, &self.bottom, row, or_root(found), neighbours);
+        distances += neighbours.candidates.len() as u32;
+        let (kin, more) = choose(&self.rows, &self.bottom, row, GRAPH_CHOSEN_BOTTOM, neighbours);
+        distances += more;
+        distances += match row < self.bottom.len() {
+            true => link_again(&self.rows, &mut self.bottom, row, kin, traversal, neighbours),
+            false => {
+                let node = self.bottom.push();
+                let query = self.rows.row(row);
+                let similarity = |other| self.rows.similarity(query, other);
+                let (chosen, visited) = (&neighbours.chosen, &traversal.visited);
+                link(&mut self.bottom, node, kin, chosen, visited, similarity)
             }
-            let neighbours = &mut scratch.neighbours;
-            let beam = traversal.beam.nodes();
-            let peers = batch[..at].iter().copied().filter(|peer| self.states.is_alive(*peer));
-            let found = beam.iter().copied().chain(peers);
-            rank(&self.rows, &self.bottom, row, or_root(found), neighbours);
-            distances += neighbours.candidates.len() as u32;
-            let (kin, more) =
-                choose(&self.rows, &self.bottom, row, GRAPH_CHOSEN_BOTTOM, neighbours);
-            distances += more;
-            distances += match row < self.bottom.len() {
-                true => link_again(&self.rows, &mut self.bottom, row, kin, traversal, neighbours),
-                false => {
-                    let node = self.bottom.push();
-                    let query = self.rows.row(row);
-                    let similarity = |other| self.rows.similarity(query, other);
-                    let (chosen, visited) = (&neighbours.chosen, &traversal.visited);
-                    link(&mut self.bottom, node, kin, chosen, visited, similarity)
-                }
-            };
-            distances += self.insert_upper(row, traversal, neighbours);
-            self.take_in(row);
-        }
+        };
+        distances += self.insert_upper(row, traversal, neighbours);
+        self.take_in(row);
         distances
     }
 
@@ -197,40 +172,13 @@ impl Index {
         self.states.set(row, state);
     }
 
-    /// All traversals of the bottom layer to their ends, for rows that are alive. Returns the
-    /// distances that they took.
-    fn search_in_turns(&self, traversals: &mut [Traversal]) -> u32 {
+    /// A traversal of the bottom layer to its end, for rows that are alive. Returns the distances
+    /// that it took.
+    fn search_alive(&self, traversal: &mut Traversal) -> u32 {
         match self.states.are_all_alive() {
-            true => self.search_visible_in_turns(traversals, &Everything),
-            false => {
-                let is_alive = |row| self.states.is_alive(row);
-                self.search_visible_in_turns(traversals, &is_alive)
-            }
+            true => traversal.run(self.view(&Everything)),
+            false => traversal.run(self.view(&|row| self.states.is_alive(row))),
         }
-    }
-
-    fn search_visible_in_turns(
-        &self,
-        traversals: &mut [Traversal],
-        visible: &impl Visibility,
-    ) -> u32 {
-        let mut distances = 0;
-        let view = self.view(visible);
-        if let [traversal] = traversals {
-            return traversal.run(view);
-        }
-        let mut live: [bool; GRAPH_BATCH_MAX as usize] = [true; GRAPH_BATCH_MAX as usize];
-        while live[..traversals.len()].contains(&true) {
-            for (live, traversal) in live.iter_mut().zip(&mut *traversals) {
-                if *live {
-                    match traversal.step(view) {
-                        Some(more) => distances += more,
-                        None => *live = false,
-                    }
-                }
-            }
-        }
-        distances
     }
 
     /// The bottom layer, for a search.
@@ -371,7 +319,7 @@ impl Index {
         scratch: &mut Scratch,
         found: &mut Vec<Scored>,
     ) -> Sought {
-        let traversal = &mut scratch.traversals[0];
+        let traversal = &mut scratch.traversal;
         let Some(mut distances) = self.start(query, absent, (width, count), &visible, traversal)
         else {
             return Sought { distances: 1, complete: false };

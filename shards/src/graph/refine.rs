@@ -29,7 +29,7 @@ impl Index {
         if !self.states.is_alive(row.0) || has_twin_as_parent(&self.rows, &self.bottom, row.0) {
             return 1;
         }
-        let traversal = &mut scratch.traversals[0];
+        let traversal = &mut scratch.traversal;
         self.rows.sketch(self.rows.row(row.0), &mut traversal.sketch);
         let mut distances = 0;
         let start = self.enter(&traversal.sketch, 0, &mut distances).node();

@@ -111,13 +111,6 @@ impl Traversal {
         self.visited.leave_out(node);
     }
 
-    /// Compares what the last step met, and meets the neighbours of the best nodes. Returns the
-    /// distances that it took; none once the search has ended: then the beam holds what was found.
-    pub(super) fn step<L: Layer, V: Visibility>(&mut self, view: View<'_, L, V>) -> Option<u32> {
-        let (distances, has_more) = view.rows.kernel().run(Steps { search: self, view, most: 1 });
-        (distances > 0 || has_more).then_some(distances)
-    }
-
     /// Goes on with a search by `most` steps. Returns the distances that they took, and whether there are more to do;
     /// if not, the beam holds what was found. Nodes may have come since the last one.
     pub(super) fn run_on<L: Layer, V: Visibility>(
