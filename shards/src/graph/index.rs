@@ -18,6 +18,7 @@ use super::filter::{self, Way};
 use super::link::{link, link_both_ways};
 use super::links::{Bottom, Kin, Layer, Linked, Upper, level};
 use super::rank::{Packing, Rank, Scored};
+use super::rescore::rescore;
 use super::scan;
 use super::search::{Everything, Traversal, View, descend};
 use super::select::select;
@@ -27,9 +28,6 @@ use super::states::{Mending, State, States};
 /// The least width of a search, for each row that is wanted: by 1-bit codes the best are known only
 /// roughly.
 const WIDTH_PER_WANTED: u32 = 2;
-
-/// Rows whose int8 codes are asked for before they are compared.
-const ASKED_AHEAD: usize = 4;
 
 /// Reusable memory of searches and insertions. One serves any number of indices; it carries nothing
 /// from call to call.
@@ -482,40 +480,6 @@ fn or_root(nodes: impl Iterator<Item = u32>) -> impl Iterator<Item = u32> {
     nodes.chain(root)
 }
 
-/// Compares a query with `nodes` of a layer by int8 codes.
-pub(super) fn rescore<L: Layer>(
-    rows: &Rows,
-    layer: &L,
-    query: Query<'_>,
-    nodes: impl Iterator<Item = u32>,
-    ranks: &mut Vec<Rank>,
-) {
-    // Those compared, and those asked for, in turn.
-    let mut some = [[0u32; ASKED_AHEAD]; 2];
-    let mut nodes = nodes.fuse();
-    let mut ask = |some: &mut [u32; ASKED_AHEAD]| {
-        let mut count = 0;
-        for node in nodes.by_ref().take(ASKED_AHEAD) {
-            some[count] = node;
-            count += 1;
-            rows.prefetch(layer.row(node));
-        }
-        count
-    };
-    let mut count = ask(&mut some[0]);
-    while count > 0 {
-        let [now, next] = &mut some;
-        let next_count = ask(next);
-        let compared = now.map(|node| layer.row(node));
-        let mut similarities = [0.0f32; ASKED_AHEAD];
-        rows.similarities(query, &compared[..count], &mut similarities);
-        let ranks_of = now.iter().zip(similarities).take(count);
-        ranks.extend(ranks_of.map(|(node, similarity)| Rank::new(similarity, *node)));
-        some.swap(0, 1);
-        count = next_count;
-    }
-}
-
 /// Chooses among the candidates for `row`: a twin alone, if there is one, else at most `most`.
 /// Returns which, and the distances that it took.
 fn choose<L: Layer>(
@@ -538,3 +502,4 @@ fn choose<L: Layer>(
     }
     (Kin::Other, 1 + select(rows, layer, candidates, most, chosen))
 }
+impl Index { #[doc(hidden)] pub fn hist(&self) -> Vec<u32> { let mut h = vec![0; 33]; for n in 0..self.bottom.len() { h[self.bottom.of(n).len()] += 1; } h } }

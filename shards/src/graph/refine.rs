@@ -5,10 +5,11 @@ use crate::limits::{GRAPH_LINKS_BOTTOM, GRAPH_LINKS_REFINED, GRAPH_WIDTH_REFINE}
 use crate::vector::rows::Rows;
 
 use super::Index;
-use super::index::{Neighbours, Scratch, rescore};
+use super::index::{Neighbours, Scratch};
 use super::link::link_back;
 use super::links::{Bottom, Linked};
 use super::rank::Rank;
+use super::rescore::rescore;
 use super::search::{Everything, Traversal};
 use super::select::select;
 

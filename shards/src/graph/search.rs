@@ -1,5 +1,6 @@
 //! From an entry to the nearest, by 1-bit codes.
 
+use crate::limits::GRAPH_LINKS;
 use crate::vector::block::Block;
 use crate::vector::lanes::{LANES, Lanes, each, first_lanes};
 use crate::vector::prefetch::prefetch;
@@ -264,25 +265,52 @@ pub(super) fn descend(
     start: Rank,
     distances: &mut u32,
 ) -> Rank {
-    let mut best = start;
-    loop {
-        let neighbours = layer.neighbours(best.node());
-        let mut compared = [0u32; COMPARED_MAX];
-        let mut similarities = [0.0f32; COMPARED_MAX];
-        let count = neighbours.len();
-        for (row, node) in compared.iter_mut().zip(neighbours) {
-            *row = layer.row(*node);
-            rows.prefetch_sketch(*row);
-        }
-        rows.estimates(sketch, &compared[..count], &mut similarities[..count]);
-        *distances += count as u32;
-        let ranks = neighbours
-            .iter()
-            .zip(similarities)
-            .map(|(node, similarity)| Rank::new(similarity, *node));
-        match ranks.max() {
-            Some(rank) if rank > best => best = rank,
-            _ => return best,
+    rows.kernel().run(Descent { rows, layer, sketch, start, distances })
+}
+
+struct Descent<'a> {
+    rows: &'a Rows,
+    layer: &'a Upper,
+    sketch: &'a Sketch,
+    start: Rank,
+    distances: &'a mut u32,
+}
+
+impl Task for Descent<'_> {
+    /// The nearest.
+    type Output = Rank;
+
+    #[inline(always)]
+    fn run<S: Set>(self, set: S) -> Rank {
+        let Descent { rows, layer, sketch, start, distances } = self;
+        let mut best = start;
+        loop {
+            let neighbours = layer.neighbours(best.node());
+            *distances += neighbours.len() as u32;
+            let mut compared = [0; UPPER_SLOTS];
+            let mut codes: [&[Block]; UPPER_SLOTS] = [&[]; UPPER_SLOTS];
+            for ((row, codes), node) in compared.iter_mut().zip(&mut codes).zip(neighbours) {
+                *row = layer.row(*node);
+                *codes = rows.signs(*row);
+                prefetch(codes);
+            }
+            let before = best;
+            if let Some(last) = neighbours.len().checked_sub(1) {
+                let last_codes = codes[last];
+                codes[last + 1..].fill(last_codes);
+                let some = (&codes, neighbours.len());
+                let group = rows.estimates_of(sketch, some, |lane| compared[lane], set);
+                for (node, similarity) in neighbours.iter().zip(set.array(group)) {
+                    best = best.max(Rank::new(similarity, *node));
+                }
+            }
+            if best == before {
+                return best;
+            }
         }
     }
 }
+
+/// Neighbours of a node of an upper layer, at most.
+const UPPER_SLOTS: usize = LANES;
+const _: () = assert!(GRAPH_LINKS <= UPPER_SLOTS);

@@ -275,6 +275,7 @@ impl Rows {
 
     /// Whether a recall that sees the rows up to the generation `snapshot` sees `row`: it does unless one that it sees too
     /// has replaced it.
+    #[inline]
     pub fn is_visible(&self, row: Row, snapshot: Generation) -> bool {
         self.spans.sees(row, snapshot)
     }

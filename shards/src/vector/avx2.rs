@@ -105,7 +105,7 @@ pub(super) fn write_query(codes8: &[Block], scale: f32, mean: &[f32], query: &mu
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Avx2(());
 
-plain_set!(Avx2, estimates);
+plain_set!(Avx2, estimates, dots);
 
 /// See [`super::kernel::Kernel::run`].
 #[target_feature(enable = "avx2,popcnt,bmi1,bmi2,lzcnt")]

@@ -5,12 +5,12 @@ use std::arch::x86_64::*;
 use super::block::Block;
 use super::lanes::{LANES, Lanes};
 use super::quantise;
-use super::set::{Set, Task};
+use super::set::{FOUR, Set, Task};
 use super::signs::{self, PLANES, SignLayout, SignQuery, Terms};
 
 /// Rows compared in one pass over the query: as many streams from memory at a time, with one
 /// reduction for all.
-const ROWS: usize = 4;
+const ROWS: usize = FOUR;
 
 /// See [`super::kernel::Kernel::dots`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
@@ -233,6 +233,12 @@ impl Set for Avx512 {
     }
 
     #[inline(always)]
+    fn dots(self, query: &[Block], rows: &[&[Block]; FOUR]) -> [i32; FOUR] {
+        // SAFETY: an `Avx512` is made only where its instructions are enabled.
+        unsafe { dots_of_four(query, rows) }
+    }
+
+    #[inline(always)]
     fn array(self, group: __m512) -> [f32; LANES] {
         let mut array = [0.0; LANES];
         // SAFETY: an `Avx512` is made only where its instructions are enabled; what is read or
@@ -298,19 +304,13 @@ fn estimates_of_sixteen(
     count: usize,
 ) -> __m512 {
     let (groups, _) = rows.as_chunks::<ROWS>();
-    let mut out = _mm512_setzero_ps();
-    let estimates = |group: usize| estimates_of_four(layout, query, &groups[group]);
-    out = _mm512_insertf32x4::<0>(out, estimates(0));
-    if count > ROWS {
-        out = _mm512_insertf32x4::<1>(out, estimates(1));
-        if count > 2 * ROWS {
-            out = _mm512_insertf32x4::<2>(out, estimates(2));
-            if count > 3 * ROWS {
-                out = _mm512_insertf32x4::<3>(out, estimates(3));
-            }
-        }
+    let mut out = [0.0; LANES];
+    let (outs, _) = out.as_chunks_mut::<ROWS>();
+    // One place calls it, so that the compiler puts it there.
+    for (group, out) in groups.iter().zip(outs).take(count.div_ceil(ROWS)) {
+        *out = four(estimates_of_four(layout, query, group));
     }
-    out
+    load_group(&out)
 }
 
 #[inline]

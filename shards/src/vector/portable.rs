@@ -59,4 +59,4 @@ pub(super) fn write_query(codes8: &[Block], scale: f32, mean: &[f32], query: &mu
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Portable;
 
-plain_set!(Portable, estimates);
+plain_set!(Portable, estimates, dots);
