@@ -17,6 +17,7 @@ use super::check;
 use super::filter::{self, Way};
 use super::link::{link, link_both_ways};
 use super::links::{Bottom, Kin, Layer, Linked, Upper, level};
+use super::notes::Notes;
 use super::rank::{Packing, Rank, Scored};
 use super::rescore::rescore;
 use super::scan;
@@ -53,6 +54,8 @@ pub struct Sought {
 pub(super) struct Neighbours {
     pub(super) candidates: Vec<Rank>,
     pub(super) chosen: Vec<Rank>,
+    /// How similar the candidates are.
+    pub(super) notes: Notes,
 }
 
 /// The rows of one stripe: the codes of all by slot, and the graph over those that do not wait.
@@ -138,13 +141,13 @@ impl Index {
         let (kin, more) = choose(&self.rows, &self.bottom, row, GRAPH_CHOSEN_BOTTOM, neighbours);
         distances += more;
         distances += match row < self.bottom.len() {
-            true => link_again(&self.rows, &mut self.bottom, row, kin, traversal, neighbours),
+            true => link_again(&self.rows, &mut self.bottom, row, kin, neighbours),
             false => {
                 let node = self.bottom.push();
                 let query = self.rows.row(row);
                 let similarity = |other| self.rows.similarity(query, other);
-                let (chosen, visited) = (&neighbours.chosen, &traversal.visited);
-                link(&mut self.bottom, node, kin, chosen, visited, similarity)
+                let Neighbours { chosen, notes, .. } = &*neighbours;
+                link(&mut self.bottom, node, kin, chosen, notes, similarity)
             }
         };
         distances += self.insert_upper(row, traversal, neighbours);
@@ -181,8 +184,7 @@ impl Index {
 
     /// The bottom layer, for a search.
     pub(super) fn view<'a, V>(&'a self, visible: &'a V) -> View<'a, Bottom, V> {
-        let packing = self.bottom.packing();
-        View { rows: &self.rows, layer: &self.bottom, packing, visible }
+        View { rows: &self.rows, layer: &self.bottom, visible }
     }
 
     /// Puts a row of the bottom layer into the layers above that were drawn for its slot. Returns
@@ -203,9 +205,8 @@ impl Index {
                 let below = if layer > 1 { self.upper[layer - 2].links.len() } else { row };
                 let upper = &mut self.upper[layer - 1];
                 traversal.begin(upper, at, GRAPH_WIDTH_INSERT);
-                let packing = upper.links.packing();
                 let is_alive = |node| self.states.is_alive(upper.rows[node]);
-                let view = View { rows: &self.rows, layer: &*upper, packing, visible: &is_alive };
+                let view = View { rows: &self.rows, layer: &*upper, visible: &is_alive };
                 distances += traversal.run(view);
                 let beam = traversal.beam.nodes().iter().copied();
                 rank(&self.rows, upper, row, or_root(beam), neighbours);
@@ -214,14 +215,14 @@ impl Index {
                 let (kin, more) = choose(&self.rows, upper, row, GRAPH_LINKS, neighbours);
                 distances += more;
                 distances += match upper.find(row) {
-                    Some(node) => link_again(&self.rows, upper, node, kin, traversal, neighbours),
+                    Some(node) => link_again(&self.rows, upper, node, kin, neighbours),
                     None => {
                         let node = upper.push(row, below);
                         let query = self.rows.row(row);
                         let Upper { links, rows: row_of, .. } = upper;
                         let similarity = |other| self.rows.similarity(query, row_of[other]);
-                        let (chosen, visited) = (&neighbours.chosen, &traversal.visited);
-                        link(links, node, kin, chosen, visited, similarity)
+                        let Neighbours { chosen, notes, .. } = &*neighbours;
+                        link(links, node, kin, chosen, notes, similarity)
                     }
                 };
             }
@@ -453,24 +454,26 @@ fn link_again<const SLOTS: usize, L: Linked<SLOTS>>(
     layer: &mut L,
     node: u32,
     kin: Kin,
-    traversal: &Traversal,
     neighbours: &Neighbours,
 ) -> u32 {
-    link_both_ways(layer.links_mut(), node, kin, &neighbours.chosen, &traversal.visited);
-    settle(rows, layer, node, &neighbours.chosen)
+    let Neighbours { chosen, notes, .. } = neighbours;
+    link_both_ways(layer.links_mut(), node, kin, chosen, notes);
+    settle(rows, layer, node, chosen)
 }
 
 /// Compares `row` with `nodes` of a layer by int8 codes; the candidates are best first.
-fn rank<L: Layer>(
+fn rank<const SLOTS: usize, L: Linked<SLOTS>>(
     rows: &Rows,
     layer: &L,
     row: u32,
     nodes: impl Iterator<Item = u32>,
     neighbours: &mut Neighbours,
 ) {
-    neighbours.candidates.clear();
-    rescore(rows, layer, rows.row(row), nodes, &mut neighbours.candidates);
-    neighbours.candidates.sort_unstable_by(|a, b| b.cmp(a));
+    let Neighbours { candidates, notes, .. } = neighbours;
+    candidates.clear();
+    rescore(rows, layer, rows.row(row), nodes, candidates);
+    candidates.sort_unstable_by(|a, b| b.cmp(a));
+    notes.take(candidates, layer.len(), layer.links().packing());
 }
 
 /// `nodes`, or node 0 where there is none: it is the parent of all that have no other.
@@ -489,7 +492,7 @@ fn choose<L: Layer>(
     most: usize,
     neighbours: &mut Neighbours,
 ) -> (Kin, u32) {
-    let Neighbours { candidates, chosen } = neighbours;
+    let Neighbours { candidates, chosen, .. } = neighbours;
     let query = rows.row(row);
     // Twins are as similar as a row is to itself; comparing that first spares comparing codes.
     let own = rows.similarity(query, row);
@@ -502,4 +505,13 @@ fn choose<L: Layer>(
     }
     (Kin::Other, 1 + select(rows, layer, candidates, most, chosen))
 }
-impl Index { #[doc(hidden)] pub fn hist(&self) -> Vec<u32> { let mut h = vec![0; 33]; for n in 0..self.bottom.len() { h[self.bottom.of(n).len()] += 1; } h } }
+impl Index {
+    #[doc(hidden)]
+    pub fn hist(&self) -> Vec<u32> {
+        let mut h = vec![0; 33];
+        for n in 0..self.bottom.len() {
+            h[self.bottom.of(n).len()] += 1;
+        }
+        h
+    }
+}

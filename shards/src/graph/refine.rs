@@ -61,12 +61,13 @@ fn link_anew(
     neighbours.candidates.clear();
     let found = traversal.beam.nodes().iter().copied().filter(|node| *node != row);
     rescore(rows, bottom, query, found, &mut neighbours.candidates);
+    neighbours.notes.take(&neighbours.candidates, bottom.len(), bottom.packing());
     let distances = (old.len() + neighbours.candidates.len()) as u32;
     let (more, found) = relink_among(rows, bottom, row, &old, GRAPH_LINKS_REFINED, neighbours);
     for rank in neighbours.chosen[..found].iter().filter(|rank| !old.contains(rank)) {
         if !bottom.of(rank.node()).contains(&row) {
             let back = Rank::new(rank.similarity(), row);
-            link_back(bottom, rank.node(), back, &traversal.visited);
+            link_back(bottom, rank.node(), back, &neighbours.notes);
         }
     }
     distances + more
@@ -83,7 +84,7 @@ pub(super) fn relink_among<const SLOTS: usize, L: Linked<SLOTS>>(
     most: usize,
     neighbours: &mut Neighbours,
 ) -> (u32, usize) {
-    let Neighbours { candidates, chosen } = neighbours;
+    let Neighbours { candidates, chosen, .. } = neighbours;
     let row = layer.row(node);
     let query = rows.row(row);
     let own = rows.similarity(query, row);

@@ -9,7 +9,7 @@ use crate::vector::set::{Set, Task};
 
 use super::beam::{Beam, POPPED_MAX};
 use super::links::{Layer, Upper};
-use super::rank::{Packing, Rank};
+use super::rank::Rank;
 use super::visited::Visited;
 
 /// Nodes that one search expands, at most, beyond its width. A search expands about as many as it
@@ -75,7 +75,6 @@ pub(super) struct Traversal {
 pub(super) struct View<'a, L, V> {
     pub(super) rows: &'a Rows,
     pub(super) layer: &'a L,
-    pub(super) packing: Packing,
     /// Nodes for which it does not hold are passed through.
     pub(super) visible: &'a V,
 }
@@ -197,10 +196,6 @@ impl Traversal {
             let row_of = |lane: usize| view.layer.row(nodes[lane]);
             let group = view.rows.estimates_of(&self.sketch, (codes, some), row_of, set);
             let similarities = set.array(group);
-            let packed = similarities.map(|similarity| view.packing.pack(similarity));
-            for (node, packed) in nodes.iter().zip(packed).take(some) {
-                self.visited.note(*node, packed);
-            }
             let mut admitted = set.above(group, self.beam.bound()) & first_lanes(some);
             if !view.visible.all() {
                 let passed = self.pass(view.visible, &nodes, &similarities, admitted);
