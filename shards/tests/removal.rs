@@ -190,7 +190,8 @@ proptest! {
                     }
                 }
                 Step::Insert(count) => {
-                    for _ in 0..count.min(index.waiting().len() as u32) {
+                    let waiting = index.waiting().len() as u32;
+                    for _ in 0..count.min(waiting) {
                         index.insert_next(8, &mut scratch);
                     }
                 }

@@ -505,13 +505,3 @@ fn choose<L: Layer>(
     }
     (Kin::Other, 1 + select(rows, layer, candidates, most, chosen))
 }
-impl Index {
-    #[doc(hidden)]
-    pub fn hist(&self) -> Vec<u32> {
-        let mut h = vec![0; 33];
-        for n in 0..self.bottom.len() {
-            h[self.bottom.of(n).len()] += 1;
-        }
-        h
-    }
-}
