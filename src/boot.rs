@@ -12,17 +12,14 @@ use std::fmt;
 use std::future::Future;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::path::PathBuf;
+use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use engram_shards::ids::{FolderSecret, LogId, SegmentId};
+use engram_shards::ids::FolderSecret;
 use engram_shards::limits::{GRAPH_LINKS, GRAPH_WIDTH_INSERT, GRAPH_WIDTH_RECALL};
-use engram_shards::log::replay::{HEAD_BYTES, LogFault};
 use engram_shards::settings::AckPolicy;
-use engram_shards::shard::{Recovering, ShardConfig};
-use engram_shards::space::TailLimits;
 use futures_lite::FutureExt;
 use glommio::timer::Timer;
 use glommio::{GlommioError, LocalExecutorBuilder, Placement, Task};
@@ -30,17 +27,19 @@ use glommio::{GlommioError, LocalExecutorBuilder, Placement, Task};
 use crate::clock::Clock;
 use crate::config::durability_name;
 use crate::connections::Connections;
-use crate::contain::contain;
 use crate::core::{Core, ServeSettings};
 use crate::cores;
 use crate::disk::Disk;
-use crate::folder::{Folder, FolderError, random_bytes, read_segment_start, segment_path};
+use crate::down::DownNote;
+use crate::folder::{Folder, FolderError};
 use crate::knock;
 use crate::limits::{DRAIN_MAX, EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_PREEMPT, EXECUTOR_TICK};
 use crate::listen::{ListenError, listen};
 use crate::mesh::{CoreIndex, Mesh, MeshSettings, Thread, weave};
 use crate::pump::{Pump, PumpHandle, tick};
+use crate::recovery::{Recovery, RecoveryError, Segments};
 use crate::stop::Signals;
+use crate::supervisor::Supervisor;
 
 /// What to serve, where.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,7 +58,9 @@ pub struct ServeConfig {
 pub fn serve(config: ServeConfig) -> Result<(), BootError> {
     assert!(!config.cores.is_empty(), "someone must serve");
     let folder = Folder::open(&config.data_dir).map_err(BootError::Folder)?;
-    let segments = Segments::find(&folder)?;
+    let fault = |error| FolderError::Io { path: folder.path().to_owned(), doing: "clear", error };
+    DownNote::clear(folder.path()).map_err(fault).map_err(BootError::Folder)?;
+    let segments = Segments::find(&folder).map_err(BootError::Recovery)?;
     let cores = u16::try_from(config.cores.len()).expect("a machine has fewer cores");
     let (bound, sockets) =
         listen(&config.listeners, config.cores.len()).map_err(BootError::Listen)?;
@@ -78,6 +79,7 @@ pub fn serve(config: ServeConfig) -> Result<(), BootError> {
             clock,
             cores,
             secret: folder.secret(),
+            folder: folder.path().to_owned(),
             segments: segments.clone(),
             settings: config.settings.clone(),
         };
@@ -148,35 +150,6 @@ fn describe(durability: AckPolicy) -> String {
     }
 }
 
-/// The segments of a folder, and how each begins.
-#[derive(Clone, Debug)]
-struct Segments {
-    logs: PathBuf,
-    heads: Arc<Vec<(SegmentId, Vec<u8>)>>,
-}
-
-impl Segments {
-    fn find(folder: &Folder) -> Result<Segments, BootError> {
-        let logs = folder.logs();
-        let mut heads = Vec::new();
-        for segment in folder.segments().map_err(BootError::Folder)? {
-            heads.push((
-                segment,
-                read_segment_start(&logs, segment, HEAD_BYTES).map_err(BootError::Folder)?,
-            ));
-        }
-        Ok(Segments { logs, heads: Arc::new(heads) })
-    }
-
-    fn read(&self, segment: SegmentId) -> Result<Vec<u8>, BootError> {
-        read_segment_start(&self.logs, segment, usize::MAX).map_err(BootError::Folder)
-    }
-
-    fn fault(&self, fault: LogFault) -> BootError {
-        BootError::Log { logs: self.logs.clone(), fault }
-    }
-}
-
 /// What one core's thread is given.
 struct Plan {
     thread: Thread,
@@ -188,6 +161,7 @@ struct Plan {
     clock: Clock,
     cores: u16,
     secret: FolderSecret,
+    folder: PathBuf,
     segments: Segments,
     settings: ServeSettings,
 }
@@ -221,7 +195,7 @@ async fn run_core(plan: Plan) -> Result<(), BootError> {
     // Whoever waits for it is gone only if another executor failed to start.
     let _ = plan.started.send(mesh.core());
     let core = Core::new(mesh.clone(), plan.clock, plan.secret, plan.settings);
-    let disk = Disk::new(plan.segments.logs.clone());
+    let disk = Disk::new(plan.segments.logs().to_owned());
     let (pump, shard) = Pump::new(mesh.clone(), disk.clone(), plan.clock);
     let pumping = glommio::spawn_local(pump.run());
     let mut beside = vec![glommio::spawn_local(tick(mesh.clone()))];
@@ -232,17 +206,22 @@ async fn run_core(plan: Plan) -> Result<(), BootError> {
     let accept = |socket| glommio::spawn_local(connections.clone().accept(socket));
     let acceptors: Vec<_> = plan.sockets.into_iter().map(accept).collect();
 
-    let recovery = Recovery { core, cores: plan.cores, segments: plan.segments, clock: plan.clock };
-    let recovered = contain(recovery.run(shard.clone(), disk)).or(async {
+    let supervisor = Supervisor {
+        recovery: Recovery { core, cores: plan.cores, clock: plan.clock },
+        segments: plan.segments,
+        shard: shard.clone(),
+        disk,
+        folder: plan.folder,
+    };
+    let supervised = async { Err(BootError::Recovery(supervisor.run().await)) };
+    let supervised = supervised.or(async {
         mesh.stopping().wait().await;
-        Ok(Ok(()))
+        Ok(())
     });
-    let recovered =
-        recovered.await.unwrap_or_else(|panic| Err(BootError::RecoveryPanicked(panic.message)));
-    if recovered.is_err() {
+    let ended = supervised.await;
+    if ended.is_err() {
         mesh.stop();
     }
-    mesh.stopping().wait().await;
     for acceptor in acceptors {
         acceptor.await;
     }
@@ -250,7 +229,7 @@ async fn run_core(plan: Plan) -> Result<(), BootError> {
     for task in beside {
         task.cancel().await;
     }
-    recovered
+    ended
 }
 
 async fn stop_at_signal(signals: Signals, mesh: Mesh) {
@@ -295,78 +274,19 @@ async fn within(time: Duration, work: impl Future<Output = ()>) -> bool {
     ended.or(expired).await
 }
 
-/// Builds one core's shard from all logs of the folder.
-struct Recovery {
-    core: Core,
-    cores: u16,
-    segments: Segments,
-    clock: Clock,
-}
-
-impl Recovery {
-    async fn run(self, handle: PumpHandle, disk: Disk) -> Result<(), BootError> {
-        let core = self.core.mesh().core();
-        let config = ShardConfig {
-            log: LogId(core.0),
-            shards: self.cores,
-            secret: self.core.secret(),
-            incarnation_seed: u64::from_ne_bytes(random_bytes().map_err(BootError::Random)?),
-            capacity: self.core.settings().capacity,
-            recall_target: self.core.settings().recall_target,
-            acks: self.core.settings().durability,
-            tail: TailLimits::default(),
-        };
-        let placement = self.core.mesh().placement();
-        let owns = Box::new(move |stripe| placement.owner_of(stripe) == core);
-        let fault = |fault| self.segments.fault(fault);
-        let mut recovering = Recovering::new(config, &self.segments.heads, owns).map_err(fault)?;
-        while let Some(segment) = recovering.next() {
-            let bytes = self.segments.read(segment)?;
-            recovering.handle_segment(&bytes).map_err(fault)?;
-            // Between segments the core answers that it is not ready.
-            futures_lite::future::yield_now().await;
-        }
-        let (shard, empty) = recovering.finish(self.clock.now());
-        handle.install(shard);
-        tracing::info!(core = core.0, segments = self.segments.heads.len(), "a shard is ready");
-        if core == CoreIndex(0) {
-            self.remove(empty, &disk).await;
-        }
-        Ok(())
-    }
-
-    /// Removes segments that hold nothing, once no core reads them any more.
-    async fn remove(&self, empty: Vec<SegmentId>, disk: &Disk) {
-        self.core.mesh().ready().wait().await;
-        for segment in empty {
-            if let Err(error) = disk.remove(segment).await {
-                let path = segment_path(&self.segments.logs, segment);
-                tracing::warn!(path = %path.display(), %error, "an empty segment cannot be removed");
-            }
-        }
-    }
-}
-
 /// Why the server did not start, or did not stop in order.
 #[derive(Debug)]
 pub enum BootError {
     /// The data folder cannot be used.
     Folder(FolderError),
-    /// A log cannot be read; it is left as it is.
-    Log {
-        /// The folder of logs.
-        logs: PathBuf,
-        /// What is wrong.
-        fault: LogFault,
-    },
+    /// A shard cannot be built from the logs, which are left as they are.
+    Recovery(RecoveryError),
     /// An address cannot be listened at.
     Listen(ListenError),
     /// Signals cannot be taken over.
     Signals(io::Error),
     /// Nothing can be printed.
     Stdout(io::Error),
-    /// The operating system gives no randomness.
-    Random(io::Error),
     /// A core's executor did not start, or died.
     Executor {
         /// The CPU.
@@ -374,51 +294,21 @@ pub enum BootError {
         /// What is wrong.
         error: GlommioError<()>,
     },
-    /// Reading the logs ended in a panic.
-    RecoveryPanicked(String),
 }
 
 impl fmt::Display for BootError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BootError::Folder(error) => error.fmt(f),
-            BootError::Log { logs, fault } => write_fault(f, logs, fault),
+            BootError::Recovery(error) => error.fmt(f),
             BootError::Listen(error) => error.fmt(f),
             BootError::Signals(error) => write!(f, "signals cannot be taken over: {error}"),
             BootError::Stdout(error) => write!(f, "stdout cannot be written: {error}"),
-            BootError::Random(error) => write!(f, "/dev/urandom cannot be read: {error}"),
             BootError::Executor { cpu, error } => {
                 write!(f, "the executor of CPU {cpu} failed: {error}")
-            }
-            BootError::RecoveryPanicked(message) => {
-                write!(f, "reading the logs failed by a fault of the program: {message}")
             }
         }
     }
 }
 
 impl std::error::Error for BootError {}
-
-fn write_fault(f: &mut fmt::Formatter<'_>, logs: &Path, fault: &LogFault) -> fmt::Result {
-    match fault {
-        LogFault::UnknownVersion { segment, version } => {
-            let path = segment_path(logs, *segment);
-            write!(
-                f,
-                "{} has format version {version}, which this program does not know",
-                path.display()
-            )
-        }
-        LogFault::Corrupt { segment, offset, what } => {
-            let path = segment_path(logs, *segment);
-            write!(f, "{} is corrupt at offset {offset}: {what}", path.display())
-        }
-        LogFault::Missing(segment) => {
-            write!(
-                f,
-                "{} is missing between others of its log",
-                segment_path(logs, *segment).display()
-            )
-        }
-    }
-}

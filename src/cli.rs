@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use tracing_subscriber::EnvFilter;
 
 use crate::boot::{self, BootError, ServeConfig};
+use crate::chaos;
 use crate::config::{ConfigError, Layer};
 use crate::core::ServeSettings;
 use crate::cores::{self, CoresError};
@@ -132,6 +133,8 @@ enum Command {
 struct Serve {
     #[command(flatten)]
     layer: Layer,
+    #[command(flatten)]
+    chaos: chaos::Flags,
     /// TOML file with the same settings; its keys are the flags' names
     #[arg(long, value_name = "FILE", env = "ENGRAM_CONFIG")]
     config: Option<PathBuf>,
@@ -248,6 +251,7 @@ impl Serve {
                 recall_target: config.recall_target,
                 durability: config.durability,
                 session_silence: config.session_silence,
+                chaos: self.chaos.chaos(),
                 origins: config.origins,
                 ..ServeSettings::default()
             },

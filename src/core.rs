@@ -13,9 +13,10 @@ use engram_shards::message::{
 use engram_shards::quality::RecallTarget;
 use engram_shards::settings::{AckPolicy, SpaceSettings};
 
+use crate::chaos::Chaos;
 use crate::clock::Clock;
 use crate::failure::{Code, Failure};
-use crate::limits;
+use crate::limits::{self, SHARD_FAILURES_WINDOW};
 use crate::mesh::{CoreIndex, Mesh, Port, ShardState, Unavailable};
 use crate::metrics::Metrics;
 
@@ -36,6 +37,8 @@ pub struct ServeSettings {
     pub between_requests_max: u32,
     /// Bytes of the same.
     pub between_bytes_max: usize,
+    /// What tests may do to it.
+    pub chaos: Chaos,
     /// Origins of web pages, beside the server's own, whose WebSockets are served.
     pub origins: Vec<String>,
 }
@@ -50,6 +53,7 @@ impl Default for ServeSettings {
             session_silence: limits::SESSION_SILENCE_DEFAULT,
             between_requests_max: limits::BETWEEN_REQUESTS_MAX,
             between_bytes_max: limits::BETWEEN_BYTES_MAX,
+            chaos: Chaos::default(),
             origins: Vec::new(),
         }
     }
@@ -58,13 +62,13 @@ impl Default for ServeSettings {
 /// Whether the process serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// At least one shard still reads its log.
+    /// At least one shard reads its log.
     Recovering,
     /// All shards serve.
     Ready,
     /// The server was told to stop.
     Draining,
-    /// At least one shard has failed.
+    /// At least one shard stays down.
     Failed,
 }
 
@@ -123,6 +127,30 @@ impl Core {
             _ if self.is_stopping() => Readiness::Draining,
             true => Readiness::Ready,
             false => Readiness::Recovering,
+        }
+    }
+
+    /// Why the process does not serve, for a person; none where it does.
+    pub fn unready_reason(&self) -> Option<String> {
+        let shards = self.mesh().shards();
+        let cores_of = |state: ShardState| {
+            let of_state = shards.iter().enumerate().filter(|(_, shard)| **shard == state);
+            of_state.map(|(core, _)| core.to_string()).collect::<Vec<_>>().join(", ")
+        };
+        match self.readiness() {
+            Readiness::Ready => None,
+            Readiness::Draining => Some("the server was told to stop".to_owned()),
+            Readiness::Recovering => Some(format!(
+                "the shards of these cores read their logs: {}",
+                cores_of(ShardState::Recovering)
+            )),
+            Readiness::Failed => Some(format!(
+                "the shards of these cores failed {} times within {} s and stay down until the \
+                 server is started anew: {}; `engram check` tells what they said",
+                self.settings().chaos.shard_failures_max,
+                SHARD_FAILURES_WINDOW.as_secs(),
+                cores_of(ShardState::Failed)
+            )),
         }
     }
 

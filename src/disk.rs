@@ -17,6 +17,7 @@ use glommio::GlommioError;
 use glommio::io::{BufferedFile, Directory, OpenOptions};
 use rustix::io::{Errno, ReadWriteFlags};
 
+use crate::chaos::DiskFaults;
 use crate::folder::{log_path, segment_path};
 use crate::limits::OPEN_SEGMENTS_MAX;
 
@@ -28,12 +29,18 @@ pub struct Disk {
     logs: PathBuf,
     /// Files that are open, the one used last at the back.
     open: Rc<RefCell<OpenFiles>>,
+    faults: DiskFaults,
 }
 
 impl Disk {
     /// The logs below `logs`.
     pub fn new(logs: PathBuf) -> Disk {
-        Disk { logs, open: Rc::default() }
+        Disk { logs, open: Rc::default(), faults: DiskFaults::default() }
+    }
+
+    /// What a test lets fail.
+    pub fn faults(&self) -> &DiskFaults {
+        &self.faults
     }
 
     /// Does what a shard wants, and says how it ended. A failure is logged here, where its cause is
@@ -101,12 +108,19 @@ impl Disk {
         sync: bool,
     ) -> io::Result<()> {
         let file = self.file(segment).await?;
+        self.faults.at_write()?;
         write_whole(&file, bytes, offset).await?;
-        if sync { Ok(file.fdatasync().await?) } else { Ok(()) }
+        if sync { self.sync_file(&file).await } else { Ok(()) }
     }
 
     async fn sync(&self, segment: SegmentId) -> io::Result<()> {
-        Ok(self.file(segment).await?.fdatasync().await?)
+        let file = self.file(segment).await?;
+        self.sync_file(&file).await
+    }
+
+    async fn sync_file(&self, file: &BufferedFile) -> io::Result<()> {
+        self.faults.at_sync()?;
+        Ok(file.fdatasync().await?)
     }
 
     /// Reads each place: at once what the page cache holds, the rest side by side.

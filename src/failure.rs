@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use engram_shards::message::Refusal;
 
+use crate::limits::UNAVAILABLE_RETRY;
+
 /// gRPC's status codes; HTTP and WebSocket show the same in snake case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -92,6 +94,7 @@ impl Failure {
             Code::Unavailable,
             "the shard is starting, stopping or has failed; try again or resume",
         )
+        .retry_after(UNAVAILABLE_RETRY)
     }
 
     /// The same refusal, with the time after which the request may succeed.
@@ -133,6 +136,11 @@ impl From<Refusal> for Failure {
                 Failure::new(Code::ResourceExhausted, "Too many recalls wait on this shard")
                     .retry_after(RECALLS_RETRY)
             }
+            Refusal::TooManyForgets => Failure::new(
+                Code::ResourceExhausted,
+                "Too many memories are being forgotten on this shard",
+            )
+            .retry_after(RECALLS_RETRY),
             Refusal::TooManySessions => {
                 Failure::new(Code::ResourceExhausted, "Too many sessions are open on this shard")
             }
@@ -144,5 +152,5 @@ impl From<Refusal> for Failure {
 /// A full disk is mended by people, not by the next millisecond.
 const DISK_FULL_RETRY: Duration = Duration::from_secs(10);
 
-/// Waiting recalls take milliseconds.
+/// Waiting recalls, and memories that are being forgotten, take milliseconds.
 const RECALLS_RETRY: Duration = Duration::from_millis(50);

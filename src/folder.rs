@@ -8,11 +8,12 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use engram_shards::ids::{FolderSecret, LogId, SegmentId};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, SeekFrom, flock, seek};
+use rustix::io::Errno;
 use uuid::Uuid;
 
 /// The version of the folder's layout that this program reads and writes.
@@ -187,6 +188,35 @@ pub fn read_segment_start(
     read().map_err(|error| FolderError::Io { path: path.clone(), doing: "read", error })
 }
 
+/// A segment up to the last byte that the file system holds for it. Behind that there is only room that was reserved: it
+/// would read as zeros, and take as long as if it were something.
+pub fn read_segment(logs: &Path, segment: SegmentId) -> Result<Vec<u8>, FolderError> {
+    let path = segment_path(logs, segment);
+    let read = || {
+        let mut file = File::open(&path)?;
+        let end = data_end(&file)?;
+        file.rewind()?;
+        let mut bytes = Vec::with_capacity(usize::try_from(end).expect("memory holds a segment"));
+        file.take(end).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(|error| FolderError::Io { path: path.clone(), doing: "read", error })
+}
+
+/// Where a file's last data end; its end where the file system does not tell.
+fn data_end(file: &File) -> io::Result<u64> {
+    let mut end = 0;
+    loop {
+        let data = match seek(file, SeekFrom::Data(end)) {
+            Ok(data) => data,
+            Err(Errno::NXIO) => return Ok(end),
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(file.metadata()?.len()),
+            Err(error) => return Err(error.into()),
+        };
+        end = seek(file, SeekFrom::Hole(data))?;
+    }
+}
+
 /// Random bytes from the operating system.
 pub fn random_bytes<const COUNT: usize>() -> io::Result<[u8; COUNT]> {
     let mut bytes = [0; COUNT];
@@ -211,7 +241,7 @@ fn lock(path: &Path) -> Result<File, FolderError> {
         .map_err(fault)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
+        Err(Errno::WOULDBLOCK) => {
             let mut holder = String::new();
             file.read_to_string(&mut holder).map_err(fault)?;
             return Err(FolderError::Locked {
@@ -492,5 +522,23 @@ mod tests {
             read_segment_start(&folder.logs(), segments[0], 8192).expect("it is read"),
             b"x"
         );
+    }
+
+    #[test]
+    fn a_segment_is_read_to_the_end_of_what_was_written_to_it() {
+        const RESERVED_BYTES: u64 = 1 << 20;
+        let logs = temporary();
+        let segment = SegmentId { log: LogId(0), number: 1 };
+        fs::create_dir(log_path(logs.path(), segment.log)).expect("it can be made");
+        let mut file = File::create(segment_path(logs.path(), segment)).expect("it can be written");
+        file.set_len(RESERVED_BYTES).expect("it can be long");
+        assert!(read_segment(logs.path(), segment).expect("it is read").len() <= 4096);
+        // What lies behind a gap counts as well.
+        file.seek(io::SeekFrom::Start(RESERVED_BYTES / 2)).expect("it is that long");
+        file.write_all(b"last").expect("it can be written");
+        let bytes = read_segment(logs.path(), segment).expect("it is read");
+        let (gap, rest) = bytes.split_at(RESERVED_BYTES as usize / 2);
+        assert!(gap.iter().all(|byte| *byte == 0) && rest.starts_with(b"last"));
+        assert!(rest.iter().skip(4).all(|byte| *byte == 0));
     }
 }

@@ -104,6 +104,16 @@ pub const ACCEPT_REST: Duration = Duration::from_millis(50);
 pub const LISTEN_BACKLOG: i32 = 1_024;
 /// How long connections may take to end once the server stops.
 pub const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// A shard that fails so often …
+pub const SHARD_FAILURES_MAX: u32 = 3;
+/// … within this time stays down: what it fails at comes back with its log, and each attempt costs a
+/// reading of that.
+pub const SHARD_FAILURES_WINDOW: Duration = Duration::from_secs(60);
+/// How long a shard rests whose log could not be read, so that what passes has passed.
+pub const SHARD_REBUILD_REST: Duration = Duration::from_secs(1);
+/// After how long to come back to a shard that does not serve: one of some ten thousand rows is
+/// built anew by then.
+pub const UNAVAILABLE_RETRY: Duration = Duration::from_millis(250);
 /// Memory that each executor pins for its own rings' registered buffers.
 pub const EXECUTOR_IO_MEMORY_BYTES: usize = 1 << 20;
 /// Segment files that one core keeps open for reading.

@@ -163,6 +163,8 @@ pub struct Metrics {
     pub connections_accepted: u64,
     /// Panics contained on this core since the start, of connections and of the shard.
     pub panics: u64,
+    /// Times that this core's shard was built anew after it had failed.
+    pub shard_restarts: u64,
     /// Bytes between this core's sockets and the owners, now.
     pub between_bytes: u64,
     /// Requests between this core's sockets and the owners, now.

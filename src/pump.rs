@@ -10,11 +10,16 @@
 //! One turn takes in all there is, hands out all that follows, and then grants one slice of work;
 //! between turns the core's other tasks run. With nothing to do it sleeps until something arrives
 //! or the shard's deadline.
+//!
+//! A shard that panics is dropped, and all who wait for it are told. It is *gone* once its last I/O
+//! has ended and no core sends it anything more: then another may be installed, which hears and
+//! sees nothing of what was meant for this one.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use engram_shards::ids::Time;
@@ -52,6 +57,42 @@ struct Completions {
     in_flight: Cell<usize>,
 }
 
+/// What a shard said as it failed; told once it is gone.
+#[derive(Debug, Default)]
+struct Failure {
+    panic: RefCell<Option<Panic>>,
+    is_gone: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Failure {
+    /// Another one.
+    fn begin(&self, panic: Panic) {
+        self.is_gone.set(false);
+        *self.panic.borrow_mut() = Some(panic);
+    }
+
+    /// Whether there is one that is not gone.
+    fn is_open(&self) -> bool {
+        self.panic.borrow().is_some() && !self.is_gone.get()
+    }
+
+    fn end(&self) {
+        self.is_gone.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn poll(&self, cx: &Context<'_>) -> Poll<Panic> {
+        if self.is_gone.take() {
+            return Poll::Ready(self.panic.take().expect("what ended had begun"));
+        }
+        self.waker.replace(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+}
+
 /// Runs one core's shard, and its end of the mesh also before there is a shard and after it failed.
 #[derive(Debug)]
 pub struct Pump {
@@ -65,6 +106,7 @@ pub struct Pump {
     busy: Busy,
     /// Whether all were told that the shard serves.
     announced: Rc<Cell<bool>>,
+    failure: Rc<Failure>,
     /// Given when the server stops and the shard may end once all is durable.
     finish: Notice,
 }
@@ -76,12 +118,14 @@ pub struct PumpHandle {
     shard: Rc<RefCell<Option<Shard>>>,
     /// Whether all were told that the shard serves.
     announced: Rc<Cell<bool>>,
+    failure: Rc<Failure>,
     finish: Notice,
 }
 
 impl PumpHandle {
-    /// The shard has recovered: it serves once what it replayed has settled.
+    /// The shard has recovered: it serves once what it replayed has settled. One before it is gone.
     pub fn install(&self, shard: Shard) {
+        assert!(self.mesh.is_unaddressed(), "what was sent to a shard is not for another");
         let settled = shard.is_settled();
         let before = self.shard.borrow_mut().replace(shard);
         assert!(before.is_none(), "a core has one shard");
@@ -90,6 +134,16 @@ impl PumpHandle {
             true => self.mesh.set_shard(ShardState::Ready),
             false => self.mesh.nudge(),
         }
+    }
+
+    /// Ends once the shard has failed and is gone; gives what it said.
+    pub async fn failure(&self) -> Panic {
+        poll_fn(|cx| self.failure.poll(cx)).await
+    }
+
+    /// No other shard will be installed.
+    pub fn give_up(&self) {
+        self.mesh.set_shard(ShardState::Failed);
     }
 
     /// Lets the pump end once the shard has nothing on its way to the disk.
@@ -105,16 +159,27 @@ impl Pump {
         let shard = Rc::new(RefCell::new(None));
         let finish = Notice::default();
         let announced = Rc::<Cell<bool>>::default();
+        let failure = Rc::<Failure>::default();
         let handle = PumpHandle {
             mesh: mesh.clone(),
             shard: shard.clone(),
             announced: announced.clone(),
+            failure: failure.clone(),
             finish: finish.clone(),
         };
-        let busy = Busy::new();
-        let completions = Rc::default();
-        let requests = Vec::new();
-        (Pump { mesh, disk, clock, shard, completions, requests, busy, announced, finish }, handle)
+        let pump = Pump {
+            mesh,
+            disk,
+            clock,
+            shard,
+            completions: Rc::default(),
+            requests: Vec::new(),
+            busy: Busy::new(),
+            announced,
+            failure,
+            finish,
+        };
+        (pump, handle)
     }
 
     /// Runs until it may [`finish`](PumpHandle::finish).
@@ -150,6 +215,10 @@ impl Pump {
         let now = self.clock.now();
         let begun = Instant::now();
         self.mesh.receive(&mut self.requests);
+        for injection in self.mesh.take_injected() {
+            let faults = self.disk.faults().clone();
+            self.contained(|_| injection.strike(&faults));
+        }
         let events = self.take_events();
         let begun = self.mesh.metrics().spend(Stage::Ring, begun);
         self.contained(|shard| events.into_iter().for_each(|event| handle(shard, event, now)));
@@ -166,6 +235,7 @@ impl Pump {
             shard.has_work() && shard.work(distances, now) > 0
         });
         let begun = self.mesh.metrics().spend(Stage::Index, begun);
+        self.bury();
         let flushed = self.mesh.flush() && flushed;
         self.mesh.metrics().spend(Stage::Ring, begun);
         if !flushed || working == Some(true) {
@@ -199,7 +269,7 @@ impl Pump {
                 Some(result)
             }
             Err(panic) => {
-                self.fail(broken, &panic);
+                self.fail(broken, panic);
                 None
             }
         }
@@ -230,15 +300,23 @@ impl Pump {
     }
 
     /// The shard is broken: it goes, and all who wait for it or will ask it are told.
-    fn fail(&mut self, broken: Option<Shard>, panic: &Panic) {
-        tracing::error!(
-            core = self.mesh.core().0,
-            message = panic.message,
-            "a shard failed; restart the server"
-        );
+    fn fail(&mut self, broken: Option<Shard>, panic: Panic) {
+        tracing::error!(core = self.mesh.core().0, message = panic.message, "a shard failed");
         let dropped = contain_call(|| drop(broken));
         self.mesh.metrics().panics += 1 + u64::from(dropped.is_err());
-        self.mesh.set_shard(ShardState::Failed);
+        self.announced.set(false);
+        self.mesh.set_shard(ShardState::Recovering);
+        self.failure.begin(panic);
+    }
+
+    /// Tells that a shard that failed is gone, as soon as it is.
+    fn bury(&self) {
+        let is_idle = self.completions.in_flight.get() == 0;
+        if self.failure.is_open() && is_idle && self.mesh.is_unaddressed() {
+            // What ended last was its own.
+            self.completions.ended.borrow_mut().clear();
+            self.failure.end();
+        }
     }
 
     /// Whether nothing is on its way to the disk.
@@ -433,8 +511,32 @@ mod tests {
                 intent: engram_shards::message::OpenIntent::Begin,
             };
             assert!(matches!(mesh.call(CORE, opening).await, Err(Unavailable)));
-            assert_eq!(mesh.shards(), [ShardState::Failed]);
+            assert_eq!(mesh.shards(), [ShardState::Recovering]);
             assert_eq!(mesh.metrics().panics, 1);
+        });
+    }
+
+    #[test]
+    fn another_shard_takes_the_place_of_one_that_is_gone() {
+        on_a_core(|mesh, handle| async move {
+            handle.install(shard());
+            let mut waiting = mesh.port();
+            waiting.send(CORE, Request::ReturnCredit { count: u32::MAX });
+            // Asked of the same shard, in the turn in which it fails.
+            waiting.send(CORE, Request::Status);
+            let panic = handle.failure().await;
+            assert!(panic.message.contains("credit"), "{panic:?}");
+            let reply = poll_fn(|cx| waiting.poll_reply(cx)).await;
+            assert!(matches!(reply, (CORE, Err(Unavailable))), "{reply:?}");
+            assert!(matches!(mesh.call(CORE, Request::Status).await, Err(Unavailable)));
+            handle.install(shard());
+            let status = mesh.call(CORE, Request::Status).await;
+            assert!(matches!(status, Ok(Reply::Status(_))), "{status:?}");
+            waiting.send(CORE, Request::Status);
+            let reply = poll_fn(|cx| waiting.poll_reply(cx)).await;
+            assert!(matches!(reply, (CORE, Err(Unavailable))), "it spoke to the other: {reply:?}");
+            handle.give_up();
+            assert_eq!(mesh.shards(), [ShardState::Failed]);
         });
     }
 }

@@ -258,7 +258,8 @@ fn confidence(activation: f32, durability: Durability, age_micros: u64) -> f32 {
     }
 }
 
-fn space_name(name: &str) -> Result<&str, Failure> {
+/// The name of the space that a request means.
+pub(crate) fn space_name(name: &str) -> Result<&str, Failure> {
     let name = if name.is_empty() { SPACE_NAME_DEFAULT } else { name };
     check_space_name(name)?;
     Ok(name)

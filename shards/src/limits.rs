@@ -22,6 +22,9 @@ pub const LOG_COMMIT_BYTES_MAX: u32 = 4 << 20;
 /// Longest record body: the wire's 4 MiB message cannot make a longer one, and it fits one commit.
 pub const RECORD_BODY_BYTES_MAX: u32 = 1 << 20;
 
+/// Longest body of a list of generations that are gone; a longer list takes several records.
+pub const LOG_GONE_BYTES_MAX: usize = 256 << 10;
+
 /// Smallest and largest dimension of a space.
 pub const DIMENSION_MIN: u16 = 8;
 /// See [`DIMENSION_MIN`].
@@ -117,6 +120,8 @@ pub const RECALL_SCAN_ROWS_MAX: u32 = TAIL_ROWS_MAX / 2;
 pub const RECALL_RESULTS_MAX: u32 = 1_000;
 /// Recalls that may wait on one shard; a further one is refused, so that their memory is bounded.
 pub const RECALLS_WAITING_MAX: usize = 1_024;
+/// Memories that may be on their way to be forgotten on one shard; a further one is refused.
+pub const FORGETS_WAITING_MAX: usize = 4_096;
 
 /// Observations that wait, by default, of one shard: admitted, and neither in the graph nor in a tail within its bounds.
 pub const CAPACITY_DEFAULT: u32 = 100_000;

@@ -116,6 +116,28 @@ pub struct Recall {
     pub similarity_min: f32,
 }
 
+/// A memory is to be forgotten: all observations of its id that the shard was given before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forget {
+    /// The stripe that owns it.
+    pub stripe: StripeKey,
+    /// `FolderSecret::memory_hash` of its id.
+    pub memory_hash: u64,
+    /// Its id.
+    pub id: Box<str>,
+    /// For good, or so that it is kept.
+    pub mode: ForgetMode,
+}
+
+/// What is left of a memory that is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ForgetMode {
+    /// Its records, which no recall gives.
+    Suppress,
+    /// Nothing, once a compaction has come by.
+    Delete,
+}
+
 /// Which rows a recall may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
@@ -193,6 +215,8 @@ pub enum Request {
     },
     /// Searches. Reply: `Reply::Recalled`.
     Recall(Recall),
+    /// Forgets a memory. Reply: `Reply::Forgotten`, once that is durable. Loss: the caller waits for its deadline.
+    Forget(Forget),
     /// Asks for credits of a lane, for the asking core. Reply: `Reply::Credit`, at once.
     Credit {
         /// The lane.
@@ -250,6 +274,8 @@ pub enum Reply {
     Closed(Result<u64, Refusal>),
     /// The recall's results.
     Recalled(Result<Recalled, Refusal>),
+    /// How many memories are forgotten by this, one or none: from now on no recall gives it.
+    Forgotten(Result<u32, Refusal>),
     /// Credits granted, perhaps none.
     Credit {
         /// The lane.
@@ -428,6 +454,8 @@ pub enum Refusal {
     DiskFull,
     /// So many recalls wait that a further one would have no chance soon.
     TooManyRecalls,
+    /// So many memories are being forgotten that a further one has to wait.
+    TooManyForgets,
     /// So many sessions are kept that no further one can be.
     TooManySessions,
     /// The shard failed; resume later.

@@ -71,6 +71,8 @@ mod switch {
         ReplacedRecalled: "a recall gives every row of an id",
         ReplacementForgotten: "a replay does not look for rows that replace others",
         HashTrusted: "rows of one memory hash replace each other without a look at their ids",
+        ForgottenByHash: "what has the hash of a forgotten memory is forgotten without a look at its id",
+        ForgetForgotten: "a replay does not look for what was forgotten",
         CapacityExceeded: "twice as many credits are granted as there is room",
         CreditLost: "the credit of a refused observation is not given back",
         BackLinksDropped: "no link leads back to a new row",

@@ -75,6 +75,8 @@ struct Candidate {
     durability: Durability,
     received_at: Time,
     committed_at: Time,
+    /// Ids under which it is forgotten, if it is one of these memories.
+    withheld: Vec<Box<str>>,
     /// Its record's body; none until it was read, and none again where it could not be.
     body: Option<Vec<u8>>,
     similarity: f32,
@@ -319,6 +321,7 @@ impl Job {
             durability,
             received_at,
             committed_at,
+            withheld: rows.withheld_ids(row),
             body,
             similarity: 0.0,
         }
@@ -350,7 +353,7 @@ impl Job {
 
     fn results(&mut self) -> Recalled {
         let mut candidates = std::mem::take(&mut self.candidates);
-        candidates.retain(|candidate| candidate.body.is_some());
+        candidates.retain(|candidate| candidate.body.is_some() && !candidate.is_withheld());
         if !planted!(ReplacedRecalled) {
             keep_newest_of_each_id(&mut candidates);
         }
@@ -374,6 +377,10 @@ impl Candidate {
     fn id(&self) -> &str {
         let body = self.body.as_ref().expect("only candidates with a body are compared");
         decode_body(body).expect("it was decoded when it was ranked").id
+    }
+
+    fn is_withheld(&self) -> bool {
+        !self.withheld.is_empty() && self.withheld.iter().any(|id| **id == *self.id())
     }
 
     fn into_hit(self) -> Hit {

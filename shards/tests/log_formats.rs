@@ -8,9 +8,10 @@ use engram_shards::log::batch::BATCH_HEADER_BYTES;
 use engram_shards::log::body::{OBSERVATION_FIXED_BYTES, SPACE_FIXED_BYTES};
 use engram_shards::log::field::{FIELD_HEAD_BYTES, crc32c};
 use engram_shards::log::log::{Log, LogIo, LogStart, Outcome};
+use engram_shards::log::ranges::Ranges;
 use engram_shards::log::record::{
-    Embedding, Observation, RECORD_HEAD_BYTES, RecordHead, RecordKind, encode_body, encode_space,
-    record_bytes,
+    Embedding, Observation, RECORD_HEAD_BYTES, RecordHead, RecordKind, encode_body,
+    encode_cancelled, encode_copy, encode_forgotten, encode_gone, encode_space, record_bytes,
 };
 use engram_shards::log::segment::{FORMAT_VERSION, LogEnd, SEGMENT_HEAD_BYTES};
 use engram_shards::settings::{Metric, SpaceSettings};
@@ -242,6 +243,7 @@ fn a_record_is_as_told() {
 fn an_observation_is_as_told() {
     let table = Table::read("Observation");
     let body = encode_body(&observation()).bytes;
+    let body = encode_copy(&body, Time(7)).expect("it is a body").bytes;
     assert_eq!(table.bytes, OBSERVATION_FIXED_BYTES);
     table.check(
         &body,
@@ -263,7 +265,7 @@ fn an_observation_is_as_told() {
         .filter(|cells| cells.len() == 3)
         .map(|cells| (cells[0].parse().expect("a tag"), cells[1]))
         .collect();
-    assert_eq!(told.len(), 10);
+    assert_eq!(told.len(), 11);
     let mut rest = &body[table.bytes + 18..];
     for (tag, name) in told {
         let text = format!("the {name}");
@@ -271,6 +273,7 @@ fn an_observation_is_as_told() {
             "when" => &when[..],
             "metadata" => &metadata[..],
             "confidence" => &confidence[..],
+            "committed_at" => &7u64.to_le_bytes(),
             _ => text.as_bytes(),
         };
         let mut field = vec![tag];
@@ -298,8 +301,24 @@ fn a_space_is_as_told() {
 }
 
 #[test]
+fn what_is_no_more_is_as_told() {
+    assert_eq!(encode_forgotten("memory").bytes, *b"\x01\x06\0\0\0memory");
+    let cancelled = encode_cancelled(&[Generation(5), Generation(0x0102)]).bytes;
+    assert_eq!(cancelled, [&5u64.to_le_bytes()[..], &0x0102u64.to_le_bytes()].concat());
+    let table = Table::read("Gone");
+    let mut gone = Ranges::default();
+    gone.insert_run(11, 20);
+    gone.insert_run(25, 25);
+    let [body] = &encode_gone(&gone)[..] else { panic!("a short list is one record") };
+    table.check(&body.bytes, &[("after", 10)]);
+    let runs: Vec<u8> = [0u32, 10, 4, 1].iter().flat_map(|number| number.to_le_bytes()).collect();
+    assert_eq!(body.bytes[table.bytes..], runs);
+}
+
+#[test]
 fn sizes_named_in_the_text_are_those_of_the_code() {
     assert!(PAGE.contains("A file of 64 MiB") && limits::LOG_SEGMENT_BYTES == 64 << 20);
     assert!(PAGE.contains("the first 4 KiB") && limits::LOG_BLOCK_BYTES == 4 << 10);
+    assert!(PAGE.contains("256 KiB at most") && limits::LOG_GONE_BYTES_MAX == 256 << 10);
     assert!(PAGE.contains("at most 1 MiB") && limits::RECORD_BODY_BYTES_MAX == 1 << 20);
 }

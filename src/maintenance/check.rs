@@ -12,6 +12,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::contents::{Contents, Walked, walk};
+use crate::down::DownNote;
 use crate::folder::{FolderError, segment_path};
 
 /// One thing that was found.
@@ -64,6 +65,15 @@ pub enum Finding {
         /// What is wrong.
         what: String,
     },
+    /// No damage of the folder: a shard of the server that uses it, or used it last, failed too often and stays down.
+    ShardDown {
+        /// Its core.
+        core: u16,
+        /// Since when; RFC 3339.
+        at: String,
+        /// What it said as it failed last.
+        cause: String,
+    },
     /// No damage: the rest of a write that no one was told of, which a replay cuts.
     Torn {
         /// The segment's file.
@@ -81,7 +91,7 @@ pub enum Finding {
 impl Finding {
     /// Whether it means that something is lost, or that a server would not open the folder.
     pub fn is_damage(&self) -> bool {
-        !matches!(self, Finding::Torn { .. } | Finding::Empty { .. })
+        !matches!(self, Finding::ShardDown { .. } | Finding::Torn { .. } | Finding::Empty { .. })
     }
 }
 
@@ -106,6 +116,10 @@ impl fmt::Display for Finding {
                 write!(f, "missing: what the space of key {space} is (stripe {stripe})")
             }
             Finding::Folder { what } => write!(f, "damaged: {what}"),
+            Finding::ShardDown { core, at, cause } => write!(
+                f,
+                "note: the shard of core {core} failed too often and stays down since {at}: {cause}"
+            ),
             Finding::Torn { file, offset } => write!(
                 f,
                 "note: {} ends at offset {offset} with a write that no one was told of",
@@ -155,6 +169,10 @@ impl fmt::Display for Checked {
 
 /// Reads a folder from front to back and tells all that is found, as it is found.
 pub fn check(contents: &Contents, tell: &mut dyn FnMut(&Finding)) -> Result<Checked, FolderError> {
+    let fault = |error| FolderError::Io { path: contents.path().to_owned(), doing: "list", error };
+    for DownNote { core, at, cause } in DownNote::read_all(contents.path()).map_err(fault)? {
+        tell(&Finding::ShardDown { core: core.0, at, cause });
+    }
     audit(contents, tell).map(|(checked, _)| checked)
 }
 

@@ -6,7 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use engram_shards::ids::{LogId, SegmentId, SessionId, Time};
 use engram_shards::log::chain::Link;
-use engram_shards::log::record::{RecordKind, decode_body, decode_space};
+use engram_shards::log::ranges::Ranges;
+use engram_shards::log::record::{
+    RecordKind, decode_body, decode_cancelled, decode_forgotten, decode_gone, decode_space,
+};
 use engram_shards::log::walk::{Found, Replayed, WholeBatch};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -185,6 +188,11 @@ impl Lines<'_> {
             RecordKind::Observation => "observation",
             RecordKind::Space => "space",
             RecordKind::Session => "session",
+            RecordKind::Tombstone => "tombstone",
+            RecordKind::Suppression => "suppression",
+            RecordKind::Cancellation => "cancellation",
+            RecordKind::Mark => "mark",
+            RecordKind::Gone => "gone",
         };
         let of_session = session.map(|id| format!(" session {id} #{}", head.sequence));
         let text = format!(
@@ -211,7 +219,27 @@ impl Lines<'_> {
 fn body_of(record: &Replayed<'_>) -> (String, Value) {
     let bad = || (" (its body cannot be read)".to_owned(), Value::Null);
     match record.head.kind {
-        RecordKind::Session => (String::new(), Value::Null),
+        RecordKind::Session | RecordKind::Mark => (String::new(), Value::Null),
+        RecordKind::Tombstone | RecordKind::Suppression => decode_forgotten(record.body)
+            .map_or_else(|_| bad(), |id| (format!(" {id}"), json!({"id": id}))),
+        RecordKind::Cancellation => decode_cancelled(record.body).map_or_else(
+            |_| bad(),
+            |cancelled| {
+                let generations: Vec<u64> = cancelled.iter().map(|one| one.0).collect();
+                let text = format!(" generations {generations:?}");
+                (text, json!({"generations": generations}))
+            },
+        ),
+        RecordKind::Gone => {
+            let mut gone = Ranges::default();
+            match decode_gone(record.body, &mut gone) {
+                Ok(()) => {
+                    let text = format!(" {} generations in {} runs", gone.len(), gone.len_runs());
+                    (text, json!({"runs": gone.runs().collect::<Vec<_>>()}))
+                }
+                Err(_) => bad(),
+            }
+        }
         RecordKind::Space => decode_space(record.body).map_or_else(
             |_| bad(),
             |space| {

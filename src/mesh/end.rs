@@ -13,6 +13,7 @@ use super::frame::{Address, Frame, Gathering, ShardState};
 use super::ring::Bell;
 use super::state::{MeshSettings, State};
 use super::weave::Thread;
+use crate::chaos::Injection;
 use crate::cores::CoreIndex;
 use crate::limits::RING_DRAIN_FRAMES;
 use crate::metrics::Metrics;
@@ -124,6 +125,15 @@ impl Mesh {
         &self.shared.quiet
     }
 
+    /// Lets a test do something to a core.
+    pub fn inject(&self, core: CoreIndex, injection: Injection) {
+        self.shared.with(|state| match core == state.core {
+            true => state.injected.push(injection),
+            false => state.send(core, Frame::Inject(injection)),
+        });
+        self.shared.nudge();
+    }
+
     /// Given once all shards serve.
     pub fn ready(&self) -> &Notice {
         &self.shared.ready
@@ -144,6 +154,12 @@ impl Mesh {
         self.shared.nudge();
     }
 
+    /// Whether no core sends a shard of this core that has failed anything more, so that another
+    /// one may take its place. Changes with [`Mesh::receive`].
+    pub(crate) fn is_unaddressed(&self) -> bool {
+        self.shared.state.borrow().is_unaddressed()
+    }
+
     /// Takes in what other cores sent, and leaves in `requests` what is for this core's shard.
     pub(crate) fn receive(&self, requests: &mut Vec<(Origin, Request)>) {
         self.shared.nudged.set(false);
@@ -157,6 +173,11 @@ impl Mesh {
             }
         }
         requests.extend(self.shared.state.borrow_mut().local.drain(..));
+    }
+
+    /// What tests want done to this core.
+    pub(crate) fn take_injected(&self) -> Vec<Injection> {
+        std::mem::take(&mut self.shared.state.borrow_mut().injected)
     }
 
     /// Sends what this core's shard answers.
@@ -240,6 +261,8 @@ impl Shared {
                 self.with(|state| state.handle_reply(from, Address::of(origin), reply));
             }
             Frame::Shard(shard) => self.handle_shard(from, shard),
+            Frame::Inject(injection) => self.with(|state| state.injected.push(injection)),
+            Frame::Noted => self.with(|state| state.handle_noted(from)),
             Frame::Stop => self.stop.give(),
             Frame::Quiet => {
                 if self.with(|state| state.note_quiet(from)) {
@@ -258,10 +281,7 @@ impl Shared {
 
     fn handle_shard(&self, core: CoreIndex, shard: ShardState) {
         let all_ready = self.with(|state| {
-            state.shards[usize::from(core.0)] = shard;
-            if shard == ShardState::Failed {
-                state.fail(core);
-            }
+            state.note_shard(core, shard);
             state.shards.iter().all(|shard| *shard == ShardState::Ready)
         });
         if all_ready {

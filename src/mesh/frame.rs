@@ -2,6 +2,7 @@
 
 use engram_shards::message::{Origin, Reply, Request};
 
+use crate::chaos::Injection;
 use crate::cores::CoreIndex;
 use crate::metrics::Metrics;
 
@@ -10,14 +11,19 @@ use crate::metrics::Metrics;
 #[derive(Debug)]
 pub(crate) enum Frame {
     /// For the shard of the receiving core. Loss: whoever asked waits for ever, and an append's
-    /// budget and credit are gone; so it is never lost, and a shard that fails is told to all
-    /// ([`Frame::Shard`]).
+    /// budget and credit are gone; so it is never lost but with the shard itself, and a shard that
+    /// fails is told to all ([`Frame::Shard`]).
     Request(Origin, Request),
     /// For a port of the receiving core. Loss: as above.
     Reply(Origin, Reply),
-    /// The sender's shard is now in this state; it answers nothing more once it has failed. Loss:
-    /// requests to it hang, or are refused for ever.
+    /// The sender's shard is now in this state; what it was asked before and has not answered it
+    /// never will once it does not serve. Loss: requests to it hang, or are refused for ever.
     Shard(ShardState),
+    /// The sender knows that the receiver's shard does not serve any more: what it asked that shard
+    /// lies before this. Loss: no other shard takes its place.
+    Noted,
+    /// A test wants this done to the receiving core. Loss: the test waits for what it does not see.
+    Inject(Injection),
     /// The server stops. Loss: the receiving core serves on, and the process does not end.
     Stop,
     /// The sender has no connection any more and sends no further append. Loss: the receiver waits
@@ -36,11 +42,11 @@ pub(crate) struct Gathering(pub(crate) u64);
 /// Whether a shard answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShardState {
-    /// It still reads its log.
+    /// It reads its log: the server starts, or the shard failed and is built anew.
     Recovering,
     /// It serves.
     Ready,
-    /// It panicked; nothing on it will be answered until the process is started anew.
+    /// It failed again and again, and stays down until the process is started anew.
     Failed,
 }
 

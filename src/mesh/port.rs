@@ -10,7 +10,7 @@ use engram_shards::message::{Append, Lane, Pressure, Reply, Request};
 use super::credit::Taken;
 use super::end::{Mesh, Shared};
 use super::frame::{Address, Frame};
-use super::ports::{Unavailable, UnderWay};
+use super::ports::{Life, Unavailable, UnderWay};
 use crate::cores::CoreIndex;
 
 impl Mesh {
@@ -41,19 +41,19 @@ pub struct Port {
 }
 
 impl Port {
-    /// Hands a request to a shard's core. Never blocks. Not for appends. An owner that is not ready
-    /// is answered for at once, with `Unavailable`.
+    /// Hands a request to a shard's core. Never blocks. Not for appends. An owner that is not ready,
+    /// or has failed since this port first spoke to it, is answered for at once, with
+    /// `Unavailable`.
     pub fn send(&self, owner: CoreIndex, request: Request) {
         assert!(!matches!(request, Request::Append(_)), "an append needs credit and budget");
-        self.shared.with(|state| {
-            let slot = state.ports.held(self.address);
-            slot.speak_to(owner);
-            match state.is_ready(owner) {
-                true => state.send(owner, Frame::Request(self.address.origin(), request)),
-                false => state
-                    .ports
-                    .held(self.address)
-                    .arrive((owner, Err(Unavailable)), &mut state.wake),
+        self.shared.with(|state| match state.ready_for(self.address, owner) {
+            Some(life) => {
+                state.ports.held(self.address).speak_to(owner, life);
+                state.send(owner, Frame::Request(self.address.origin(), request));
+            }
+            None => {
+                let slot = state.ports.held(self.address);
+                slot.arrive((owner, Err(Unavailable)), &mut state.wake);
             }
         });
         self.shared.nudge();
@@ -87,27 +87,27 @@ impl Port {
         lane: Lane,
     ) -> Poll<CreditAnswer> {
         let (taken, asked) = self.shared.with(|state| {
-            if !state.is_ready(owner) {
+            let Some(life) = state.ready_for(self.address, owner) else {
                 return (None, false);
-            }
+            };
             let now = state.now();
             let taken = state.credit_pool(owner, lane).take(self.address, now);
             if taken == Taken::Wait {
                 state.ports.held(self.address).wait(cx.waker());
             }
-            (Some(taken), state.ask_for_credits(owner, lane))
+            (Some((taken, life)), state.ask_for_credits(owner, lane))
         });
         if asked {
             self.shared.nudge();
         }
         match taken {
             None => Poll::Ready(CreditAnswer::Unavailable),
-            Some(Taken::Yes) => {
-                let credit = Credit { shared: Some(self.shared.clone()), owner, lane };
+            Some((Taken::Yes, life)) => {
+                let credit = Credit { shared: Some(self.shared.clone()), owner, life, lane };
                 Poll::Ready(CreditAnswer::Taken(credit))
             }
-            Some(Taken::Refused(pressure)) => Poll::Ready(CreditAnswer::Refused(pressure)),
-            Some(Taken::Wait) => Poll::Pending,
+            Some((Taken::Refused(pressure), _)) => Poll::Ready(CreditAnswer::Refused(pressure)),
+            Some((Taken::Wait, _)) => Poll::Pending,
         }
     }
 
@@ -120,8 +120,9 @@ impl Port {
         self.shared.with(|state| {
             assert_eq!(state.owner_of(append.stripe), owner, "a credit is good for its owner");
         });
-        if !self.shared.with(|state| state.is_ready(owner)) {
-            // Its failure was or will be told; credit and budget go back as they are dropped.
+        let life = credit.life;
+        if self.shared.with(|state| state.ready_for(self.address, owner)) != Some(life) {
+            // Who gave the credit has failed; the budget goes back as it is dropped.
             self.shared.with(|state| {
                 state.ports.held(self.address).arrive((owner, Err(Unavailable)), &mut state.wake);
             });
@@ -135,7 +136,7 @@ impl Port {
             bytes: budget.spend(),
         };
         self.shared.with(|state| {
-            state.ports.held(self.address).send(sent);
+            state.ports.held(self.address).send(sent, life);
             state.send(owner, Frame::Request(self.address.origin(), Request::Append(append)));
         });
         self.shared.nudge();
@@ -143,7 +144,7 @@ impl Port {
 
     /// The next reply. `Unavailable` comes once from an owner that fails, after all that it still
     /// answered (every request to it that is not answered by then never will be), and once for each
-    /// request to one that is not ready.
+    /// later request to it, as for each request to one that is not ready.
     pub fn poll_reply(
         &mut self,
         cx: &mut Context<'_>,
@@ -214,6 +215,8 @@ impl fmt::Debug for Budget {
 pub struct Credit {
     shared: Option<Rc<Shared>>,
     owner: CoreIndex,
+    /// The life of the owner that granted it: no other knows of it.
+    life: Life,
     lane: Lane,
 }
 
@@ -237,7 +240,7 @@ impl Drop for Credit {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
             shared.with(|state| {
-                if state.is_ready(self.owner) {
+                if state.ready(self.owner) == Some(self.life) {
                     state.credit_pool(self.owner, self.lane).give();
                 }
             });

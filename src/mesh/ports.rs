@@ -14,6 +14,11 @@ use crate::limits::PORTS_MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unavailable;
 
+/// Which of the shards of one core it is: how many before it were ready and failed, as far as this
+/// core knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Life(pub(crate) u64);
+
 /// What a port is given: an owner's reply.
 pub(crate) type Arrival = (CoreIndex, Result<Reply, Unavailable>);
 
@@ -45,8 +50,9 @@ pub(crate) struct Slot {
     arrived: VecDeque<Arrival>,
     /// In the order in which they were sent.
     under_way: VecDeque<UnderWay>,
-    /// Owners that were ever sent something: each tells the port once if it fails.
-    owners: Vec<CoreIndex>,
+    /// Owners that were ever sent something, and in which of their lives: a port never speaks to a
+    /// later one, which knows nothing of what was agreed with this one.
+    owners: Vec<(CoreIndex, Life)>,
     /// Whether it stands in the queue of those who wait for budget.
     pub(crate) waits_for_budget: bool,
 }
@@ -137,18 +143,19 @@ impl Ports {
         }
     }
 
-    /// An owner has failed: settles all that was under way to it, and tells every port that ever
-    /// spoke to it.
+    /// An owner's life has ended: settles all that was under way to it, and tells every port that
+    /// ever spoke to it.
     pub(crate) fn fail(
         &mut self,
         owner: CoreIndex,
+        life: Life,
         mut settled: impl FnMut(usize),
         wake: &mut Vec<Waker>,
     ) {
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
             slot.settle(&mut settled, |sent| sent.owner == owner);
-            if slot.owners.contains(&owner) {
+            if slot.owners.contains(&(owner, life)) {
                 slot.arrive((owner, Err(Unavailable)), wake);
             }
             self.free_if_done(index as u32);
@@ -169,16 +176,23 @@ impl Ports {
 }
 
 impl Slot {
-    /// Notes that something goes to `owner`.
-    pub(crate) fn speak_to(&mut self, owner: CoreIndex) {
-        if !self.owners.contains(&owner) {
-            self.owners.push(owner);
+    /// Whether something may go to this life of `owner`: the port has not spoken to an earlier one.
+    pub(crate) fn may_speak_to(&self, owner: CoreIndex, life: Life) -> bool {
+        let known = self.owners.iter().find(|(known, _)| *known == owner);
+        known.is_none_or(|(_, known)| *known == life)
+    }
+
+    /// Notes that something goes to this life of `owner`.
+    pub(crate) fn speak_to(&mut self, owner: CoreIndex, life: Life) {
+        assert!(self.may_speak_to(owner, life), "a port keeps to one life of an owner");
+        if !self.owners.contains(&(owner, life)) {
+            self.owners.push((owner, life));
         }
     }
 
     /// Notes an observation that goes to its owner.
-    pub(crate) fn send(&mut self, sent: UnderWay) {
-        self.speak_to(sent.owner);
+    pub(crate) fn send(&mut self, sent: UnderWay, life: Life) {
+        self.speak_to(sent.owner, life);
         self.under_way.push_back(sent);
     }
 

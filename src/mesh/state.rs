@@ -10,9 +10,10 @@ use super::budget::BudgetPool;
 use super::credit::CreditPool;
 use super::frame::{Address, Frame, Gathering, ShardState};
 use super::outgoing::Outgoing;
-use super::ports::{CORE_SLOT, Ports};
+use super::ports::{CORE_SLOT, Life, Ports};
 use super::ring::Receiver;
 use super::weave::Thread;
+use crate::chaos::Injection;
 use crate::clock::Clock;
 use crate::cores::CoreIndex;
 use crate::metrics::Metrics;
@@ -42,7 +43,13 @@ pub(crate) struct State {
     pub(crate) incoming: Vec<Option<Receiver<Frame>>>,
     /// Requests of this core to its own shard.
     pub(crate) local: VecDeque<(Origin, Request)>,
+    /// What tests want done to this core.
+    pub(crate) injected: Vec<Injection>,
     pub(crate) shards: Vec<ShardState>,
+    /// By core: which of its shards is the one that serves, or will.
+    lives: Vec<Life>,
+    /// By core: whether it may not know yet that this core's shard has failed.
+    is_unaware: Vec<bool>,
     is_quiet: Vec<bool>,
     pub(crate) ports: Ports,
     pub(crate) budget: BudgetPool,
@@ -71,7 +78,10 @@ impl State {
             outgoing: thread.outgoing,
             incoming: thread.incoming,
             local: VecDeque::new(),
+            injected: Vec::new(),
             shards: vec![ShardState::Recovering; usize::from(cores)],
+            lives: vec![Life::default(); usize::from(cores)],
+            is_unaware: vec![false; usize::from(cores)],
             is_quiet: vec![false; usize::from(cores)],
             ports: Ports::new(thread.core),
             budget: BudgetPool::new(settings.requests_max, settings.bytes_max),
@@ -96,8 +106,42 @@ impl State {
         self.placement.owner_of(stripe)
     }
 
-    pub(crate) fn is_ready(&self, owner: CoreIndex) -> bool {
-        self.shards[usize::from(owner.0)] == ShardState::Ready
+    /// The life of an owner that serves now.
+    pub(crate) fn ready(&self, owner: CoreIndex) -> Option<Life> {
+        let owner = usize::from(owner.0);
+        (self.shards[owner] == ShardState::Ready).then_some(self.lives[owner])
+    }
+
+    /// The same, where the port at `address` may speak to it.
+    pub(crate) fn ready_for(&mut self, address: Address, owner: CoreIndex) -> Option<Life> {
+        let life = self.ready(owner)?;
+        self.ports.held(address).may_speak_to(owner, life).then_some(life)
+    }
+
+    /// A core's shard is now in this state.
+    pub(crate) fn note_shard(&mut self, core: CoreIndex, shard: ShardState) {
+        let index = usize::from(core.0);
+        let before = std::mem::replace(&mut self.shards[index], shard);
+        if before != ShardState::Ready || shard == ShardState::Ready {
+            return;
+        }
+        self.fail(core);
+        match core == self.core {
+            true => (0..self.is_unaware.len())
+                .filter(|other| *other != index)
+                .for_each(|other| self.is_unaware[other] = true),
+            false => self.send(core, Frame::Noted),
+        }
+    }
+
+    /// Another core knows that this core's shard has failed.
+    pub(crate) fn handle_noted(&mut self, core: CoreIndex) {
+        self.is_unaware[usize::from(core.0)] = false;
+    }
+
+    /// Whether nothing that was meant for a failed shard of this core can arrive any more.
+    pub(crate) fn is_unaddressed(&self) -> bool {
+        !self.is_unaware.contains(&true)
     }
 
     pub(crate) fn credit_pool(&mut self, owner: CoreIndex, lane: Lane) -> &mut CreditPool {
@@ -169,9 +213,14 @@ impl State {
     }
 
     /// An owner has failed: gives back what it had, and tells all who waited for it.
-    pub(crate) fn fail(&mut self, owner: CoreIndex) {
+    fn fail(&mut self, owner: CoreIndex) {
+        let life = self.lives[usize::from(owner.0)];
+        self.lives[usize::from(owner.0)] = Life(life.0 + 1);
+        if owner == self.core {
+            self.local.clear();
+        }
         let mut settled = Vec::new();
-        self.ports.fail(owner, |bytes| settled.push(bytes), &mut self.wake);
+        self.ports.fail(owner, life, |bytes| settled.push(bytes), &mut self.wake);
         settled.into_iter().for_each(|bytes| self.give_budget(bytes));
         for lane in Lane::ALL {
             let waiting = self.credit_pool(owner, lane).fail();

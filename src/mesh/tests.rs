@@ -240,6 +240,83 @@ fn a_failed_shard_is_told_to_all_who_spoke_to_it() {
 }
 
 #[test]
+fn a_shard_built_anew_hears_nothing_of_what_was_meant_for_the_one_before() {
+    let [here, there] = pair();
+    let (mut old, mut held) = (here.port(), here.port());
+    let budget = now_or_never(|cx| old.poll_budget(cx, 100)).expect("there is room");
+    let spent = credit(&mut old, &here, &there);
+    old.append(append(there.core(), 1), spent, budget);
+    let granted_before = credit(&mut held, &here, &there);
+    there.set_shard(ShardState::Recovering);
+    assert!(!there.is_unaddressed(), "the other core does not know yet");
+    assert_eq!(arrived(&there).len(), 0, "the append lies in the ring");
+    here.flush();
+    assert_eq!(arrived(&there).len(), 1, "it was meant for the one that failed");
+    arrived(&here);
+    here.flush();
+    assert!(!there.is_unaddressed(), "what the other core noted has not arrived");
+    assert!(arrived(&there).is_empty());
+    assert!(there.is_unaddressed());
+    there.set_shard(ShardState::Ready);
+    there.flush();
+    arrived(&here);
+
+    // What was agreed with the one before is worth nothing.
+    assert!(matches!(now_or_never(|cx| old.poll_reply(cx)), Some((_, Err(Unavailable)))));
+    old.send(there.core(), Request::Status);
+    assert!(matches!(now_or_never(|cx| old.poll_reply(cx)), Some((_, Err(Unavailable)))));
+    let answer = now_or_never(|cx| old.poll_credit(cx, there.core(), Lane::Normal));
+    assert!(matches!(answer, Some(CreditAnswer::Unavailable)), "{answer:?}");
+    let budget = now_or_never(|cx| held.poll_budget(cx, 100)).expect("there is room");
+    held.append(append(there.core(), 1), granted_before, budget);
+    assert!(matches!(now_or_never(|cx| held.poll_reply(cx)), Some((_, Err(Unavailable)))));
+    assert!(arrived(&there).is_empty(), "nothing of it was sent");
+
+    // Whoever comes anew is served.
+    let mut fresh = here.port();
+    let budget = now_or_never(|cx| fresh.poll_budget(cx, 100)).expect("there is room");
+    let spent = credit(&mut fresh, &here, &there);
+    fresh.append(append(there.core(), 1), spent, budget);
+    here.flush();
+    assert_eq!(arrived(&there).len(), 1);
+}
+
+#[test]
+fn an_unspent_credit_of_a_shard_that_failed_serves_nobody() {
+    let [here, there] = pair();
+    let mut port = here.port();
+    let unspent = credit(&mut port, &here, &there);
+    there.set_shard(ShardState::Recovering);
+    there.flush();
+    arrived(&here);
+    here.flush();
+    arrived(&there);
+    there.set_shard(ShardState::Ready);
+    there.flush();
+    arrived(&here);
+    drop(unspent);
+    let mut fresh = here.port();
+    assert!(now_or_never(|cx| fresh.poll_credit(cx, there.core(), Lane::Normal)).is_none());
+    here.flush();
+    let (_, request) = arrived(&there).pop().expect("the owner is asked");
+    assert!(matches!(request, Request::Credit { .. }), "{request:?}");
+}
+
+#[test]
+fn what_a_core_asked_its_own_shard_goes_with_it() {
+    let [here, there] = pair();
+    let port = here.port();
+    port.send(here.core(), Request::Status);
+    here.set_shard(ShardState::Recovering);
+    assert!(arrived(&here).is_empty());
+    here.flush();
+    arrived(&there);
+    there.flush();
+    arrived(&here);
+    assert!(here.is_unaddressed());
+}
+
+#[test]
 fn a_refused_credit_comes_with_the_load() {
     let [here, there] = pair();
     let mut port = here.port();

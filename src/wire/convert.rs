@@ -7,18 +7,20 @@ use engram_proto::engram::v1::observation_ack::Status as AckStatus;
 use engram_proto::engram::v1::stream_status::State;
 use engram_proto::engram::v1::{
     AckMode as WireAckMode, Confidence, ConfidenceCategory, Cue, Durability as WireDurability,
-    EmbeddingCue, Episode, Memory, MemoryType, ObservationAck, Priority, RecallMetadata,
-    RecallRequest, StreamCapabilities, StreamClose, StreamInit, StreamInitAck, StreamStatus,
-    StreamingRecallRequest,
+    EmbeddingCue, Episode, ForgetMode as WireForgetMode, ForgetRequest, Memory, MemoryType,
+    ObservationAck, Priority, RecallMetadata, RecallRequest, StreamCapabilities, StreamClose,
+    StreamInit, StreamInitAck, StreamStatus, StreamingRecallRequest, forget_request,
 };
 use engram_shards::ids::Time;
+use engram_shards::limits::RECALL_RESULTS_MAX;
 use engram_shards::log::record::{Embedding, Observation, read_embedding};
-use engram_shards::message::{Drain, Durability, Isolation, Lane};
+use engram_shards::message::{Drain, Durability, ForgetMode, Isolation, Lane};
 use prost_types::Timestamp;
 use uuid::Uuid;
 
 use crate::core::Core;
 use crate::failure::{Code, Failure};
+use crate::forget::Target;
 use crate::limits::RECALL_RESULTS_DEFAULT;
 use crate::recall::{Found, Query, Recollection};
 use crate::session::{AckMode, Init, Refused, Session};
@@ -211,6 +213,34 @@ pub(crate) fn streaming_query(request: &StreamingRecallRequest) -> Result<Query<
 pub(crate) fn unary_query(request: &RecallRequest) -> Result<Query<'_>, Failure> {
     let count = at_least_zero(request.max_results)?;
     query(&request.memory_space_id, request.cue.as_ref(), count, 0, Isolation::InFlight)
+}
+
+/// Which memories are to be forgotten. By a cue, only those that are as like it as it says itself: without that, a recall
+/// gives the nearest there are, however far.
+pub(crate) fn forget_target(request: &ForgetRequest) -> Result<Target<'_>, Failure> {
+    let cue = match &request.target {
+        None => return Err(invalid("neither a memory's id nor a pattern")),
+        Some(forget_request::Target::MemoryId(id)) => return Ok(Target::Id(id)),
+        Some(forget_request::Target::Pattern(cue)) => cue,
+    };
+    let (space, isolation) = (&request.memory_space_id, Isolation::InFlight);
+    let query = query(space, Some(cue), RECALL_RESULTS_MAX, 0, isolation)?;
+    match query.similarity_min > 0.0 {
+        true => Ok(Target::Like(query)),
+        false => Err(invalid("a pattern to be forgotten needs a threshold")),
+    }
+}
+
+/// How far memories are to be forgotten: where nothing is said, so that it can be undone.
+pub(crate) fn forget_mode(request: &ForgetRequest) -> Result<ForgetMode, Failure> {
+    match WireForgetMode::try_from(request.mode) {
+        Ok(WireForgetMode::Unspecified | WireForgetMode::Suppress) => Ok(ForgetMode::Suppress),
+        Ok(WireForgetMode::Delete) => Ok(ForgetMode::Delete),
+        Ok(WireForgetMode::Overwrite) => Err(not_served(
+            "FORGET_MODE_OVERWRITE; to overwrite a memory, store another one under its id",
+        )),
+        Err(_) => Err(invalid(format!("mode {} is not known", request.mode))),
+    }
 }
 
 fn query<'a>(

@@ -9,6 +9,7 @@ use engram_shards::limits::{DIMENSION_MAX, DIMENSION_MIN};
 use engram_shards::message::{IfExists, Made, ShardStatus, SpaceDescription};
 use engram_shards::settings::{AckPolicy, Metric, SpaceSettings};
 
+use crate::chaos;
 use crate::config::durability_name;
 use crate::core::{Core, Readiness};
 use crate::failure::{Code, Failure};
@@ -31,6 +32,8 @@ enum Route {
     Metrics,
     Spaces,
     System,
+    /// There only where the server was started with `--chaos`.
+    Chaos,
     /// Of the contract, but not served.
     Unserved,
 }
@@ -44,6 +47,7 @@ impl Route {
             "/metrics" | "/metrics/prometheus" => Some(Route::Metrics),
             "/api/v1/spaces" => Some(Route::Spaces),
             "/api/v1/system/health" => Some(Route::System),
+            "/chaos" => Some(Route::Chaos),
             "/api/v1/memories/remember" | "/api/v1/memories/recall" => Some(Route::Unserved),
             _ => None,
         }
@@ -53,6 +57,7 @@ impl Route {
     fn methods(self) -> &'static str {
         match self {
             Route::Spaces => "GET, HEAD, POST",
+            Route::Chaos => "POST",
             Route::Unserved => "GET, HEAD, POST",
             _ => "GET, HEAD",
         }
@@ -66,7 +71,8 @@ impl Route {
 /// Answers one request.
 pub async fn respond(core: &Core, request: Request<Bytes>) -> Response<Bytes> {
     let path = request.uri().path();
-    let Some(route) = Route::of(path) else {
+    let is_there = |route: &Route| *route != Route::Chaos || core.settings().chaos.is_on;
+    let Some(route) = Route::of(path).filter(is_there) else {
         let failure = Failure::new(Code::NotFound, format!("no such path: {path}"));
         return failure_response(StatusCode::NOT_FOUND, &failure);
     };
@@ -78,11 +84,12 @@ pub async fn respond(core: &Core, request: Request<Bytes>) -> Response<Bytes> {
         (Route::Live, _) => {
             Ok(json_response(StatusCode::OK, &serde_json::json!({"status": "alive"})))
         }
-        (Route::Ready, _) => Ok(ready(core.readiness())),
+        (Route::Ready, _) => Ok(ready(core.readiness(), core.unready_reason())),
         (Route::Metrics, _) => Ok(metrics(core, request.headers()).await),
         (Route::Spaces, &Method::POST) => create_space(core, request.body()).await,
         (Route::Spaces, _) => list_spaces(&core.status().await),
         (Route::System, _) => Ok(system_health(core.readiness(), &core.status().await)),
+        (Route::Chaos, _) => inject(core, request.body()),
         (Route::Unserved, _) => Err(Failure::new(
             Code::Unimplemented,
             format!("not served: {path}; use gRPC or WebSocket"),
@@ -173,10 +180,19 @@ fn health(readiness: Readiness, durability: AckPolicy, now: Moment) -> Response<
     json_response(code, &body)
 }
 
-fn ready(readiness: Readiness) -> Response<Bytes> {
+fn ready(readiness: Readiness, reason: Option<String>) -> Response<Bytes> {
     let (code, state) = state_of(readiness);
-    let state = if readiness == Readiness::Ready { "ready" } else { state };
-    json_response(code, &serde_json::json!({"status": state}))
+    let body = match reason {
+        None => serde_json::json!({"status": "ready"}),
+        Some(reason) => serde_json::json!({"status": state, "reason": reason}),
+    };
+    json_response(code, &body)
+}
+
+fn inject(core: &Core, wish: &[u8]) -> Result<Response<Bytes>, Failure> {
+    let (on, injection) = chaos::read(wish, core.mesh().cores())?;
+    core.mesh().inject(on, injection);
+    Ok(json_response(StatusCode::ACCEPTED, &serde_json::json!({"status": "accepted"})))
 }
 
 async fn metrics(core: &Core, headers: &HeaderMap) -> Response<Bytes> {
@@ -410,9 +426,11 @@ mod tests {
                 health(readiness, AckPolicy::Sync, now).status(),
                 StatusCode::SERVICE_UNAVAILABLE
             );
-            assert_eq!(ready(readiness).status(), StatusCode::SERVICE_UNAVAILABLE);
+            let unready = ready(readiness, Some("why".to_owned()));
+            assert_eq!(unready.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(self::body(&unready)["reason"], "why");
         }
-        assert_eq!(ready(Readiness::Ready).status(), StatusCode::OK);
+        assert_eq!(ready(Readiness::Ready, None).status(), StatusCode::OK);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod command_line;
 mod durable;
 mod end_to_end;
 mod extensions;
+mod forget;
 mod full_disk;
 mod isolation;
 mod maintenance;
@@ -18,4 +19,6 @@ mod power_cut;
 mod recall_is_held;
 mod refusals;
 mod sessions;
+#[cfg(feature = "chaos")]
+mod shard_restart;
 mod standard_services;

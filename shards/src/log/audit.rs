@@ -9,6 +9,8 @@ use std::ops::RangeInclusive;
 use crate::ids::{FolderSecret, Location, SessionId, StripeKey, Time};
 use crate::limits::{LENGTH_MAX, LENGTH_MIN};
 use crate::log::body::{decode_body, decode_space, read_embedding};
+use crate::log::gone::{decode_cancelled, decode_forgotten, decode_gone};
+use crate::log::ranges::Ranges;
 use crate::log::record::RecordKind;
 use crate::log::walk::Replayed;
 use crate::settings::{Metric, SpaceSettings};
@@ -34,6 +36,8 @@ pub struct StripeAudit {
     /// The first vector that only a space of angles can hold.
     odd_length: Option<Location>,
     proven: Ranges,
+    /// Generations that are no more, whether or not there are records of them.
+    gone: Ranges,
     /// When each was committed last.
     unproven: BTreeMap<u64, Time>,
 }
@@ -62,14 +66,34 @@ impl Audit {
     pub fn handle(&mut self, record: &Replayed<'_>) -> Result<(), &'static str> {
         match record.head.kind {
             RecordKind::Space => self.take_space(record),
-            RecordKind::Session if record.head.session == SessionId::NONE => {
+            RecordKind::Session | RecordKind::Mark | RecordKind::Cancellation
+                if record.head.session == SessionId::NONE =>
+            {
                 Err("a session record that names no session")
             }
-            RecordKind::Session => {
+            RecordKind::Session | RecordKind::Mark => {
                 self.stripe(record);
                 Ok(())
             }
             RecordKind::Observation => self.take_observation(record),
+            RecordKind::Tombstone | RecordKind::Suppression => self.take_forgotten(record),
+            RecordKind::Cancellation => {
+                let cancelled = decode_cancelled(record.body);
+                let cancelled = cancelled.map_err(|_| "the body of a cancellation")?;
+                let gone = &mut self.stripe(record).gone;
+                cancelled.into_iter().for_each(|generation| {
+                    gone.insert(generation.0);
+                });
+                Ok(())
+            }
+            RecordKind::Gone => {
+                let mut gone = Ranges::default();
+                decode_gone(record.body, &mut gone)
+                    .map_err(|_| "the body of a list of what is gone")?;
+                let known = &mut self.stripe(record).gone;
+                gone.runs().for_each(|(first, last)| known.insert_run(first, last));
+                Ok(())
+            }
         }
     }
 
@@ -103,12 +127,24 @@ impl Audit {
         Ok(())
     }
 
+    fn take_forgotten(&mut self, record: &Replayed<'_>) -> Result<(), &'static str> {
+        let id = decode_forgotten(record.body).map_err(|_| "the body of a forgotten memory")?;
+        self.check_hash(id, record)?;
+        self.stripe(record);
+        Ok(())
+    }
+
+    fn check_hash(&self, id: &str, record: &Replayed<'_>) -> Result<(), &'static str> {
+        let hash = self.secret.map(|secret| secret.memory_hash(id));
+        match hash.is_some_and(|hash| hash != record.head.memory_hash) {
+            true => Err("a memory under a hash that its id does not have in this folder"),
+            false => Ok(()),
+        }
+    }
+
     fn take_observation(&mut self, record: &Replayed<'_>) -> Result<(), &'static str> {
         let observation = decode_body(record.body).map_err(|_| "the body of an observation")?;
-        let hash = self.secret.map(|secret| secret.memory_hash(observation.id));
-        if hash.is_some_and(|hash| hash != record.head.memory_hash) {
-            return Err("a memory under a hash that its id does not have in this folder");
-        }
+        self.check_hash(observation.id, record)?;
         let dimension = observation.embedding.dimension();
         self.vector.resize(dimension, 0.0);
         let vector = BAD_VECTOR;
@@ -149,6 +185,7 @@ impl Audit {
             dimensions: BTreeMap::new(),
             odd_length: None,
             proven: Ranges::default(),
+            gone: Ranges::default(),
             unproven: BTreeMap::new(),
         })
     }
@@ -160,7 +197,7 @@ impl StripeAudit {
         self.settings.as_ref()
     }
 
-    /// How many observations are there.
+    /// How many observations are there, replaced and forgotten ones included.
     pub fn observations(&self) -> u64 {
         self.present().len()
     }
@@ -177,7 +214,9 @@ impl StripeAudit {
             None => faults.push(StripeFault::NoSettings),
             Some(settings) => faults.extend(self.vector_faults(settings)),
         }
-        faults.extend(self.present().gaps().map(StripeFault::Missing));
+        let mut accounted = self.found();
+        self.gone.runs().for_each(|(first, last)| accounted.insert_run(first, last));
+        faults.extend(accounted.gaps().map(StripeFault::Missing));
         faults
     }
 
@@ -194,8 +233,13 @@ impl StripeAudit {
         self.dimensions.iter().min_by_key(|(_, place)| **place).map(|(dimension, _)| *dimension)
     }
 
-    /// Generations of the observations that are there.
+    /// Generations of the observations that are there, and not gone.
     pub(crate) fn present(&self) -> Ranges {
+        self.found().without(&self.gone)
+    }
+
+    /// Generations of which there are records.
+    fn found(&self) -> Ranges {
         let mut present = self.proven.clone();
         self.unproven.keys().for_each(|generation| {
             present.insert(*generation);
@@ -207,90 +251,9 @@ impl StripeAudit {
     pub(crate) fn counts(&self, record: &Replayed<'_>) -> bool {
         let generation = record.head.generation.0;
         match self.proven.contains(generation) {
+            _ if self.gone.contains(generation) => false,
             true => record.proven,
             false => self.unproven.get(&generation) == Some(&record.committed_at),
-        }
-    }
-}
-
-/// A set of numbers that mostly follow each other.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ranges {
-    /// First and last of each run.
-    runs: BTreeMap<u64, u64>,
-}
-
-impl Ranges {
-    /// Adds a number; whether it was not there.
-    pub(crate) fn insert(&mut self, number: u64) -> bool {
-        let before = self.runs.range(..=number).next_back().map(|(&first, &last)| (first, last));
-        if before.is_some_and(|(_, last)| number <= last) {
-            return false;
-        }
-        let first = match before {
-            Some((first, last)) if last + 1 == number => first,
-            _ => number,
-        };
-        let last = number.checked_add(1).and_then(|next| self.runs.remove(&next)).unwrap_or(number);
-        self.runs.insert(first, last);
-        true
-    }
-
-    fn contains(&self, number: u64) -> bool {
-        self.runs.range(..=number).next_back().is_some_and(|(_, last)| number <= *last)
-    }
-
-    fn len(&self) -> u64 {
-        self.runs.iter().map(|(first, last)| last - first + 1).sum()
-    }
-
-    /// The runs that are missing between 1 and the largest number.
-    fn gaps(&self) -> impl Iterator<Item = RangeInclusive<u64>> {
-        let mut next = 1;
-        self.runs.iter().filter_map(move |(&first, &last)| {
-            let gap = next..=first - 1;
-            next = last.saturating_add(1);
-            (!gap.is_empty()).then_some(gap)
-        })
-    }
-
-    /// First and last of each run, and how many numbers come before it.
-    pub(crate) fn ranks(&self) -> Vec<(u64, u64, u64)> {
-        let mut before = 0;
-        let rank = |(&first, &last): (&u64, &u64)| {
-            let run = (first, last, before);
-            before += last - first + 1;
-            run
-        };
-        self.runs.iter().map(rank).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn ranges_are_a_set(numbers in prop::collection::vec(1u64..60, 0..80)) {
-            let (mut ranges, mut set) = (Ranges::default(), BTreeSet::new());
-            for number in numbers {
-                prop_assert_eq!(ranges.insert(number), set.insert(number));
-            }
-            prop_assert_eq!(ranges.len(), set.len() as u64);
-            let last = set.last().copied().unwrap_or(0);
-            let missing: Vec<u64> = (1..last).filter(|number| !set.contains(number)).collect();
-            prop_assert_eq!(ranges.gaps().flatten().collect::<Vec<_>>(), missing);
-            for number in 0..62 {
-                prop_assert_eq!(ranges.contains(number), set.contains(&number));
-            }
-            for (first, last, before) in ranges.ranks() {
-                prop_assert_eq!(before, set.range(..first).count() as u64);
-                prop_assert!((first..=last).all(|number| set.contains(&number)));
-            }
         }
     }
 }

@@ -23,7 +23,7 @@ impl Body {
         Body::of(Vec::new())
     }
 
-    fn of(bytes: Vec<u8>) -> Body {
+    pub(crate) fn of(bytes: Vec<u8>) -> Body {
         let crc = crc32c(&bytes);
         Body { bytes, crc }
     }
@@ -188,21 +188,7 @@ fn push_fields(out: &mut Vec<u8>, observation: &Observation<'_>) {
 
 /// Reads a body back.
 pub fn decode_body(bytes: &[u8]) -> Result<Observation<'_>, BodyFault> {
-    if bytes.len() < OBSERVATION_FIXED_BYTES {
-        return Err(BodyFault);
-    }
-    let (fixed, rest) = bytes.split_at(OBSERVATION_FIXED_BYTES);
-    let dimension = usize::from(u16_at(fixed, DIMENSION_AT));
-    let (embedding, fields) = match fixed[FORM_AT] {
-        FORM_F32 => rest
-            .split_at_checked(dimension * 4)
-            .map(|(vector, fields)| (Embedding::F32Bytes(vector), fields)),
-        FORM_F16 => rest
-            .split_at_checked(dimension * 2)
-            .map(|(vector, fields)| (Embedding::F16Bytes(vector), fields)),
-        _ => None,
-    }
-    .ok_or(BodyFault)?;
+    let (fixed, embedding, fields) = split(bytes)?;
     let mut observation = Observation {
         id: "",
         what: "",
@@ -225,6 +211,28 @@ pub fn decode_body(bytes: &[u8]) -> Result<Observation<'_>, BodyFault> {
         return Err(BodyFault);
     }
     Ok(observation)
+}
+
+/// Takes the body of an observation apart: its fixed part, its vector, its fields.
+fn split(bytes: &[u8]) -> Result<(&[u8], Embedding<'_>, &[u8]), BodyFault> {
+    let (fixed, rest) = bytes.split_at_checked(OBSERVATION_FIXED_BYTES).ok_or(BodyFault)?;
+    let dimension = usize::from(u16_at(fixed, DIMENSION_AT));
+    let number_bytes = match fixed[FORM_AT] {
+        FORM_F32 => 4,
+        FORM_F16 => 2,
+        _ => return Err(BodyFault),
+    };
+    let (vector, fields) = rest.split_at_checked(dimension * number_bytes).ok_or(BodyFault)?;
+    let embedding = match fixed[FORM_AT] {
+        FORM_F32 => Embedding::F32Bytes(vector),
+        _ => Embedding::F16Bytes(vector),
+    };
+    Ok((fixed, embedding, fields))
+}
+
+/// The fields in the body of an observation.
+pub(crate) fn fields_of(bytes: &[u8]) -> Result<&[u8], BodyFault> {
+    split(bytes).map(|(_, _, fields)| fields)
 }
 
 fn read_fields<'a>(bytes: &'a [u8], out: &mut Observation<'a>) -> Result<(), BodyFault> {

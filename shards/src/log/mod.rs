@@ -11,7 +11,9 @@
 //! | file | what it has |
 //! |---|---|
 //! | `field` | numbers at fixed offsets, tagged fields, the checksum |
+//! | `ranges` | sets of generations |
 //! | `body` | what a record says: an observation, a space |
+//! | `gone` | what records say of what is no more |
 //! | `record` | one entry: a fixed head before a body |
 //! | `segment` | a file's first block; positions in a log |
 //! | `batch` | what one commit writes |
@@ -28,7 +30,9 @@
 //! - A failed write or sync ends its segment for ever at the position that was synced before.
 
 pub mod field;
+pub mod ranges;
 pub mod body;
+pub mod gone;
 pub mod record;
 pub mod segment;
 pub mod batch;

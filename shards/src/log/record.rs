@@ -4,6 +4,10 @@ pub use crate::log::body::{
     Body, BodyFault, Embedding, Observation, decode_body, decode_space, encode_body, encode_space,
     read_embedding,
 };
+pub use crate::log::gone::{
+    decode_cancelled, decode_forgotten, decode_gone, encode_cancelled, encode_copy,
+    encode_forgotten, encode_gone, first_commit,
+};
 
 use crate::ids::{Generation, SessionId, SpaceKey, StripeKey, Time};
 use crate::limits;
@@ -37,6 +41,18 @@ pub enum RecordKind {
     Space,
     /// A session was opened; empty body.
     Session,
+    /// A memory was deleted (`encode_forgotten`): all observations of its id up to this generation.
+    Tombstone,
+    /// A memory was suppressed (`encode_forgotten`): the same observations are kept and not recalled.
+    Suppression,
+    /// Observations of a session above its unbroken run over all stripes, whose end is `sequence`, are cancelled
+    /// (`encode_cancelled`): they will be sent again, perhaps under other ids, into other stripes.
+    Cancellation,
+    /// The durable mark of a session, carried by a compaction; empty body. `generation` is one of which the mark was
+    /// right, `received_at` the time of the session's last record.
+    Mark,
+    /// Generations of the stripe that are no more (`encode_gone`), whether or not there are records of them.
+    Gone,
 }
 
 impl RecordKind {
@@ -45,6 +61,11 @@ impl RecordKind {
             RecordKind::Observation => 1,
             RecordKind::Space => 2,
             RecordKind::Session => 3,
+            RecordKind::Tombstone => 4,
+            RecordKind::Suppression => 5,
+            RecordKind::Cancellation => 6,
+            RecordKind::Mark => 7,
+            RecordKind::Gone => 8,
         }
     }
 
@@ -53,6 +74,11 @@ impl RecordKind {
             1 => Some(RecordKind::Observation),
             2 => Some(RecordKind::Space),
             3 => Some(RecordKind::Session),
+            4 => Some(RecordKind::Tombstone),
+            5 => Some(RecordKind::Suppression),
+            6 => Some(RecordKind::Cancellation),
+            7 => Some(RecordKind::Mark),
+            8 => Some(RecordKind::Gone),
             _ => None,
         }
     }

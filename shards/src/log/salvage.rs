@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::ids::{FolderSecret, Generation, SessionId, SpaceKey, StripeKey, Time};
-use crate::log::audit::{Audit, Ranges};
+use crate::log::audit::Audit;
 use crate::log::body::{Body, decode_body, decode_space, encode_space};
+use crate::log::gone::{decode_forgotten, encode_cancelled};
+use crate::log::ranges::Ranges;
 use crate::log::record::{RecordHead, RecordKind};
 use crate::log::walk::Replayed;
 use crate::settings::{Metric, SpaceSettings};
@@ -54,8 +56,19 @@ impl Salvage {
         let mut head = RecordHead { stripe: stripe.key, ..record.head };
         head.generation = Generation(stripe.present_up_to(record.head.generation.0));
         match record.head.kind {
-            RecordKind::Session if record.head.session == SessionId::NONE => return None,
-            RecordKind::Session => {}
+            RecordKind::Session | RecordKind::Mark | RecordKind::Cancellation
+                if record.head.session == SessionId::NONE =>
+            {
+                return None;
+            }
+            RecordKind::Session | RecordKind::Mark => {}
+            // What it cancels is not taken over; what it says of the session's mark is.
+            RecordKind::Cancellation => return Some((head, encode_cancelled(&[]))),
+            // The others are numbered anew, without gaps.
+            RecordKind::Gone => return None,
+            RecordKind::Tombstone | RecordKind::Suppression => {
+                head.memory_hash = self.secret.memory_hash(decode_forgotten(record.body).ok()?);
+            }
             RecordKind::Space => {
                 let settings = decode_space(record.body).ok()?;
                 if self.audit.settings(record.head.stripe) != Some(&settings) {

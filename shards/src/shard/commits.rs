@@ -86,6 +86,7 @@ impl Shard {
                     self.sessions.in_flight(key).durable(0, committed_at);
                     sessions.push(key);
                 }
+                Pending::Forget => self.settle_forget_logged(location.segment),
                 Pending::Replayed(replayed) => {
                     self.unproven.commit();
                     sessions.extend(self.commit_replayed(replayed, location, committed_at));
@@ -100,6 +101,7 @@ impl Shard {
         sessions.dedup();
         sessions.into_iter().for_each(|key| self.settle_session(key));
         self.read_pairs();
+        self.verify_forgets();
     }
 
     fn commit_replayed(
@@ -117,6 +119,10 @@ impl Shard {
             Replayed::Session(key) => {
                 self.sessions.in_flight(key).durable(0, committed_at);
                 Some(key)
+            }
+            Replayed::Forget(number) => {
+                self.settle_forget_again(number, location.segment);
+                None
             }
         }
     }
@@ -165,6 +171,8 @@ impl Shard {
                 }
                 Pending::Space(stripe) => self.settle_stripe_dropped(stripe, &refusal),
                 Pending::Session(key) => fenced.push(key),
+                Pending::Forget => self.settle_forget_dropped(&refusal),
+                Pending::Replayed(Replayed::Forget(_)) => {}
                 Pending::Replayed(Replayed::Space(stripe)) => {
                     self.settle_stripe_delayed(stripe, &refusal)
                 }

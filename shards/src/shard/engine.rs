@@ -13,6 +13,7 @@ use crate::log::record::{Body, RecordHead};
 use crate::message::{Origin, Reply, Request};
 use crate::recall::Progress;
 use crate::session::{SessionKey, Sessions};
+use crate::shard::forgotten::Forgetting;
 use crate::shard::io::{Io, IoOutput, IoTicket, Output, ShardConfig};
 use crate::shard::making::Making;
 use crate::shard::pending::Pending;
@@ -54,6 +55,7 @@ pub struct Shard {
     pub(super) rotation: Rotation,
     restless: Restless,
     pub(super) replacing: Replacing,
+    pub(super) forgetting: Forgetting,
     pub(super) reads: BTreeMap<IoTicket, Wanted>,
     next_ticket: u64,
     outputs: VecDeque<Output>,
@@ -115,6 +117,7 @@ impl Shard {
             rotation: Rotation::default(),
             restless: Restless::default(),
             replacing: Replacing::default(),
+            forgetting: Forgetting::default(),
             reads: BTreeMap::new(),
             next_ticket: 0,
             outputs: VecDeque::new(),
@@ -145,6 +148,7 @@ impl Shard {
                 self.detach_session(SessionKey { session, stripe }, epoch)
             }
             Request::Recall(recall) => self.recall(origin, recall),
+            Request::Forget(forget) => self.forget(origin, forget),
             Request::Credit { lane, wanted } => {
                 let (granted, pressure) = self.admission.grant(lane, wanted);
                 self.reply(origin, Reply::Credit { lane, granted, pressure });

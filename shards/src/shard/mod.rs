@@ -11,6 +11,7 @@
 //! | `io.rs` | what a shard is made with, and what crosses between it and the runtime |
 //! | `pending.rs` | what the log was given, until it answers |
 //! | `making.rs` | spaces that are being made |
+//! | `forgotten.rs` | memories on their way to be forgotten |
 //! | `wanted.rs` | what reads are for |
 //! | `engine.rs` | the shard's parts, its inputs and outputs |
 //! | `requests.rs` | spaces, observations, credits, lists |
@@ -18,6 +19,7 @@
 //! | `commits.rs` | what becomes of records when a commit ends |
 //! | `unproven.rs` | replayed records that nobody vouches for: to the log again |
 //! | `reads.rs` | records read back: for recalls, and to verify replacements |
+//! | `forgetting.rs` | memories that are deleted or suppressed |
 //! | `turns.rs` | whose turn it is: recalls first, spaces in fair rotation |
 //! | `recovering.rs` | a shard from its logs |
 //!
@@ -26,6 +28,7 @@
 
 mod io;
 mod turns;
+mod forgotten;
 mod pending;
 mod making;
 mod wanted;
@@ -35,6 +38,7 @@ mod requests;
 mod opening;
 mod commits;
 mod reads;
+mod forgetting;
 mod recovering;
 
 pub use engine::Shard;

@@ -3,6 +3,7 @@
 use crate::ids::{Row, SessionId, StripeKey};
 use crate::message::{Lane, Origin};
 use crate::session::SessionKey;
+use crate::shard::forgotten::ForgetNumber;
 use crate::shard::turns::Slot;
 
 /// A record that the log was given and has not answered.
@@ -14,6 +15,8 @@ pub(super) enum Pending {
     Space(StripeKey),
     /// A session that is being begun.
     Session(SessionKey),
+    /// That a memory is forgotten: the next one that waits for it.
+    Forget,
     /// A replayed record on its way to the log again.
     Replayed(Replayed),
 }
@@ -27,6 +30,8 @@ pub(super) enum Replayed {
     Space(StripeKey),
     /// A session.
     Session(SessionKey),
+    /// That a memory is forgotten.
+    Forget(ForgetNumber),
 }
 
 /// An observation in its stripe and its session.

@@ -71,6 +71,18 @@ impl Shard {
                 self.settle_pairs(pairs, records);
                 self.read_pairs();
             }
+            Wanted::Forget(number, rows) => match records {
+                Ok(records) => {
+                    assert_eq!(records.len(), rows.len(), "one record a place");
+                    for (row, record) in rows.into_iter().zip(&records) {
+                        self.compare_forgotten(number, row, memory_id(record));
+                    }
+                }
+                Err(_) if rows.len() > 1 => {
+                    rows.into_iter().for_each(|row| self.read_for_forget(number, vec![row]))
+                }
+                Err(_) => self.compare_forgotten(number, rows[0], None),
+            },
         }
     }
 
@@ -114,7 +126,7 @@ impl Shard {
         let mut next = None;
         match memory_id(older).zip(memory_id(newer)) {
             Some((older, newer)) if older == newer || planted!(HashTrusted) => {
-                if stripe.rows().is_alive(pair.older) {
+                if stripe.rows().is_kept(pair.older) {
                     stripe.replace(pair);
                 }
             }

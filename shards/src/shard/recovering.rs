@@ -7,14 +7,18 @@ use std::hash::BuildHasherDefault;
 use hashbrown::HashSet;
 use siphasher::sip::SipHasher13;
 
-use crate::ids::{Location, SegmentId, StripeKey, Time};
+use crate::ids::{Generation, Location, SegmentId, StripeKey, Time};
 use crate::log::log::Log;
-use crate::log::record::{Body, RecordHead, RecordKind, decode_body, decode_space, read_embedding};
+use crate::log::record::{
+    Body, RecordHead, RecordKind, decode_body, decode_forgotten, decode_space, encode_forgotten,
+    read_embedding,
+};
 use crate::log::replay::{LogFault, Replay, Replayed};
-use crate::message::{Made, SpaceDescription};
+use crate::message::{ForgetMode, Made, SpaceDescription};
 use crate::session::{SessionKey, Sessions};
 use crate::settings::SpaceSettings;
 use crate::shard::engine::{Owns, Shard};
+use crate::shard::forgotten::Forgotten;
 use crate::shard::io::ShardConfig;
 use crate::shard::making::Making;
 use crate::shard::pending;
@@ -58,6 +62,15 @@ struct Building {
     generation_max: u64,
     /// By generation.
     unproven: BTreeMap<u64, Observed>,
+    /// What records say of forgotten memories, each once.
+    forgotten: BTreeMap<(Box<str>, u64, ForgetMode), ForgottenRecord>,
+}
+
+/// A record that a memory is forgotten.
+struct ForgottenRecord {
+    head: RecordHead,
+    segment: SegmentId,
+    proven: bool,
 }
 
 /// An observation that is durable.
@@ -121,6 +134,7 @@ impl Recovering {
         found.restore(&mut shard, now);
         shard.append_unproven();
         shard.read_pairs();
+        shard.verify_forgets();
         (shard, end.empty)
     }
 }
@@ -140,6 +154,12 @@ impl Found {
                 }
             }
             RecordKind::Observation => building.take_observation(record, &mut self.vector)?,
+            RecordKind::Tombstone => building.take_forgotten(record, ForgetMode::Delete)?,
+            RecordKind::Suppression => building.take_forgotten(record, ForgetMode::Suppress)?,
+            // No shard writes any of these yet.
+            RecordKind::Cancellation | RecordKind::Mark | RecordKind::Gone => {
+                return Err("a record of a kind that is not read yet");
+            }
         }
         if let Some(key) = session.filter(|_| record.proven) {
             let sequence = if planted!(MarkForgotten) { 0 } else { record.head.sequence };
@@ -204,6 +224,7 @@ impl Building {
             seen: HashSet::default(),
             generation_max: 0,
             unproven: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
         }
     }
 
@@ -218,6 +239,22 @@ impl Building {
         }
         self.settings = Some(settings);
         self.push_early()
+    }
+
+    fn take_forgotten(
+        &mut self,
+        record: &Replayed<'_>,
+        mode: ForgetMode,
+    ) -> Result<(), &'static str> {
+        let id = decode_forgotten(record.body).map_err(|_| "the body of a forgotten memory")?;
+        let Replayed { head, location, proven, .. } = *record;
+        let key = (Box::from(id), head.generation.0, mode);
+        let found = ForgottenRecord { head, segment: location.segment, proven };
+        let known = self.forgotten.entry(key).or_insert(found);
+        if proven && !known.proven {
+            *known = ForgottenRecord { head, segment: location.segment, proven };
+        }
+        Ok(())
     }
 
     /// What the space is made with, as far as what was read tells; a record that nobody vouches for may yet be contradicted
@@ -367,6 +404,19 @@ impl Building {
         assert_eq!(observations.len() - first, rows.len_pending() as usize);
         let recall = shard.config.recall_target;
         shard.restore_stripe(Stripe::new(key, settings, recall, shard.config.tail, rows));
+        for ((id, until, mode), ForgottenRecord { head, segment, proven }) in self.forgotten {
+            if planted!(ForgetForgotten) {
+                continue;
+            }
+            let (memory_hash, until) = (head.memory_hash, Generation(until));
+            let body = encode_forgotten(&id);
+            let forgotten = Forgotten { stripe: key, memory_hash, id, mode, until, origin: None };
+            let number = shard.restore_forgotten(forgotten, segment, proven);
+            if !proven {
+                let replayed = pending::Replayed::Forget(number);
+                observations.push(Unvouched { head, body, replayed });
+            }
+        }
     }
 }
 

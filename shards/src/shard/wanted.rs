@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::ids::Location;
+use crate::ids::{Location, Row};
+use crate::shard::forgotten::ForgetNumber;
 use crate::shard::turns::{RecallNumber, Slot};
 use crate::space::{Pair, Reading};
 
@@ -13,6 +14,8 @@ pub(super) enum Wanted {
     Recall(RecallNumber, Vec<(usize, Location)>),
     /// Pairs: the older one's record, then the newer one's.
     Pairs(Vec<Unverified>),
+    /// Rows that may be of a memory that is forgotten.
+    Forget(ForgetNumber, Vec<Row>),
 }
 
 /// A pair of rows whose ids are to be compared.

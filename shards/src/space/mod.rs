@@ -4,6 +4,7 @@
 //!  append ──► rows (index: tail ─► graph; arrays)  ──► visible() ──► recall
 //!                │ durable mark
 //!  commit ──────►┘──► ids: memory hash → row ──► a pair to verify ──► replace
+//!                                          └──► what is forgotten ──► forget, hide
 //! ```
 //!
 //! | file | responsibility |
@@ -12,6 +13,7 @@
 //! | `record.rs` | times and place of each row's record, in 24 bytes |
 //! | `spans.rs` | from which generation on each row is seen, and from which on no more |
 //! | `readers.rs` | who may still refer to rows that have left the graph |
+//! | `withheld.rs` | what is forgotten, until it is known which rows that are |
 //! | `rows.rs` | one slot a row in every array, used again; the durable mark, who is replaced by whom |
 //! | `tail.rs` | how long a tail may be, and from when on there is a graph |
 //! | `stripe.rs` | rows with their space, their lanes and their counts |
@@ -25,6 +27,7 @@ mod ids;
 mod record;
 mod spans;
 mod readers;
+mod withheld;
 mod rows;
 mod tail;
 mod stripe;
@@ -33,3 +36,4 @@ pub use readers::Reading;
 pub use rows::{Arrival, Pair, Place, Rows};
 pub use stripe::{Placed, Stripe};
 pub use tail::TailLimits;
+pub use withheld::Withheld;

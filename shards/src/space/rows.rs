@@ -1,9 +1,9 @@
 //! The rows of a stripe: the index and, beside it, one entry a row in each array.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::graph::{Aim, Index, Scored, Scratch, Seeking};
-use crate::ids::{Generation, Location, Row, Time};
+use crate::ids::{Generation, Location, Row, SegmentId, Time};
 use crate::log::log::Ordinal;
 use crate::quality::Upkeep;
 use crate::settings::Metric;
@@ -11,6 +11,7 @@ use crate::space::ids::Ids;
 use crate::space::readers::{Readers, Reading};
 use crate::space::record::Records;
 use crate::space::spans::Spans;
+use crate::space::withheld::Withheld;
 use crate::vector::codes::Codes;
 
 /// Where a row's record is to be had.
@@ -59,7 +60,7 @@ pub struct Rows {
     dimension: u16,
     index: Index,
     records: Records,
-    /// From its own generation until that of the row which replaces it, a row is seen.
+    /// From its own generation until that of the row which replaces it, a row is seen; one that is forgotten, never.
     spans: Spans,
     ids: Ids,
     /// The generation of the newest durable row.
@@ -72,8 +73,12 @@ pub struct Rows {
     inserted: Generation,
     /// The newest generation at which a row was replaced.
     replaced: Generation,
-    /// Durable rows that no other has replaced.
+    /// Durable rows that no other has replaced and that are not forgotten.
     living: u32,
+    /// Durable rows that are suppressed, by their generations, and the segments whose records say so.
+    hidden: BTreeMap<Generation, SegmentId>,
+    /// What is forgotten, where it is not known yet which rows that are.
+    withheld: Withheld,
     readers: Readers,
     /// Rows that took the slots of others since upkeep was last told …
     overwritten: Vec<Row>,
@@ -98,6 +103,8 @@ impl Rows {
             inserted: Generation(0),
             replaced: Generation(0),
             living: 0,
+            hidden: BTreeMap::new(),
+            withheld: Withheld::default(),
             readers: Readers::default(),
             overwritten: Vec::new(),
             linked_again: Vec::new(),
@@ -260,15 +267,66 @@ impl Rows {
     pub fn replace(&mut self, pair: Pair) {
         let newer = self.generation(pair.newer);
         assert!(self.generation(pair.older) < newer, "the newer one wins");
-        assert!(self.is_alive(pair.older), "a row is replaced once");
-        self.ids.remove(pair.older.0);
-        self.index.remove(pair.older);
+        if self.hidden.contains_key(&self.generation(pair.older)) {
+            return self.forget(pair.older);
+        }
+        self.take_out(pair.older);
         self.spans.end(pair.older, newer);
         self.replaced = self.replaced.max(newer);
         self.living -= 1;
     }
 
-    /// Whether there is such a row, and no other has replaced it.
+    /// A durable row is kept, and no recall sees it from now on; a record in this segment says so.
+    pub fn hide(&mut self, row: Row, segment: SegmentId) {
+        assert!(self.is_durable(row) && self.is_alive(row), "what is seen is hidden");
+        self.living -= 1;
+        self.hidden.insert(self.generation(row), segment);
+        self.spans.end(row, self.generation(row));
+    }
+
+    /// A durable row, hidden or not, is no more: also recalls that have begun lose it.
+    pub fn forget(&mut self, row: Row) {
+        self.take_out(row);
+        if self.hidden.remove(&self.generation(row)).is_none() {
+            self.living -= 1;
+        }
+        self.spans.end(row, self.generation(row));
+    }
+
+    fn take_out(&mut self, row: Row) {
+        assert!(self.is_kept(row), "a row goes once");
+        self.ids.remove(row.0);
+        self.index.remove(row);
+    }
+
+    /// Whether the row is neither replaced nor deleted; it may be hidden.
+    pub fn is_kept(&self, row: Row) -> bool {
+        self.index.is_held(row)
+    }
+
+    /// The durable rows of this hash up to a generation, hidden ones included.
+    pub fn of_hash(&self, hash: u64, until: Generation) -> impl Iterator<Item = Row> + '_ {
+        self.ids.of(hash).map(Row).filter(move |&row| self.generation(row) <= until)
+    }
+
+    /// Whether there is a row of this hash, durable or not.
+    pub fn has_hash(&self, hash: u64) -> bool {
+        let pending = self.index.waiting().rev().take(self.pending.len());
+        self.ids.of(hash).next().is_some()
+            || pending.into_iter().any(|row| self.memory_hash(row) == hash)
+    }
+
+    /// What of the memories that are forgotten is not applied to rows yet.
+    pub fn withheld(&mut self) -> &mut Withheld {
+        &mut self.withheld
+    }
+
+    /// Ids under which a row of this hash and generation is withheld from recalls.
+    pub fn withheld_ids(&self, row: Row) -> Vec<Box<str>> {
+        self.withheld.ids(self.memory_hash(row), self.generation(row))
+    }
+
+    /// Whether there is such a row, and it is neither replaced nor forgotten.
     pub fn is_alive(&self, row: Row) -> bool {
         self.spans.is_endless(row)
     }
@@ -291,8 +349,8 @@ impl Rows {
         self.index.begin_search(aim, size, |row| self.is_visible(row, snapshot), seeking)
     }
 
-    /// [`Index::go_on_searching`] among the same rows. Where that is the present state, it asks no more than the graph
-    /// knows itself.
+    /// [`Index::go_on_searching`] among the same rows. Where that is the present state and nothing is hidden, it asks no
+    /// more than the graph knows itself.
     pub fn go_on_searching(
         &self,
         aim: Aim<'_>,
@@ -302,7 +360,7 @@ impl Rows {
         found: &mut Vec<Scored>,
     ) -> (u32, Option<bool>) {
         let index = &self.index;
-        if self.inserted > snapshot || self.replaced > snapshot {
+        if self.inserted > snapshot || self.replaced > snapshot || !self.hidden.is_empty() {
             let visible = |row| self.is_visible(row, snapshot);
             return index.go_on_searching(aim, visible, seeking, scratch, found);
         }
@@ -383,7 +441,7 @@ impl Rows {
         self.pending.len() as u32
     }
 
-    /// Durable rows that no other has replaced.
+    /// Durable rows that no other has replaced and that are not forgotten.
     pub fn living(&self) -> u32 {
         self.living
     }
@@ -449,9 +507,15 @@ impl Rows {
         if living != self.living as usize {
             return Err(format!("{living} rows are alive, and {} are counted", self.living));
         }
-        if let Some(row) = slots.clone().find(|&row| self.is_alive(row) != self.index.is_held(row))
-        {
+        let is_hidden = |row| self.hidden.contains_key(&self.generation(row));
+        let differs =
+            |&row: &Row| (self.is_alive(row) || is_hidden(row)) != self.index.is_held(row);
+        if let Some(row) = slots.clone().find(differs) {
             return Err(format!("{row:?} is removed either here or in the index"));
+        }
+        let hidden = slots.clone().filter(|&row| is_hidden(row)).count();
+        if hidden != self.hidden.len() {
+            return Err(format!("{hidden} rows are hidden, and {} are counted", self.hidden.len()));
         }
         let mut generations: Vec<_> =
             slots.filter(|&row| self.is_alive(row)).map(|row| self.generation(row)).collect();

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::graph::Scratch;
 use crate::histogram::Histogram;
-use crate::ids::{Generation, Location, Row, StripeKey, Time};
+use crate::ids::{Generation, Location, Row, SegmentId, StripeKey, Time};
 use crate::log::log::Ordinal;
 use crate::message::{Lane, SpaceDescription, StripeStatus};
 use crate::quality::{RecallTarget, Upkeep};
@@ -12,6 +12,7 @@ use crate::settings::SpaceSettings;
 use crate::space::readers::Reading;
 use crate::space::rows::{Arrival, Pair, Place, Rows};
 use crate::space::tail::TailLimits;
+use crate::space::withheld::Withheld;
 use crate::vector::codes::Codes;
 
 /// One stripe.
@@ -134,6 +135,21 @@ impl Stripe {
     /// The older of the pair is replaced.
     pub fn replace(&mut self, pair: Pair) {
         self.rows.replace(pair);
+    }
+
+    /// See [`Rows::forget`].
+    pub fn forget(&mut self, row: Row) {
+        self.rows.forget(row);
+    }
+
+    /// See [`Rows::hide`].
+    pub fn hide(&mut self, row: Row, segment: SegmentId) {
+        self.rows.hide(row, segment);
+    }
+
+    /// See [`Rows::withheld`].
+    pub fn withheld(&mut self) -> &mut Withheld {
+        self.rows.withheld()
     }
 
     /// Makes all replayed rows known by their hashes, in the order of their generations.

@@ -43,6 +43,7 @@ pub fn render(
     let mut page = Page::new(format);
     observations(&mut page, &spaces);
     pressure(&mut page, &spaces);
+    serving(&mut page, statuses);
     workers(&mut page, &answered, &counted);
     queue(&mut page, &answered, &counted);
     latencies(&mut page, &spaces);
@@ -81,6 +82,15 @@ fn pressure(page: &mut Page, spaces: &[(&str, SpaceTotals)]) {
     let mut family = page.family("backpressure_state", Kind::Gauge, help);
     for (space, totals) in spaces {
         family.value(&[("memory_space", space)], totals.level.index() as f64);
+    }
+}
+
+fn serving(page: &mut Page, statuses: &[(CoreIndex, Result<ShardStatus, Unavailable>)]) {
+    let help = "1 where the core's shard serves, 0 where it is starting or has failed.";
+    let mut family = page.family("shard_up", Kind::Gauge, help);
+    for (core, status) in statuses {
+        let worker = core.0.to_string();
+        family.value(&[("worker_id", &worker)], f64::from(u8::from(status.is_ok())));
     }
 }
 
@@ -123,6 +133,11 @@ fn workers(page: &mut Page, shards: &[(String, &ShardStatus)], cores: &[(String,
     let mut family = page.family("contained_panics_total", Kind::Counter, help);
     for (worker, metrics) in cores {
         family.value(&[("worker_id", worker)], metrics.panics as f64);
+    }
+    let help = "Times that a shard was built anew from its log after it had failed.";
+    let mut family = page.family("shard_restarts_total", Kind::Counter, help);
+    for (worker, metrics) in cores {
+        family.value(&[("worker_id", worker)], metrics.shard_restarts as f64);
     }
 }
 
@@ -288,7 +303,8 @@ mod tests {
             insert_batch_rows: MicrosHistogram::new(engram_shards::histogram::BATCH_ROWS),
             ..ShardStatus::default()
         };
-        let mut metrics = Metrics { utilisation_percent: 12.5, ..Metrics::default() };
+        let mut metrics =
+            Metrics { utilisation_percent: 12.5, shard_restarts: 2, ..Metrics::default() };
         metrics.space(SpaceKey(1)).reject(Rejection::OverCapacity);
         metrics.space(SpaceKey(1)).recall_latency.observe(0.003);
         let statuses = [(CoreIndex(0), Ok(status)), (CoreIndex(1), Err(Unavailable))];
@@ -352,6 +368,9 @@ mod tests {
         assert_eq!(value(r#"queue_depth{priority="normal",worker_id="0"}"#), 5.0);
         assert_eq!(value(r#"queue_capacity{worker_id="0"}"#), 100.0);
         assert_eq!(value("active_sessions_total"), 4.0);
+        assert_eq!(value(r#"shard_up{worker_id="0"}"#), 1.0);
+        assert_eq!(value(r#"shard_up{worker_id="1"}"#), 0.0);
+        assert_eq!(value(r#"shard_restarts_total{worker_id="1"}"#), 2.0);
         assert_eq!(value(r#"batches_processed_total{worker_id="0"}"#), 5.0);
         assert_eq!(value(r#"worker_utilization{worker_id="1"}"#), 12.5);
         assert_eq!(value(r#"recall_latency_seconds_count{memory_space="robots"}"#), 2.0);

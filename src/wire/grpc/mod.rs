@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  http2 ─► serve ─► method ─┬─► observe ──────► session
-//!                            ├─► recall ───────► recall
+//!                            ├─► recall ───────► recall, forget
 //!                            ├─► health
 //!                            └─► reflection
 //! ```
@@ -12,7 +12,7 @@
 //! | `status` | trailers |
 //! | `method` | which methods there are |
 //! | `observe` | ObserveStream |
-//! | `recall` | RecallStream, Recall, Remember |
+//! | `recall` | RecallStream, Recall, Remember, Forget |
 //! | `health` | grpc.health.v1 |
 //! | `reflection` | server reflection, v1 and v1alpha |
 
@@ -110,6 +110,7 @@ async fn dispatch(method: Method, call: &mut Call) -> Result<(), Failure> {
         Method::RecallStream => recall::recall_stream(call).await,
         Method::Recall => recall::recall(call).await,
         Method::Remember => recall::remember(call).await,
+        Method::Forget => recall::forget(call).await,
         Method::HealthCheck => health::check(call).await,
         Method::HealthWatch => health::watch(call).await,
         Method::Reflection => reflection::serve(call).await,

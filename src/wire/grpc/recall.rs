@@ -1,13 +1,16 @@
-//! RecallStream, Recall and Remember.
+//! RecallStream, Recall, Remember and Forget.
 
 use engram_proto::engram::v1::remember_request::MemoryType as Remembered;
 use engram_proto::engram::v1::{
-    ConsolidationState, RecallRequest, RecallResponse, RememberRequest, RememberResponse,
-    StreamingRecallRequest, StreamingRecallResponse,
+    ConsolidationState, ForgetRequest, ForgetResponse, RecallRequest, RecallResponse,
+    RememberRequest, RememberResponse, StreamingRecallRequest, StreamingRecallResponse,
 };
+
+use engram_shards::message::ForgetMode;
 
 use super::Call;
 use crate::failure::{Code, Failure};
+use crate::forget;
 use crate::limits::RECALL_PAGE_RESULTS_DEFAULT;
 use crate::recall;
 use crate::wire::convert;
@@ -81,6 +84,21 @@ pub(super) async fn remember(call: &mut Call) -> Result<(), Failure> {
         storage_confidence: Some(convert::confidence(1.0)),
         linked_memories: Vec::new(),
         initial_state: ConsolidationState::Recent.into(),
+    };
+    call.respond(&response).await
+}
+
+/// Forgets a memory, or those that are like a cue; answers once that is durable.
+pub(super) async fn forget(call: &mut Call) -> Result<(), Failure> {
+    let core = call.core.clone();
+    let request: ForgetRequest = call.request().await?;
+    let (target, mode) = (convert::forget_target(&request)?, convert::forget_mode(&request)?);
+    let forgotten = forget::forget(&core, &request.memory_space_id, target, mode);
+    let count = call.unless_gone(forgotten).await?;
+    let response = ForgetResponse {
+        memories_affected: i32::try_from(count).unwrap_or(i32::MAX),
+        forget_confidence: Some(convert::confidence(1.0)),
+        reversible: mode == ForgetMode::Suppress,
     };
     call.respond(&response).await
 }

@@ -1,5 +1,6 @@
 //! Two sessions that stream into one space through crashes, and what must be there after each.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,14 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use engram_proto::engram::v1::StreamingRecallRequest;
 use engram_proto::engram::v1::observation_ack::Status as AckStatus;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tonic::Status;
 
 use super::{Client, Memories, Observing, Server, first_of, get, owed};
 
-/// Acks after which a life ends, at most.
+/// Acks after which a life ends, at most, where nothing else is said.
 const ACKS_MAX: u64 = 600;
-/// Observations that one session sends in one life: more than acks are waited for.
-const SENT_MAX: u64 = 2 * ACKS_MAX;
-
+/// Observations that are looked for at the same time.
+const LOOKS_AT_ONCE: usize = 16;
 /// Search width by which an observation is looked for.
 const WIDTH: u32 = 1_024;
 
@@ -60,6 +62,8 @@ pub(crate) struct Pair {
     memories: Arc<Memories>,
     sessions: [Known; 2],
     state: u64,
+    /// Acks after which a life ends, at most.
+    acks_max: u64,
     is_begun: bool,
     /// Whether the end takes the power away, rather than the server alone.
     is_cut: bool,
@@ -74,7 +78,14 @@ impl Pair {
         let sessions = [known('a', 0), known('b', 1)];
         let memories = Arc::new(Memories::bundled());
         let (is_begun, is_cut) = (false, false);
-        Pair { space, memories, sessions, state: seed, is_begun, is_cut, arguments: &[] }
+        let (state, acks_max, arguments) = (seed, ACKS_MAX, &[]);
+        Pair { space, memories, sessions, state, acks_max, is_begun, is_cut, arguments }
+    }
+
+    /// The same with lives that end after fewer acks, or more.
+    #[cfg(feature = "chaos")]
+    pub(crate) fn acking(self, acks_max: u64) -> Pair {
+        Pair { acks_max, ..self }
     }
 
     /// The same, where each end takes the power away. An ack that comes after it has begun is none: a machine without power
@@ -92,14 +103,25 @@ impl Pair {
     /// `end` ends the server, while both still stream.
     pub(crate) async fn run(&mut self, folder: &Path, end: impl FnOnce(Server)) {
         let server = Server::start_with(folder, self.arguments);
-        let client = Client::connect(server.address).await;
+        let address = server.address;
+        // How the streams of a server that is gone ended says nothing.
+        let _ = self.run_on(address, || end(server)).await;
+    }
+
+    /// The same on a server that runs, and may outlive what `harm` does to it while both stream; how each stream ended.
+    pub(crate) async fn run_on(
+        &mut self,
+        address: SocketAddr,
+        harm: impl FnOnce(),
+    ) -> [Result<(), Status>; 2] {
+        let client = Client::connect(address).await;
         let streams = self.open_both(&client).await;
         if self.is_begun {
-            self.assert_space_holds(&server, &client).await;
+            self.assert_space_holds(address, &client).await;
         }
         self.is_begun = true;
-        let acks = 1 + random(&mut self.state) % ACKS_MAX;
-        self.stream_until(streams, acks, || end(server)).await;
+        let acks = 1 + random(&mut self.state) % self.acks_max;
+        self.stream_until(streams, acks, harm).await
     }
 
     /// Starts a server on `folder` and looks for everything.
@@ -107,7 +129,7 @@ impl Pair {
         let server = Server::start_with(folder, self.arguments);
         let client = Client::connect(server.address).await;
         let streams = self.open_both(&client).await;
-        self.assert_space_holds(&server, &client).await;
+        self.assert_space_holds(server.address, &client).await;
         for known in &self.sessions {
             self.assert_all_found(&client, known, 1).await;
         }
@@ -150,35 +172,45 @@ impl Pair {
         streams
     }
 
-    /// Both sessions stream until the server, ended once `acks` acks have come, takes no more.
-    async fn stream_until(&mut self, streams: Vec<Observing>, acks: u64, end: impl FnOnce()) {
+    /// Both sessions stream until the server, harmed once `acks` acks have come, takes no more; how each stream ended.
+    async fn stream_until(
+        &mut self,
+        streams: Vec<Observing>,
+        acks: u64,
+        harm: impl FnOnce(),
+    ) -> [Result<(), Status>; 2] {
         let (acked, mut counted) = mpsc::unbounded_channel();
         let (mut ends, mut seen) = (Vec::new(), Vec::new());
         for (stream, known) in streams.into_iter().zip(self.sessions.iter()) {
             let after = known.acked;
             let so_far = Arc::new(AtomicU64::new(after));
             seen.push(Arc::clone(&so_far));
-            let feeding = Feed { prefix: known.prefix, parity: known.parity, after, so_far };
+            // More than acks are waited for.
+            let until = after + 2 * self.acks_max;
+            let feeding = Feed { prefix: known.prefix, parity: known.parity, after, until, so_far };
             ends.push(tokio::spawn(feeding.run(stream, Arc::clone(&self.memories), acked.clone())));
         }
         for _ in 0..acks {
             owed("ack", counted.recv()).await.expect("a stream ended although its server lives");
         }
         let before: Vec<u64> = seen.iter().map(|acked| acked.load(Ordering::SeqCst)).collect();
-        tokio::task::block_in_place(end);
-        for ((end, known), before) in ends.into_iter().zip(&mut self.sessions).zip(before) {
-            let (acked, sent) =
-                owed("end of a killed server's stream", end).await.expect("the stream ran well");
-            (known.acked, known.sent) = (if self.is_cut { before } else { acked }, sent);
+        tokio::task::block_in_place(harm);
+        let mut ended = [Ok(()), Ok(())];
+        let told = ends.into_iter().zip(&mut self.sessions).zip(before).zip(&mut ended);
+        for (((end, known), before), ended) in told {
+            let fed = owed("end of a stream", end).await.expect("the stream ran well");
+            (known.acked, known.sent) = (if self.is_cut { before } else { fed.acked }, fed.sent);
+            *ended = fed.end;
         }
+        ended
     }
 
     /// The space holds exactly what its sessions count, by its snapshot and by its number of rows.
-    async fn assert_space_holds(&self, server: &Server, client: &Client) {
+    async fn assert_space_holds(&self, address: SocketAddr, client: &Client) {
         let total: u64 = self.sessions.iter().map(|known| known.acked).sum();
         let recalled = client.nearest(self.space, &self.memories, 0, 1).await;
         assert_eq!(recalled.snapshot_sequence, total, "observations doubled or lost");
-        let spaces = get(server.address, "/api/v1/spaces").expect("the server answers").body;
+        let spaces = get(address, "/api/v1/spaces").expect("the server answers").body;
         let spaces: serde_json::Value =
             serde_json::from_str(&spaces).expect("/api/v1/spaces is JSON");
         let mut spaces = spaces["spaces"].as_array().expect("a list").iter();
@@ -188,24 +220,42 @@ impl Pair {
 
     /// Each observation from `first` to the last durable one is found by its vector, with its text, once.
     async fn assert_all_found(&self, client: &Client, known: &Known, first: u64) {
-        let memories = &self.memories;
+        let mut looking = JoinSet::new();
         for sequence in first..=known.acked {
-            // As wide as can be: what is looked for is whether it is there, not how good the index is.
-            let request = StreamingRecallRequest {
-                memory_space_id: self.space.to_owned(),
-                cue: Some(memories.cue(known.memory(sequence))),
-                max_results: 2,
-                search_width: WIDTH,
-                ..StreamingRecallRequest::default()
-            };
-            let recalled = client.recall(request).await.expect("a recall of a known space");
-            let found = first_of(&recalled);
-            assert_eq!(found.id, known.memory_id(sequence), "not found by its own vector");
-            assert_eq!(found.content, memories.text(known.memory(sequence)));
-            let again = recalled.memories[1..].iter().any(|memory| memory.id == found.id);
-            assert!(!again, "{} is found twice", found.id);
+            if looking.len() == LOOKS_AT_ONCE {
+                looking.join_next().await.expect("some are looked for").expect("it was found");
+            }
+            let (number, id) = (known.memory(sequence), known.memory_id(sequence));
+            let memories = Arc::clone(&self.memories);
+            looking.spawn(assert_found(client.clone(), self.space, memories, number, id));
+        }
+        while let Some(looked) = looking.join_next().await {
+            looked.expect("it was found");
         }
     }
+}
+
+async fn assert_found(
+    client: Client,
+    space: &'static str,
+    memories: Arc<Memories>,
+    number: usize,
+    id: String,
+) {
+    // As wide as can be: what is looked for is whether it is there, not how good the index is.
+    let request = StreamingRecallRequest {
+        memory_space_id: space.to_owned(),
+        cue: Some(memories.cue(number)),
+        max_results: 2,
+        search_width: WIDTH,
+        ..StreamingRecallRequest::default()
+    };
+    let recalled = client.recall(request).await.expect("a recall of a known space");
+    let found = first_of(&recalled);
+    assert_eq!(found.id, id, "not found by its own vector");
+    assert_eq!(found.content, memories.text(number));
+    let again = recalled.memories[1..].iter().any(|memory| memory.id == id);
+    assert!(!again, "{id} is found twice");
 }
 
 /// One session's stream in one life of the server.
@@ -213,18 +263,30 @@ struct Feed {
     prefix: char,
     parity: usize,
     after: u64,
+    /// The last one that is sent.
+    until: u64,
     /// The last sequence acked, while it runs.
     so_far: Arc<AtomicU64>,
 }
 
+/// What became of it.
+struct Fed {
+    /// The last sequence acked.
+    acked: u64,
+    /// The last one sent.
+    sent: u64,
+    /// How the stream ended.
+    end: Result<(), Status>,
+}
+
 impl Feed {
-    /// Streams to the end; the last sequence acked and the last one sent.
+    /// Streams to the end.
     async fn run(
         self,
         mut stream: Observing,
         memories: Arc<Memories>,
         acks: mpsc::UnboundedSender<()>,
-    ) -> (u64, u64) {
+    ) -> Fed {
         let sent = Arc::new(AtomicU64::new(self.after));
         let known = Known {
             prefix: self.prefix,
@@ -237,7 +299,7 @@ impl Feed {
         let sender = tokio::spawn({
             let sent = Arc::clone(&sent);
             async move {
-                for sequence in self.after + 1..=self.after + SENT_MAX {
+                for sequence in self.after + 1..=self.until {
                     let episode =
                         memories.episode(known.memory(sequence), &known.memory_id(sequence));
                     // Counted before it goes: what the server may have seen is at most this.
@@ -255,7 +317,12 @@ impl Feed {
         });
         let mut acked = self.after;
         // The end comes as an error or as a plain end, as the connection broke; both end the round.
-        while let Ok(Some((sequence, ack))) = stream.next_ack().await {
+        let end = loop {
+            let (sequence, ack) = match stream.next_ack().await {
+                Ok(Some(next)) => next,
+                Ok(None) => break Ok(()),
+                Err(status) => break Err(status),
+            };
             assert_eq!(
                 (sequence, ack.status()),
                 (acked + 1, AckStatus::Accepted),
@@ -265,9 +332,9 @@ impl Feed {
             self.so_far.store(acked, Ordering::SeqCst);
             // Nobody counts any more once the server is killed.
             let _ = acks.send(());
-        }
+        };
         drop(stream);
         owed("end of the sender", sender).await.expect("the sender ran well");
-        (acked, sent.load(Ordering::SeqCst))
+        Fed { acked, sent: sent.load(Ordering::SeqCst), end }
     }
 }

@@ -13,12 +13,14 @@ use super::{PATIENCE, get};
 /// Between two looks at a process that tells nobody when it is ready or done.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 
-/// A running server. Dropped, it is killed, and the test fails if it ever panicked.
+/// A running server. Dropped, it is killed, and the test fails if it ever panicked without being asked to.
 pub(crate) struct Server {
     child: Child,
     /// Where it listens.
     pub(crate) address: SocketAddr,
     errors: Arc<Mutex<String>>,
+    /// Panics that the test asked for.
+    panics: usize,
 }
 
 /// `engram` with these arguments, to its end.
@@ -69,7 +71,7 @@ impl Server {
             let status = child.wait();
             panic!("the server ended before it listened: {status:?}\n{}", text(&errors));
         });
-        let mut server = Server { child, address, errors };
+        let mut server = Server { child, address, errors, panics: 0 };
         server.await_ready();
         server
     }
@@ -93,6 +95,12 @@ impl Server {
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// So many panics of it were asked for.
+    #[cfg(feature = "chaos")]
+    pub(crate) fn expect_panics(&mut self, panics: usize) {
+        self.panics = panics;
     }
 
     /// SIGKILL, and waits for the end: what a crash leaves is what is on disk.
@@ -133,7 +141,8 @@ impl Drop for Server {
         if thread::panicking() {
             eprintln!("--- the server said:\n{errors}");
         } else {
-            assert!(!errors.contains("panicked at"), "the server panicked:\n{errors}");
+            let panics = errors.matches("panicked at").count();
+            assert_eq!(panics, self.panics, "the server panicked otherwise than asked:\n{errors}");
         }
     }
 }

@@ -1,36 +1,68 @@
 //! What the disk holds at a restart, read without the engine's shards, sessions and rows: only the log's own replay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engram_shards::ids::{SpaceKey, Time};
-use engram_shards::log::record::{Embedding, RecordKind, decode_body};
+use engram_shards::log::record::{Embedding, RecordKind, decode_body, decode_forgotten};
 use engram_shards::log::replay::{LogFault, Replay, Replayed};
 
 use crate::disk::Disk;
 use crate::ledger::{Checker, Ledger, Token, Wrong, wrong};
 use crate::random::Random;
 
-/// Observations by space (its number) in order of their generations.
-pub type Recovered = Vec<Vec<Token>>;
+/// What is there of each space, by its number.
+pub type Recovered = Vec<RecoveredSpace>;
+
+/// What is there of a space.
+#[derive(Clone, Debug, Default)]
+pub struct RecoveredSpace {
+    /// Its observations in order of their generations.
+    pub tokens: Vec<Token>,
+    /// Those that a recall gives: the newest of each id, unless it is forgotten.
+    pub left: BTreeSet<Token>,
+}
 
 /// Reads all logs and checks them against what was promised.
 pub fn audit(disk: &Disk, spaces: &[SpaceKey], ledger: &Ledger) -> Result<Recovered, Wrong> {
-    let observations = read(disk, spaces, ledger)?.map_err(|fault| Wrong {
+    let found = read(disk, spaces, ledger)?.map_err(|fault| Wrong {
         checker: Checker::Log,
         text: format!("the logs cannot be read: {fault:?}"),
     })?;
     let mut recovered = Recovered::new();
-    for (space, observations) in observations.into_iter().enumerate() {
+    for (space, SpaceFound { observations, forgotten }) in found.into_iter().enumerate() {
         if let Some(gap) =
             observations.keys().zip(1..).find(|&(&generation, expected)| generation != expected)
         {
             wrong!(Generations, "space {space} has generation {} where {} is to be", gap.0, gap.1);
         }
+        let left = left(&observations, &forgotten, ledger);
         let tokens: Vec<Token> = observations.into_values().map(|found| found.token).collect();
         ledger.recovered(space, &tokens)?;
-        recovered.push(tokens);
+        if let Some(token) =
+            left.iter().find(|token| ledger.is_forgotten(**token, u64::MAX).is_some())
+        {
+            wrong!(Forgotten, "{token:?} was forgotten, and the disk does not say so");
+        }
+        recovered.push(RecoveredSpace { tokens, left });
     }
     Ok(recovered)
+}
+
+/// The newest of each id, unless it is forgotten.
+fn left(
+    observations: &Observations,
+    forgotten: &BTreeMap<String, u64>,
+    ledger: &Ledger,
+) -> BTreeSet<Token> {
+    let mut newest = BTreeMap::new();
+    for (&generation, stored) in observations {
+        let id = &ledger.attempt(stored.token).expect("it was looked at before").id;
+        newest.insert(id, (generation, stored.token));
+    }
+    let is_left = |(id, (generation, _)): &(&String, (u64, Token))| {
+        forgotten.get(*id).is_none_or(|until| generation > until)
+    };
+    newest.into_iter().filter(is_left).map(|(_, (_, token))| token).collect()
 }
 
 /// Changes one bit behind a head: that is told, or harmless, or cost what no one vouched for.
@@ -52,6 +84,7 @@ pub fn audit_rotten(
         wrong!(Log, "the logs cannot be read");
     };
     for (sound, told) in sound.iter().zip(&told) {
+        let (sound, told) = (&sound.observations, &told.observations);
         let is_lost = |(generation, stored): &(&u64, &Stored)| {
             stored.proven && !told.contains_key(generation)
         };
@@ -73,9 +106,9 @@ fn read(
     disk: &Disk,
     spaces: &[SpaceKey],
     ledger: &Ledger,
-) -> Result<Result<Vec<Observations>, LogFault>, Wrong> {
-    let observations = vec![BTreeMap::new(); spaces.len()];
-    let mut found = Found { spaces, ledger, observations, wrong: None };
+) -> Result<Result<Vec<SpaceFound>, LogFault>, Wrong> {
+    let found = vec![SpaceFound::default(); spaces.len()];
+    let mut found = Found { spaces, ledger, found, wrong: None };
     let mut replay = match Replay::new(&disk.heads()) {
         Ok(replay) => replay,
         Err(fault) => return Ok(Err(fault)),
@@ -88,8 +121,16 @@ fn read(
     }
     match found.wrong {
         Some(wrong) => Err(wrong),
-        None => Ok(Ok(found.observations)),
+        None => Ok(Ok(found.found)),
     }
+}
+
+/// What the logs hold of a space.
+#[derive(Clone, Debug, Default)]
+struct SpaceFound {
+    observations: Observations,
+    /// Up to which generation an id is forgotten.
+    forgotten: BTreeMap<String, u64>,
 }
 
 /// Of a space, by generation.
@@ -107,24 +148,43 @@ struct Stored {
 struct Found<'a> {
     spaces: &'a [SpaceKey],
     ledger: &'a Ledger,
-    observations: Vec<Observations>,
+    found: Vec<SpaceFound>,
     wrong: Option<Wrong>,
 }
 
 impl Found<'_> {
     fn take(&mut self, record: &Replayed<'_>) {
-        if record.head.kind == RecordKind::Observation
-            && let Err(wrong) = self.take_observation(record)
-        {
+        let taken = match record.head.kind {
+            RecordKind::Observation => self.take_observation(record),
+            RecordKind::Tombstone | RecordKind::Suppression => self.take_forgotten(record),
+            _ => Ok(()),
+        };
+        if let Err(wrong) = taken {
             self.wrong.get_or_insert(wrong);
         }
     }
 
+    fn space(&self, record: &Replayed<'_>) -> Result<usize, Wrong> {
+        let key = record.head.stripe.space;
+        match self.spaces.iter().position(|space| *space == key) {
+            Some(space) => Ok(space),
+            None => wrong!(Kept, "a record of a space that there is not"),
+        }
+    }
+
+    fn take_forgotten(&mut self, record: &Replayed<'_>) -> Result<(), Wrong> {
+        let space = self.space(record)?;
+        let Ok(id) = decode_forgotten(record.body) else {
+            wrong!(Kept, "a body that cannot be read")
+        };
+        let until = self.found[space].forgotten.entry(id.to_owned()).or_default();
+        *until = record.head.generation.0.max(*until);
+        Ok(())
+    }
+
     fn take_observation(&mut self, record: &Replayed<'_>) -> Result<(), Wrong> {
         let head = &record.head;
-        let Some(space) = self.spaces.iter().position(|space| *space == head.stripe.space) else {
-            wrong!(Kept, "a record of a space that there is not");
-        };
+        let space = self.space(record)?;
         let token = token_of(record.body)?;
         let Some(sent) = self.ledger.attempt(token) else {
             wrong!(Kept, "{token:?} is on the disk and was never sent");
@@ -135,7 +195,7 @@ impl Found<'_> {
         // The same generation twice: the one committed later counts.
         let Replayed { committed_at, proven, .. } = *record;
         let stored = Stored { committed_at, token, proven };
-        let entry = self.observations[space].entry(head.generation.0).or_insert(stored);
+        let entry = self.found[space].observations.entry(head.generation.0).or_insert(stored);
         let proven = proven || entry.proven;
         if entry.committed_at < committed_at {
             *entry = stored;

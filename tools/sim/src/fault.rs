@@ -49,6 +49,8 @@ pub struct Weather {
     pub reshard: u64,
     /// That an observation replaces an earlier one.
     pub replaces: u64,
+    /// That a memory is to be forgotten when a client has its turn.
+    pub forgets: u64,
     /// Microseconds that an I/O takes, at most.
     pub io_micros_max: u64,
     /// Microseconds that a message takes, at most.
@@ -119,6 +121,7 @@ impl Weather {
             disk_fills,
             reshard,
             replaces,
+            forgets: 0,
             io_micros_max: random.within(20..2_000),
             message_micros_max: random.within(2..200),
             work_max: random.within(100..8_000),
@@ -133,6 +136,9 @@ impl Weather {
         // Some store the same few memories over and over, so that rows leave the graph and others take their slots.
         if replaces % 8 == 5 {
             (weather.replaces, weather.observations) = (900, 3 * weather.observations);
+        }
+        if random.chance(600) {
+            weather.forgets = random.within(0..300);
         }
         weather
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use engram_shards::ids::{SessionId, Time};
-use engram_shards::message::Made;
+use engram_shards::message::{ForgetMode, Made};
 
 /// Which promise was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +22,8 @@ pub enum Checker {
     Session,
     /// A recall sees what was acked, what replaced another instead of that, and all of it right.
     Recall,
+    /// A memory that is forgotten is not recalled any more, and no other is forgotten with it.
+    Forgotten,
     /// A stripe counts what it holds.
     Rows,
     /// What must hold of the graph.
@@ -42,13 +44,14 @@ pub enum Checker {
 
 impl Checker {
     /// All of them.
-    pub const ALL: [Checker; 14] = [
+    pub const ALL: [Checker; 15] = [
         Checker::Kept,
         Checker::Generations,
         Checker::Order,
         Checker::Once,
         Checker::Session,
         Checker::Recall,
+        Checker::Forgotten,
         Checker::Rows,
         Checker::Graph,
         Checker::Queue,
@@ -137,12 +140,34 @@ pub struct SpaceLedger {
     made_for_good: bool,
 }
 
+/// A memory that someone asked to forget.
+#[derive(Clone, Debug)]
+struct Forget {
+    space: usize,
+    id: String,
+    mode: ForgetMode,
+    /// So many were acked before it was asked for.
+    acks_before: u64,
+    answered: Option<Answered>,
+}
+
+/// When it was told to be forgotten.
+#[derive(Clone, Copy, Debug)]
+struct Answered {
+    /// Behind so many others.
+    answers: u64,
+    /// What is sent from this token on is another memory.
+    end: Token,
+}
+
 /// All that was sent and told.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     attempts: Vec<Attempt>,
     sessions: BTreeMap<SessionId, SessionLedger>,
     acks: u64,
+    forgets: Vec<Forget>,
+    answers: u64,
     /// By number of the space.
     pub spaces: Vec<SpaceLedger>,
 }
@@ -186,6 +211,66 @@ impl Ledger {
         self.attempts().any(|(other, also)| {
             also.id == sent.id && (other > token || also.connection >> 32 != sent.connection >> 32)
         })
+    }
+
+    /// Someone asks to forget a memory. Gives the number of that.
+    pub fn forget(&mut self, space: usize, id: &str, mode: ForgetMode) -> usize {
+        let acks_before = self.acks;
+        self.forgets.push(Forget { space, id: id.to_owned(), mode, acks_before, answered: None });
+        self.forgets.len() - 1
+    }
+
+    /// They are told that so many memories are forgotten.
+    pub fn forgotten(&mut self, number: usize, count: u32) -> Result<(), Wrong> {
+        let end = self.next_token();
+        let answers = self.answers;
+        self.answers += 1;
+        let Forget { space, id, .. } = self.forgets[number].clone();
+        let of_id = |forget: &Forget| forget.space == space && forget.id == id;
+        let is_only = self.forgets.iter().filter(|forget| of_id(forget)).count() == 1;
+        let known = |sent: &Attempt| sent.space == space && sent.id == id;
+        let sent = self.attempts.iter().filter(|sent| known(sent));
+        // What comes meanwhile may have replaced it.
+        let asked = &self.forgets[number];
+        let mut sure = sent.clone().map(|sent| self.is_acked_before(sent, asked));
+        let was_there = is_only && sent.clone().next().is_some() && sure.all(|is_sure| is_sure);
+        if count > 1 || (count == 1 && sent.count() == 0) || (count == 0 && was_there) {
+            wrong!(Forgotten, "{id} was there: {was_there}, and {count} memories were forgotten");
+        }
+        self.forgets[number].answered = Some(Answered { answers, end });
+        Ok(())
+    }
+
+    fn is_acked_before(&self, sent: &Attempt, forget: &Forget) -> bool {
+        sent.acked && sent.acks_before < forget.acks_before
+    }
+
+    /// How many were told so far that a memory is forgotten.
+    pub fn answers(&self) -> u64 {
+        self.answers
+    }
+
+    /// Whether `token` was forgotten for certain by the time that so many answers had been given; and whether for good.
+    pub fn is_forgotten(&self, token: Token, answers: u64) -> Option<ForgetMode> {
+        let sent = &self.attempts[token.0];
+        let forgets = self.of_memory(token).filter(|forget| {
+            let is_told = forget.answered.is_some_and(|answered| answered.answers < answers);
+            is_told && self.is_acked_before(sent, forget)
+        });
+        forgets.map(|forget| forget.mode).max()
+    }
+
+    /// Whether `token` may have been forgotten, whoever was told; and whether that may be for good.
+    pub fn may_be_forgotten(&self, token: Token) -> Option<ForgetMode> {
+        let forgets = self.of_memory(token);
+        let forgets =
+            forgets.filter(|forget| forget.answered.is_none_or(|answered| token < answered.end));
+        forgets.map(|forget| forget.mode).max()
+    }
+
+    fn of_memory(&self, token: Token) -> impl Iterator<Item = &Forget> {
+        let sent = &self.attempts[token.0];
+        self.forgets.iter().filter(|forget| forget.space == sent.space && forget.id == sent.id)
     }
 
     /// How many were acked so far.

@@ -27,6 +27,8 @@ pub struct Asked {
     pub snapshot_min: u64,
     /// What was replaced by one of so many acked is not to be found.
     pub acks: u64,
+    /// What was forgotten by one of so many answers is not to be found.
+    pub answers: u64,
     /// What it must find.
     pub expected: Expected,
 }
@@ -36,7 +38,7 @@ pub struct Asked {
 pub enum Expected {
     /// Anything that is right in itself.
     Any,
-    /// This one first, unless it was replaced meanwhile; where products are compared, a longer one may come before it.
+    /// This one first, unless it was replaced or forgotten meanwhile; where products are compared, a longer one may come before it.
     First(Token),
     /// All of these and no other.
     Exactly(BTreeSet<Token>),
@@ -87,6 +89,9 @@ impl Asked {
         if let Some(newer) = ledger.replacement(token, self.acks) {
             wrong!(Recall, "{token:?} was recalled, which {newer:?} had replaced");
         }
+        if ledger.is_forgotten(token, self.answers).is_some() {
+            wrong!(Forgotten, "{token:?} was recalled, and {} is forgotten", sent.id);
+        }
         let similarity = self.similarity(&sent.vector);
         if (similarity - hit.similarity).abs() > SIMILARITY_TOLERANCE {
             wrong!(
@@ -122,7 +127,9 @@ impl Asked {
             Expected::Any => {}
             Expected::First(_) if self.metric == Metric::Dot => {}
             Expected::First(token) => {
-                if tokens.first() != Some(token) && !ledger.may_be_replaced(*token) {
+                let may_be_gone =
+                    ledger.may_be_replaced(*token) || ledger.may_be_forgotten(*token).is_some();
+                if tokens.first() != Some(token) && !may_be_gone {
                     wrong!(Recall, "{token:?} is durable, and its own vector recalls {tokens:?}");
                 }
             }

@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use engram_shards::ids::{SessionId, Time};
 use engram_shards::limits::LOG_COMMIT_WAIT_MICROS;
-use engram_shards::message::{Append, Isolation, Origin, Recall, Reply, Request, ShardStatus};
+use engram_shards::message::{
+    Append, Forget, ForgetMode, Isolation, Origin, Recall, Reply, Request, ShardStatus,
+};
 use engram_shards::shard::{IoTicket, Output, Shard};
 
-use crate::audit::{Recovered, audit, audit_rotten};
+use crate::audit::{Recovered, RecoveredSpace, audit, audit_rotten};
 use crate::client::{Client, Space, prepared};
 use crate::device::Device;
 use crate::fault::{Bug, Weather};
 use crate::ledger::{Checker, Ledger, Token, Wrong, wrong};
-use crate::process::Process;
+use crate::process::{Process, SECRET};
 use crate::random::Random;
 use crate::trace::{Story, Trace};
 use crate::verify::{Asked, Expected, check_status};
@@ -34,6 +36,8 @@ pub struct Summary {
     pub failures: usize,
     /// Rows that took the slot of an earlier one.
     pub used_again: u64,
+    /// Memories that were forgotten.
+    pub forgotten: usize,
 }
 
 /// Runs the world of `seed`, with a bug planted or without.
@@ -45,6 +49,8 @@ pub fn run(seed: u64, bug: Option<Bug>, story: Story) -> Result<Summary, Wrong> 
 
 /// Origins that belong to no client: recalls …
 const RECALL_ORIGINS: u64 = 1 << 63;
+/// … memories to be forgotten …
+const FORGET_ORIGINS: u64 = 1 << 61;
 /// … and questions about a shard.
 const STATUS_ORIGIN: u64 = 1 << 62;
 /// So long nothing happens in a world that has settled: only the rare housekeeping is further off.
@@ -70,9 +76,9 @@ enum Event {
 struct Core(u64);
 
 impl Core {
-    /// That of a connection: those of one client may be on several. Recalls and questions have one each.
+    /// That of a connection: those of one client may be on several. All else has one for each.
     fn of_sender(origin: u64, weather: &Weather) -> Core {
-        match origin & (RECALL_ORIGINS | STATUS_ORIGIN) {
+        match origin & (RECALL_ORIGINS | FORGET_ORIGINS | STATUS_ORIGIN) {
             0 => Core(((origin >> 32) + (origin & 0xffff_ffff)) % weather.connection_cores),
             _ => Core(origin),
         }
@@ -100,6 +106,8 @@ struct World {
     ledger: Ledger,
     asked: BTreeMap<u64, Asked>,
     recalls_asked: u64,
+    /// Who waits for a memory to be forgotten: the ledger's number of it.
+    forgetting: BTreeSet<usize>,
     /// What each shard said of itself last.
     statuses: BTreeMap<usize, ShardStatus>,
     held_reply: Option<(u64, Reply)>,
@@ -145,6 +153,7 @@ impl World {
             rings: BTreeMap::new(),
             asked: BTreeMap::new(),
             recalls_asked: 0,
+            forgetting: BTreeSet::new(),
             statuses: BTreeMap::new(),
             held_reply: None,
             crashes_left: weather.crashes,
@@ -171,6 +180,9 @@ impl World {
         if let Some(asked) = self.asked.values().next() {
             wrong!(Answer, "a recall was never answered: {asked:?}");
         }
+        if let Some(number) = self.forgetting.first() {
+            wrong!(Answer, "no one was told of what was to be forgotten: {number}");
+        }
         let process = self.process.as_ref().expect("the last process lives on");
         check_graphs(process)?;
         self.summary.used_again += process.shards.iter().map(Shard::used_again).sum::<u64>();
@@ -191,7 +203,7 @@ impl World {
     }
 
     /// What the shards count at the end: nothing waits, credits are where the clients know of them, and of each id there is
-    /// one row.
+    /// one row, unless it is forgotten.
     fn check_rows(&self, recovered: &Recovered) -> Result<(), Wrong> {
         let statuses = &self.statuses;
         let held: u32 = self.clients.iter().map(Client::credits).sum();
@@ -204,11 +216,9 @@ impl World {
         }
         for stripe in statuses.values().flat_map(|status| &status.stripes) {
             let space = self.spaces.iter().position(|space| space.key() == stripe.space.key);
-            let tokens = &recovered[space.expect("no other space was made")];
-            let id = |token: &Token| &self.ledger.attempt(*token).expect("it was audited").id;
-            let ids: BTreeSet<&String> = tokens.iter().map(id).collect();
-            if stripe.rows != ids.len() as u64 {
-                wrong!(Rows, "a space counts {} rows, and has {} ids", stripe.rows, ids.len());
+            let left = recovered[space.expect("no other space was made")].left.len();
+            if stripe.rows != left as u64 {
+                wrong!(Rows, "a space counts {} rows, and has {left} ids", stripe.rows);
             }
         }
         Ok(())
@@ -347,7 +357,7 @@ impl World {
         if self.random.chance(500) {
             empty.into_iter().for_each(|segment| self.device.disk.remove(segment));
         }
-        self.recovered_rows = recovered.iter().map(|tokens| tokens.len() as u32).sum();
+        self.recovered_rows = recovered.iter().map(|space| space.tokens.len() as u32).sum();
         self.recall_recovered(&recovered);
         for client in 0..self.clients.len() {
             let pause = self.random.within(100..3_000);
@@ -377,16 +387,9 @@ impl World {
 
     /// Asks each space for all that it has: just that must be there which the disk held.
     fn recall_recovered(&mut self, recovered: &Recovered) {
-        for (space, tokens) in recovered.iter().enumerate().filter(|(_, tokens)| !tokens.is_empty())
-        {
-            let mut by_id = BTreeMap::new();
-            for &token in tokens {
-                by_id.insert(
-                    self.ledger.attempt(token).expect("the audit knew it").id.clone(),
-                    token,
-                );
-            }
-            let expected = Expected::Exactly(by_id.into_values().collect());
+        let is_there = |(_, space): &(usize, &RecoveredSpace)| !space.tokens.is_empty();
+        for (space, RecoveredSpace { left, .. }) in recovered.iter().enumerate().filter(is_there) {
+            let expected = Expected::Exactly(left.clone());
             let vector = vec![1.0; usize::from(self.spaces[space].settings.dimension)];
             self.recall(space, vector, Isolation::InFlight, 800, expected);
         }
@@ -408,6 +411,7 @@ impl World {
         self.events.clear();
         self.rings.clear();
         self.asked.clear();
+        self.forgetting.clear();
         self.held_reply = None;
         self.statuses.clear();
         self.clients.iter_mut().for_each(Client::lose_process);
@@ -516,6 +520,9 @@ impl World {
         }
         if self.random.chance(50) && self.ledger.next_token().0 > 0 {
             self.recall_any();
+        }
+        if self.random.chance(self.weather.forgets) && self.ledger.next_token().0 > 0 {
+            self.forget_any();
         }
         let sent = self.ledger.next_token().0;
         if sent >= self.weather.observations_by_now && std::mem::take(&mut self.crashes_busy) {
@@ -644,6 +651,19 @@ impl World {
                 reply => wrong!(Answer, "a recall was answered by {reply:?}"),
             };
         }
+        if origin & FORGET_ORIGINS != 0 {
+            let number = (origin & !FORGET_ORIGINS) as usize;
+            let was_asked = self.forgetting.remove(&number);
+            assert!(was_asked, "who asks to forget is answered once");
+            return match reply {
+                Reply::Forgotten(Ok(count)) => {
+                    self.summary.forgotten += count as usize;
+                    self.ledger.forgotten(number, count)
+                }
+                Reply::Forgotten(Err(_)) => Ok(()),
+                reply => wrong!(Answer, "who asked to forget was answered by {reply:?}"),
+            };
+        }
         if origin == STATUS_ORIGIN {
             return match reply {
                 Reply::Status(status) => {
@@ -673,6 +693,23 @@ impl World {
         let (space, vector) = (sent.space, sent.vector.clone());
         let count = self.random.within(1..12) as u32;
         self.recall(space, vector, Isolation::Durable, count, Expected::First(token));
+    }
+
+    /// Someone wants a memory to be forgotten: as often as not one that was sent just now.
+    fn forget_any(&mut self) {
+        let sent = self.ledger.next_token().0;
+        let back = if self.random.chance(500) { sent.min(8) } else { sent };
+        let token = Token(sent - 1 - self.random.index(back));
+        let sent = self.ledger.attempt(token).expect("it was sent");
+        let (space, id) = (sent.space, sent.id.clone());
+        let mode = [ForgetMode::Delete, ForgetMode::Suppress][self.random.index(2)];
+        let number = self.ledger.forget(space, &id, mode);
+        self.forgetting.insert(number);
+        let stripe = self.spaces[space].stripe();
+        let memory_hash = SECRET.memory_hash(&id) % self.weather.hashes;
+        let forget = Forget { stripe, memory_hash, id: id.into(), mode };
+        let shard = self.process.as_ref().expect("it lives").owner(stripe);
+        self.send(FORGET_ORIGINS | number as u64, shard, Request::Forget(forget));
     }
 
     fn recall_any(&mut self) {
@@ -723,7 +760,9 @@ impl World {
         let acks = if is_ready && is_plain { self.ledger.acks() } else { 0 };
         self.recalls_asked += 1;
         let origin = RECALL_ORIGINS | self.recalls_asked << 32;
-        let asked = Asked { space, metric, vector, isolation, snapshot_min, acks, expected };
+        let answers = self.ledger.answers();
+        let asked =
+            Asked { space, metric, vector, isolation, snapshot_min, acks, answers, expected };
         self.asked.insert(origin, asked);
         self.send(origin, shard, request);
     }

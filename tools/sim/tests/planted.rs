@@ -42,6 +42,8 @@ fn finder(bug: Planted) -> Checker {
         Planted::ReplacedRecalled => Checker::Recall,
         Planted::ReplacementForgotten => Checker::Rows,
         Planted::HashTrusted => Checker::Recall,
+        Planted::ForgottenByHash => Checker::Recall,
+        Planted::ForgetForgotten => Checker::Forgotten,
         Planted::CapacityExceeded => Checker::Queue,
         Planted::CreditLost => Checker::Queue,
         Planted::BackLinksDropped => Checker::Graph,

@@ -35,13 +35,14 @@ fn fixed_seeds_hold_every_promise() {
         all.crashes += summary.crashes;
         all.failures += summary.failures;
         all.used_again += summary.used_again;
+        all.forgotten += summary.forgotten;
     }
     println!("{SEEDS} seeds: {all:?}");
     // A world in which little happens proves little.
     let seeds = SEEDS as usize;
     assert!(all.acked > 30 * seeds && all.recalls > 30 * seeds, "{all:?}");
     assert!(all.crashes as usize > 2 * seeds && all.failures > seeds, "{all:?}");
-    assert!(all.used_again > 3 * SEEDS, "{all:?}");
+    assert!(all.used_again > 3 * SEEDS && all.forgotten > 2 * seeds, "{all:?}");
 }
 
 #[test]
