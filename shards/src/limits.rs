@@ -64,6 +64,8 @@ pub const GRAPH_ROWS_MIN: u32 = 4_096;
 pub const GRAPH_WIDTH_INSERT: u32 = 52;
 /// … and while hardly any row waits.
 pub const GRAPH_WIDTH_INSERT_IDLE: u32 = 128;
+/// The same on the layers above the bottom, where a search only has to find the way.
+pub const GRAPH_WIDTH_INSERT_UPPER: u32 = 24;
 /// Rows that wait for their place in the graph without any pressure: a burst of one connection …
 pub const PRESSURE_ROWS_MIN: u32 = 256;
 /// … and so many more from which the pressure is full (or half of the capacity). Every recall scans them: about 40 µs.

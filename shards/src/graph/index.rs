@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::ids::Row;
 use crate::limits::{
-    DIMENSION_MAX, DIMENSION_MIN, GRAPH_CHOSEN_BOTTOM, GRAPH_LINKS, GRAPH_WIDTH_INSERT,
+    DIMENSION_MAX, DIMENSION_MIN, GRAPH_CHOSEN_BOTTOM, GRAPH_LINKS, GRAPH_WIDTH_INSERT_UPPER,
 };
 use crate::settings::Metric;
 use crate::vector::codes::Codes;
@@ -204,7 +204,7 @@ impl Index {
                 // The row is pushed to the layer below right after.
                 let below = if layer > 1 { self.upper[layer - 2].links.len() } else { row };
                 let upper = &mut self.upper[layer - 1];
-                traversal.begin(upper, at, GRAPH_WIDTH_INSERT);
+                traversal.begin(upper, at, GRAPH_WIDTH_INSERT_UPPER);
                 let is_alive = |node| self.states.is_alive(upper.rows[node]);
                 let view = View { rows: &self.rows, layer: &*upper, visible: &is_alive };
                 distances += traversal.run(view);

@@ -3,8 +3,9 @@
 use std::arch::x86_64::*;
 
 use super::block::Block;
-use super::lanes::{LANES, Lanes};
+use super::lanes::{Group, LANES, Lanes};
 use super::quantise;
+use super::rotation::Signs;
 use super::set::{FOUR, Set, Task};
 use super::signs::{self, PLANES, SignLayout, SignQuery, Terms};
 
@@ -184,7 +185,30 @@ fn load_group(group: &[f32; 16]) -> __m512 {
 /// See [`super::kernel::Kernel::encode`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
 pub(super) fn encode(vector: &[f32], codes8: &mut [i8]) -> f32 {
-    quantise::quantise(vector, codes8)
+    quantise::quantise(vector, codes8, |group, signs, factor| turn(group, signs, factor))
+}
+
+/// See [`super::rotation::turn`]. Left to itself the compiler takes many groups at once and gathers
+/// their lanes from memory.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn turn(group: &mut Group, signs: &Signs, factor: f32) {
+    // The lanes that are the upper of their pair get the difference.
+    const EIGHT_APART: u16 = 0xff00;
+    const FOUR_APART: u16 = 0xf0f0;
+    const TWO_APART: u16 = 0xcccc;
+    const ONE_APART: u16 = 0xaaaa;
+    // SAFETY: sixteen u32 are the 64 bytes that an unaligned load reads.
+    let signs = unsafe { _mm512_loadu_epi32(signs.as_ptr().cast()) };
+    let signed = _mm512_xor_ps(load_group(group), _mm512_castsi512_ps(signs));
+    let mut all = _mm512_mul_ps(signed, _mm512_set1_ps(factor));
+    let join = |all, other, upper| _mm512_mask_sub_ps(_mm512_add_ps(all, other), upper, other, all);
+    all = join(all, _mm512_shuffle_f32x4::<0b01_00_11_10>(all, all), EIGHT_APART);
+    all = join(all, _mm512_shuffle_f32x4::<0b10_11_00_01>(all, all), FOUR_APART);
+    all = join(all, _mm512_permute_ps::<0b01_00_11_10>(all), TWO_APART);
+    all = join(all, _mm512_permute_ps::<0b10_11_00_01>(all), ONE_APART);
+    // SAFETY: sixteen f32 are the 64 bytes that an unaligned store writes.
+    unsafe { _mm512_storeu_ps(group.as_mut_ptr(), all) };
 }
 
 /// See [`super::kernel::Kernel::write_row`].
