@@ -21,7 +21,9 @@
 //! | `reads.rs` | records read back: for recalls, and to verify replacements |
 //! | `forgetting.rs` | memories that are deleted or suppressed |
 //! | `turns.rs` | whose turn it is: recalls first, spaces in fair rotation |
-//! | `recovering.rs` | a shard from its logs |
+//! | `checkpoints.rs` | which stripe's checkpoint is due, and the one that is being written |
+//! | `checkpointing.rs` | how that goes on, step by step |
+//! | `recovering.rs` | a shard from its logs and checkpoints |
 //!
 //! **Invariants:** what is pending is what the log was given and has not answered, in the same order; a stripe stands in
 //! the rotation exactly if it has a row to insert; nothing waits for a time but what `deadline` names.
@@ -29,6 +31,7 @@
 mod io;
 mod turns;
 mod forgotten;
+mod checkpoints;
 mod pending;
 mod making;
 mod wanted;
@@ -38,9 +41,10 @@ mod requests;
 mod opening;
 mod commits;
 mod reads;
+mod checkpointing;
 mod forgetting;
 mod recovering;
 
 pub use engine::Shard;
 pub use io::{Io, IoOutput, IoTicket, Output, ShardConfig};
-pub use recovering::Recovering;
+pub use recovering::{Loading, Ready, Recovering, Remains};

@@ -58,35 +58,35 @@ pub struct Arrival<'a> {
 /// an entry in `pending`.
 #[derive(Debug)]
 pub struct Rows {
-    dimension: u16,
-    index: Index,
-    records: Records,
+    pub(super) dimension: u16,
+    pub(super) index: Index,
+    pub(super) records: Records,
     /// From its own generation until that of the row which replaces it, a row is seen; one that is forgotten, never.
-    spans: Spans,
-    ids: Ids,
+    pub(super) spans: Spans,
+    pub(super) ids: Ids,
     /// The generation of the newest durable row.
-    durable: Generation,
+    pub(super) durable: Generation,
     /// Rows up to this generation are never dropped: they were replayed.
     recovered: Generation,
     /// Of the rows that are not durable, the last of those that arrived. Their generations have no gap.
     pending: VecDeque<Place>,
     /// The generation of the newest row in the graph.
-    inserted: Generation,
+    pub(super) inserted: Generation,
     /// The newest generation at which a row was replaced.
-    replaced: Generation,
+    pub(super) replaced: Generation,
     /// Durable rows that no other has replaced and that are not forgotten.
-    living: u32,
+    pub(super) living: u32,
     /// Durable rows that are suppressed, by their generations, and the segments whose records say so.
-    hidden: BTreeMap<Generation, SegmentId>,
+    pub(super) hidden: BTreeMap<Generation, SegmentId>,
     /// What is forgotten, where it is not known yet which rows that are.
-    withheld: Withheld,
+    pub(super) withheld: Withheld,
     readers: Readers,
     /// Rows that took the slots of others since upkeep was last told …
     overwritten: Vec<Row>,
     /// … and those of them that went into the graph.
     linked_again: Vec<Row>,
     /// The mark `inserted` when insertions were last followed by mending.
-    mended_beside: u64,
+    pub(super) mended_beside: u64,
 }
 
 impl Rows {

@@ -36,6 +36,8 @@ pub enum Checker {
     Log,
     /// Damage of what was synced is told, not taken for data.
     Damage,
+    /// A crash leaves each checkpoint whole: the last one that was kept.
+    Checkpoint,
     /// Everyone gets an answer.
     Answer,
     /// The engine's own assertions.
@@ -44,7 +46,7 @@ pub enum Checker {
 
 impl Checker {
     /// All of them.
-    pub const ALL: [Checker; 15] = [
+    pub const ALL: [Checker; 16] = [
         Checker::Kept,
         Checker::Generations,
         Checker::Order,
@@ -58,6 +60,7 @@ impl Checker {
         Checker::Time,
         Checker::Log,
         Checker::Damage,
+        Checker::Checkpoint,
         Checker::Answer,
         Checker::Engine,
     ];
