@@ -1,39 +1,12 @@
 //! A restart takes a space from its checkpoint: its graph is there at once, and so is every row, after a stop in order
 //! as after a kill, twice in a row, and with another number of cores.
 
-use std::net::SocketAddr;
-
 use engram_shards::limits::GRAPH_ROWS_MIN;
-use serde_json::Value;
 
-use crate::harness::{Client, Memories, Server, first_of, get};
+use crate::harness::{Client, Memories, Server, first_of, space};
 
 /// Rows of a space that gets a graph.
 const ROWS: u64 = GRAPH_ROWS_MIN as u64 + 104;
-/// Observations sent before their acks are awaited.
-const AT_ONCE: u64 = 60;
-
-/// What is told of the only space.
-fn space(address: SocketAddr) -> Value {
-    let answer = get(address, "/api/v1/spaces").expect("it answers");
-    let list: Value = serde_json::from_str(&answer.body).expect("JSON");
-    list["spaces"][0].clone()
-}
-
-async fn store(client: &Client, memories: &Memories, rows: u64) {
-    let mut stream = client.begin("kept").await;
-    for first in (1..=rows).step_by(AT_ONCE as usize) {
-        let numbers = first..=rows.min(first + AT_ONCE - 1);
-        for number in numbers.clone() {
-            let episode = memories.episode(number as usize, &format!("m{number}"));
-            stream.observe(number, episode).await;
-        }
-        for number in numbers {
-            stream.accepted(number).await;
-        }
-    }
-    stream.close(rows).await;
-}
 
 /// All rows are there, in the graph from the start, and found by their own vectors.
 async fn check(server: &Server, memories: &Memories) {
@@ -52,7 +25,7 @@ async fn a_space_is_whole_and_linked_at_once() {
     let memories = Memories::bundled();
     let server = Server::start(folder.path());
     let client = Client::connect(server.address).await;
-    store(&client, &memories, ROWS).await;
+    client.store("kept", &memories, ROWS).await;
     drop(client);
     while space(server.address)["linked"] != ROWS {
         tokio::task::yield_now().await;
