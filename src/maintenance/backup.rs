@@ -3,21 +3,29 @@
 //! What another segment follows is never written again, so it is linked where the file system can, else copied; the last
 //! segment of each log is copied up to its last whole batch. All that was acked before the copying began is in it. It
 //! grows under another name, is checked, and gets its own name last, so that what a crash leaves is no backup.
+//!
+//! Checkpoints are never written again, either, only replaced: those that cover no more than the copied logs come along,
+//! so that what is restored is served as soon as the folder is. Whatever is wrong with one, it is left out, for the logs
+//! have all of it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use engram_shards::ids::Time;
+use engram_shards::checkpoint::head::LogPosition;
+use engram_shards::ids::{LogId, SegmentId, Time};
 use engram_shards::log::chain::Link;
 use serde::Serialize;
 
 use super::backup_file::BackupFile;
 use super::check::{Checked, Finding, check};
-use super::contents::Contents;
-use crate::folder::{FolderError, log_path, segment_path, sync_folder};
+use super::checkpoint_file::read_whole;
+use super::contents::{Checkpoint, Contents};
+use crate::checkpoint_files::{checkpoint_path, checkpoints_beside};
+use crate::folder::{FolderError, log_path, read_summary, segment_path, summary_path, sync_folder};
 
 /// What a backup took.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -28,6 +36,8 @@ pub struct BackedUp {
     pub copied: u64,
     /// … and their bytes.
     pub copied_bytes: u64,
+    /// Checkpoints that came along.
+    pub checkpoints: u64,
 }
 
 /// Copies a folder to `path`, which must not be there yet, or be empty. The inner result is the check of the copy.
@@ -46,13 +56,14 @@ pub fn backup(
     let draft = Draft::make(path)?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let taken_at = Time(now.as_micros().try_into().unwrap_or(u64::MAX));
-    let mut copy = Copy { contents, logs: draft.path.join("logs"), done: BackedUp::default() };
+    let mut copy = Copy { contents, path: draft.path.clone(), done: BackedUp::default() };
     let mut segments = Vec::new();
     for link in &contents.chain().links {
         segments.extend(copy.take(link)?.map(|end| (link.segment, end)));
     }
+    copy.take_checkpoints(&segments)?;
     BackupFile { identity, taken_at, segments }.write(&draft.path).map_err(fault)?;
-    sync_folder(&copy.logs).and_then(|()| sync_folder(&draft.path)).map_err(fault)?;
+    sync_folder(&copy.logs()).and_then(|()| sync_folder(&draft.path)).map_err(fault)?;
     let checked = check(&Contents::of(&draft.path)?, tell)?;
     if checked.damage == 0 {
         draft.finish(path).map_err(fault)?;
@@ -117,16 +128,20 @@ fn parent_of(path: &Path) -> PathBuf {
 
 struct Copy<'a> {
     contents: &'a Contents,
-    /// Those of the backup.
-    logs: PathBuf,
+    /// The backup.
+    path: PathBuf,
     done: BackedUp,
 }
 
 impl Copy<'_> {
+    fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
     /// Takes a segment over; the offset up to which it counts. None where it counts for nothing.
     fn take(&mut self, link: &Link) -> Result<Option<u32>, FolderError> {
         let from = self.contents.file(link.segment);
-        let to = segment_path(&self.logs, link.segment);
+        let to = segment_path(&self.logs(), link.segment);
         let fault = |error| FolderError::Io { path: to.clone(), doing: "write", error };
         let end = match link.end {
             Some(end) => end.live,
@@ -139,7 +154,7 @@ impl Copy<'_> {
                 walked.end.live
             }
         };
-        let log = log_path(&self.logs, link.segment.log);
+        let log = log_path(&self.logs(), link.segment.log);
         if !log.exists() {
             fs::create_dir(&log).map_err(fault)?;
         }
@@ -151,9 +166,65 @@ impl Copy<'_> {
             self.done.copied += 1;
             self.done.copied_bytes += u64::from(end);
         }
+        if link.end.is_some() {
+            take_summary(&self.contents.logs(), &self.logs(), link.segment).map_err(fault)?;
+        }
         sync_folder(&log).map_err(fault)?;
         Ok(Some(end))
     }
+
+    /// Takes the checkpoints over that cover no more than these ends of segments.
+    fn take_checkpoints(&mut self, segments: &[(SegmentId, u32)]) -> Result<(), FolderError> {
+        let lasts: BTreeMap<LogId, LogPosition> = segments
+            .iter()
+            .map(|&(segment, offset)| (segment.log, LogPosition { segment, offset }))
+            .collect();
+        let is_there = |covered: &LogPosition| {
+            lasts.get(&covered.segment.log).is_some_and(|last| covered <= last)
+        };
+        let checkpoints = checkpoints_beside(&self.logs());
+        for Checkpoint { stripe, .. } in self.contents.checkpoints() {
+            let from = self.contents.checkpoint_file(*stripe);
+            let to = checkpoint_path(&checkpoints, *stripe);
+            let fault = |error| FolderError::Io { path: to.clone(), doing: "write", error };
+            if !checkpoints.exists() {
+                fs::create_dir(&checkpoints).map_err(fault)?;
+            }
+            // What was linked is looked at, not what takes its place meanwhile.
+            if fs::hard_link(&from, &to).is_err() {
+                copy_whole(&from, &to).map_err(fault)?;
+            }
+            let is_taken = read_whole(&to, *stripe)?
+                .is_ok_and(|head| head.head().covered.iter().all(is_there));
+            match is_taken {
+                true => self.done.checkpoints += 1,
+                false => fs::remove_file(&to).map_err(fault)?,
+            }
+        }
+        match checkpoints.exists() {
+            true => sync_folder(&checkpoints).map_err(|error| FolderError::Io {
+                path: checkpoints.clone(),
+                doing: "sync",
+                error,
+            }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Copies the summary of a segment that is written no more, if there is one: it is derived.
+pub(super) fn take_summary(from: &Path, to: &Path, segment: SegmentId) -> io::Result<()> {
+    match read_summary(from, segment) {
+        Some(summary) => fs::write(summary_path(to, segment), summary),
+        None => Ok(()),
+    }
+}
+
+/// Copies a file and syncs it.
+pub(super) fn copy_whole(from: &Path, to: &Path) -> io::Result<()> {
+    let mut target = File::create_new(to)?;
+    io::copy(&mut File::open(from)?, &mut target)?;
+    target.sync_all()
 }
 
 /// Copies the first `bytes` of a file and syncs them.

@@ -1,21 +1,25 @@
-//! What a folder holds: what it is, which of its segments count, and a walk through each.
+//! What a folder holds: what it is, its checkpoints, which of its segments count, and a walk through each.
 
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use engram_shards::ids::SegmentId;
+use engram_shards::checkpoint::reading::{CheckedHead, is_covered};
+use engram_shards::ids::{SegmentId, StripeKey};
 use engram_shards::limits::LOG_BLOCK_BYTES;
 use engram_shards::log::chain::{Chain, Link, LogFault};
 use engram_shards::log::replay::HEAD_BYTES;
 use engram_shards::log::segment::{LogEnd, SegmentHead};
+use engram_shards::log::summary::Summary;
 use engram_shards::log::walk::{Found, Source, Walk, end_of, lost_head};
 
 use super::backup_file::BackupFile;
+use super::checkpoint_file::{Fault, read_head};
 use super::segment_file::SegmentFile;
+use crate::checkpoint_files::{checkpoint_path, list_checkpoints};
 use crate::folder::{
     BACKUP_FILE, FolderError, Identity, list_segments, read_identity, read_segment_start,
-    segment_path,
+    read_summary, segment_path,
 };
 
 /// A folder that is only read.
@@ -26,7 +30,18 @@ pub struct Contents {
     identity: Result<Identity, &'static str>,
     /// What a backup says of itself; none for a folder that is served.
     backup: Option<BackupFile>,
+    /// Listed before the segments, so that none covers more than those hold, also while a server writes.
+    checkpoints: Vec<Checkpoint>,
     chain: Chain,
+}
+
+/// A checkpoint as its head told.
+#[derive(Debug)]
+pub(super) struct Checkpoint {
+    /// Whose it is.
+    pub(super) stripe: StripeKey,
+    /// Its head.
+    pub(super) head: Result<CheckedHead, Fault>,
 }
 
 /// What became of one segment's walk.
@@ -63,6 +78,11 @@ impl Contents {
                 Err(error) => return Err(error),
             },
         };
+        let (folder, mut checkpoints) = (path.join("checkpoints"), Vec::new());
+        for stripe in list_checkpoints(&folder)? {
+            let head = read_head(&checkpoint_path(&folder, stripe), stripe)?;
+            checkpoints.push(Checkpoint { stripe, head });
+        }
         let logs = path.join("logs");
         let mut heads = Vec::new();
         for segment in list_segments(&logs)? {
@@ -84,7 +104,7 @@ impl Contents {
             _ => None,
         });
         match version {
-            None => Ok(Contents { path, identity, backup, chain }),
+            None => Ok(Contents { path, identity, backup, checkpoints, chain }),
             Some((segment, version)) => {
                 let path = segment_path(&logs, segment);
                 Err(FolderError::UnknownVersion { path, version })
@@ -100,6 +120,29 @@ impl Contents {
     /// Where its logs are.
     pub(super) fn logs(&self) -> PathBuf {
         self.path.join("logs")
+    }
+
+    /// Its checkpoints, in order.
+    pub(super) fn checkpoints(&self) -> &[Checkpoint] {
+        &self.checkpoints
+    }
+
+    /// The file of a stripe's checkpoint.
+    pub(super) fn checkpoint_file(&self, stripe: StripeKey) -> PathBuf {
+        checkpoint_path(&self.path.join("checkpoints"), stripe)
+    }
+
+    /// Whether a server that starts reads a segment whole: it does unless checkpoints cover what its summary tells.
+    pub(super) fn is_read_at_start(&self, link: &Link) -> bool {
+        let summary = link
+            .head
+            .filter(|_| link.end.is_some())
+            .and_then(|head| Summary::decode(&read_summary(&self.logs(), link.segment)?, &head));
+        let head_of = |stripe| {
+            let place = self.checkpoints.binary_search_by_key(&stripe, |one| one.stripe).ok()?;
+            self.checkpoints[place].head.as_ref().ok().map(CheckedHead::head)
+        };
+        !summary.is_some_and(|summary| is_covered(&summary, |_| true, head_of))
     }
 
     /// The file of a segment.
