@@ -14,6 +14,8 @@
 //! | `convert` | the wire's types and the engine's |
 //! | `operation` | what a message does to an open session |
 //! | `exposition` | metrics as text |
+//! | `memory_json` | a memory as JSON |
+//! | `http_memories` | memories stored and recalled over plain HTTP |
 //! | `http` | the routes of plain HTTP |
 //! | `websocket` | observations and recalls as JSON, and in the protocol's own messages |
 //! | `http1` | HTTP/1.1, and the way from it into WebSocket |
@@ -27,6 +29,8 @@ pub mod calendar;
 mod convert;
 mod operation;
 pub mod exposition;
+mod memory_json;
+mod http_memories;
 pub mod http;
 pub mod websocket;
 pub mod http1;

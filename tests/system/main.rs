@@ -15,6 +15,7 @@ mod extensions;
 mod fast_restart;
 mod forget;
 mod full_disk;
+mod introspection;
 mod isolation;
 mod load_statuses;
 mod maintenance;

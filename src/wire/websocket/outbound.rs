@@ -1,21 +1,18 @@
 //! What a client that speaks JSON is told: one object in each text frame.
 
-use std::collections::BTreeMap;
-
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use tungstenite::Message;
 
 use engram_proto::engram::v1::stream_status::State;
 use engram_proto::engram::v1::{StreamInitAck, StreamStatus};
 use engram_shards::ids::Time;
-use engram_shards::log::record::Observation;
-use engram_shards::message::Durability;
 
 use crate::failure::{Code, Failure};
-use crate::recall::{Found, Page, Summary};
+use crate::recall::{Page, Summary};
 use crate::session::{AckMode, Event, RecallHead, Refused};
 use crate::wire::calendar::Moment;
 use crate::wire::convert::{self, SESSION_PAUSED};
+use crate::wire::memory_json::MemoryJson;
 
 /// Whom something is told.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +61,7 @@ pub(super) enum Outbound<'a> {
     /// Results of a recall, or a page of them.
     RecallResult {
         request_id: &'a str,
-        results: Vec<ResultEntry<'a>>,
+        results: Vec<MemoryJson<'a>>,
         more_results: bool,
         snapshot_sequence: u64,
     },
@@ -92,24 +89,6 @@ pub(super) struct Capabilities {
     pub(super) queue_capacity: u32,
     pub(super) supports_backpressure: bool,
     pub(super) supports_snapshot_isolation: bool,
-}
-
-/// One result of a recall.
-#[derive(Debug, Serialize)]
-pub(super) struct ResultEntry<'a> {
-    id: &'a str,
-    content: &'a str,
-    activation: f32,
-    confidence: f32,
-    durability: &'static str,
-    when: Option<Moment>,
-    metadata: BTreeMap<String, String>,
-}
-
-impl Serialize for Moment {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
 }
 
 impl Outbound<'_> {
@@ -261,29 +240,13 @@ pub(super) fn status(
 
 /// A page of a recall's results.
 fn recall_result(head: &RecallHead, page: &Page, summary: &Summary) -> Message {
-    let found = page.found.iter();
     Outbound::RecallResult {
         request_id: &head.request_id,
-        results: found.map(|found| entry(found, &found.observation())).collect(),
+        results: page.found.iter().map(MemoryJson::new).collect(),
         more_results: page.more_results,
         snapshot_sequence: summary.snapshot_sequence,
     }
     .to_message()
-}
-
-fn entry<'a>(found: &Found, observation: &Observation<'a>) -> ResultEntry<'a> {
-    ResultEntry {
-        id: observation.id,
-        content: observation.what,
-        activation: found.activation,
-        confidence: found.confidence,
-        durability: match found.durability {
-            Durability::Durable => "durable",
-            Durability::InFlight => "in_flight",
-        },
-        when: observation.when.map(|(seconds, nanos)| Moment { seconds, nanos }),
-        metadata: convert::metadata(observation),
-    }
 }
 
 #[cfg(test)]
@@ -379,7 +342,7 @@ mod tests {
         let loaded = convert::load_status(Load::Backpressure, pressure);
         let expected = json!({"type": "status", "session_id": "s", "state": "backpressure",
             "message": "the queue fills: send more slowly", "queue_depth": 85,
-            "queue_capacity": 100, "pressure": 0.85_f32, "preferred_rate": 50.0,
+            "queue_capacity": 100, "pressure": 0.85, "preferred_rate": 50.0,
             "sequence_number": 0});
         assert_eq!(read(&status(&loaded, 0, Some("s"))), expected);
         let expected = json!({"type": "status", "session_id": null, "state": "paused",
