@@ -1,8 +1,8 @@
 //! The contract's rules of sessions and its words, each tried over every transport: gRPC, and WebSocket in JSON and in
 //! the protocol's own messages. What is said and what must be heard is written once; only how it crosses the wire differs.
 
-mod line;
 mod said;
+mod line;
 
 use engram_proto::engram::v1::Episode;
 use serde_json::json;
@@ -44,7 +44,7 @@ fn opening(space: &str, session: &str) -> Said {
 fn observe(sequence: u64, change: impl FnOnce(&mut Episode)) -> Said {
     let mut episode = Memories::bundled().episode(1, "bad");
     change(&mut episode);
-    Said::Observe { session: None, sequence, episode }
+    Said::Observe { session: None, sequence, episode: Box::new(episode) }
 }
 
 fn table() -> Vec<Refused> {
@@ -52,7 +52,7 @@ fn table() -> Vec<Refused> {
     let stranger = Said::Observe {
         session: Some(UNKNOWN.to_owned()),
         sequence: 1,
-        episode: Memories::bundled().episode(1, "bad"),
+        episode: Box::new(Memories::bundled().episode(1, "bad")),
     };
     let precondition = Code::FailedPrecondition;
     let bad_name = "Invalid memory_space_id: ";
@@ -162,7 +162,7 @@ async fn keeps_the_rules(server: &Server, transport: Transport, after: Transport
     let observe = |sequence: u64, id: &str| Said::Observe {
         session: None,
         sequence,
-        episode: memories.episode(sequence as usize, id),
+        episode: Box::new(memories.episode(sequence as usize, id)),
     };
     let accepted = |sequence, id: &str| Told::Accepted { sequence, id: id.to_owned() };
     let mut line = Line::open(server, transport).await;

@@ -128,7 +128,7 @@ fn request_of(said: &Said, own: &str) -> ObservationRequest {
         Said::Observe { session, sequence, episode } => {
             request.session_id = session.clone().unwrap_or_else(|| own.to_owned());
             request.sequence_number = *sequence;
-            Operation::Observation(episode.clone())
+            Operation::Observation((**episode).clone())
         }
         Said::Flow(name) => {
             let action = match *name {

@@ -9,7 +9,7 @@ pub(super) enum Said {
     /// Begins a session, or resumes the one that is named.
     Init { space: String, session: String },
     /// Observes; of the session that was opened, unless another is named.
-    Observe { session: Option<String>, sequence: u64, episode: Episode },
+    Observe { session: Option<String>, sequence: u64, episode: Box<Episode> },
     /// Flow control by the action's name.
     Flow(&'static str),
     /// Recalls up to ten memories.
