@@ -23,6 +23,8 @@ pub const SPACE_DIMENSION_DEFAULT: u16 = 768;
 /// Answers of one session that wait for acks before them and that no credit bounds (refusals,
 /// repeats); with so many, it takes no further observation.
 pub const SESSION_ANSWERS_MAX: usize = 1_024;
+/// Accepted observations of one session whose second ack is still to come; with so many, it takes no further one.
+pub const SESSION_UNINDEXED_MAX: usize = 16_384;
 /// Recalls of one session under way at once; what they found waits for the client in memory.
 pub const SESSION_RECALLS_MAX: usize = 8;
 /// Stores of one stream without a session that are not answered; with so many, nothing more is read.

@@ -11,6 +11,7 @@
 //! | `io.rs` | what a shard is made with, and what crosses between it and the runtime |
 //! | `pending.rs` | what the log was given, until it answers |
 //! | `making.rs` | spaces that are being made |
+//! | `awaited.rs` | who waits until rows wait for nothing |
 //! | `forgotten.rs` | memories on their way to be forgotten |
 //! | `wanted.rs` | what reads are for |
 //! | `engine.rs` | the shard's parts, its inputs and outputs |
@@ -30,6 +31,7 @@
 
 mod io;
 mod turns;
+mod awaited;
 mod forgotten;
 mod checkpoints;
 mod pending;
