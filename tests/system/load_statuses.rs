@@ -18,6 +18,8 @@ use tonic::Code;
 use crate::harness::{Client, Memories, Observing, Server};
 
 const CAPACITY: u64 = 200;
+/// A sync comes in between once in many times; so often in a row means that nothing is told.
+const BATCHES_MAX: u64 = 50;
 const ARGUMENTS: [&str; 4] = ["--capacity", "200", "--durability", "interval:1000"];
 
 /// As many observations as the queue has places, from `first` on, in one message.
@@ -41,11 +43,13 @@ async fn a_client_hears_when_the_queue_fills_and_when_it_has_drained() {
     let client = Client::connect(server.address).await;
     let mut stream = client.begin("loaded").await;
     let mut told = State::Active;
-    let (mut acked, mut refused, mut changes, mut unanswered) = (0, 0, 0, 0);
+    let (mut acked, mut refused, mut changes, mut unanswered, mut batches) = (0, 0, 0, 0, 0);
     while changes == 0 || refused == 0 || told != State::Active || unanswered > 0 {
         if unanswered == 0 && told == State::Active {
             assert!(stream.send(batch(&stream, &memories, acked + 1)).await);
             unanswered = CAPACITY;
+            batches += 1;
+            assert!(batches <= BATCHES_MAX, "{changes} changes were told, {refused} were refused");
         }
         let answer = stream.answer().await;
         match answer.result {
@@ -110,6 +114,7 @@ async fn a_client_that_knows_no_statuses_is_told_by_the_end_of_its_stream() {
     let mut acked = 0;
     let ended = loop {
         if acked % CAPACITY == 0 {
+            assert!(acked < BATCHES_MAX * CAPACITY, "the stream lives on under any load");
             assert!(stream.send(batch(&stream, &memories, acked + 1)).await);
         }
         match stream.next().await {
