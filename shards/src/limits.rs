@@ -47,6 +47,9 @@ pub const CHECKPOINT_LOGS_MAX: usize = 330;
 /// Longest body of a list of generations that are gone; a longer list takes several records.
 pub const LOG_GONE_BYTES_MAX: usize = 256 << 10;
 
+/// Subscribers of one stripe's events: each costs a message for each observation.
+pub const STRIPE_SUBSCRIBERS_MAX: usize = 64;
+
 /// Smallest and largest dimension of a space.
 pub const DIMENSION_MIN: u16 = 8;
 /// See [`DIMENSION_MIN`].

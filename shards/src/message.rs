@@ -138,6 +138,47 @@ pub enum ForgetMode {
     Delete,
 }
 
+/// Which events of a stripe a subscriber wants.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interest {
+    /// That observations became durable.
+    pub stored: bool,
+    /// That recalls were answered.
+    pub recalled: bool,
+    /// Events of less importance are left out.
+    pub importance_min: f32,
+}
+
+/// Something that happened in a stripe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StripeEvent {
+    /// When.
+    pub at: Time,
+    /// How important its memory is, as its observer said; of a recall, the greatest of its results, and 0 without any.
+    pub importance: f32,
+    /// What.
+    pub happened: Happened,
+}
+
+/// What happens in a stripe.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Happened {
+    /// An observation became durable.
+    Stored {
+        /// Its memory's id.
+        id: Box<str>,
+        /// Its generation.
+        generation: Generation,
+    },
+    /// A recall was answered.
+    Recalled {
+        /// Results of this stripe.
+        results: u32,
+        /// Id of the best of them.
+        best: Option<Box<str>>,
+    },
+}
+
 /// Which rows a recall may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
@@ -220,6 +261,25 @@ pub enum Request {
     Recall(Recall),
     /// Forgets a memory. Reply: `Reply::Forgotten`, once that is durable. Loss: the caller waits for its deadline.
     Forget(Forget),
+    /// Wants to hear what happens in a stripe from now on; instead of what this origin wanted of it before. Reply:
+    /// `Reply::Subscribed`, then `Reply::Event` for each, as long as there is room. Loss: the caller waits for its deadline.
+    Subscribe {
+        /// The stripe.
+        stripe: StripeKey,
+        /// Which events.
+        interest: Interest,
+        /// How many of them the subscriber has room for.
+        room: u32,
+    },
+    /// A subscriber has room for more events. Where it missed some, the reply is `Reply::EventsMissed`. Loss: it hears less.
+    MakeRoom {
+        /// The stripe.
+        stripe: StripeKey,
+        /// For how many.
+        events: u32,
+    },
+    /// The subscriber has gone. No reply. Loss: it is told until its room is used up.
+    Unsubscribe(StripeKey),
     /// Asks for credits of a lane, for the asking core. Reply: `Reply::Credit`, at once.
     Credit {
         /// The lane.
@@ -282,6 +342,12 @@ pub enum Reply {
     Recalled(Result<Recalled, Refusal>),
     /// How many memories are forgotten by this, one or none: from now on no recall gives it.
     Forgotten(Result<u32, Refusal>),
+    /// From now on events of the stripe are told.
+    Subscribed(Result<(), Refusal>),
+    /// Something happened in the stripe; takes one of the subscriber's room.
+    Event(StripeKey, StripeEvent),
+    /// Between the events before and those after this, so many were not told for want of room.
+    EventsMissed(u64),
     /// Credits granted, perhaps none.
     Credit {
         /// The lane.
@@ -482,6 +548,8 @@ pub enum Refusal {
     TooManyForgets,
     /// So many sessions are kept that no further one can be.
     TooManySessions,
+    /// So many subscribers hear what happens in the stripe that no further one can.
+    TooManySubscribers,
     /// The shard failed; resume later.
     Unavailable,
 }

@@ -17,12 +17,14 @@ use uuid::Uuid;
 
 use super::event::{AckMode, Event, Init, Load, Recall, Refused};
 use super::flow::{Flow, FlowAction};
+use super::pacing::poll_leave;
 use super::indexing::{Accepted, Indexing};
 use super::open::{self, Attached};
 use super::order::{Arrival, Order, Told};
-use super::recalls::{News, Recalls};
+use super::recalls::{self, Recalls};
 use crate::content::{self, ContentFault};
 use crate::core::Core;
+use crate::events::{News, Subscription, Wanted};
 use crate::failure::{Code, Failure};
 use crate::limits::{SESSION_ANSWERS_MAX, SESSION_RECALLS_MAX, SESSION_UNINDEXED_MAX};
 use crate::mesh::{CreditAnswer, Port, Unavailable};
@@ -60,6 +62,8 @@ pub struct Session {
     load_told: Option<Load>,
     flow: Flow,
     recalls: Recalls,
+    /// What the client hears of its space, and the number of the message that asked for it.
+    subscription: Option<(u64, Subscription)>,
     /// Runs while results have to wait for the pace that the client asked for.
     pacing: Option<Timer>,
     state: State,
@@ -85,6 +89,7 @@ impl Session {
             load_told: init.load_statuses.then(Load::default),
             flow: Flow::default(),
             recalls: Recalls::default(),
+            subscription: None,
             pacing: None,
             state: State::Live,
             scratch: Vec::new(),
@@ -197,6 +202,14 @@ impl Session {
         Poll::Ready(())
     }
 
+    /// Begins to tell what happens in the space, instead of what an earlier subscription asked for. `number` is that of the
+    /// message that asks.
+    pub fn subscribe(&mut self, number: u64, wanted: Wanted) {
+        if matches!(self.state, State::Live) {
+            self.subscription = Some((number, Subscription::new(&self.core, &self.space, wanted)));
+        }
+    }
+
     /// Does what the client asks of the flow of its results.
     pub fn handle_flow(&mut self, action: FlowAction) {
         self.flow.handle(action, self.core.now());
@@ -219,6 +232,7 @@ impl Session {
         // What is still to be told would otherwise wait for a word that no longer comes.
         self.flow.lift();
         self.pacing = None;
+        self.subscription = None;
         for &Attached { stripe, owner, epoch } in &self.stripes {
             let session = self.id;
             self.port.send(owner, Request::CloseSession { stripe, session, epoch, drain });
@@ -241,11 +255,14 @@ impl Session {
             if let Some(event) = self.last_event() {
                 return Poll::Ready(event);
             }
-            if let Poll::Ready(event) = self.poll_recalled(cx) {
-                return Poll::Ready(event);
+            if let Poll::Ready((_, reply)) = self.port.poll_reply(cx) {
+                self.handle_reply(reply);
+                continue;
             }
-            let (_, reply) = ready!(self.port.poll_reply(cx));
-            self.handle_reply(reply);
+            return match self.poll_recalled(cx) {
+                Poll::Pending => self.poll_news(cx),
+                told => told,
+            };
         }
     }
 
@@ -282,9 +299,9 @@ impl Session {
         while !self.recalls.is_empty() {
             let leave = self.flow.leave(self.core.now());
             match self.recalls.next(cx, &mut self.flow, leave) {
-                News::Told(event) => return Poll::Ready(event),
-                News::Nothing => break,
-                News::After(micros) => {
+                recalls::News::Told(event) => return Poll::Ready(event),
+                recalls::News::Nothing => break,
+                recalls::News::After(micros) => {
                     let timer = || Timer::new(Duration::from_micros(micros));
                     ready!(Pin::new(self.pacing.get_or_insert_with(timer)).poll(cx));
                     self.pacing = None;
@@ -292,6 +309,29 @@ impl Session {
             }
         }
         Poll::Pending
+    }
+
+    /// What has happened in the space, as far as the client wants to hear of it now.
+    fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let Some((number, subscription)) = &mut self.subscription else {
+            return Poll::Pending;
+        };
+        if subscription.has_begun() {
+            ready!(poll_leave(&self.core, &mut self.flow, &mut self.pacing, cx));
+        }
+        let number = *number;
+        Poll::Ready(match ready!(subscription.poll_news(cx)) {
+            Ok(News::Begun) => Event::Subscribed { number, is_paused: self.flow.is_paused() },
+            Ok(News::Missed(count)) => Event::EventsMissed(count),
+            Ok(News::Happened(event)) => {
+                self.flow.spend(1);
+                Event::Happened(event)
+            }
+            Err(failure) => {
+                self.subscription = None;
+                Event::SubscriptionEnded { number, failure }
+            }
+        })
     }
 
     /// Hands the expected observation to its owner, or refuses it.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use engram_shards::ids::Time;
-use engram_shards::message::{Lane, Level, Pressure};
+use engram_shards::message::{Lane, Level, Pressure, StripeEvent};
 
 use crate::content::ContentFault;
 use crate::failure::Failure;
@@ -139,6 +139,24 @@ pub enum Event {
     RecallFailed {
         /// What the client knows it by.
         request_id: Rc<str>,
+        /// Why.
+        failure: Failure,
+    },
+    /// What happens in the space is told from now on.
+    Subscribed {
+        /// The number of the message that asked for it.
+        number: u64,
+        /// Whether it is withheld, because the client has paused.
+        is_paused: bool,
+    },
+    /// Something happened in the space.
+    Happened(StripeEvent),
+    /// The client was too slow for so many events.
+    EventsMissed(u64),
+    /// No further events come, for this reason.
+    SubscriptionEnded {
+        /// The number of the message that asked for them.
+        number: u64,
         /// Why.
         failure: Failure,
     },

@@ -12,6 +12,7 @@ mod conformance;
 mod damaged_checkpoint;
 mod durable;
 mod end_to_end;
+mod events;
 mod extensions;
 mod fast_restart;
 mod forget;

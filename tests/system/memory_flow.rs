@@ -152,7 +152,7 @@ async fn what_fails_is_told_and_a_pause_withholds_results_alone() {
     assert_eq!(code, "invalid_argument");
     assert_eq!(message, "Embedding must be exactly 768 dimensions (field: embedding)");
     says.say(3, Request::Subscribe(StreamSubscription::default())).await;
-    assert_eq!(failed(&hears.status(3).await).0, "unimplemented");
+    assert_eq!(failed(&hears.status(3).await).0, "not_found");
 
     says.say(4, Request::Remember(remember(memories.episode(1, "one")))).await;
     assert_eq!(hears.stored(4).await, "one");

@@ -19,6 +19,7 @@ use crate::shard::forgotten::Forgetting;
 use crate::shard::io::{Io, IoOutput, IoTicket, Output, ShardConfig};
 use crate::shard::making::Making;
 use crate::shard::pending::Pending;
+use crate::shard::subscribers::Subscribers;
 use crate::shard::turns::{Asked, Recalls, Restless, Rotation, Slot};
 use crate::shard::unproven::Unproven;
 use crate::shard::wanted::{Replacing, Wanted};
@@ -58,6 +59,7 @@ pub struct Shard {
     pub(super) admission: Admission,
     sharing: Sharing,
     pub(super) awaited: Awaited,
+    pub(super) subscribers: Subscribers,
     pub(super) recalls: Recalls,
     pub(super) rotation: Rotation,
     pub(super) restless: Restless,
@@ -138,6 +140,7 @@ impl Shard {
             expire_at: now.after_micros(EXPIRE_MICROS),
             sharing: Sharing::default(),
             awaited: Awaited::default(),
+            subscribers: Subscribers::default(),
             recalls: Recalls::default(),
             rotation: Rotation::default(),
             restless: Restless::default(),
@@ -177,6 +180,11 @@ impl Shard {
             Request::AwaitPlaced(stripe) => self.await_placed(origin, stripe),
             Request::Recall(recall) => self.recall(origin, recall),
             Request::Forget(forget) => self.forget(origin, forget),
+            Request::Subscribe { stripe, interest, room } => {
+                self.subscribe(origin, stripe, interest, room)
+            }
+            Request::MakeRoom { stripe, events } => self.make_room(origin, stripe, events),
+            Request::Unsubscribe(stripe) => self.unsubscribe(origin, stripe),
             Request::Credit { lane, wanted } => {
                 let sessions = self.sharing_sessions();
                 let (granted, pressure) = self.admission.grant(lane, wanted, sessions);
@@ -394,9 +402,11 @@ impl Shard {
             Progress::Ranked(recalled) => {
                 stripe.count_recall();
                 self.tally.unreadable += u64::from(recalled.unreadable);
-                let Asked { origin, job, .. } = self.recalls.end();
+                let Asked { origin, slot, job } = self.recalls.end();
                 stripe.end_reading(job.into_reading());
+                let event = self.recalled(slot, &recalled);
                 self.reply(origin, Reply::Recalled(Ok(recalled)));
+                event.into_iter().for_each(|event| self.tell_recalled(slot, &event));
             }
         }
         distances

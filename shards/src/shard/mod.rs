@@ -12,6 +12,7 @@
 //! | `pending.rs` | what the log was given, until it answers |
 //! | `making.rs` | spaces that are being made |
 //! | `awaited.rs` | who waits until rows wait for nothing |
+//! | `subscribers.rs` | who hears what happens in stripes |
 //! | `forgotten.rs` | memories on their way to be forgotten |
 //! | `wanted.rs` | what reads are for |
 //! | `engine.rs` | the shard's parts, its inputs and outputs |
@@ -20,6 +21,7 @@
 //! | `commits.rs` | what becomes of records when a commit ends |
 //! | `unproven.rs` | replayed records that nobody vouches for: to the log again |
 //! | `reads.rs` | records read back: for recalls, and to verify replacements |
+//! | `events.rs` | what happens in stripes, told |
 //! | `forgetting.rs` | memories that are deleted or suppressed |
 //! | `turns.rs` | whose turn it is: recalls first, spaces in fair rotation |
 //! | `checkpoints.rs` | which stripe's checkpoint is due, and the one that is being written |
@@ -32,6 +34,7 @@
 mod io;
 mod turns;
 mod awaited;
+mod subscribers;
 mod forgotten;
 mod checkpoints;
 mod pending;
@@ -43,6 +46,7 @@ mod requests;
 mod opening;
 mod commits;
 mod reads;
+mod events;
 mod checkpointing;
 mod forgetting;
 mod recovering;

@@ -201,7 +201,9 @@ impl Shard {
             generation: head.generation,
             received_at: append.received_at,
         };
+        let storing = self.storing(observed.slot, &append);
         let ordinal = self.log_append(head, append.body, Pending::Observation(observed, sender));
+        storing.into_iter().for_each(|storing| self.subscribers.store(ordinal, storing));
         let row = self.stripes[observed.slot.0].push(&arrival, append.lane, ordinal);
         assert_eq!(row, observed.row, "a row gets the slot it was promised");
         self.admission.admit(append.lane);

@@ -462,8 +462,11 @@ impl World {
             self.end_all(|io| matches!(io, Io::Read { .. }));
             replies = self.take();
         }
+        let (_, reply) = replies.remove(0);
         self.replies = taken;
-        match replies.remove(0).1 {
+        // Events, where someone wants to hear of recalls.
+        self.replies.extend(replies);
+        match reply {
             Reply::Recalled(Ok(recalled)) => recalled,
             reply => panic!("{reply:?}"),
         }

@@ -11,6 +11,7 @@ use engram_shards::ids::Time;
 use engram_shards::message::Pressure;
 use uuid::Uuid;
 
+use super::happenings::{events_missed, happened};
 use super::memories::{confidence, memory, timestamp};
 use crate::core::Core;
 use crate::failure::{Code, Failure};
@@ -20,7 +21,12 @@ use crate::store::Stored;
 
 /// Says an event of a session in messages, each beside the number that it is about. That a session is over is said only
 /// where its client has to know more than that.
-pub(crate) fn say_event(event: Event, ack_mode: AckMode, mut say: impl FnMut(u64, Answer)) {
+pub(crate) fn say_event(
+    event: Event,
+    ack_mode: AckMode,
+    now: Time,
+    mut say: impl FnMut(u64, Answer),
+) {
     match event {
         Event::Accepted { first, last, memory_id, committed_at } => {
             say(last, Answer::Ack(accepted(ack_mode, first, memory_id, committed_at)))
@@ -41,6 +47,14 @@ pub(crate) fn say_event(event: Event, ack_mode: AckMode, mut say: impl FnMut(u64
         }
         Event::RecallFailed { request_id, failure } => {
             say(0, Answer::Status(recall_failed(&request_id, &failure)))
+        }
+        Event::Subscribed { number, is_paused } => {
+            say(number, Answer::Status(subscribed(is_paused)))
+        }
+        Event::Happened(event) => say(0, Answer::Event(happened(event))),
+        Event::EventsMissed(count) => say(0, Answer::Event(events_missed(count, now))),
+        Event::SubscriptionEnded { number, failure } => {
+            say(number, Answer::Status(failed(&failure)))
         }
         Event::Ended(failure) if failure.code == Code::Aborted => {
             say(0, Answer::Status(closed(failure.message)))
@@ -166,6 +180,11 @@ pub(crate) fn flow_status(is_paused: bool) -> StreamStatus {
     }
 }
 
+/// Events are told from now on; the state that holds.
+pub(crate) fn subscribed(is_paused: bool) -> StreamStatus {
+    StreamStatus { message: "subscribed".to_owned(), ..flow_status(is_paused) }
+}
+
 /// What a client reads that observes although it has paused.
 pub(crate) const SESSION_PAUSED: &str = "Session paused";
 
@@ -209,14 +228,17 @@ pub(crate) fn recall_closing(head: &RecallHead, summary: &Summary) -> StreamingR
 
 /// Why a recall on a session's stream has no results.
 pub(crate) fn recall_failed(request_id: &str, failure: &Failure) -> StreamStatus {
+    StreamStatus { request_id: request_id.to_owned(), ..failed(failure) }
+}
+
+/// Why something that a client asked for will not be.
+pub(crate) fn failed(failure: &Failure) -> StreamStatus {
     let state = match failure.code {
         Code::ResourceExhausted => State::Overloaded,
         _ => State::Error,
     };
-    let after_ms = failure.retry_after.map_or(0, |after| after.as_millis());
     StreamStatus {
-        request_id: request_id.to_owned(),
-        retry_after_ms: u32::try_from(after_ms).unwrap_or(u32::MAX),
+        retry_after_ms: failure.retry_after_ms(),
         ..status(state, failure.message.clone())
     }
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de;
 use serde_json::value::RawValue;
 
+use engram_proto::engram::v1::{StreamEventType, StreamSubscription};
 use engram_shards::log::record::Embedding;
 use engram_shards::message::{Drain, Isolation, Lane};
 
@@ -31,6 +32,8 @@ pub(crate) enum Inbound<'a> {
     FlowControl(FlowControlMessage<'a>),
     /// A similarity query; its embedding is in the scratch memory.
     Recall(RecallMessage<'a>),
+    /// Wants to hear what happens.
+    Subscribe(StreamSubscription),
     /// Ends the session.
     Close(CloseMessage<'a>),
 }
@@ -123,6 +126,9 @@ pub(crate) fn read<'a>(text: &'a str, scratch: &mut Scratch) -> Result<Inbound<'
         }
         "recall" => {
             recall(text, scratch).map_err(|fault| format!("Invalid recall request: {fault}"))
+        }
+        "subscribe" => {
+            subscribe(text).map_err(|fault| format!("Invalid subscribe request: {fault}"))
         }
         "close" => close(text).map_err(|fault| format!("Invalid close request: {fault}")),
         other => Err(format!("Unknown message type: {other}")),
@@ -229,6 +235,32 @@ fn recall<'a>(text: &'a str, scratch: &mut Scratch) -> Result<Inbound<'a>, Strin
     }))
 }
 
+fn subscribe(text: &str) -> Result<Inbound<'_>, String> {
+    #[derive(Deserialize)]
+    struct Keys<'a> {
+        #[serde(borrow)]
+        event_types: Option<Vec<Text<'a>>>,
+        min_importance: Option<f32>,
+        buffer_size: Option<i32>,
+    }
+    let keys: Keys<'_> = keys(text)?;
+    let types = keys.event_types.unwrap_or_default();
+    Ok(Inbound::Subscribe(StreamSubscription {
+        event_types: types.iter().map(|name| event_type(&name.0)).collect::<Result<_, _>>()?,
+        min_importance: keys.min_importance.unwrap_or(0.0),
+        buffer_size: keys.buffer_size.unwrap_or(0),
+        enable_backpressure: false,
+    }))
+}
+
+fn event_type(name: &str) -> Result<i32, String> {
+    let known = StreamEventType::from_str_name(&format!(
+        "STREAM_EVENT_TYPE_{}",
+        name.to_ascii_uppercase()
+    ));
+    known.map(i32::from).ok_or_else(|| format!("event type {name} is not known"))
+}
+
 fn close(text: &str) -> Result<Inbound<'_>, String> {
     #[derive(Deserialize)]
     struct Keys<'a> {
@@ -277,6 +309,10 @@ mod tests {
         assert_eq!(
             refused(r#"{"type":"recall","embedding":[1]}"#),
             "Invalid recall request: missing field request_id"
+        );
+        assert_eq!(
+            refused(r#"{"type":"subscribe","event_types":["rain"]}"#),
+            "Invalid subscribe request: event type rain is not known"
         );
         assert!(
             refused(r#"{"type":"close","drain_queue":3}"#).starts_with("Invalid close request: ")
