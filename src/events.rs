@@ -96,7 +96,9 @@ impl Subscription {
                         false => continue,
                     }
                 }
-                (_, Ok(Reply::Subscribed(Err(refusal)))) => return Poll::Ready(Err(refusal.into())),
+                (_, Ok(Reply::Subscribed(Err(refusal)))) => {
+                    return Poll::Ready(Err(refusal.into()));
+                }
                 (_, Ok(other)) => panic!("a subscriber was told {other:?}"),
                 (_, Err(_)) => return Poll::Ready(Err(Failure::unavailable())),
             };

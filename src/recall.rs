@@ -17,6 +17,7 @@ use engram_shards::settings::{Metric, SpaceSettings};
 
 use crate::content::{self, PreparedCue};
 use crate::core::Core;
+use crate::cores::CoreIndex;
 use crate::failure::Failure;
 use crate::limits::RECALL_PAGE_RESULTS_DEFAULT;
 use crate::mesh::Port;
@@ -110,7 +111,7 @@ pub async fn ask(core: &Core, space: &str, query: &Query<'_>) -> Result<Asked, F
     Asked::new(core, &space, query)
 }
 
-/// A recall that every stripe of its space was asked for.
+/// A recall that every stripe of its space was asked for; dropped before it is answered, it ends there too.
 #[derive(Debug)]
 pub struct Asked {
     core: Core,
@@ -186,6 +187,22 @@ impl Asked {
             took_micros,
         };
         Recollection { found, summary }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if self.stripes_left == 0 {
+            return;
+        }
+        let mut owners: Vec<CoreIndex> = (0..self.space.settings.stripes)
+            .map(|stripe| self.core.mesh().owner_of(StripeKey { space: self.space.key, stripe }))
+            .collect();
+        owners.sort_unstable();
+        owners.dedup();
+        for owner in owners {
+            self.port.send(owner, Request::AbandonRecalls);
+        }
     }
 }
 

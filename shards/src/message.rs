@@ -259,6 +259,9 @@ pub enum Request {
     AwaitPlaced(StripeKey),
     /// Searches. Reply: `Reply::Recalled`.
     Recall(Recall),
+    /// Nobody waits any more for the recalls that this origin asked for: they end where they are. No reply. Loss: they are
+    /// answered in vain.
+    AbandonRecalls,
     /// Forgets a memory. Reply: `Reply::Forgotten`, once that is durable. Loss: the caller waits for its deadline.
     Forget(Forget),
     /// Wants to hear what happens in a stripe from now on; instead of what this origin wanted of it before. Reply:
@@ -478,6 +481,8 @@ pub struct ShardStatus {
     pub commit_failures_other: u64,
     /// Records that could not be read back.
     pub unreadable: u64,
+    /// Recalls that were given up by who asked, and ended before they were answered.
+    pub recalls_abandoned: u64,
     /// Checkpoints that were written.
     pub checkpoints: u64,
     /// Bytes of them.

@@ -17,10 +17,10 @@ use uuid::Uuid;
 
 use super::event::{AckMode, Event, Init, Load, Recall, Refused};
 use super::flow::{Flow, FlowAction};
-use super::pacing::poll_leave;
 use super::indexing::{Accepted, Indexing};
 use super::open::{self, Attached};
 use super::order::{Arrival, Order, Told};
+use super::pacing::poll_leave;
 use super::recalls::{self, Recalls};
 use crate::content::{self, ContentFault};
 use crate::core::Core;

@@ -91,6 +91,7 @@ pub(super) struct Tally {
     pub(super) commit_failures_full: u64,
     pub(super) commit_failures_other: u64,
     pub(super) unreadable: u64,
+    pub(super) recalls_abandoned: u64,
     pub(super) checkpoints: u64,
     pub(super) checkpoint_bytes: u64,
     pub(super) checkpoint_failures: u64,
@@ -107,6 +108,7 @@ impl Tally {
             commit_failures_full: 0,
             commit_failures_other: 0,
             unreadable: 0,
+            recalls_abandoned: 0,
             checkpoints: 0,
             checkpoint_bytes: 0,
             checkpoint_failures: 0,
@@ -179,6 +181,7 @@ impl Shard {
             }
             Request::AwaitPlaced(stripe) => self.await_placed(origin, stripe),
             Request::Recall(recall) => self.recall(origin, recall),
+            Request::AbandonRecalls => self.abandon_recalls(origin),
             Request::Forget(forget) => self.forget(origin, forget),
             Request::Subscribe { stripe, interest, room } => {
                 self.subscribe(origin, stripe, interest, room)

@@ -3,9 +3,7 @@
 use crate::ids::{StripeKey, Time};
 use crate::log::log::Ordinal;
 use crate::log::record::{Observation, decode_body};
-use crate::message::{
-    Append, Happened, Interest, Origin, Recalled, Refusal, Reply, StripeEvent,
-};
+use crate::message::{Append, Happened, Interest, Origin, Recalled, Refusal, Reply, StripeEvent};
 use crate::shard::engine::Shard;
 use crate::shard::subscribers::Storing;
 use crate::shard::turns::Slot;

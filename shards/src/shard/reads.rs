@@ -54,6 +54,7 @@ impl Shard {
     /// A read ended. One that failed is tried again record by record, so that one bad record costs no other.
     pub(super) fn settle_read(&mut self, wanted: Wanted, records: Result<Vec<Vec<u8>>, IoFault>) {
         match wanted {
+            Wanted::Recall(number, _) if self.recalls.waiting(number).is_none() => {}
             Wanted::Recall(number, candidates) => match records {
                 Ok(records) => {
                     assert_eq!(records.len(), candidates.len(), "one record a place");
@@ -87,7 +88,7 @@ impl Shard {
     }
 
     fn give_record(&mut self, number: RecallNumber, candidate: usize, record: Option<&Vec<u8>>) {
-        let asked = self.recalls.waiting(number);
+        let asked = self.recalls.waiting(number).expect("it was just seen to wait");
         if asked.job.handle_record(candidate, record.map(Vec::as_slice)) {
             self.recalls.wake(number);
         }

@@ -232,6 +232,14 @@ impl Shard {
         Ok(Asked { origin, slot, job })
     }
 
+    /// Ends the recalls of an origin in the midst of what they do.
+    pub(super) fn abandon_recalls(&mut self, origin: Origin) {
+        for Asked { slot, job, .. } in self.recalls.abandon(origin) {
+            self.stripes[slot.0].end_reading(job.into_reading());
+            self.tally.recalls_abandoned += 1;
+        }
+    }
+
     pub(super) fn status(&self) -> ShardStatus {
         let tally = &self.tally;
         ShardStatus {
@@ -249,6 +257,7 @@ impl Shard {
             commit_failures_full: tally.commit_failures_full,
             commit_failures_other: tally.commit_failures_other,
             unreadable: tally.unreadable,
+            recalls_abandoned: tally.recalls_abandoned,
             checkpoints: tally.checkpoints,
             checkpoint_bytes: tally.checkpoint_bytes,
             checkpoint_failures: tally.checkpoint_failures,

@@ -42,7 +42,9 @@ pub(crate) fn wanted(
         }
     }
     match interest.stored || interest.recalled {
-        true => Ok(Wanted { interest, room: if room == 0 { SUBSCRIPTION_ROOM_DEFAULT } else { room } }),
+        true => {
+            Ok(Wanted { interest, room: if room == 0 { SUBSCRIPTION_ROOM_DEFAULT } else { room } })
+        }
         false => Err(not_served("events of these types; STORAGE and RECALL are")),
     }
 }

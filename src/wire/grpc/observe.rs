@@ -246,7 +246,9 @@ impl SessionStream<'_> {
             }
             Some(Operation::Subscribe(subscription)) => {
                 let wanted = match self.kind {
-                    Kind::Observe => Err(not_served("subscribe on ObserveStream; use MemoryStream")),
+                    Kind::Observe => {
+                        Err(not_served("subscribe on ObserveStream; use MemoryStream"))
+                    }
                     Kind::Memory => operation::wanted(subscription),
                 };
                 match wanted {

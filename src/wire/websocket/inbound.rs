@@ -254,10 +254,8 @@ fn subscribe(text: &str) -> Result<Inbound<'_>, String> {
 }
 
 fn event_type(name: &str) -> Result<i32, String> {
-    let known = StreamEventType::from_str_name(&format!(
-        "STREAM_EVENT_TYPE_{}",
-        name.to_ascii_uppercase()
-    ));
+    let known =
+        StreamEventType::from_str_name(&format!("STREAM_EVENT_TYPE_{}", name.to_ascii_uppercase()));
     known.map(i32::from).ok_or_else(|| format!("event type {name} is not known"))
 }
 

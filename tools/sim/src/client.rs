@@ -377,8 +377,13 @@ impl Client {
                 requests = self.give_back();
                 self.leave();
             }
-            Reply::Status(_) | Reply::Recalled(_) | Reply::Forgotten(_) | Reply::Placed(_)
-            | Reply::Subscribed(_) | Reply::Event(..) | Reply::EventsMissed(_) => {
+            Reply::Status(_)
+            | Reply::Recalled(_)
+            | Reply::Forgotten(_)
+            | Reply::Placed(_)
+            | Reply::Subscribed(_)
+            | Reply::Event(..)
+            | Reply::EventsMissed(_) => {
                 wrong!(Answer, "a reply that no client asked for")
             }
         }
