@@ -241,6 +241,7 @@ impl Serve {
         let config = self.layer.over(file).into_config()?;
         let cores = choose_cores(config.cores.as_deref())?;
         preflight::check(&config.data_dir)?;
+        let chaos = self.chaos.chaos();
         Ok(ServeConfig {
             data_dir: config.data_dir,
             listeners: config.listen,
@@ -250,8 +251,8 @@ impl Serve {
                 capacity: config.capacity,
                 recall_target: config.recall_target,
                 durability: config.durability,
-                session_silence: config.session_silence,
-                chaos: self.chaos.chaos(),
+                session_silence: chaos.session_silence.unwrap_or(config.session_silence),
+                chaos,
                 origins: config.origins,
                 ..ServeSettings::default()
             },

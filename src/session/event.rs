@@ -30,6 +30,10 @@ pub struct Init {
     pub lane: Lane,
     /// How acks are told.
     pub ack_mode: AckMode,
+    /// How many observations one ack stands for at most; 0: as many as there are. In [`AckMode::Each`] it is one.
+    pub batch_max: u32,
+    /// How many results a page has, and how many events may wait, at most; 0: as many as the server chooses.
+    pub buffer_max: u32,
     /// Whether a second ack is told once an observation waits for nothing.
     pub indexed_acks: bool,
     /// Whether the owners' load is told when it changes.

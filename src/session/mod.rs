@@ -16,6 +16,7 @@
 //! | `flow` | how fast a client wants its results, without I/O |
 //! | `pacing` | waiting for it |
 //! | `indexing` | what of the accepted is indexed, without I/O |
+//! | `silence` | how long a client says nothing, without I/O |
 //! | `recalls` | recalls under way and their pages |
 //! | `open` | beginning and resuming |
 //! | `attachment` | the open session that a transport drives |
@@ -28,6 +29,7 @@ mod order;
 mod flow;
 mod pacing;
 mod indexing;
+mod silence;
 mod recalls;
 mod open;
 mod attachment;

@@ -30,5 +30,7 @@ mod refusals;
 mod sessions;
 #[cfg(feature = "chaos")]
 mod shard_restart;
+#[cfg(feature = "chaos")]
+mod silence;
 mod standard_services;
 mod websocket_messages;

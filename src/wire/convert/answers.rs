@@ -4,8 +4,9 @@ use engram_proto::engram::v1::observation_ack::Status as AckStatus;
 use engram_proto::engram::v1::observation_response::Result as Answer;
 use engram_proto::engram::v1::stream_status::State;
 use engram_proto::engram::v1::{
-    ConsolidationState, ObservationAck, RecallMetadata, RecallResponse, RememberResponse,
-    StreamCapabilities, StreamInitAck, StreamStatus, StreamingRecallResponse,
+    ActivationTrace, ConsolidationState, ObservationAck, RecallMetadata, RecallRequest,
+    RecallResponse, RememberResponse, StreamCapabilities, StreamInitAck, StreamStatus,
+    StreamingRecallResponse,
 };
 use engram_shards::ids::Time;
 use engram_shards::message::Pressure;
@@ -15,7 +16,7 @@ use super::happenings::{events_missed, happened};
 use super::memories::{confidence, memory, timestamp};
 use crate::core::Core;
 use crate::failure::{Code, Failure};
-use crate::recall::{Page, Recollection, Summary};
+use crate::recall::{Found, Page, Recollection, Summary};
 use crate::session::{AckMode, Event, Load, RecallHead, Refused, Session};
 use crate::store::Stored;
 
@@ -188,14 +189,41 @@ pub(crate) fn subscribed(is_paused: bool) -> StreamStatus {
 /// What a client reads that observes although it has paused.
 pub(crate) const SESSION_PAUSED: &str = "Session paused";
 
+/// What a unary recall wants to be told beside its memories.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    include_metadata: bool,
+    trace_activation: bool,
+}
+
+impl Told {
+    /// What `request` wants.
+    pub(crate) fn of(request: &RecallRequest) -> Told {
+        let RecallRequest { include_metadata, trace_activation, .. } = *request;
+        Told { include_metadata, trace_activation }
+    }
+}
+
 /// All that a recall found.
-pub(crate) fn recalled(recollection: &Recollection, include_metadata: bool) -> RecallResponse {
+pub(crate) fn recalled(recollection: &Recollection, told: Told) -> RecallResponse {
     let Recollection { found, summary } = recollection;
+    let traced = if told.trace_activation { &found[..] } else { &[] };
     RecallResponse {
         memories: found.iter().map(|found| memory(found, None)).collect(),
         recall_confidence: Some(confidence(found.first().map_or(0.0, |best| best.confidence))),
-        metadata: include_metadata.then(|| recall_metadata(summary)),
-        traces: Vec::new(),
+        metadata: told.include_metadata.then(|| recall_metadata(summary)),
+        traces: traced.iter().map(trace).collect(),
+    }
+}
+
+/// How a result was activated: by the cue itself, since nothing spreads from one memory to another here.
+fn trace(found: &Found) -> ActivationTrace {
+    let id = found.observation().id.to_owned();
+    ActivationTrace {
+        activation_path: vec![id.clone()],
+        memory_id: id,
+        activation_level: found.activation,
+        timestamp: Some(timestamp(found.received_at)),
     }
 }
 

@@ -13,7 +13,7 @@ mod happenings;
 mod answers;
 
 pub(crate) use answers::{
-    SESSION_PAUSED, closed, failed, flow_status, init_ack, load_status, recall_closing,
+    SESSION_PAUSED, Told, closed, failed, flow_status, init_ack, load_status, recall_closing,
     recall_failed, recall_page, recalled, say_event, status, stored, subscribed,
 };
 pub(crate) use happenings::{events_missed, happened, wanted};

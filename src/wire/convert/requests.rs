@@ -43,8 +43,16 @@ pub(crate) fn init(init: &StreamInit, space: String, session_id: String) -> Resu
         Ok(WireAckMode::Cumulative) => AckMode::Cumulative,
         Err(_) => return Err(invalid(format!("ack_mode {} is not known", init.ack_mode))),
     };
-    let (indexed_acks, load_statuses) = (init.indexed_acks, init.enable_backpressure);
-    Ok(Init { space, resume: session_id, lane, ack_mode, indexed_acks, load_statuses })
+    Ok(Init {
+        space,
+        resume: session_id,
+        lane,
+        ack_mode,
+        batch_max: init.max_batch_size,
+        buffer_max: init.client_buffer_size,
+        indexed_acks: init.indexed_acks,
+        load_statuses: init.enable_backpressure,
+    })
 }
 
 /// How far `close` wants to drain.

@@ -29,7 +29,7 @@ use crate::limits::{SESSION_RECALLS_MAX, STREAM_MESSAGES_RUN, STREAM_STORES_MAX}
 use crate::recall::{self, Asked, Recollection};
 use crate::session::{Flow, poll_leave};
 use crate::store::{self, Storing};
-use crate::wire::convert::{self, SESSION_PAUSED};
+use crate::wire::convert::{self, SESSION_PAUSED, Told};
 use crate::wire::operation;
 
 /// The messages of one of the three.
@@ -246,7 +246,7 @@ struct Calls<'a, D: Dialect> {
 #[derive(Debug)]
 struct Recalling {
     label: Label,
-    include_metadata: bool,
+    told: Told,
     stage: Stage,
 }
 
@@ -315,8 +315,7 @@ impl<D: Dialect> Calls<'_, D> {
                 };
                 let stage =
                     stage.map_or_else(|failure| Stage::Answered(Err(failure)), Stage::Asked);
-                let include_metadata = request.include_metadata;
-                self.recalls.push_back(Recalling { label, include_metadata, stage });
+                self.recalls.push_back(Recalling { label, told: Told::of(request), stage });
             }
             Wish::Flow(control) => {
                 let told = match convert::flow_action(control) {
@@ -401,12 +400,12 @@ impl<D: Dialect> Calls<'_, D> {
             // One answer holds all of a recall, so it may use more than was left.
             ready!(poll_leave(self.core, &mut self.flow, &mut self.pacing, cx));
         }
-        let Recalling { label, include_metadata, stage } =
+        let Recalling { label, told, stage } =
             self.recalls.pop_front().expect("it was just looked at");
         Poll::Ready(match stage {
             Stage::Answered(Ok(recollection)) => {
                 self.flow.spend(recollection.found.len());
-                let recalled = convert::recalled(&recollection, include_metadata);
+                let recalled = convert::recalled(&recollection, told);
                 Ok(D::answer(label, Answer::Recalled(recalled), self.core))
             }
             Stage::Answered(Err(failure)) => D::fail(label, failure, self.core),

@@ -158,6 +158,8 @@ fn init(text: &str) -> Result<Inbound<'_>, String> {
         ack_mode: Option<Text<'a>>,
         #[serde(borrow)]
         priority: Option<Text<'a>>,
+        client_buffer_size: Option<u32>,
+        max_batch_size: Option<u32>,
         indexed_acks: Option<bool>,
         enable_backpressure: Option<bool>,
     }
@@ -179,13 +181,14 @@ fn init(text: &str) -> Result<Inbound<'_>, String> {
         Some("low") => Lane::Low,
         Some(other) => return Err(format!("priority is high, normal or low, not {other}")),
     };
-    let indexed_acks = keys.indexed_acks.unwrap_or(false);
     Ok(Inbound::Init(Init {
         space: space.into_owned(),
         resume: resume.into_owned(),
         lane,
         ack_mode,
-        indexed_acks,
+        batch_max: keys.max_batch_size.unwrap_or(0),
+        buffer_max: keys.client_buffer_size.unwrap_or(0),
+        indexed_acks: keys.indexed_acks.unwrap_or(false),
         load_statuses: keys.enable_backpressure.unwrap_or(false),
     }))
 }
@@ -326,6 +329,7 @@ mod tests {
         };
         assert_eq!((init.space.as_str(), init.resume.as_str()), ("space", ""));
         assert_eq!((init.lane, init.ack_mode), (Lane::Low, AckMode::Cumulative));
+        assert_eq!((init.buffer_max, init.batch_max), (3, 0));
     }
 
     #[test]
