@@ -151,6 +151,11 @@ pub const RECALL_SCAN_ROWS_MAX: u32 = TAIL_ROWS_MAX / 2;
 pub const RECALL_RESULTS_MAX: u32 = 1_000;
 /// Recalls that may wait on one shard; a further one is refused, so that their memory is bounded.
 pub const RECALLS_WAITING_MAX: usize = 1_024;
+/// Candidates of one recall whose records are read: where fewer than are wanted pass a filter, more are looked at, up to so many.
+pub const RECALL_CANDIDATES_MAX: u32 = 4_096;
+const _: () = assert!(RECALL_CANDIDATES_MAX <= RECALL_WIDTH_MAX, "a search keeps as many");
+const _: () =
+    assert!(RECALL_CANDIDATES_MAX >= 2 * RECALL_RESULTS_MAX, "more than without a filter");
 /// Memories that may be on their way to be forgotten on one shard; a further one is refused.
 pub const FORGETS_WAITING_MAX: usize = 4_096;
 

@@ -3,6 +3,7 @@
 //! The connection's core has done all work that needs no ownership (validated, quantised, encoded, checksummed);
 //! the shard only appends, inserts and searches. Each variant says what its loss would mean.
 
+use crate::attributes::{Attributes, Filter};
 use crate::histogram::Histogram;
 use crate::ids::{Generation, SessionEpoch, SessionId, SpaceKey, StripeKey, Time};
 use crate::log::record::Body;
@@ -95,17 +96,31 @@ pub struct Append {
     pub body: Body,
     /// Its quantised vector.
     pub codes: Codes,
+    /// What recalls can filter it by.
+    pub attributes: Attributes,
 }
 
-/// A similarity query. Loss: the caller waits for its deadline.
+/// What results are to be near to.
+#[derive(Clone, Debug)]
+pub enum Cue {
+    /// A vector; what is most like it comes first.
+    Like {
+        /// As received, for cosine scaled to unit length; for exact re-ranking.
+        vector: Box<[f32]>,
+        /// The same, quantised.
+        codes: Codes,
+    },
+    /// The present; the newest comes first, by when it happened. All have the same similarity, 1.
+    Newest,
+}
+
+/// A query. Loss: the caller waits for its deadline.
 #[derive(Clone, Debug)]
 pub struct Recall {
     /// The stripe asked.
     pub stripe: StripeKey,
-    /// The cue as received, for cosine scaled to unit length; for exact re-ranking.
-    pub vector: Box<[f32]>,
-    /// The cue, quantised.
-    pub codes: Codes,
+    /// What it begins with.
+    pub cue: Cue,
     /// How many results at most, ≤ `limits::RECALL_RESULTS_MAX`.
     pub count: u32,
     /// Search width; 0 means the one that holds the stripe's recall.
@@ -114,6 +129,8 @@ pub struct Recall {
     pub isolation: Isolation,
     /// Results below this similarity are left out; it is measured as [`Hit::similarity`] is.
     pub similarity_min: f32,
+    /// What else results must be; none: anything.
+    pub filter: Option<Box<Filter>>,
 }
 
 /// A memory is to be forgotten: all observations of its id that the shard was given before.

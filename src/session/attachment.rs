@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use engram_shards::attributes::Attributes;
 use engram_shards::ids::{SessionId, Time};
 use engram_shards::log::record::Observation;
 use engram_shards::message::{
@@ -422,16 +423,18 @@ impl Session {
         };
         let begun = self.core.metrics().spend(Stage::Encode, begun);
         budget.resize(prepared.body.bytes.len() + prepared.codes.codes8.len());
+        let received_at = self.core.now();
         let append = Append {
             stripe,
             session: self.id,
             epoch,
             sequence,
             memory_hash,
-            received_at: self.core.now(),
+            received_at,
             lane: self.lane,
             body: prepared.body,
             codes: prepared.codes,
+            attributes: Attributes::of(&named, received_at, &self.core.secret()),
         };
         self.order.hand_over(own_id(observation), append.received_at);
         self.port.append(append, credit, budget);

@@ -164,7 +164,10 @@ async fn keeps_the_rules(server: &Server, transport: Transport, after: Transport
     let observe = |sequence: u64, id: &str| Said::Observe {
         session: None,
         sequence,
-        episode: Box::new(memories.episode(sequence as usize, id)),
+        episode: Box::new(Episode {
+            where_location: if sequence.is_multiple_of(2) { "there" } else { "here" }.to_owned(),
+            ..memories.episode(sequence as usize, id)
+        }),
     };
     let accepted = |sequence, id: &str| Told::Accepted { sequence, id: id.to_owned() };
     let mut line = Line::open(server, transport).await;
@@ -192,6 +195,16 @@ async fn keeps_the_rules(server: &Server, transport: Transport, after: Transport
     let mut sorted = found.clone();
     sorted.sort();
     assert_eq!(sorted, ["m1", "m2", "m3"], "stored twice or not at all");
+
+    // A filter leaves what was at a place; without a vector, the newest comes first.
+    for vector in [Some(memories.vector(2)), None] {
+        line.say(&Said::RecallAt { place: "here", vector }).await;
+        assert_eq!(line.told().await, Told::Found(vec!["m1".to_owned()]));
+    }
+    line.say(&Said::RecallAt { place: "there", vector: None }).await;
+    assert_eq!(line.told().await, Told::Found(["m3", "m2"].map(str::to_owned).to_vec()));
+    line.say(&Said::RecallAt { place: "nowhere", vector: Some(memories.vector(1)) }).await;
+    assert_eq!(line.told().await, Told::Found(Vec::new()));
 
     // What happens is told from now on, after the acks of it.
     line.say(&Said::Subscribe(&["storage", "recall"])).await;

@@ -15,6 +15,7 @@ mod end_to_end;
 mod events;
 mod extensions;
 mod fast_restart;
+mod filters;
 mod forget;
 mod full_disk;
 mod introspection;

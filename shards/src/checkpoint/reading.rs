@@ -147,8 +147,8 @@ impl Taking {
     fn take(&mut self, block: &Block, items: &[u8]) -> Option<()> {
         let mut bytes = Reader::new(items);
         if block.kind == Kind::State {
-            let Head { stripe, dimension, generation, ref shape, .. } = self.head;
-            let (stripe, size) = ((stripe, self.seed), (shape.clone(), generation));
+            let Head { form, stripe, dimension, generation, ref shape, .. } = self.head;
+            let (stripe, size) = ((stripe, self.seed), (shape.clone(), generation, form));
             let loading = Loading::new(stripe, self.recall, size, &mut bytes)?;
             let is_of_it = loading.settings().dimension == dimension && bytes.is_empty();
             self.loading = is_of_it.then_some(loading);

@@ -4,7 +4,7 @@ use crate::ids::{Generation, SessionId, SpaceKey, StripeKey};
 use crate::limits::{DIMENSION_MAX, DIMENSION_MIN, RECALLS_WAITING_MAX};
 use crate::log::record::{RecordHead, RecordKind, encode_space};
 use crate::message::{
-    Append, IfExists, Made, Origin, Recall, Refusal, Reply, ShardStatus, SpaceDescription,
+    Append, Cue, IfExists, Made, Origin, Recall, Refusal, Reply, ShardStatus, SpaceDescription,
 };
 use crate::recall::Job;
 use crate::settings::SpaceSettings;
@@ -200,6 +200,7 @@ impl Shard {
             memory_hash: append.memory_hash,
             generation: head.generation,
             received_at: append.received_at,
+            attributes: append.attributes,
         };
         let storing = self.storing(observed.slot, &append);
         let ordinal = self.log_append(head, append.body, Pending::Observation(observed, sender));
@@ -223,10 +224,12 @@ impl Shard {
         let absent = self.absent(recall.stripe);
         let (slot, stripe) = self.stripe(recall.stripe).ok_or(absent)?;
         let expected = stripe.space().settings.dimension;
-        if recall.vector.len() != usize::from(expected) || recall.codes.dimension != expected {
-            return Err(Refusal::WrongDimension { expected });
+        if let Cue::Like { vector, codes } = &recall.cue {
+            if vector.len() != usize::from(expected) || codes.dimension != expected {
+                return Err(Refusal::WrongDimension { expected });
+            }
+            stripe.note_cue(codes);
         }
-        stripe.note_cue(&recall.codes);
         let job = Job::new(recall, stripe);
         self.keep_up_with(slot);
         Ok(Asked { origin, slot, job })

@@ -35,8 +35,8 @@ mod stripe;
 mod stored;
 
 pub use readers::Reading;
-pub use rows::{Arrival, Pair, Place, Rows};
-pub use stored::{Loaded, Loading};
+pub use rows::{Arrival, Pair, Place, Rows, View};
+pub use stored::{Loaded, Loading, RowForm};
 pub use stripe::{Placed, Stripe};
 pub use tail::TailLimits;
 pub use withheld::Withheld;

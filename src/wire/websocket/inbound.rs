@@ -6,10 +6,11 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use serde::Deserialize;
-use serde::de;
 use serde_json::value::RawValue;
 
 use engram_proto::engram::v1::{StreamEventType, StreamSubscription};
+use engram_shards::attributes::Criteria;
+use engram_shards::limits::WHO_ENTRIES_MAX;
 use engram_shards::log::record::Embedding;
 use engram_shards::message::{Drain, Isolation, Lane};
 
@@ -17,6 +18,7 @@ use crate::failure::Failure;
 use crate::limits::RECALL_RESULTS_DEFAULT;
 use crate::recall::Query;
 use crate::session::{AckMode, FlowAction, Init, Recall, RecallHead};
+use crate::wire::calendar::Moment;
 use crate::wire::convert;
 use crate::wire::websocket::key::{Text, missing};
 use crate::wire::websocket::observation::{ObservationMessage, Scratch, read_numbers};
@@ -72,18 +74,16 @@ pub(crate) struct RecallMessage<'a> {
     results_max: u32,
     snapshot_isolation: bool,
     page_results: u32,
-    /// Whether results are to be filtered.
-    filtered: bool,
+    /// Without one, the newest are asked for.
+    has_embedding: bool,
+    criteria: Criteria,
 }
 
 impl RecallMessage<'_> {
     /// What a session takes. `scratch` is the one that the message was read with.
     pub(crate) fn recall<'b>(&self, scratch: &'b Scratch) -> Result<Recall<'b>, Failure> {
-        if self.filtered {
-            return Err(convert::not_served("filter"));
-        }
         let query = Query {
-            embedding: Embedding::F32(scratch.numbers()),
+            embedding: self.has_embedding.then(|| Embedding::F32(scratch.numbers())),
             count: self.results_max,
             width: 0,
             isolation: match self.snapshot_isolation {
@@ -91,6 +91,7 @@ impl RecallMessage<'_> {
                 false => Isolation::InFlight,
             },
             similarity_min: -1.0,
+            criteria: self.criteria.clone(),
         };
         let head =
             RecallHead { request_id: Rc::from(&*self.request_id), include_embeddings: false };
@@ -222,20 +223,67 @@ fn recall<'a>(text: &'a str, scratch: &mut Scratch) -> Result<Inbound<'a>, Strin
         max_results: Option<u32>,
         snapshot_isolation: Option<bool>,
         page_size: Option<u32>,
-        filter: Option<de::IgnoredAny>,
+        #[serde(borrow)]
+        filter: Option<FilterKeys<'a>>,
     }
     let keys: Keys<'_> = keys(text)?;
     let request_id = keys.request_id.ok_or_else(|| missing("request_id"))?.0;
-    let embedding = keys.embedding.ok_or_else(|| missing("embedding"))?;
-    read_numbers(embedding, scratch).map_err(|error| error.to_string())?;
+    match keys.embedding {
+        Some(embedding) => {
+            read_numbers(embedding, scratch).map_err(|error| error.to_string())?;
+        }
+        // The newest of those that pass a filter.
+        None if keys.filter.is_some() => {}
+        None => return Err(missing("embedding")),
+    }
     Ok(Inbound::Recall(RecallMessage {
         request_id,
         results_max: keys.max_results.unwrap_or(RECALL_RESULTS_DEFAULT),
         snapshot_isolation: keys.snapshot_isolation.unwrap_or(false),
         // A client that names no size knows nothing of pages.
         page_results: keys.page_size.filter(|size| *size > 0).unwrap_or(u32::MAX),
-        filtered: keys.filter.is_some(),
+        has_embedding: keys.embedding.is_some(),
+        criteria: keys.filter.map_or(Ok(Criteria::default()), FilterKeys::criteria)?,
     }))
+}
+
+/// What results must be.
+#[derive(Deserialize)]
+struct FilterKeys<'a> {
+    #[serde(borrow)]
+    from: Option<Text<'a>>,
+    #[serde(borrow)]
+    to: Option<Text<'a>>,
+    #[serde(borrow)]
+    where_location: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    who: Vec<Text<'a>>,
+    #[serde(borrow, default)]
+    tags: Vec<Text<'a>>,
+}
+
+impl FilterKeys<'_> {
+    fn criteria(self) -> Result<Criteria, String> {
+        let FilterKeys { from, to, where_location, who, tags } = self;
+        let time = |key: &str, text: Option<Text<'_>>| match text {
+            None => Ok(None),
+            Some(text) => match Moment::parse_rfc3339(&text.0) {
+                Some(Moment { seconds, nanos }) => Ok(Some((seconds, nanos))),
+                None => Err(format!("filter.{key} is no time by RFC 3339")),
+            },
+        };
+        let names = |names: Vec<Text<'_>>| match names.len() <= WHO_ENTRIES_MAX {
+            true => Ok(names.iter().map(|name| Box::from(&*name.0)).collect()),
+            false => Err(format!("a filter names {WHO_ENTRIES_MAX} at most")),
+        };
+        Ok(Criteria {
+            from: time("from", from)?,
+            to: time("to", to)?,
+            place: where_location.map_or_else(Box::default, |place| Box::from(&*place.0)),
+            who: names(who)?,
+            tags: names(tags)?,
+        })
+    }
 }
 
 fn subscribe(text: &str) -> Result<Inbound<'_>, String> {
@@ -354,7 +402,29 @@ mod tests {
             panic!("a recall");
         };
         assert_eq!((recall.request_id.as_ref(), recall.results_max), ("q", 2));
-        assert!(!recall.filtered && !recall.snapshot_isolation);
+        assert!(recall.has_embedding && !recall.snapshot_isolation);
+        assert_eq!(recall.criteria, Criteria::default());
+        let text = r#"{"type":"recall","request_id":"q","filter":{"from":"1970-01-01T00:00:01Z",
+            "where_location":"l\u0061b","who":["Ada"]}}"#;
+        let Ok(Inbound::Recall(recall)) = read(text, &mut scratch) else {
+            panic!("a recall");
+        };
+        let criteria = Criteria {
+            from: Some((1, 0)),
+            place: "lab".into(),
+            who: vec!["Ada".into()],
+            ..Criteria::default()
+        };
+        assert!(!recall.has_embedding);
+        assert_eq!(recall.criteria, criteria);
+        assert_eq!(
+            refused(r#"{"type":"recall","request_id":"q","filter":{"to":"noon"}}"#),
+            "Invalid recall request: filter.to is no time by RFC 3339"
+        );
+        assert_eq!(
+            refused(r#"{"type":"recall","request_id":"q"}"#),
+            "Invalid recall request: missing field embedding"
+        );
         assert_eq!(scratch.numbers(), [1.0, -2.5, 30.0]);
     }
 }

@@ -7,8 +7,9 @@ use engram_proto::engram::v1::observation_request::Operation;
 use engram_proto::engram::v1::observation_response::Result as Answer;
 use engram_proto::engram::v1::stream_status::State;
 use engram_proto::engram::v1::{
-    Cue, EmbeddingCue, Episode, FlowControl, ObservationRequest, ObservationResponse, StreamClose,
-    StreamEventType, StreamInit, StreamSubscription, StreamingRecallRequest,
+    ContextCue, Cue, EmbeddingCue, Episode, FlowControl, ObservationRequest, ObservationResponse,
+    RecallFilter, StreamClose, StreamEventType, StreamInit, StreamSubscription,
+    StreamingRecallRequest,
 };
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
@@ -143,6 +144,20 @@ fn request_of(said: &Said, own: &str) -> ObservationRequest {
             let cue = Cue { cue_type: Some(CueType::Embedding(cue)), ..Cue::default() };
             Operation::Recall(StreamingRecallRequest { cue: Some(cue), ..Default::default() })
         }
+        Said::RecallAt { place, vector } => {
+            let cue_type = match vector {
+                Some(vector) => {
+                    let (vector, similarity_threshold) = (vector.clone(), 0.0);
+                    CueType::Embedding(EmbeddingCue { vector, similarity_threshold })
+                }
+                None => CueType::Context(ContextCue::default()),
+            };
+            let cue = Cue { cue_type: Some(cue_type), ..Cue::default() };
+            let where_location = (*place).to_owned();
+            let filter = Some(RecallFilter { where_location, ..RecallFilter::default() });
+            let recall = StreamingRecallRequest { cue: Some(cue), filter, ..Default::default() };
+            Operation::Recall(recall)
+        }
         Said::Subscribe(names) => {
             let number = |name: &&str| i32::from(event_type(name));
             let event_types = names.iter().map(number).collect();
@@ -167,6 +182,15 @@ fn json_of(said: &Said, own: &str) -> Value {
         }),
         Said::Flow(action) => json!({"type": "flow_control", "session_id": own, "action": action}),
         Said::Recall(vector) => json!({"type": "recall", "request_id": "r", "embedding": vector}),
+        Said::RecallAt { place, vector } => {
+            let filter = json!({"where_location": place});
+            match vector {
+                Some(vector) => json!({
+                    "type": "recall", "request_id": "r", "embedding": vector, "filter": filter,
+                }),
+                None => json!({"type": "recall", "request_id": "r", "filter": filter}),
+            }
+        }
         Said::Subscribe(names) => json!({"type": "subscribe", "event_types": names}),
         Said::Close { drain } => {
             json!({"type": "close", "session_id": own, "drain_queue": drain})

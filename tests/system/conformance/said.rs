@@ -14,6 +14,8 @@ pub(super) enum Said {
     Flow(&'static str),
     /// Recalls up to ten memories.
     Recall(Vec<f32>),
+    /// Recalls what was at this place: what is most like the vector or, without one, the newest.
+    RecallAt { place: &'static str, vector: Option<Vec<f32>> },
     /// Wants to hear of events of these types.
     Subscribe(&'static [&'static str]),
     /// Ends the session.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use engram_shards::ids::{SessionId, Time};
 use engram_shards::limits::LOG_COMMIT_WAIT_MICROS;
 use engram_shards::message::{
-    Append, Forget, ForgetMode, Isolation, Origin, Recall, Reply, Request, ShardStatus,
+    Append, Cue, Forget, ForgetMode, Isolation, Origin, Recall, Reply, Request, ShardStatus,
 };
 use engram_shards::shard::{IoTicket, Output, Shard};
 
@@ -753,12 +753,12 @@ impl World {
         let stripe = self.spaces[space].stripe();
         let request = Request::Recall(Recall {
             stripe,
-            vector: cue.into_boxed_slice(),
-            codes,
+            cue: Cue::Like { vector: cue.into_boxed_slice(), codes },
             count,
             width: 0,
             isolation,
             similarity_min: f32::NEG_INFINITY,
+            filter: None,
         });
         let process = self.process.as_ref().expect("it lives");
         let shard = process.owner(stripe);
