@@ -63,6 +63,16 @@ impl Disk {
                 let synced = self.sync(segment).await;
                 synced.map(|()| IoOutput::Done).map_err(|error| fault_of("sync", segment, &error))
             }
+            Io::EmptySegment { segment, bytes } => {
+                let emptied = self.empty(segment, bytes).await;
+                emptied.map(|()| IoOutput::Done).map_err(|error| fault_of("empty", segment, &error))
+            }
+            Io::RemoveSegment { segment } => {
+                let removed = self.remove(segment).await;
+                removed
+                    .map(|()| IoOutput::Done)
+                    .map_err(|error| fault_of("remove", segment, &error))
+            }
             Io::Read { places } => self.read(places).await.map(IoOutput::Read),
         }
     }
@@ -71,6 +81,23 @@ impl Disk {
     pub async fn remove(&self, segment: SegmentId) -> io::Result<()> {
         self.open.borrow_mut().retain(|(open, _)| *open != segment);
         std::fs::remove_file(segment_path(&self.logs, segment))?;
+        Ok(Directory::open(log_path(&self.logs, segment.log)).await?.sync().await?)
+    }
+
+    /// Puts a file of these bytes in the place of a segment's: whoever linked to that one keeps it.
+    async fn empty(&self, segment: SegmentId, bytes: Vec<u8>) -> io::Result<()> {
+        let path = segment_path(&self.logs, segment);
+        let draft = path.with_extension("new");
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .buffered_open(&draft)
+            .await?;
+        write_whole(&file, bytes, 0).await?;
+        file.fdatasync().await?;
+        self.open.borrow_mut().retain(|(open, _)| *open != segment);
+        std::fs::rename(&draft, &path)?;
         Ok(Directory::open(log_path(&self.logs, segment.log)).await?.sync().await?)
     }
 

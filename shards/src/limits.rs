@@ -22,6 +22,21 @@ pub const LOG_COMMIT_BYTES_MAX: u32 = 4 << 20;
 /// Longest record body: the wire's 4 MiB message cannot make a longer one, and it fits one commit.
 pub const RECORD_BODY_BYTES_MAX: u32 = 1 << 20;
 
+/// A segment is compacted once less than one in so many of its bytes counts: so the disk holds at most so many times what
+/// counts, and each byte that is freed costs less than one that is copied.
+pub const COMPACTION_SHARE: u64 = 2;
+/// Bytes of records that one step of a compaction copies, about: they join a commit …
+pub const COMPACTION_STEP_BYTES: u32 = 128 << 10;
+/// … and so many records at most …
+pub const COMPACTION_STEP_RECORDS: usize = 64;
+/// … and the next step follows so that no more than these bytes are copied a second, of one shard.
+pub const COMPACTION_BYTES_PER_SECOND: u64 = 32 << 20;
+/// Rows, and sessions, that one step of a compaction looks at: some 50 µs.
+pub const COMPACTION_STEP_ROWS: u32 = 8_192;
+/// See [`COMPACTION_STEP_ROWS`].
+pub const COMPACTION_STEP_SESSIONS: usize = 1_024;
+/// A compaction that failed is tried again after this long.
+pub const COMPACTION_RETRY_MICROS: u64 = 1_000_000;
 /// Longest body of a list of generations that are gone; a longer list takes several records.
 pub const LOG_GONE_BYTES_MAX: usize = 256 << 10;
 

@@ -18,6 +18,7 @@
 //! | `segment` | a file's first block; positions in a log |
 //! | `batch` | what one commit writes |
 //! | `chain` | which segments count, by their heads |
+//! | `segments` | which of them are written no more, and how one is emptied |
 //! | `walk` | one segment, piece by piece: whole, damaged, cut |
 //! | `audit` | whether the records of all logs make whole stripes |
 //! | `log` | the open end: group commit, sealing after a failure |
@@ -37,6 +38,7 @@ pub mod record;
 pub mod segment;
 pub mod batch;
 pub mod chain;
+pub mod segments;
 pub mod walk;
 pub mod audit;
 #[allow(clippy::module_inception)] // the log itself, among what it is made of

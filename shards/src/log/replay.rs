@@ -17,6 +17,7 @@ use crate::ids::{LogId, SegmentId, Time};
 use crate::limits::LOG_BLOCK_BYTES;
 use crate::log::chain::{Chain, HEAD_FAULT, LastSegment, Link};
 use crate::log::log::LogStart;
+use crate::log::segment::SegmentHead;
 use crate::log::walk::{Found, Walk, end_of, highest_synced};
 
 /// What a whole replay found.
@@ -28,9 +29,16 @@ pub struct ReplayEnd {
     pub committed_at: Time,
     /// Segments that count for nothing and may be removed.
     pub empty: Vec<SegmentId>,
+    /// The heads of all segments that count.
+    heads: Vec<SegmentHead>,
 }
 
 impl ReplayEnd {
+    /// The heads of the segments of `log` that count.
+    pub fn heads_of(&self, log: LogId) -> impl Iterator<Item = SegmentHead> + '_ {
+        self.heads.iter().copied().filter(move |head| head.segment.log == log)
+    }
+
     /// Where `log` goes on. Commit times go on after the latest of all logs, as stripes may have changed their owner.
     pub fn start_of(&self, log: LogId) -> LogStart {
         let start = self.logs.get(&log).copied().unwrap_or(LogStart::NEW);
@@ -52,12 +60,13 @@ pub struct Replay {
     empty: Vec<SegmentId>,
     /// Segments yet to be read, the next one last.
     waiting: Vec<Link>,
+    heads: Vec<SegmentHead>,
 }
 
 impl Replay {
     /// `heads` holds for every segment file its first [`HEAD_BYTES`] (fewer where the file is shorter).
     pub fn new(heads: &[(SegmentId, Vec<u8>)]) -> Result<Replay, LogFault> {
-        let Chain { links, dead, faults, logs } = Chain::new(heads);
+        let Chain { links, emptied, dead, faults, logs } = Chain::new(heads);
         if let Some(fault) = faults.into_iter().next() {
             return Err(fault);
         }
@@ -68,7 +77,8 @@ impl Replay {
             committed_at: Time(0),
         };
         let logs = logs.into_iter().map(|(log, last)| (log, start(last))).collect();
-        Ok(Replay { logs, committed_at: Time(0), empty: dead, waiting: links })
+        let heads = links.iter().filter_map(|link| link.head).chain(emptied).collect();
+        Ok(Replay { logs, committed_at: Time(0), empty: dead, waiting: links, heads })
     }
 
     /// The segment to be given next; changes with `handle_segment`.
@@ -119,6 +129,7 @@ impl Replay {
     /// Ends the replay, once `next()` is `None`.
     pub fn finish(self) -> ReplayEnd {
         assert!(self.waiting.is_empty(), "all segments were given");
-        ReplayEnd { logs: self.logs, committed_at: self.committed_at, empty: self.empty }
+        let Replay { logs, committed_at, empty, heads, .. } = self;
+        ReplayEnd { logs, committed_at, empty, heads }
     }
 }

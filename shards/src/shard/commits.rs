@@ -81,9 +81,12 @@ impl Shard {
                         told.push(Told { origin: sender.origin, session, sequence });
                     }
                 }
-                Pending::Space(stripe) => self.settle_stripe_made(stripe),
+                Pending::Space(stripe) => self.settle_stripe_made(stripe, location.segment),
+                Pending::Carried(carried) => self.settle_carried(carried, location),
                 Pending::Session(key) => {
-                    self.sessions.in_flight(key).durable(0, committed_at);
+                    let session = self.sessions.in_flight(key);
+                    session.durable(0, committed_at);
+                    session.tell(0, location.segment);
                     sessions.push(key);
                 }
                 Pending::Forget => self.settle_forget_logged(location.segment),
@@ -113,11 +116,13 @@ impl Shard {
         match replayed {
             Replayed::Observation(observed) => self.commit_row(observed, location, committed_at),
             Replayed::Space(stripe) => {
-                self.settle_stripe_made(stripe);
+                self.settle_stripe_made(stripe, location.segment);
                 None
             }
             Replayed::Session(key) => {
-                self.sessions.in_flight(key).durable(0, committed_at);
+                let session = self.sessions.in_flight(key);
+                session.durable(0, committed_at);
+                session.tell(0, location.segment);
                 Some(key)
             }
             Replayed::Forget(number) => {
@@ -138,6 +143,8 @@ impl Shard {
         let stripe = &mut self.stripes[slot.0];
         let was_overlong = stripe.is_overlong();
         let pair = stripe.commit(row, location, committed_at);
+        self.compacting.keep(location);
+        let stripe = &mut self.stripes[slot.0];
         if stripe.is_overlong() && !was_overlong {
             self.rotation.enter(slot);
         }
@@ -147,7 +154,9 @@ impl Shard {
             self.verify_pair(slot, pair);
         }
         let key = Shard::session_key(session, self.stripes[slot.0].key())?;
-        self.sessions.in_flight(key).durable(sequence, committed_at);
+        let session = self.sessions.in_flight(key);
+        session.durable(sequence, committed_at);
+        session.tell(sequence, location.segment);
         Some(key)
     }
 
@@ -172,6 +181,7 @@ impl Shard {
                 Pending::Space(stripe) => self.settle_stripe_dropped(stripe, &refusal),
                 Pending::Session(key) => fenced.push(key),
                 Pending::Forget => self.settle_forget_dropped(&refusal),
+                Pending::Carried(_) => self.give_up_compacting(),
                 Pending::Replayed(Replayed::Forget(_)) => {}
                 Pending::Replayed(Replayed::Space(stripe)) => {
                     self.settle_stripe_delayed(stripe, &refusal)

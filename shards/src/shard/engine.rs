@@ -13,6 +13,7 @@ use crate::log::record::{Body, RecordHead};
 use crate::message::{Origin, Reply, Request};
 use crate::recall::Progress;
 use crate::session::{SessionKey, Sessions};
+use crate::shard::compaction::Compacting;
 use crate::shard::forgotten::Forgetting;
 use crate::shard::io::{Io, IoOutput, IoTicket, Output, ShardConfig};
 use crate::shard::making::Making;
@@ -56,9 +57,10 @@ pub struct Shard {
     restless: Restless,
     pub(super) replacing: Replacing,
     pub(super) forgetting: Forgetting,
+    pub(super) compacting: Compacting,
     pub(super) reads: BTreeMap<IoTicket, Wanted>,
-    next_ticket: u64,
-    outputs: VecDeque<Output>,
+    pub(super) next_ticket: u64,
+    pub(super) outputs: VecDeque<Output>,
     scratch: Scratch,
     /// The search of the recall whose turn it is.
     seeking: Seeking,
@@ -118,6 +120,7 @@ impl Shard {
             restless: Restless::default(),
             replacing: Replacing::default(),
             forgetting: Forgetting::default(),
+            compacting: Compacting::default(),
             reads: BTreeMap::new(),
             next_ticket: 0,
             outputs: VecDeque::new(),
@@ -171,7 +174,10 @@ impl Shard {
             while let Some(outcome) = self.log.more() {
                 self.settle_commit(outcome);
             }
-            return;
+            return self.compact();
+        }
+        if self.settle_emptying(ticket, &result) {
+            return self.compact();
         }
         let wanted = self.reads.remove(&ticket).expect("an I/O ends once");
         let records = match result {
@@ -180,6 +186,7 @@ impl Shard {
             Err(fault) => Err(fault),
         };
         self.settle_read(wanted, records);
+        self.compact();
     }
 
     /// The time has come that [`Shard::deadline`] named (earlier or later calls do no harm).
@@ -192,11 +199,13 @@ impl Shard {
             self.sessions.expire(self.now);
             self.expire_at = self.now.after_micros(EXPIRE_MICROS);
         }
+        self.compact();
     }
 
     /// The server stops: what comes from now on is made durable without waiting for more.
     pub fn drain(&mut self) {
         self.log.drain();
+        self.compacting.drain();
     }
 
     /// Does about `distances` distances of waiting work: recalls and insertions in turn, so that neither starves the
@@ -251,7 +260,8 @@ impl Shard {
             None => self.log.deadline(),
         };
         let expire = (!self.sessions.is_empty()).then_some(self.expire_at);
-        [log, self.unproven.retry_at(), expire].into_iter().flatten().min()
+        let compaction = self.compaction_at();
+        [log, self.unproven.retry_at(), expire, compaction].into_iter().flatten().min()
     }
 
     /// The next output, to be called until there is none.
@@ -265,6 +275,8 @@ impl Shard {
         // Asked for last, so that a commit takes all that came in one go.
         let io = match self.log.poll(self.now)? {
             LogIo::Create { segment, bytes_total, head } => {
+                // The one before is written no more.
+                self.compacting.consider(self.now);
                 Io::CreateSegment { segment, bytes_total, head }
             }
             LogIo::Commit { segment, offset, bytes, sync } => {
@@ -288,16 +300,29 @@ impl Shard {
         !self.unproven.is_empty()
     }
 
-    /// Checks what must hold of every stripe's graph; the text says what does not. Costs time: for tests and tools.
+    /// Checks what must hold of every stripe's graph, and which segments count how much; the text says what does not. Costs
+    /// time: for tests and tools.
     pub fn check(&self) -> Result<(), String> {
-        self.stripes.iter().try_for_each(Stripe::check)
+        self.stripes.iter().try_for_each(Stripe::check)?;
+        let mut live = BTreeMap::<_, u64>::new();
+        for rows in self.stripes.iter().map(Stripe::rows) {
+            for location in rows.all_stored() {
+                *live.entry(location.segment).or_default() += u64::from(location.bytes);
+            }
+        }
+        let counted: BTreeMap<_, _> = self.compacting.all_live().collect();
+        match live == counted {
+            true => Ok(()),
+            false => Err(format!("segments hold {live:?}, and {counted:?} is counted")),
+        }
     }
 
     /// Whether a planted bug takes the end of this I/O for something else.
     #[cfg(feature = "planted")]
     fn mistakes_io(&mut self, ticket: IoTicket, result: &Result<IoOutput, IoFault>) -> bool {
         if planted!(AckBeforeSync) {
-            return self.log_ticket != Some(ticket) && !self.reads.contains_key(&ticket);
+            let is_other = self.reads.contains_key(&ticket) || self.compacting.awaits(ticket);
+            return self.log_ticket != Some(ticket) && !is_other;
         }
         if planted!(SyncRetriedInPlace) && self.log_ticket == Some(ticket) && result.is_err() {
             let again = self.log.sync_again();
@@ -458,7 +483,7 @@ impl Shard {
         (session != SessionId::NONE).then_some(SessionKey { session, stripe })
     }
 
-    fn ticket(&mut self) -> IoTicket {
+    pub(super) fn ticket(&mut self) -> IoTicket {
         self.next_ticket += 1;
         IoTicket(self.next_ticket)
     }

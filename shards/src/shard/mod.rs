@@ -12,6 +12,7 @@
 //! | `pending.rs` | what the log was given, until it answers |
 //! | `making.rs` | spaces that are being made |
 //! | `forgotten.rs` | memories on their way to be forgotten |
+//! | `compaction.rs` | which segments count how much, and the compaction under way |
 //! | `wanted.rs` | what reads are for |
 //! | `engine.rs` | the shard's parts, its inputs and outputs |
 //! | `requests.rs` | spaces, observations, credits, lists |
@@ -20,6 +21,7 @@
 //! | `unproven.rs` | replayed records that nobody vouches for: to the log again |
 //! | `reads.rs` | records read back: for recalls, and to verify replacements |
 //! | `forgetting.rs` | memories that are deleted or suppressed |
+//! | `compacting.rs` | segments that are mostly dead: what counts is copied, the rest goes |
 //! | `turns.rs` | whose turn it is: recalls first, spaces in fair rotation |
 //! | `recovering.rs` | a shard from its logs |
 //!
@@ -32,6 +34,7 @@ mod forgotten;
 mod pending;
 mod making;
 mod wanted;
+mod compaction;
 mod unproven;
 mod engine;
 mod requests;
@@ -39,6 +42,7 @@ mod opening;
 mod commits;
 mod reads;
 mod forgetting;
+mod compacting;
 mod recovering;
 
 pub use engine::Shard;

@@ -9,9 +9,10 @@ use siphasher::sip::SipHasher13;
 
 use crate::ids::{Generation, Location, SegmentId, StripeKey, Time};
 use crate::log::log::Log;
+use crate::log::ranges::Ranges;
 use crate::log::record::{
-    Body, RecordHead, RecordKind, decode_body, decode_forgotten, decode_space, encode_forgotten,
-    read_embedding,
+    Body, RecordHead, RecordKind, decode_body, decode_forgotten, decode_gone, decode_space,
+    encode_forgotten, first_commit, read_embedding,
 };
 use crate::log::replay::{LogFault, Replay, Replayed};
 use crate::message::{ForgetMode, Made, SpaceDescription};
@@ -62,6 +63,13 @@ struct Building {
     generation_max: u64,
     /// By generation.
     unproven: BTreeMap<u64, Observed>,
+    /// Copies that nobody vouches for. What they were copied from was durable: if it is not found, it was given up because
+    /// they are.
+    copies: BTreeMap<u64, Durable>,
+    /// Generations that are no more.
+    gone: Ranges,
+    /// Where its own record lies.
+    recorded_in: Option<SegmentId>,
     /// What records say of forgotten memories, each once.
     forgotten: BTreeMap<(Box<str>, u64, ForgetMode), ForgottenRecord>,
 }
@@ -130,8 +138,10 @@ impl Recovering {
         let start = end.start_of(config.log);
         let log =
             Log::new(config.log, config.shards, config.incarnation_seed, start).with(config.acks);
+        let log = log.after(end.heads_of(config.log));
         let mut shard = Shard::new(config, owns, log, now);
         found.restore(&mut shard, now);
+        shard.compacting.consider(now);
         shard.append_unproven();
         shard.read_pairs();
         shard.verify_forgets();
@@ -156,16 +166,32 @@ impl Found {
             RecordKind::Observation => building.take_observation(record, &mut self.vector)?,
             RecordKind::Tombstone => building.take_forgotten(record, ForgetMode::Delete)?,
             RecordKind::Suppression => building.take_forgotten(record, ForgetMode::Suppress)?,
-            // No shard writes any of these yet.
-            RecordKind::Cancellation | RecordKind::Mark | RecordKind::Gone => {
-                return Err("a record of a kind that is not read yet");
+            RecordKind::Mark => {
+                // What it says was durable before it was written.
+                let key = session.ok_or("a mark that names no session")?;
+                self.take_mark(key, record, record.head.received_at);
             }
+            RecordKind::Gone => decode_gone(record.body, &mut building.gone)
+                .map_err(|_| "the body of a list of what is gone")?,
+            RecordKind::Cancellation => return Err("a cancellation, which no shard writes yet"),
         }
-        if let Some(key) = session.filter(|_| record.proven) {
-            let sequence = if planted!(MarkForgotten) { 0 } else { record.head.sequence };
-            self.sessions.replayed(key).replay(sequence, record.committed_at);
+        let kind = record.head.kind;
+        let tells = matches!(kind, RecordKind::Observation | RecordKind::Session) && record.proven;
+        if let Some(key) = session.filter(|_| tells) {
+            let committed_at = match kind {
+                RecordKind::Observation => committed_at(record)?,
+                _ => record.committed_at,
+            };
+            self.take_mark(key, record, committed_at);
         }
         Ok(())
+    }
+
+    fn take_mark(&mut self, key: SessionKey, record: &Replayed<'_>, at: Time) {
+        let sequence = if planted!(MarkForgotten) { 0 } else { record.head.sequence };
+        let session = self.sessions.replayed(key);
+        session.replay(sequence, at);
+        session.tell(sequence, record.location.segment);
     }
 
     /// Whether what was found is whole: a hole between durable observations would be a loss that no one was told of.
@@ -177,7 +203,9 @@ impl Found {
                 let Durable { head, location, committed_at, .. } = durable;
                 building.push_durable(durable).map_err(|what| corrupt(location, what))?;
                 if let Some(key) = Shard::session_key(head.session, head.stripe) {
-                    self.sessions.replayed(key).replay(head.sequence, committed_at);
+                    let session = self.sessions.replayed(key);
+                    session.replay(head.sequence, committed_at);
+                    session.tell(head.sequence, location.segment);
                 }
             }
             building.check().map_err(|what| corrupt(building.place, what))?;
@@ -224,6 +252,9 @@ impl Building {
             seen: HashSet::default(),
             generation_max: 0,
             unproven: BTreeMap::new(),
+            copies: BTreeMap::new(),
+            gone: Ranges::default(),
+            recorded_in: None,
             forgotten: BTreeMap::new(),
         }
     }
@@ -238,6 +269,7 @@ impl Building {
             return Err("a space that two records say different things of");
         }
         self.settings = Some(settings);
+        self.recorded_in = Some(record.location.segment);
         self.push_early()
     }
 
@@ -270,15 +302,20 @@ impl Building {
         vector: &mut Vec<f32>,
     ) -> Result<(), &'static str> {
         let generation = record.head.generation.0;
-        if self.seen.contains(&generation) {
+        if self.seen.contains(&generation) || self.gone.contains(generation) {
             return Ok(());
         }
+        let first_commit = first_commit(record.body).map_err(|_| BAD_BODY)?;
         let durable = Durable {
             head: record.head,
             encoded: encoded(record.body, vector)?,
             location: record.location,
-            committed_at: record.committed_at,
+            committed_at: first_commit.unwrap_or(record.committed_at),
         };
+        if !record.proven && first_commit.is_some() {
+            self.copies.insert(generation, durable);
+            return Ok(());
+        }
         if !record.proven && planted!(UnprovenLost) {
             return Ok(());
         }
@@ -304,7 +341,17 @@ impl Building {
     /// Everything was read: what the settings are is known, or never will be.
     fn settle(&mut self) -> Result<(), &'static str> {
         self.settings().ok_or("a record of a space of which no record says what it is")?;
-        self.push_early()
+        self.push_early()?;
+        self.generation_max = self.generation_max.max(self.gone.last().unwrap_or(0));
+        for (generation, copy) in std::mem::take(&mut self.copies) {
+            let is_known = self.seen.contains(&generation)
+                || self.unproven.contains_key(&generation)
+                || self.gone.contains(generation);
+            if !is_known {
+                self.push_durable(copy)?;
+            }
+        }
+        Ok(())
     }
 
     fn push_early(&mut self) -> Result<(), &'static str> {
@@ -338,7 +385,8 @@ impl Building {
 
     /// Leaves out what is there without a doubt as well.
     fn forget_doubles(&mut self) {
-        self.unproven.retain(|generation, _| !self.seen.contains(generation));
+        let Building { seen, gone, unproven, .. } = self;
+        unproven.retain(|generation, _| !seen.contains(generation) && !gone.contains(*generation));
         if self.settings.is_some() {
             self.settings_unproven = None;
         }
@@ -353,7 +401,8 @@ impl Building {
             let codes = durable.encoded.clone().codes(settings.metric);
             codes.map_err(|_| "the vector of an observation")?;
         }
-        if self.generation_max != self.seen.len() as u64 {
+        let only_gone = self.seen.iter().filter(|generation| !self.gone.contains(**generation));
+        if self.generation_max != only_gone.count() as u64 + self.gone.len() {
             return Err("generations of this stripe are missing");
         }
         let expected = self.generation_max + 1..;
@@ -390,6 +439,9 @@ impl Building {
         let rows = self.rows;
         let SpaceSettings { dimension, metric, .. } = settings;
         let mut rows = rows.unwrap_or_else(|| Rows::new(dimension, metric, stripe_seed(key)));
+        if !self.gone.is_empty() {
+            rows.restore_gone(self.gone);
+        }
         let first = observations.len();
         for Observed { durable, body } in self.unproven.into_values() {
             let Durable { head, encoded, location, .. } = durable;
@@ -403,7 +455,11 @@ impl Building {
         }
         assert_eq!(observations.len() - first, rows.len_pending() as usize);
         let recall = shard.config.recall_target;
-        shard.restore_stripe(Stripe::new(key, settings, recall, shard.config.tail, rows));
+        let mut stripe = Stripe::new(key, settings, recall, shard.config.tail, rows);
+        if let Some(segment) = self.recorded_in {
+            stripe.record_in(segment);
+        }
+        shard.restore_stripe(stripe);
         for ((id, until, mode), ForgottenRecord { head, segment, proven }) in self.forgotten {
             if planted!(ForgetForgotten) {
                 continue;
@@ -443,6 +499,8 @@ impl Shard {
             pairs.clear();
         }
         let overlong = stripe.is_overlong();
+        let rows = stripe.rows();
+        rows.all_stored().for_each(|location| self.compacting.keep(location));
         let slot = self.add_stripe(stripe);
         pairs.into_iter().for_each(|pair| self.verify_pair(slot, pair));
         if overlong {
@@ -465,9 +523,18 @@ fn body_of(record: &Replayed<'_>) -> Body {
     Body { bytes: record.body.to_vec(), crc: record.body_crc }
 }
 
+/// What is wrong with an observation that is none.
+const BAD_BODY: &str = "the body of an observation";
+
+/// When an observation was committed, of a copy first.
+fn committed_at(record: &Replayed<'_>) -> Result<Time, &'static str> {
+    let first_commit = first_commit(record.body).map_err(|_| BAD_BODY)?;
+    Ok(first_commit.unwrap_or(record.committed_at))
+}
+
 /// The vector in a body, encoded; `vector` is scratch.
 fn encoded(body: &[u8], vector: &mut Vec<f32>) -> Result<Encoded, &'static str> {
-    let observation = decode_body(body).map_err(|_| "the body of an observation")?;
+    let observation = decode_body(body).map_err(|_| BAD_BODY)?;
     vector.resize(observation.embedding.dimension(), 0.0);
     read_embedding(observation.embedding, vector).map_err(|_| "the vector of an observation")?;
     Encoded::new(vector).map_err(|_| "the vector of an observation")

@@ -1,6 +1,6 @@
 //! Spaces, observations, recalls and lists: what a request leads to at once.
 
-use crate::ids::{Generation, SessionId, SpaceKey, StripeKey};
+use crate::ids::{Generation, SegmentId, SessionId, SpaceKey, StripeKey};
 use crate::limits::{DIMENSION_MAX, DIMENSION_MIN, RECALLS_WAITING_MAX};
 use crate::log::record::{RecordHead, RecordKind, encode_space};
 use crate::message::{
@@ -71,7 +71,7 @@ impl Shard {
     }
 
     /// The record of a stripe that is being made is durable.
-    pub(super) fn settle_stripe_made(&mut self, stripe: StripeKey) {
+    pub(super) fn settle_stripe_made(&mut self, stripe: StripeKey, segment: SegmentId) {
         let making = self.making_of(stripe);
         making.records_left -= 1;
         if !self.slots.contains_key(&stripe) {
@@ -81,6 +81,8 @@ impl Shard {
             let recall = self.config.recall_target;
             self.add_stripe(Stripe::new(stripe, settings, recall, self.config.tail, rows));
         }
+        let slot = self.slots[&stripe];
+        self.stripes[slot.0].record_in(segment);
         self.settle_making(stripe.space);
     }
 

@@ -34,6 +34,6 @@ mod stripe;
 
 pub use readers::Reading;
 pub use rows::{Arrival, Pair, Place, Rows};
-pub use stripe::{Placed, Stripe};
+pub use stripe::{Placed, Stripe, Told};
 pub use tail::TailLimits;
 pub use withheld::Withheld;

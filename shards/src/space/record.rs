@@ -57,6 +57,11 @@ impl Records {
         }
     }
 
+    /// The record of a durable row lies here now.
+    pub(super) fn relocate(&mut self, row: Row, location: Location) {
+        self.rows[row.0].place = PackedLocation::new(location);
+    }
+
     /// Slots from `slots` on are no more; no record in them may be durable.
     pub(super) fn truncate(&mut self, slots: u32) {
         self.rows.truncate(slots);

@@ -6,6 +6,7 @@ use crate::graph::{Aim, Index, Scored, Scratch, Seeking};
 use crate::ids::{Generation, Location, Row, SegmentId, Time};
 use crate::limits::GRAPH_BATCH_MAX;
 use crate::log::log::Ordinal;
+use crate::log::ranges::Ranges;
 use crate::quality::Upkeep;
 use crate::settings::Metric;
 use crate::space::ids::Ids;
@@ -78,6 +79,10 @@ pub struct Rows {
     living: u32,
     /// Durable rows that are suppressed, by their generations, and the segments whose records say so.
     hidden: BTreeMap<Generation, SegmentId>,
+    /// Generations of rows that are no more: replaced, deleted or cancelled.
+    gone: Ranges,
+    /// How many they are.
+    gone_count: u64,
     /// What is forgotten, where it is not known yet which rows that are.
     withheld: Withheld,
     readers: Readers,
@@ -105,6 +110,8 @@ impl Rows {
             replaced: Generation(0),
             living: 0,
             hidden: BTreeMap::new(),
+            gone: Ranges::default(),
+            gone_count: 0,
             withheld: Withheld::default(),
             readers: Readers::default(),
             overwritten: Vec::new(),
@@ -311,6 +318,43 @@ impl Rows {
         assert!(self.is_kept(row), "a row goes once");
         self.ids.remove(row.0);
         self.index.remove(row);
+        self.gone_count += u64::from(self.gone.insert(self.generation(row).0));
+    }
+
+    /// A record lists these generations: rows of them, which were replayed and are not known by their ids yet, are no more.
+    /// Rows that are not durable go as well.
+    pub fn restore_gone(&mut self, gone: Ranges) {
+        for row in (0..self.slots()).map(Row) {
+            if self.is_alive(row) && gone.contains(self.generation(row).0) {
+                self.index.remove(row);
+                self.spans.end(row, self.generation(row));
+                self.living -= 1;
+            }
+        }
+        self.durable = self.durable.max(Generation(gone.last().unwrap_or(0)));
+        (self.gone_count, self.gone) = (gone.len(), gone);
+    }
+
+    /// Generations of rows that are no more, and how many they are.
+    pub fn gone(&self) -> (&Ranges, u64) {
+        (&self.gone, self.gone_count)
+    }
+
+    /// The record of a durable row was copied: it lies here now.
+    pub fn relocate(&mut self, row: Row, location: Location) {
+        assert!(self.is_durable(row), "only what is durable is copied");
+        self.records.relocate(row, location);
+    }
+
+    /// The segment whose record hides a row, if it is hidden.
+    pub fn hidden_by(&self, row: Row) -> Option<SegmentId> {
+        self.hidden.get(&self.generation(row)).copied()
+    }
+
+    /// A record in another segment says so now.
+    pub fn hide_again(&mut self, row: Row, segment: SegmentId) {
+        let by = self.hidden.get_mut(&self.generation(row));
+        *by.expect("a hidden row") = segment;
     }
 
     /// Whether the row is neither replaced nor deleted; it may be hidden.
@@ -389,6 +433,18 @@ impl Rows {
             true => Place::Stored(self.records.commit_of(row).0),
             false => self.pending[self.pending_place(row) as usize],
         }
+    }
+
+    /// Where the record of a durable row lies.
+    pub fn stored(&self, row: Row) -> Location {
+        assert!(self.is_durable(row), "only what is durable has a place");
+        self.records.commit_of(row).0
+    }
+
+    /// Where the records of all rows lie that are durable and kept.
+    pub fn all_stored(&self) -> impl Iterator<Item = Location> + '_ {
+        let kept = |&row: &Row| self.is_durable(row) && self.is_kept(row);
+        (0..self.slots()).map(Row).filter(kept).map(|row| self.stored(row))
     }
 
     /// The mark behind a row that is not durable.

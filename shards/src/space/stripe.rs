@@ -25,10 +25,21 @@ pub struct Stripe {
     upkeep: Upkeep,
     /// What is to be told of every row that waits.
     waiting: VecDeque<Placed>,
+    recorded_in: Option<SegmentId>,
+    gone_told: Told,
     generation: Generation,
     durable_observations: [u64; 3],
     durable_micros: Histogram,
     recalls: u64,
+}
+
+/// What the log was told last of the generations that are gone.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// How many they were.
+    pub count: u64,
+    /// Where the records lie; the list may take several.
+    pub segments: Vec<SegmentId>,
 }
 
 /// A row that waits no longer: it is in the graph, or in a tail that is short enough.
@@ -58,6 +69,8 @@ impl Stripe {
                 .map(|mark| Placed { lane: None, received_at: rows.received_at(rows.at(mark)) })
                 .collect(),
             tail,
+            recorded_in: None,
+            gone_told: Told::default(),
             generation: rows.durable_generation(),
             rows,
             upkeep: Upkeep::new(recall),
@@ -147,6 +160,31 @@ impl Stripe {
         self.rows.hide(row, segment);
     }
 
+    /// See [`Rows::relocate`].
+    pub fn relocate(&mut self, row: Row, location: Location) {
+        self.rows.relocate(row, location);
+    }
+
+    /// See [`Rows::hide_again`].
+    pub fn hide_again(&mut self, row: Row, segment: SegmentId) {
+        self.rows.hide_again(row, segment);
+    }
+
+    /// Where its own record lies; none where that is not known.
+    pub fn recorded_in(&self) -> Option<SegmentId> {
+        self.recorded_in
+    }
+
+    /// Its own record lies there.
+    pub fn record_in(&mut self, segment: SegmentId) {
+        self.recorded_in = Some(segment);
+    }
+
+    /// Of the generations that are gone, how many the log was told last, and where; none where that is not known.
+    pub fn gone_told(&mut self) -> &mut Told {
+        &mut self.gone_told
+    }
+
     /// See [`Rows::withheld`].
     pub fn withheld(&mut self) -> &mut Withheld {
         self.rows.withheld()
@@ -155,7 +193,8 @@ impl Stripe {
     /// Makes all replayed rows known by their hashes, in the order of their generations.
     pub fn enter_all(&mut self) -> Vec<Pair> {
         let slots = (0..self.rows.slots()).map(Row);
-        let mut order: Vec<Row> = slots.filter(|&row| self.rows.is_durable(row)).collect();
+        let is_there = |&row: &Row| self.rows.is_durable(row) && self.rows.is_kept(row);
+        let mut order: Vec<Row> = slots.filter(is_there).collect();
         order.sort_by_key(|&row| self.rows.generation(row));
         order.into_iter().filter_map(|row| self.rows.enter(row)).collect()
     }

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engram_shards::ids::{SpaceKey, Time};
-use engram_shards::log::record::{Embedding, RecordKind, decode_body, decode_forgotten};
+use engram_shards::ids::{SessionId, SpaceKey, Time};
+use engram_shards::log::ranges::Ranges;
+use engram_shards::log::record::{
+    Embedding, RecordKind, decode_body, decode_forgotten, decode_gone,
+};
 use engram_shards::log::replay::{LogFault, Replay, Replayed};
 
 use crate::disk::Disk;
@@ -29,15 +32,19 @@ pub fn audit(disk: &Disk, spaces: &[SpaceKey], ledger: &Ledger) -> Result<Recove
         text: format!("the logs cannot be read: {fault:?}"),
     })?;
     let mut recovered = Recovered::new();
-    for (space, SpaceFound { observations, forgotten }) in found.into_iter().enumerate() {
-        if let Some(gap) =
-            observations.keys().zip(1..).find(|&(&generation, expected)| generation != expected)
-        {
-            wrong!(Generations, "space {space} has generation {} where {} is to be", gap.0, gap.1);
+    for (space, found) in found.into_iter().enumerate() {
+        let SpaceFound { mut observations, forgotten, gone, marks } = found;
+        let last = observations.last_key_value().map_or(0, |(generation, _)| *generation);
+        let generations = last.max(gone.last().unwrap_or(0));
+        let is_there =
+            |generation: &u64| observations.contains_key(generation) || gone.contains(*generation);
+        if let Some(gap) = (1..=generations).find(|generation| !is_there(generation)) {
+            wrong!(Generations, "space {space} has no generation {gap}, of {generations}");
         }
+        observations.retain(|generation, _| !gone.contains(*generation));
         let left = left(&observations, &forgotten, ledger);
         let tokens: Vec<Token> = observations.into_values().map(|found| found.token).collect();
-        ledger.recovered(space, &tokens)?;
+        ledger.recovered(space, &tokens, generations, &marks)?;
         if let Some(token) =
             left.iter().find(|token| ledger.is_forgotten(**token, u64::MAX).is_some())
         {
@@ -131,6 +138,10 @@ struct SpaceFound {
     observations: Observations,
     /// Up to which generation an id is forgotten.
     forgotten: BTreeMap<String, u64>,
+    /// Generations that are no more.
+    gone: Ranges,
+    /// Marks of sessions that were carried.
+    marks: BTreeMap<SessionId, u64>,
 }
 
 /// Of a space, by generation.
@@ -157,6 +168,8 @@ impl Found<'_> {
         let taken = match record.head.kind {
             RecordKind::Observation => self.take_observation(record),
             RecordKind::Tombstone | RecordKind::Suppression => self.take_forgotten(record),
+            RecordKind::Gone => self.take_gone(record),
+            RecordKind::Mark => self.take_mark(record),
             _ => Ok(()),
         };
         if let Err(wrong) = taken {
@@ -179,6 +192,21 @@ impl Found<'_> {
         };
         let until = self.found[space].forgotten.entry(id.to_owned()).or_default();
         *until = record.head.generation.0.max(*until);
+        Ok(())
+    }
+
+    fn take_gone(&mut self, record: &Replayed<'_>) -> Result<(), Wrong> {
+        let space = self.space(record)?;
+        match decode_gone(record.body, &mut self.found[space].gone) {
+            Ok(()) => Ok(()),
+            Err(_) => wrong!(Kept, "a body that cannot be read"),
+        }
+    }
+
+    fn take_mark(&mut self, record: &Replayed<'_>) -> Result<(), Wrong> {
+        let space = self.space(record)?;
+        let mark = self.found[space].marks.entry(record.head.session).or_default();
+        *mark = record.head.sequence.max(*mark);
         Ok(())
     }
 
