@@ -77,6 +77,7 @@ mod switch {
         GoneForgotten: "a compaction gives up tombstones and replacements, and lists nothing that is gone",
         MarkNotCarried: "a compaction gives up the records that tell marks, and writes none",
         SuppressionNotCarried: "a compaction gives up suppressions, and carries none",
+        CompactionForgotten: "no segment is worth a compaction",
         CapacityExceeded: "twice as many credits are granted as there is room",
         CreditLost: "the credit of a refused observation is not given back",
         BackLinksDropped: "no link leads back to a new row",

@@ -10,14 +10,16 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use engram_shards::ids::Time;
-use engram_shards::log::chain::Link;
+use engram_shards::ids::{SegmentId, Time};
+use engram_shards::limits::LOG_BLOCK_BYTES;
+use engram_shards::log::chain::{Chain, Link};
+use engram_shards::log::replay::HEAD_BYTES;
 use serde::Serialize;
 
 use super::backup_file::BackupFile;
 use super::check::{Checked, Finding, check};
 use super::contents::Contents;
-use crate::folder::{FolderError, log_path, segment_path, sync_folder};
+use crate::folder::{FolderError, log_path, read_segment_start, segment_path, sync_folder};
 
 /// What a backup took.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -48,6 +50,11 @@ pub fn backup(
     let taken_at = Time(now.as_micros().try_into().unwrap_or(u64::MAX));
     let mut copy = Copy { contents, logs: draft.path.join("logs"), done: BackedUp::default() };
     let mut segments = Vec::new();
+    // Before the segments: what is emptied meanwhile lies in later ones, and if a head changed that names it, the check
+    // finds it missing.
+    for head in &contents.chain().emptied {
+        copy.take_head(head.segment)?;
+    }
     for link in &contents.chain().links {
         segments.extend(copy.take(link)?.map(|end| (link.segment, end)));
     }
@@ -123,6 +130,28 @@ struct Copy<'a> {
 }
 
 impl Copy<'_> {
+    /// The folder of a segment's log, made if it is not there.
+    fn log(&self, segment: SegmentId) -> Result<PathBuf, FolderError> {
+        let log = log_path(&self.logs, segment.log);
+        let fault = |error| FolderError::Io { path: log.clone(), doing: "make", error };
+        if !log.exists() {
+            fs::create_dir(&log).map_err(fault)?;
+        }
+        Ok(log)
+    }
+
+    /// Takes over what is left of a segment that was emptied, unless a further one speaks for it by now.
+    fn take_head(&mut self, segment: SegmentId) -> Result<(), FolderError> {
+        let (from, to) = (self.contents.file(segment), segment_path(&self.logs, segment));
+        let fault = |error| FolderError::Io { path: to.clone(), doing: "write", error };
+        let log = self.log(segment)?;
+        match copy_start(&from, &to, LOG_BLOCK_BYTES) {
+            Ok(()) => sync_folder(&log).map_err(fault),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(fault(error)),
+        }
+    }
+
     /// Takes a segment over; the offset up to which it counts. None where it counts for nothing.
     fn take(&mut self, link: &Link) -> Result<Option<u32>, FolderError> {
         let from = self.contents.file(link.segment);
@@ -139,13 +168,17 @@ impl Copy<'_> {
                 walked.end.live
             }
         };
-        let log = log_path(&self.logs, link.segment.log);
-        if !log.exists() {
-            fs::create_dir(&log).map_err(fault)?;
-        }
+        let log = self.log(link.segment)?;
         // Only what is never written again may be shared.
         if link.end.is_some() && fs::hard_link(&from, &to).is_ok() {
+            // A server may have emptied it since: what counted in it lies further on, and is copied later.
+            if is_emptied(&self.logs, link.segment)? {
+                return Ok(None);
+            }
             self.done.linked += 1;
+        } else if link.end.is_some() && !from.exists() {
+            // Or it went with others that were emptied: the head of the last of them speaks for all.
+            return Ok(None);
         } else {
             copy_start(&from, &to, end).map_err(fault)?;
             self.done.copied += 1;
@@ -154,6 +187,12 @@ impl Copy<'_> {
         sync_folder(&log).map_err(fault)?;
         Ok(Some(end))
     }
+}
+
+/// Whether only the head is left of a segment.
+fn is_emptied(logs: &Path, segment: SegmentId) -> Result<bool, FolderError> {
+    let head = read_segment_start(logs, segment, HEAD_BYTES)?;
+    Ok(!Chain::new(&[(segment, head)]).emptied.is_empty())
 }
 
 /// Copies the first `bytes` of a file and syncs them.

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 
+use engram_shards::limits::LOG_BLOCK_BYTES;
+
 use super::backup::copy_start;
 use super::check::{Checked, Checking, Finding};
 use super::contents::Contents;
@@ -36,6 +38,16 @@ pub fn restore(
         copy_start(&backup.file(link.segment), &to, listed.unwrap_or(0)).map_err(fault)?;
         sync_folder(&log).map_err(fault)?;
         checking.check_segment(link)?;
+    }
+    for head in &backup.chain().emptied {
+        let to = segment_path(&logs, head.segment);
+        let fault = |error| FolderError::Io { path: to.clone(), doing: "write", error };
+        let log = log_path(&logs, head.segment.log);
+        if !log.exists() {
+            fs::create_dir(&log).map_err(fault)?;
+        }
+        copy_start(&backup.file(head.segment), &to, LOG_BLOCK_BYTES).map_err(fault)?;
+        sync_folder(&log).map_err(fault)?;
     }
     let (checked, _) = checking.finish();
     if checked.damage == 0 {

@@ -41,6 +41,11 @@ impl Segments {
         self.heads.insert(head.segment.number, head);
     }
 
+    /// Which life of its file a segment is.
+    pub fn incarnation(&self, segment: SegmentId) -> u64 {
+        self.heads[&segment.number].incarnation
+    }
+
     /// Those that may hold records.
     pub fn whole(&self) -> impl Iterator<Item = &SegmentHead> {
         self.heads.values().filter(|head| !head.is_emptied())

@@ -17,7 +17,7 @@ use crate::limits::{
 use crate::log::log::IoFault;
 use crate::log::record::{
     self, Body, RecordHead, RecordKind, decode_body, encode_copy, encode_forgotten, encode_gone,
-    encode_space,
+    encode_space, read_body,
 };
 use crate::session::SessionKey;
 use crate::shard::compaction::{Job, Step};
@@ -71,6 +71,7 @@ impl Shard {
         let compacting = &self.compacting;
         let is_worth_it = |segment: &SegmentId| {
             compacting.live(*segment) < share
+                && !planted!(CompactionForgotten)
                 && !compacting.unreadable.contains(segment)
                 && !self.forgetting.needs(*segment)
         };
@@ -159,23 +160,28 @@ impl Shard {
         if !rows.is_kept(row) || rows.generation(row) != generation {
             return Ok(());
         }
-        let record = record::read(record).map_err(|_| ())?;
-        if record.head.stripe != self.stripes[slot.0].key() || record.head.generation != generation
-        {
-            return Err(());
-        }
         let (location, hidden_by) = (rows.stored(row), rows.hidden_by(row));
+        let key = self.stripes[slot.0].key();
         if location.segment == victim {
-            let body = encode_copy(record.body, rows.committed_at(row)).map_err(|_| ())?;
-            self.carry(record.head, body, Carried::Copy(carrying, location));
+            // The head goes on as it is, so it must be as it was written.
+            let incarnation = self.log.segments().incarnation(victim);
+            let (copied, _, _) = record::read_first(record, incarnation).map_err(|_| ())?;
+            if (copied.head.stripe, copied.head.generation) != (key, generation) {
+                return Err(());
+            }
+            let committed_at = self.stripes[slot.0].rows().committed_at(row);
+            let body = encode_copy(copied.body, committed_at).map_err(|_| ())?;
+            self.carry(copied.head, body, Carried::Copy(carrying, location));
         }
         if hidden_by == Some(victim) && !planted!(SuppressionNotCarried) {
-            let id = decode_body(record.body).map_err(|_| ())?.id;
+            let body = read_body(record).map_err(|_| ())?;
+            let id = decode_body(body).map_err(|_| ())?.id;
             let head = RecordHead {
+                generation,
+                memory_hash: self.stripes[slot.0].rows().memory_hash(row),
+                received_at: self.now,
                 kind: RecordKind::Suppression,
-                session: SessionId::NONE,
-                sequence: 0,
-                ..record.head
+                ..stripe_head(&self.stripes[slot.0])
             };
             self.carry(head, encode_forgotten(id), Carried::Suppression(carrying));
         }

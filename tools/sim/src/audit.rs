@@ -19,7 +19,9 @@ pub type Recovered = Vec<RecoveredSpace>;
 /// What is there of a space.
 #[derive(Clone, Debug, Default)]
 pub struct RecoveredSpace {
-    /// Its observations in order of their generations.
+    /// How many records of observations there are.
+    pub records: u32,
+    /// Its observations that are not gone, in order of their generations.
     pub tokens: Vec<Token>,
     /// Those that a recall gives: the newest of each id, unless it is forgotten.
     pub left: BTreeSet<Token>,
@@ -33,13 +35,20 @@ pub fn audit(disk: &Disk, spaces: &[SpaceKey], ledger: &Ledger) -> Result<Recove
     })?;
     let mut recovered = Recovered::new();
     for (space, found) in found.into_iter().enumerate() {
-        let SpaceFound { mut observations, forgotten, gone, marks } = found;
+        let SpaceFound { mut observations, forgotten, gone, mut marks } = found;
         let last = observations.last_key_value().map_or(0, |(generation, _)| *generation);
         let generations = last.max(gone.last().unwrap_or(0));
         let is_there =
             |generation: &u64| observations.contains_key(generation) || gone.contains(*generation);
         if let Some(gap) = (1..=generations).find(|generation| !is_there(generation)) {
             wrong!(Generations, "space {space} has no generation {gap}, of {generations}");
+        }
+        let records = observations.len() as u32;
+        // A record tells the mark of its session also where its row is no more.
+        for stored in observations.values() {
+            let sent = ledger.attempt(stored.token).expect("it was looked at before");
+            let mark = marks.entry(sent.session).or_default();
+            *mark = sent.sequence.max(*mark);
         }
         observations.retain(|generation, _| !gone.contains(*generation));
         let left = left(&observations, &forgotten, ledger);
@@ -50,7 +59,7 @@ pub fn audit(disk: &Disk, spaces: &[SpaceKey], ledger: &Ledger) -> Result<Recove
         {
             wrong!(Forgotten, "{token:?} was forgotten, and the disk does not say so");
         }
-        recovered.push(RecoveredSpace { tokens, left });
+        recovered.push(RecoveredSpace { records, tokens, left });
     }
     Ok(recovered)
 }

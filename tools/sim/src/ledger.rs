@@ -32,6 +32,8 @@ pub enum Checker {
     Queue,
     /// Commit times of a space do not fall.
     Time,
+    /// The disk holds little more than what counts.
+    Disk,
     /// The logs can be read after whatever a disk may do.
     Log,
     /// Damage of what was synced is told, not taken for data.
@@ -44,7 +46,7 @@ pub enum Checker {
 
 impl Checker {
     /// All of them.
-    pub const ALL: [Checker; 15] = [
+    pub const ALL: [Checker; 16] = [
         Checker::Kept,
         Checker::Generations,
         Checker::Order,
@@ -56,6 +58,7 @@ impl Checker {
         Checker::Graph,
         Checker::Queue,
         Checker::Time,
+        Checker::Disk,
         Checker::Log,
         Checker::Damage,
         Checker::Answer,
@@ -445,13 +448,13 @@ impl Ledger {
     }
 
     /// A restart finds these observations of a space, in order of their generations, of which there were so many; and these
-    /// marks of sessions beside.
+    /// marks of sessions.
     pub fn recovered(
         &self,
         space: usize,
         tokens: &[Token],
         generations: u64,
-        carried: &BTreeMap<SessionId, u64>,
+        told: &BTreeMap<SessionId, u64>,
     ) -> Result<(), Wrong> {
         let mut marks: BTreeMap<SessionId, u64> = BTreeMap::new();
         let mut is_there = vec![false; self.attempts.len()];
@@ -477,8 +480,7 @@ impl Ledger {
             }
         }
         for (id, known) in self.sessions.iter().filter(|(_, known)| known.space == space) {
-            let told = [marks.get(id), carried.get(id)].into_iter().flatten().max();
-            let recovered = told.copied().unwrap_or(0);
+            let recovered = told.get(id).copied().unwrap_or(0);
             if recovered < known.mark {
                 wrong!(Kept, "a session was told {}, and {recovered} were recovered", known.mark);
             }

@@ -48,6 +48,7 @@ fn finder(bug: Planted) -> Checker {
         Planted::GoneForgotten => Checker::Generations,
         Planted::MarkNotCarried => Checker::Kept,
         Planted::SuppressionNotCarried => Checker::Forgotten,
+        Planted::CompactionForgotten => Checker::Disk,
         Planted::CapacityExceeded => Checker::Queue,
         Planted::CreditLost => Checker::Queue,
         Planted::BackLinksDropped => Checker::Graph,

@@ -36,6 +36,7 @@ fn fixed_seeds_hold_every_promise() {
         all.failures += summary.failures;
         all.used_again += summary.used_again;
         all.forgotten += summary.forgotten;
+        all.emptied += summary.emptied;
     }
     println!("{SEEDS} seeds: {all:?}");
     // A world in which little happens proves little.
@@ -43,6 +44,7 @@ fn fixed_seeds_hold_every_promise() {
     assert!(all.acked > 30 * seeds && all.recalls > 30 * seeds, "{all:?}");
     assert!(all.crashes as usize > 2 * seeds && all.failures > seeds, "{all:?}");
     assert!(all.used_again > 3 * SEEDS && all.forgotten > 2 * seeds, "{all:?}");
+    assert!(all.emptied > seeds / 4, "{all:?}");
 }
 
 #[test]
