@@ -64,7 +64,7 @@ impl Default for ServeSettings {
 pub enum Readiness {
     /// At least one shard reads its log.
     Recovering,
-    /// All shards serve.
+    /// All shards serve, and every core knows it.
     Ready,
     /// The server was told to stop.
     Draining,
@@ -122,7 +122,7 @@ impl Core {
     /// Whether the process serves.
     pub fn readiness(&self) -> Readiness {
         let shards = self.mesh().shards();
-        match shards.iter().all(|shard| *shard == ShardState::Ready) {
+        match shards.iter().all(|shard| *shard == ShardState::Known) {
             _ if shards.contains(&ShardState::Failed) => Readiness::Failed,
             _ if self.is_stopping() => Readiness::Draining,
             true => Readiness::Ready,
@@ -133,8 +133,8 @@ impl Core {
     /// Why the process does not serve, for a person; none where it does.
     pub fn unready_reason(&self) -> Option<String> {
         let shards = self.mesh().shards();
-        let cores_of = |state: ShardState| {
-            let of_state = shards.iter().enumerate().filter(|(_, shard)| **shard == state);
+        let cores_of = |states: &[ShardState]| {
+            let of_state = shards.iter().enumerate().filter(|(_, shard)| states.contains(shard));
             of_state.map(|(core, _)| core.to_string()).collect::<Vec<_>>().join(", ")
         };
         match self.readiness() {
@@ -142,14 +142,14 @@ impl Core {
             Readiness::Draining => Some("the server was told to stop".to_owned()),
             Readiness::Recovering => Some(format!(
                 "the shards of these cores read their logs: {}",
-                cores_of(ShardState::Recovering)
+                cores_of(&[ShardState::Recovering, ShardState::Ready])
             )),
             Readiness::Failed => Some(format!(
                 "the shards of these cores failed {} times within {} s and stay down until the \
                  server is started anew: {}; `engram check` tells what they said",
                 self.settings().chaos.shard_failures_max,
                 SHARD_FAILURES_WINDOW.as_secs(),
-                cores_of(ShardState::Failed)
+                cores_of(&[ShardState::Failed])
             )),
         }
     }

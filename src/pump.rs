@@ -125,7 +125,7 @@ pub struct PumpHandle {
 impl PumpHandle {
     /// The shard has recovered: it serves once what it replayed has settled. One before it is gone.
     pub fn install(&self, shard: Shard) {
-        assert!(self.mesh.is_unaddressed(), "what was sent to a shard is not for another");
+        assert!(self.mesh.is_noted(), "what was sent to a shard is not for another");
         let settled = shard.is_settled();
         let before = self.shard.borrow_mut().replace(shard);
         assert!(before.is_none(), "a core has one shard");
@@ -312,7 +312,7 @@ impl Pump {
     /// Tells that a shard that failed is gone, as soon as it is.
     fn bury(&self) {
         let is_idle = self.completions.in_flight.get() == 0;
-        if self.failure.is_open() && is_idle && self.mesh.is_unaddressed() {
+        if self.failure.is_open() && is_idle && self.mesh.is_noted() {
             // What ended last was its own.
             self.completions.ended.borrow_mut().clear();
             self.failure.end();

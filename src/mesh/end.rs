@@ -154,10 +154,10 @@ impl Mesh {
         self.shared.nudge();
     }
 
-    /// Whether no core sends a shard of this core that has failed anything more, so that another
-    /// one may take its place. Changes with [`Mesh::receive`].
-    pub(crate) fn is_unaddressed(&self) -> bool {
-        self.shared.state.borrow().is_unaddressed()
+    /// Whether all cores know how this core's shard is: none sends one that has failed anything more,
+    /// and another may take its place. Changes with [`Mesh::receive`].
+    pub(crate) fn is_noted(&self) -> bool {
+        self.shared.state.borrow().is_noted()
     }
 
     /// Takes in what other cores sent, and leaves in `requests` what is for this core's shard.
@@ -282,7 +282,7 @@ impl Shared {
     fn handle_shard(&self, core: CoreIndex, shard: ShardState) {
         let all_ready = self.with(|state| {
             state.note_shard(core, shard);
-            state.shards.iter().all(|shard| *shard == ShardState::Ready)
+            state.shards.iter().all(|shard| shard.serves())
         });
         if all_ready {
             self.ready.give();

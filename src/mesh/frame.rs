@@ -19,8 +19,9 @@ pub(crate) enum Frame {
     /// The sender's shard is now in this state; what it was asked before and has not answered it
     /// never will once it does not serve. Loss: requests to it hang, or are refused for ever.
     Shard(ShardState),
-    /// The sender knows that the receiver's shard does not serve any more: what it asked that shard
-    /// lies before this. Loss: no other shard takes its place.
+    /// The sender knows that the receiver's shard has begun, or has ceased, to serve; what it asked
+    /// one that has ceased lies before this. Loss: no other shard takes the place of one that
+    /// failed, and the server never says that it is ready.
     Noted,
     /// A test wants this done to the receiving core. Loss: the test waits for what it does not see.
     Inject(Injection),
@@ -44,10 +45,19 @@ pub(crate) struct Gathering(pub(crate) u64);
 pub enum ShardState {
     /// It reads its log: the server starts, or the shard failed and is built anew.
     Recovering,
-    /// It serves.
+    /// It serves; another core may not know it yet.
     Ready,
+    /// It serves, and every core knows it.
+    Known,
     /// It failed again and again, and stays down until the process is started anew.
     Failed,
+}
+
+impl ShardState {
+    /// Whether it answers.
+    pub fn serves(self) -> bool {
+        matches!(self, ShardState::Ready | ShardState::Known)
+    }
 }
 
 /// A port, as an [`Origin`] carries it: core, slot, and which of the slot's ports it is.

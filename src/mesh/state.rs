@@ -48,8 +48,8 @@ pub(crate) struct State {
     pub(crate) shards: Vec<ShardState>,
     /// By core: which of its shards is the one that serves, or will.
     lives: Vec<Life>,
-    /// By core: whether it may not know yet that this core's shard has failed.
-    is_unaware: Vec<bool>,
+    /// By core: how many changes of this core's shard it may not know of yet.
+    unaware_of: Vec<u32>,
     is_quiet: Vec<bool>,
     pub(crate) ports: Ports,
     pub(crate) budget: BudgetPool,
@@ -81,7 +81,7 @@ impl State {
             injected: Vec::new(),
             shards: vec![ShardState::Recovering; usize::from(cores)],
             lives: vec![Life::default(); usize::from(cores)],
-            is_unaware: vec![false; usize::from(cores)],
+            unaware_of: vec![0; usize::from(cores)],
             is_quiet: vec![false; usize::from(cores)],
             ports: Ports::new(thread.core),
             budget: BudgetPool::new(settings.requests_max, settings.bytes_max),
@@ -109,7 +109,7 @@ impl State {
     /// The life of an owner that serves now.
     pub(crate) fn ready(&self, owner: CoreIndex) -> Option<Life> {
         let owner = usize::from(owner.0);
-        (self.shards[owner] == ShardState::Ready).then_some(self.lives[owner])
+        self.shards[owner].serves().then_some(self.lives[owner])
     }
 
     /// The same, where the port at `address` may speak to it.
@@ -122,26 +122,38 @@ impl State {
     pub(crate) fn note_shard(&mut self, core: CoreIndex, shard: ShardState) {
         let index = usize::from(core.0);
         let before = std::mem::replace(&mut self.shards[index], shard);
-        if before != ShardState::Ready || shard == ShardState::Ready {
+        if before.serves() == shard.serves() {
             return;
         }
-        self.fail(core);
-        match core == self.core {
-            true => (0..self.is_unaware.len())
-                .filter(|other| *other != index)
-                .for_each(|other| self.is_unaware[other] = true),
-            false => self.send(core, Frame::Noted),
+        if before.serves() {
+            self.fail(core);
         }
+        if core != self.core {
+            return self.send(core, Frame::Noted);
+        }
+        let others = (0..self.unaware_of.len()).filter(|other| *other != index);
+        others.for_each(|other| self.unaware_of[other] += 1);
+        self.tell_if_known();
     }
 
-    /// Another core knows that this core's shard has failed.
+    /// Another core knows of one more change of this core's shard.
     pub(crate) fn handle_noted(&mut self, core: CoreIndex) {
-        self.is_unaware[usize::from(core.0)] = false;
+        self.unaware_of[usize::from(core.0)] -= 1;
+        self.tell_if_known();
     }
 
-    /// Whether nothing that was meant for a failed shard of this core can arrive any more.
-    pub(crate) fn is_unaddressed(&self) -> bool {
-        !self.is_unaware.contains(&true)
+    /// Whether all cores know how this core's shard is, so that nothing that was meant for one that
+    /// failed can arrive any more.
+    pub(crate) fn is_noted(&self) -> bool {
+        self.unaware_of.iter().all(|changes| *changes == 0)
+    }
+
+    fn tell_if_known(&mut self) {
+        let own = usize::from(self.core.0);
+        if self.shards[own] == ShardState::Ready && self.is_noted() {
+            self.shards[own] = ShardState::Known;
+            self.tell_all(|| Frame::Shard(ShardState::Known));
+        }
     }
 
     pub(crate) fn credit_pool(&mut self, owner: CoreIndex, lane: Lane) -> &mut CreditPool {

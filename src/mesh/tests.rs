@@ -54,10 +54,9 @@ fn pair() -> [Mesh; 2] {
     for mesh in &meshes {
         mesh.set_shard(ShardState::Ready);
     }
-    for mesh in &meshes {
-        mesh.flush();
+    while meshes.iter().any(|mesh| mesh.shards() != [ShardState::Known; 2]) {
+        meshes.iter().for_each(|mesh| assert!(arrived(mesh).is_empty()));
     }
-    meshes.iter().for_each(|mesh| assert!(arrived(mesh).is_empty()));
     meshes
 }
 
@@ -248,15 +247,15 @@ fn a_shard_built_anew_hears_nothing_of_what_was_meant_for_the_one_before() {
     old.append(append(there.core(), 1), spent, budget);
     let granted_before = credit(&mut held, &here, &there);
     there.set_shard(ShardState::Recovering);
-    assert!(!there.is_unaddressed(), "the other core does not know yet");
+    assert!(!there.is_noted(), "the other core does not know yet");
     assert_eq!(arrived(&there).len(), 0, "the append lies in the ring");
     here.flush();
     assert_eq!(arrived(&there).len(), 1, "it was meant for the one that failed");
     arrived(&here);
     here.flush();
-    assert!(!there.is_unaddressed(), "what the other core noted has not arrived");
+    assert!(!there.is_noted(), "what the other core noted has not arrived");
     assert!(arrived(&there).is_empty());
-    assert!(there.is_unaddressed());
+    assert!(there.is_noted());
     there.set_shard(ShardState::Ready);
     there.flush();
     arrived(&here);
@@ -279,6 +278,23 @@ fn a_shard_built_anew_hears_nothing_of_what_was_meant_for_the_one_before() {
     fresh.append(append(there.core(), 1), spent, budget);
     here.flush();
     assert_eq!(arrived(&there).len(), 1);
+}
+
+#[test]
+fn a_shard_is_known_once_every_core_has_noted_it() {
+    let [here, there] = pair();
+    there.set_shard(ShardState::Recovering);
+    there.set_shard(ShardState::Ready);
+    assert_eq!(there.shards()[1], ShardState::Ready);
+    there.flush();
+    arrived(&here);
+    assert_eq!(here.shards()[1], ShardState::Ready, "it serves here, and may not elsewhere");
+    here.flush();
+    arrived(&there);
+    assert_eq!(there.shards()[1], ShardState::Known);
+    there.flush();
+    arrived(&here);
+    assert_eq!(here.shards()[1], ShardState::Known);
 }
 
 #[test]
@@ -313,7 +329,7 @@ fn what_a_core_asked_its_own_shard_goes_with_it() {
     arrived(&there);
     there.flush();
     arrived(&here);
-    assert!(here.is_unaddressed());
+    assert!(here.is_noted());
 }
 
 #[test]

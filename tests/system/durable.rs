@@ -19,4 +19,5 @@ async fn killed_again_and_again_it_keeps_what_it_acked() {
         pair.run(folder.path(), Server::kill).await;
     }
     pair.find_all(folder.path()).await;
+    eprintln!("{rounds} kills, {} observations acked, none lost or doubled", pair.acked());
 }

@@ -6,6 +6,7 @@
 mod harness;
 
 mod ack_policies;
+mod broken_disk;
 mod command_line;
 mod durable;
 mod end_to_end;

@@ -4,6 +4,10 @@
 //! shutdown call cuts it off, without flushing its journal: nothing that was not synced reaches the image. The server is
 //! killed, the image mounted again (its journal is replayed), and a new server must have every acked observation.
 //!
+//! An ack counts if it had come when the cut began. The kernel lives on: a sync that it had begun may return without an
+//! error although what it should have made durable is lost (docs/decisions/2026-11-21-faults-below.md shows how). What had
+//! returned before is in the image.
+//!
 //! Another course: `ENGRAM_TEST_SEED=7 ENGRAM_TEST_POWER_CUTS=50 cargo test --release --test system power_cut`. Where the
 //! machine grants no loop device, the test says so; the simulator stands for it there.
 

@@ -7,7 +7,9 @@
 //!
 //! Only in a build with the feature `chaos`: `cargo test --release --features chaos --test system shard_restart`.
 
+use std::fs::OpenOptions;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -220,6 +222,44 @@ fn notes(folder: &Path) -> usize {
     let findings = printed.lines().map(|line| serde_json::from_str(line).expect("JSON"));
     let downs = findings.filter(|finding: &Value| finding["kind"] == "shard_down");
     downs.inspect(|down| assert_eq!(down["cause"], "chaos was asked for")).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_whose_log_cannot_be_read_again_stays_down_and_its_neighbour_goes_on() {
+    /// Within the first record, which later ones say was synced.
+    const DAMAGED_AT: u64 = 4096 + 100;
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut server = Server::start_with(folder.path(), &["--chaos"]);
+    server.expect_panics(1);
+    let address = server.address;
+    let core = make_space(address, "failing");
+    let beside = make_space_beside(address, core);
+    let mut pair = Pair::new("failing", 4).acking(ACKS_MAX);
+    let segment = folder.path().join(format!("logs/{core:05}/0000000001.seg"));
+    let harm = || {
+        let file = OpenOptions::new().read(true).write(true).open(&segment);
+        let file = file.expect("the core's log has a segment");
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, DAMAGED_AT).expect("it is that long");
+        file.write_all_at(&[!byte[0]], DAMAGED_AT).expect("it can be written");
+        inject(address, core, r#""panic""#);
+    };
+    let ended = pair.run_on(address, harm).await;
+    ended.iter().for_each(assert_unavailable);
+    until("down", || ready(address).1["status"] == "failed");
+    if let Some(space) = beside {
+        let ends = Arc::new(AtomicBool::new(true));
+        stream_beside(address, space, ends).await;
+    }
+    assert!(server.stop().success());
+    let path = folder.path().to_str().expect("temporary folders have plain names");
+    let checked = run(&["check", path]);
+    assert_eq!(checked.status.code(), Some(1), "the folder is damaged");
+    let said = String::from_utf8_lossy(&checked.stdout);
+    let down = said.lines().find(|line| line.contains("stays down")).expect("it is noted");
+    assert!(down.contains(&format!("{} is corrupt at offset", segment.display())), "{down}");
+    let damage = said.lines().find(|line| line.starts_with("damaged: ")).expect("it is found");
+    assert!(damage.contains(&segment.display().to_string()), "{damage}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

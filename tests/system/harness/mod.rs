@@ -5,6 +5,7 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `http` | the few requests of plain HTTP/1.1 that tests need |
+//! | `faulty_disk` | a file system that fails when the test wants it to |
 //! | `image` | a file system in a file, to be filled or cut off |
 //! | `server` | start, ready, kill, stop; fails the test where the server panicked |
 //! | `memories` | episodes made of the bundled real data |
@@ -14,6 +15,7 @@
 //!
 //! A wait ends with what was waited for or fails after [`PATIENCE`], which is no part of any promise.
 
+mod faulty_disk;
 mod http;
 mod image;
 mod server;
@@ -25,11 +27,12 @@ mod pair;
 use std::time::Duration;
 
 pub(crate) use client::{Client, first_of};
+pub(crate) use faulty_disk::{Fault, FaultyDisk};
 pub(crate) use http::{get, post, raw};
 pub(crate) use image::{Image, Kind, data_of};
 pub(crate) use memories::Memories;
 pub(crate) use observing::Observing;
-pub(crate) use pair::{Pair, setting};
+pub(crate) use pair::{Pair, random, setting};
 pub(crate) use server::{Server, run};
 
 /// How long anything may take before the test gives up on it: far beyond what a busy test machine needs.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use engram_proto::engram::v1::StreamingRecallRequest;
 use engram_proto::engram::v1::observation_ack::Status as AckStatus;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tonic::Status;
 
@@ -15,6 +15,8 @@ use super::{Client, Memories, Observing, Server, first_of, get, owed};
 
 /// Acks after which a life ends, at most, where nothing else is said.
 const ACKS_MAX: u64 = 600;
+/// Observations that a session sends ahead of its acks: always some are on their way.
+const AHEAD_MAX: usize = 600;
 /// Observations that are looked for at the same time.
 const LOOKS_AT_ONCE: usize = 16;
 /// Search width by which an observation is looked for.
@@ -83,7 +85,6 @@ impl Pair {
     }
 
     /// The same with lives that end after fewer acks, or more.
-    #[cfg(feature = "chaos")]
     pub(crate) fn acking(self, acks_max: u64) -> Pair {
         Pair { acks_max, ..self }
     }
@@ -185,9 +186,7 @@ impl Pair {
             let after = known.acked;
             let so_far = Arc::new(AtomicU64::new(after));
             seen.push(Arc::clone(&so_far));
-            // More than acks are waited for.
-            let until = after + 2 * self.acks_max;
-            let feeding = Feed { prefix: known.prefix, parity: known.parity, after, until, so_far };
+            let feeding = Feed { prefix: known.prefix, parity: known.parity, after, so_far };
             ends.push(tokio::spawn(feeding.run(stream, Arc::clone(&self.memories), acked.clone())));
         }
         for _ in 0..acks {
@@ -263,8 +262,6 @@ struct Feed {
     prefix: char,
     parity: usize,
     after: u64,
-    /// The last one that is sent.
-    until: u64,
     /// The last sequence acked, while it runs.
     so_far: Arc<AtomicU64>,
 }
@@ -296,10 +293,13 @@ impl Feed {
             sent: 0,
         };
         let (requests, session) = (stream.send.clone(), stream.session.clone());
+        let room = Arc::new(Semaphore::new(AHEAD_MAX));
         let sender = tokio::spawn({
-            let sent = Arc::clone(&sent);
+            let (sent, room) = (Arc::clone(&sent), Arc::clone(&room));
             async move {
-                for sequence in self.after + 1..=self.until {
+                for sequence in self.after + 1.. {
+                    let Ok(room) = room.acquire().await else { return };
+                    room.forget();
                     let episode =
                         memories.episode(known.memory(sequence), &known.memory_id(sequence));
                     // Counted before it goes: what the server may have seen is at most this.
@@ -312,7 +312,6 @@ impl Feed {
                         return;
                     }
                 }
-                requests.closed().await;
             }
         });
         let mut acked = self.after;
@@ -329,10 +328,12 @@ impl Feed {
                 "acks out of order"
             );
             acked = sequence;
+            room.add_permits(1);
             self.so_far.store(acked, Ordering::SeqCst);
             // Nobody counts any more once the server is killed.
             let _ = acks.send(());
         };
+        room.close();
         drop(stream);
         owed("end of the sender", sender).await.expect("the sender ran well");
         Fed { acked, sent: sent.load(Ordering::SeqCst), end }
