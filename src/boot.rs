@@ -33,7 +33,9 @@ use crate::disk::Disk;
 use crate::down::DownNote;
 use crate::folder::{Folder, FolderError};
 use crate::knock;
-use crate::limits::{DRAIN_MAX, EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_PREEMPT, EXECUTOR_TICK};
+use crate::limits::{
+    CHECKPOINT_DRAIN_MAX, DRAIN_MAX, EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_PREEMPT, EXECUTOR_TICK,
+};
 use crate::listen::{ListenError, listen};
 use crate::mesh::{CoreIndex, Mesh, MeshSettings, Thread, weave};
 use crate::pump::{Pump, PumpHandle, tick};
@@ -238,8 +240,8 @@ async fn stop_at_signal(signals: Signals, mesh: Mesh) {
     mesh.stop();
 }
 
-/// Ends a core in order: its connections, then what others still send it, then its log. Bounded by
-/// [`DRAIN_MAX`].
+/// Ends a core in order: its connections, then what others still send it, then its log, all within
+/// [`DRAIN_MAX`], and then its checkpoints, within [`CHECKPOINT_DRAIN_MAX`].
 async fn drain(mesh: &Mesh, connections: &Connections, shard: &PumpHandle, pumping: Task<()>) {
     let log_last = DRAIN_MAX / 5;
     let begun = Instant::now();
@@ -256,8 +258,9 @@ async fn drain(mesh: &Mesh, connections: &Connections, shard: &PumpHandle, pumpi
         tracing::warn!("other cores did not end in time");
     }
     shard.finish();
-    if !within(DRAIN_MAX.saturating_sub(begun.elapsed()), pumping).await {
-        tracing::warn!("what was not acked may not be durable");
+    let last = DRAIN_MAX.saturating_sub(begun.elapsed()) + CHECKPOINT_DRAIN_MAX;
+    if !within(last, pumping).await {
+        tracing::warn!("what was not acked may not be durable, and checkpoints may be old");
     }
 }
 

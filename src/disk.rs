@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use engram_shards::ids::{Location, SegmentId};
+use engram_shards::ids::{Location, SegmentId, StripeKey};
 use engram_shards::log::log::IoFault;
 use engram_shards::shard::{Io, IoOutput};
 use glommio::GlommioError;
@@ -18,7 +18,8 @@ use glommio::io::{BufferedFile, Directory, OpenOptions};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::chaos::DiskFaults;
-use crate::folder::{log_path, segment_path};
+use crate::checkpoint_files::{Drafts, checkpoints_beside};
+use crate::folder::{log_path, segment_path, summary_path};
 use crate::limits::OPEN_SEGMENTS_MAX;
 
 type OpenFiles = VecDeque<(SegmentId, Rc<BufferedFile>)>;
@@ -29,13 +30,15 @@ pub struct Disk {
     logs: PathBuf,
     /// Files that are open, the one used last at the back.
     open: Rc<RefCell<OpenFiles>>,
+    drafts: Drafts,
     faults: DiskFaults,
 }
 
 impl Disk {
-    /// The logs below `logs`.
+    /// The logs below `logs`, and the checkpoints beside it.
     pub fn new(logs: PathBuf) -> Disk {
-        Disk { logs, open: Rc::default(), faults: DiskFaults::default() }
+        let drafts = Drafts::new(checkpoints_beside(&logs));
+        Disk { logs, open: Rc::default(), drafts, faults: DiskFaults::default() }
     }
 
     /// What a test lets fail.
@@ -74,13 +77,41 @@ impl Disk {
                     .map_err(|error| fault_of("remove", segment, &error))
             }
             Io::Read { places } => self.read(places).await.map(IoOutput::Read),
+            Io::CreateCheckpoint { stripe, bytes_total } => {
+                self.drafted(stripe, self.drafts.create(stripe, bytes_total).await)
+            }
+            Io::WriteCheckpoint { stripe, offset, bytes, sync } => {
+                self.drafted(stripe, self.drafts.write(stripe, offset, bytes, sync).await)
+            }
+            Io::SyncCheckpoint { stripe } => self.drafted(stripe, self.drafts.sync(stripe).await),
+            Io::KeepCheckpoint { stripe } => self.drafted(stripe, self.drafts.keep(stripe).await),
+            Io::WriteSummary { segment, bytes } => {
+                let written = std::fs::write(summary_path(&self.logs, segment), bytes);
+                written
+                    .map(|()| IoOutput::Done)
+                    .map_err(|error| fault_of("sum up", segment, &error))
+            }
         }
+    }
+
+    /// What became of a step of a checkpoint: of one that failed nothing is left.
+    fn drafted(&self, stripe: StripeKey, done: io::Result<()>) -> Result<IoOutput, IoFault> {
+        done.map(|()| IoOutput::Done).map_err(|error| {
+            self.drafts.remove(stripe);
+            let space = format_args!("{:016x}", stripe.space.0);
+            tracing::error!(%space, stripe = stripe.stripe, %error, "cannot write a checkpoint");
+            kind_of(&error)
+        })
     }
 
     /// Removes a segment that holds nothing.
     pub async fn remove(&self, segment: SegmentId) -> io::Result<()> {
         self.open.borrow_mut().retain(|(open, _)| *open != segment);
         std::fs::remove_file(segment_path(&self.logs, segment))?;
+        match std::fs::remove_file(summary_path(&self.logs, segment)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         Ok(Directory::open(log_path(&self.logs, segment.log)).await?.sync().await?)
     }
 
@@ -245,6 +276,10 @@ fn io_error(error: GlommioError<()>) -> io::Error {
 
 fn fault_of(doing: &str, segment: SegmentId, error: &io::Error) -> IoFault {
     tracing::error!(log = segment.log.0, segment = segment.number, %error, "cannot {doing} a segment");
+    kind_of(error)
+}
+
+fn kind_of(error: &io::Error) -> IoFault {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => IoFault::Full,
         _ => IoFault::Failed,

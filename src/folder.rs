@@ -3,7 +3,7 @@
 //! ```text
 //! LOCK      held by the one server that uses the folder; its process id, for people
 //! FOLDER    format version, id and secret of the folder; written once, whole
-//! logs/     LLLLL/SSSSSSSSSS.seg: segment number S of log L
+//! logs/     LLLLL/SSSSSSSSSS.seg: segment number S of log L; .sum: what it holds
 //! ```
 
 use std::fmt;
@@ -166,6 +166,16 @@ pub fn read_identity(path: &Path) -> Result<Option<Identity>, FolderError> {
 /// Where a segment lies below the folder of logs.
 pub fn segment_path(logs: &Path, segment: SegmentId) -> PathBuf {
     log_path(logs, segment.log).join(format!("{:010}.seg", segment.number))
+}
+
+/// Where the summary of a segment lies below the folder of logs.
+pub fn summary_path(logs: &Path, segment: SegmentId) -> PathBuf {
+    segment_path(logs, segment).with_extension("sum")
+}
+
+/// The summary of a segment, as far as there is one that can be read: without it, the segment is.
+pub fn read_summary(logs: &Path, segment: SegmentId) -> Option<Vec<u8>> {
+    fs::read(summary_path(logs, segment)).ok()
 }
 
 /// Where a log lies below the folder of logs.

@@ -16,6 +16,7 @@ pub mod knock;
 pub mod notice;
 pub mod metrics;
 pub mod folder;
+pub mod checkpoint_files;
 pub mod down;
 pub mod maintenance;
 pub mod disk;

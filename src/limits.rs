@@ -119,6 +119,12 @@ pub const EXECUTOR_IO_MEMORY_BYTES: usize = 1 << 20;
 /// Segment files that one core keeps open for reading.
 pub const OPEN_SEGMENTS_MAX: usize = 256;
 
+/// Pieces of a checkpoint that are asked for ahead while it is read, so that the disk never waits for the core.
+pub const CHECKPOINT_READS_AHEAD: usize = 8;
+/// How long checkpoints may take that are written when the server stops: those of some million rows. What is not done
+/// by then, a restart replays.
+pub const CHECKPOINT_DRAIN_MAX: Duration = Duration::from_secs(15);
+
 /// Longest request line of HTTP/1.1: a vector in a query fits.
 pub const HTTP_REQUEST_LINE_BYTES_MAX: usize = 128 << 10;
 /// All headers of a request together, and all trailers.

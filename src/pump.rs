@@ -26,7 +26,7 @@ use engram_shards::ids::Time;
 use engram_shards::limits::{LOG_COMMIT_WAIT_MICROS, UPKEEP_DISTANCES_MAX, WORK_DISTANCES_MAX};
 use engram_shards::log::log::IoFault;
 use engram_shards::message::{Origin, Request};
-use engram_shards::shard::{Io, IoOutput, IoTicket, Output, Shard};
+use engram_shards::shard::{Io, IoOutput, IoTicket, Output, Ready, Shard};
 use futures_lite::FutureExt;
 use glommio::timer::Timer;
 
@@ -106,6 +106,8 @@ pub struct Pump {
     busy: Busy,
     /// Whether all were told that the shard serves.
     announced: Rc<Cell<bool>>,
+    /// Stripes that were loaded and are to be taken in.
+    ready: Rc<RefCell<Vec<Ready>>>,
     failure: Rc<Failure>,
     /// Given when the server stops and the shard may end once all is durable.
     finish: Notice,
@@ -118,6 +120,7 @@ pub struct PumpHandle {
     shard: Rc<RefCell<Option<Shard>>>,
     /// Whether all were told that the shard serves.
     announced: Rc<Cell<bool>>,
+    ready: Rc<RefCell<Vec<Ready>>>,
     failure: Rc<Failure>,
     finish: Notice,
 }
@@ -134,6 +137,12 @@ impl PumpHandle {
             true => self.mesh.set_shard(ShardState::Ready),
             false => self.mesh.nudge(),
         }
+    }
+
+    /// A stripe of the shard that was installed last was loaded.
+    pub fn restore(&self, ready: Ready) {
+        self.ready.borrow_mut().push(ready);
+        self.mesh.nudge();
     }
 
     /// Ends once the shard has failed and is gone; gives what it said.
@@ -160,10 +169,12 @@ impl Pump {
         let finish = Notice::default();
         let announced = Rc::<Cell<bool>>::default();
         let failure = Rc::<Failure>::default();
+        let ready = Rc::<RefCell<Vec<Ready>>>::default();
         let handle = PumpHandle {
             mesh: mesh.clone(),
             shard: shard.clone(),
             announced: announced.clone(),
+            ready: ready.clone(),
             failure: failure.clone(),
             finish: finish.clone(),
         };
@@ -176,6 +187,7 @@ impl Pump {
             requests: Vec::new(),
             busy: Busy::new(),
             announced,
+            ready,
             failure,
             finish,
         };
@@ -221,7 +233,11 @@ impl Pump {
         }
         let events = self.take_events();
         let begun = self.mesh.metrics().spend(Stage::Ring, begun);
-        self.contained(|shard| events.into_iter().for_each(|event| handle(shard, event, now)));
+        let ready = std::mem::take(&mut *self.ready.borrow_mut());
+        self.contained(|shard| {
+            ready.into_iter().for_each(|ready| shard.restore(ready, now));
+            events.into_iter().for_each(|event| handle(shard, event, now));
+        });
         self.announce();
         let begun = self.mesh.metrics().spend(Stage::Log, begun);
         let flushed = self.mesh.flush();
@@ -403,11 +419,12 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
 
+    use engram_shards::checkpoint::due::CheckpointLimits;
     use engram_shards::ids::{FolderSecret, LogId, SessionId, StripeKey};
     use engram_shards::limits::CAPACITY_DEFAULT;
     use engram_shards::message::{IfExists, Lane, Reply};
     use engram_shards::settings::{AckPolicy, Metric, SpaceSettings};
-    use engram_shards::shard::{Recovering, ShardConfig};
+    use engram_shards::shard::{Recovering, Remains, ShardConfig};
     use engram_shards::space::TailLimits;
     use futures_lite::Future;
 
@@ -452,10 +469,11 @@ mod tests {
             recall_target: None,
             acks: AckPolicy::Sync,
             tail: TailLimits::default(),
+            checkpoints: CheckpointLimits::default(),
         };
-        let recovering =
-            Recovering::new(config, &[], Box::new(|_| true)).expect("there is nothing to read");
-        recovering.finish(Time(1)).0
+        let recovering = Recovering::new(config, &Remains::default(), Box::new(|_| true));
+        let recovering = recovering.expect("there is nothing to read");
+        recovering.finish(Time(1)).expect("there is nothing to read").0
     }
 
     fn create_space() -> Request {

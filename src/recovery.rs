@@ -1,46 +1,66 @@
-//! A core's shard from the logs of the folder.
+//! A core's shard from the logs and checkpoints of the folder.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use engram_shards::ids::{LogId, SegmentId};
+use engram_shards::checkpoint::block::CheckpointFault;
+use engram_shards::checkpoint::due::CheckpointLimits;
+use engram_shards::checkpoint::head::HeadFault;
+use engram_shards::checkpoint::reading::CheckedHead;
+use engram_shards::ids::{LogId, SegmentId, StripeKey};
 use engram_shards::log::replay::{HEAD_BYTES, LogFault};
-use engram_shards::shard::{Recovering, Shard, ShardConfig};
+use engram_shards::shard::{Loading, Ready, Recovering, Remains, Shard, ShardConfig};
 use engram_shards::space::TailLimits;
 
+use crate::checkpoint_files::{
+    PieceReader, checkpoint_path, checkpoints_beside, list_checkpoints, read_head, remove_drafts,
+};
 use crate::clock::Clock;
 use crate::core::Core;
 use crate::folder::{
     Folder, FolderError, list_segments, random_bytes, read_segment, read_segment_start,
-    segment_path,
+    read_summary, segment_path,
 };
 
-/// The segments to be read, and how each begins.
+/// The segments and checkpoints to be read, and how each begins.
 #[derive(Clone, Debug)]
 pub struct Segments {
     logs: PathBuf,
-    heads: Arc<Vec<(SegmentId, Vec<u8>)>>,
+    remains: Arc<Remains>,
 }
 
 impl Segments {
     /// All there are in a folder in which no shard runs.
     pub fn find(folder: &Folder) -> Result<Segments, RecoveryError> {
         let logs = folder.logs();
+        remove_drafts(&checkpoints_beside(&logs)).map_err(RecoveryError::Folder)?;
         let heads = heads(&logs, folder.segments().map_err(RecoveryError::Folder)?)?;
-        Ok(Segments { logs, heads: Arc::new(heads) })
+        Segments::of(logs, heads)
     }
 
     /// Those that may hold something of the shard of log `own` now, while the other shards run: all of its own log, and of
     /// the others what was there when the server started. What they have written since is theirs alone, and may be half
     /// done.
     pub fn find_again(&self, own: LogId) -> Result<Segments, RecoveryError> {
-        let of_others = self.heads.iter().filter(|(segment, _)| segment.log != own).cloned();
+        let heads_before = self.remains.heads.iter();
+        let of_others = heads_before.filter(|(segment, _)| segment.log != own).cloned();
         let listed = list_segments(&self.logs).map_err(RecoveryError::Folder)?;
         let mut heads = heads(&self.logs, listed.into_iter().filter(|segment| segment.log == own))?;
         heads.extend(of_others.filter(|(segment, _)| segment_path(&self.logs, *segment).exists()));
-        Ok(Segments { logs: self.logs.clone(), heads: Arc::new(heads) })
+        heads.sort_unstable_by_key(|(segment, _)| *segment);
+        Segments::of(self.logs.clone(), heads)
+    }
+
+    fn of(logs: PathBuf, heads: Vec<(SegmentId, Vec<u8>)>) -> Result<Segments, RecoveryError> {
+        let summary =
+            |(segment, _): &(SegmentId, _)| Some((*segment, read_summary(&logs, *segment)?));
+        let summaries = heads.iter().filter_map(summary).collect();
+        let checkpoints = checked_heads(&checkpoints_beside(&logs))?;
+        let remains = Remains { heads, summaries, checkpoints };
+        Ok(Segments { logs, remains: Arc::new(remains) })
     }
 
     /// Where the logs are.
@@ -50,7 +70,7 @@ impl Segments {
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.heads.len()
+        self.remains.heads.len()
     }
 
     fn read(&self, segment: SegmentId) -> Result<Vec<u8>, RecoveryError> {
@@ -71,6 +91,34 @@ fn heads(
     heads.map_err(RecoveryError::Folder)
 }
 
+/// The heads of the checkpoints that are whole as far as these tell. One that is not is left aside, for the log has all.
+fn checked_heads(checkpoints: &Path) -> Result<BTreeMap<StripeKey, CheckedHead>, RecoveryError> {
+    let mut checked = BTreeMap::new();
+    for stripe in list_checkpoints(checkpoints).map_err(RecoveryError::Folder)? {
+        let (head, length) = read_head(checkpoints, stripe).map_err(RecoveryError::Folder)?;
+        match CheckedHead::new(&head, stripe, length) {
+            Ok(head) => {
+                checked.insert(stripe, head);
+            }
+            Err(HeadFault::UnknownVersion(version)) => {
+                let path = checkpoint_path(checkpoints, stripe);
+                return Err(RecoveryError::CheckpointVersion { path, version });
+            }
+            Err(HeadFault::Damaged) => {
+                leave_aside(&checkpoint_path(checkpoints, stripe), 0, "head")
+            }
+        }
+    }
+    Ok(checked)
+}
+
+fn leave_aside(path: &Path, offset: u64, what: &str) {
+    tracing::error!(
+        path = %path.display(), offset, what,
+        "a checkpoint is damaged and left aside: its space is replayed from the log, which takes longer"
+    );
+}
+
 /// Builds one core's shard.
 #[derive(Debug)]
 pub struct Recovery {
@@ -82,10 +130,28 @@ pub struct Recovery {
     pub clock: Clock,
 }
 
+/// A shard as it begins to serve.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The shard, with all that has no checkpoint.
+    pub shard: Shard,
+    /// Segments that hold nothing and may be removed.
+    pub empty: Vec<SegmentId>,
+    /// The rest of it.
+    pub rest: Rest,
+}
+
+/// What a shard that serves already still lacks: the stripes that have a checkpoint.
+#[derive(Debug)]
+pub struct Rest {
+    config: ShardConfig,
+    segments: Segments,
+    loading: Loading,
+}
+
 impl Recovery {
-    /// The shard, and the segments that hold nothing and may be removed. Between segments the core goes on with its other
-    /// tasks.
-    pub async fn run(&self, segments: &Segments) -> Result<(Shard, Vec<SegmentId>), RecoveryError> {
+    /// The shard from all that no checkpoint covers. Between segments the core goes on with its other tasks.
+    pub async fn run(&self, segments: &Segments) -> Result<Recovered, RecoveryError> {
         let core = self.core.mesh().core();
         let config = ShardConfig {
             log: LogId(core.0),
@@ -96,18 +162,77 @@ impl Recovery {
             recall_target: self.core.settings().recall_target,
             acks: self.core.settings().durability,
             tail: TailLimits::default(),
+            checkpoints: CheckpointLimits::default(),
         };
         let placement = self.core.mesh().placement();
         let owns = Box::new(move |stripe| placement.owner_of(stripe) == core);
         let fault = |fault| segments.fault(fault);
-        let mut recovering = Recovering::new(config, &segments.heads, owns).map_err(fault)?;
-        while let Some(segment) = recovering.next() {
-            let bytes = segments.read(segment)?;
-            recovering.handle_segment(&bytes).map_err(fault)?;
-            // Between segments the core answers that it is not ready.
+        let recovering = Recovering::new(config.clone(), &segments.remains, owns).map_err(fault)?;
+        let recovering = replay(recovering, segments).await?;
+        let (shard, loading, empty) = recovering.finish(self.clock.now()).map_err(fault)?;
+        let rest = Rest { config, segments: segments.clone(), loading };
+        Ok(Recovered { shard, empty, rest })
+    }
+}
+
+async fn replay(
+    mut recovering: Recovering,
+    segments: &Segments,
+) -> Result<Recovering, RecoveryError> {
+    while let Some(segment) = recovering.next() {
+        let bytes = segments.read(segment)?;
+        let handled = recovering.handle_segment(&bytes);
+        handled.map_err(|fault| segments.fault(fault))?;
+        // Between segments the core answers that it is not ready.
+        futures_lite::future::yield_now().await;
+    }
+    Ok(recovering)
+}
+
+impl Rest {
+    /// Reads it, checkpoint by checkpoint, and hands over each stripe as soon as it is there. Between pieces the core goes
+    /// on with its other tasks.
+    pub async fn load(mut self, mut hand_over: impl FnMut(Ready)) -> Result<(), RecoveryError> {
+        let checkpoints = checkpoints_beside(&self.segments.logs);
+        while let Some((stripe, _)) = self.loading.next_piece() {
+            match self.load_checkpoint(&checkpoints, stripe).await {
+                Ok(ready) => hand_over(ready),
+                Err(fault) => {
+                    let path = checkpoint_path(&checkpoints, stripe);
+                    leave_aside(&path, fault.offset, fault.what);
+                    let (config, remains) = (self.config.clone(), &self.segments.remains);
+                    let begun = Recovering::without_checkpoint(config, remains, stripe);
+                    let recovering = begun.map_err(|fault| self.segments.fault(fault))?;
+                    let replayed = replay(recovering, &self.segments).await?.finish_stripes();
+                    let stripes = replayed.map_err(|fault| self.segments.fault(fault))?;
+                    stripes.into_iter().for_each(&mut hand_over);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn load_checkpoint(
+        &mut self,
+        checkpoints: &Path,
+        stripe: StripeKey,
+    ) -> Result<Ready, CheckpointFault> {
+        let unreadable = |loading: &mut Loading, error: &io::Error| {
+            loading.give_up();
+            tracing::error!(%error, "cannot read a checkpoint");
+            CheckpointFault { offset: 0, what: "the disk does not give it" }
+        };
+        let loading = &mut self.loading;
+        let opened = PieceReader::open(checkpoints, stripe).await;
+        let mut reader = opened.map_err(|error| unreadable(loading, &error))?;
+        loop {
+            let read = reader.next(loading.ahead().map(|(_, piece)| piece)).await;
+            let bytes = read.map_err(|error| unreadable(loading, &error))?;
+            if let Some(ready) = loading.handle_piece(&bytes)? {
+                return Ok(ready);
+            }
             futures_lite::future::yield_now().await;
         }
-        Ok(recovering.finish(self.clock.now()))
     }
 }
 
@@ -123,6 +248,13 @@ pub enum RecoveryError {
         /// What is wrong.
         fault: LogFault,
     },
+    /// A checkpoint is of a format that this program does not know.
+    CheckpointVersion {
+        /// Its file.
+        path: PathBuf,
+        /// The version that it names.
+        version: u32,
+    },
     /// The operating system gives no randomness.
     Random(io::Error),
     /// Reading the logs ended in a panic.
@@ -134,6 +266,12 @@ impl fmt::Display for RecoveryError {
         match self {
             RecoveryError::Folder(error) => error.fmt(f),
             RecoveryError::Log { logs, fault } => write_fault(f, logs, fault),
+            RecoveryError::CheckpointVersion { path, version } => write!(
+                f,
+                "{} has format version {version}, which this program does not know\n  \
+                 mend: start the program that wrote it, or remove the file; the log has all that is in it",
+                path.display()
+            ),
             RecoveryError::Random(error) => write!(f, "/dev/urandom cannot be read: {error}"),
             RecoveryError::Panicked(message) => {
                 write!(f, "reading the logs failed by a fault of the program: {message}")

@@ -12,17 +12,17 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use engram_shards::ids::{LogId, SegmentId};
-use engram_shards::shard::Shard;
+use futures_lite::FutureExt;
 use glommio::timer::Timer;
 
-use crate::contain::contain;
+use crate::contain::{Panic, contain};
 use crate::cores::CoreIndex;
 use crate::disk::Disk;
 use crate::down::DownNote;
 use crate::folder::segment_path;
 use crate::limits::{SHARD_FAILURES_WINDOW, SHARD_REBUILD_REST};
 use crate::pump::PumpHandle;
-use crate::recovery::{Recovery, RecoveryError, Segments};
+use crate::recovery::{Recovered, Recovery, RecoveryError, Rest, Segments};
 
 /// Keeps one core's shard.
 #[derive(Debug)]
@@ -42,19 +42,29 @@ pub struct Supervisor {
 impl Supervisor {
     /// Runs until it is dropped; ends only if the shard cannot be built when the server starts.
     pub async fn run(self) -> RecoveryError {
-        match self.build(&self.segments).await {
-            Ok((shard, empty)) => self.start(shard, empty),
+        let mut rest = match self.build(&self.segments).await {
+            Ok(recovered) => self.start(recovered),
             Err(error) => return error,
-        }
+        };
         let failures_max = self.recovery.core.settings().chaos.shard_failures_max;
         let mut failures = Failures { max: failures_max as usize, times: VecDeque::new() };
+        let mut is_first = true;
         loop {
-            let mut cause = self.shard.failure().await.message;
+            let mut cause = match self.serve(rest.take()).await {
+                Ok(panic) => panic.message,
+                // What cannot be served from the start is no server.
+                Err(error) if is_first => return error,
+                Err(error) => {
+                    tracing::error!(core = self.core().0, %error, "spaces cannot be loaded anew");
+                    self.shard.failure().await.message
+                }
+            };
+            is_first = false;
             let begun = Instant::now();
             while failures.note(Instant::now()) {
                 match self.build_again().await {
-                    Ok(shard) => {
-                        self.install_again(shard, begun);
+                    Ok(recovered) => {
+                        rest = self.install_again(recovered, begun);
                         break;
                     }
                     Err(error) => {
@@ -79,12 +89,26 @@ impl Supervisor {
         self.recovery.core.mesh().core()
     }
 
-    async fn build(&self, segments: &Segments) -> Result<(Shard, Vec<SegmentId>), RecoveryError> {
+    /// Gives the shard the rest of its stripes, and ends when it has failed, or when they cannot be read.
+    async fn serve(&self, rest: Option<Rest>) -> Result<Panic, RecoveryError> {
+        let Some(rest) = rest else { return Ok(self.shard.failure().await) };
+        let begun = Instant::now();
+        let loaded = async {
+            rest.load(|ready| self.shard.restore(ready)).await?;
+            let millis = begun.elapsed().as_millis() as u64;
+            tracing::info!(core = self.core().0, millis, "all spaces of a shard are loaded");
+            pending().await
+        };
+        loaded.or(async { Ok(self.shard.failure().await) }).await
+    }
+
+    async fn build(&self, segments: &Segments) -> Result<Recovered, RecoveryError> {
         let built = contain(self.recovery.run(segments)).await;
         built.unwrap_or_else(|panic| Err(RecoveryError::Panicked(panic.message)))
     }
 
-    fn start(&self, shard: Shard, empty: Vec<SegmentId>) {
+    fn start(&self, recovered: Recovered) -> Option<Rest> {
+        let Recovered { shard, empty, rest } = recovered;
         self.shard.install(shard);
         tracing::info!(core = self.core().0, segments = self.segments.count(), "a shard is ready");
         if self.core() == CoreIndex(0) {
@@ -97,19 +121,22 @@ impl Supervisor {
             };
             glommio::spawn_local(removal).detach();
         }
+        Some(rest)
     }
 
     /// Segments that hold nothing stay where they are: other cores may be reading.
-    async fn build_again(&self) -> Result<Shard, RecoveryError> {
+    async fn build_again(&self) -> Result<Recovered, RecoveryError> {
         let segments = self.segments.find_again(LogId(self.core().0))?;
-        self.build(&segments).await.map(|(shard, _)| shard)
+        self.build(&segments).await
     }
 
-    fn install_again(&self, shard: Shard, begun: Instant) {
+    fn install_again(&self, recovered: Recovered, begun: Instant) -> Option<Rest> {
+        let Recovered { shard, rest, .. } = recovered;
         self.shard.install(shard);
         self.recovery.core.metrics().shard_restarts += 1;
         let millis = begun.elapsed().as_millis() as u64;
         tracing::warn!(core = self.core().0, millis, "a shard that failed is ready again");
+        Some(rest)
     }
 
     fn give_up(&self, cause: &str) {

@@ -13,6 +13,7 @@ use engram::folder::{
     Identity, NewFolder, list_segments, log_path, read_identity, read_segment_start, segment_path,
 };
 use engram::maintenance::{Checked, Contents, Finding, check, salvage};
+use engram_shards::checkpoint::due::CheckpointLimits;
 use engram_shards::ids::{
     FolderSecret, Generation, Location, LogId, SegmentId, SessionId, StripeKey, Time,
 };
@@ -22,7 +23,7 @@ use engram_shards::log::record::{
 };
 use engram_shards::log::replay::{HEAD_BYTES, LogFault, Replay};
 use engram_shards::settings::{AckPolicy, Metric, SpaceSettings};
-use engram_shards::shard::{Recovering, ShardConfig};
+use engram_shards::shard::{Recovering, Remains, ShardConfig};
 use engram_shards::space::TailLimits;
 
 const METRICS: [Metric; 3] = [Metric::Cosine, Metric::Dot, Metric::Euclidean];
@@ -227,14 +228,16 @@ fn open(path: &Path) -> Result<Vec<String>, LogFault> {
         recall_target: None,
         tail: TailLimits::NONE,
         acks: AckPolicy::Sync,
+        checkpoints: CheckpointLimits::NONE,
     };
-    let mut recovering = Recovering::new(config, &heads, Box::new(|_| true))?;
+    let remains = Remains { heads, ..Remains::default() };
+    let mut recovering = Recovering::new(config, &remains, Box::new(|_| true))?;
     while let Some(segment) = recovering.next() {
         recovering.handle_segment(&read(segment, usize::MAX))?;
     }
-    recovering.finish(Time(1));
+    recovering.finish(Time(1))?;
     let mut ids = Vec::new();
-    let mut replay = Replay::new(&heads)?;
+    let mut replay = Replay::new(&remains.heads)?;
     while let Some(segment) = replay.next() {
         replay.handle_segment(&read(segment, usize::MAX), &mut |record| {
             if record.head.kind == RecordKind::Observation {

@@ -9,6 +9,7 @@
 #[macro_use]
 mod planted;
 pub mod ids;
+pub(crate) mod bytes;
 pub mod limits;
 pub mod settings;
 pub mod vector;
@@ -20,6 +21,7 @@ pub mod message;
 pub mod admission;
 pub mod session;
 pub mod space;
+pub mod checkpoint;
 pub mod recall;
 pub mod shard;
 

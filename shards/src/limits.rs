@@ -37,6 +37,28 @@ pub const COMPACTION_STEP_ROWS: u32 = 8_192;
 pub const COMPACTION_STEP_SESSIONS: usize = 1_024;
 /// A compaction that failed is tried again after this long.
 pub const COMPACTION_RETRY_MICROS: u64 = 1_000_000;
+/// Bytes of a checkpoint that are checked together, and written at once: about 100 µs of copying and summing.
+pub const CHECKPOINT_BLOCK_BYTES: u32 = 256 << 10;
+/// Bytes of a checkpoint that are read at once: several are asked for ahead.
+pub const CHECKPOINT_PIECE_BYTES: u32 = 1 << 20;
+/// Between two parts that are written while all else goes on: 256 KiB in about 800 µs are what a modest disk takes …
+pub const CHECKPOINT_PAUSE_MICROS: u64 = 500;
+/// … and so much is synced at once, so that a commit's sync that comes behind it waits for milliseconds.
+pub const CHECKPOINT_SYNC_BYTES: u64 = 2 << 20;
+/// How long after a checkpoint that failed the next one is begun.
+pub const CHECKPOINT_RETRY_MICROS: u64 = 30 * 1_000_000;
+/// Records of a stripe that a restart replays in some milliseconds: no checkpoint is worth its syncs for fewer bytes.
+pub const CHECKPOINT_RECORDS_BYTES_MIN: u64 = 1 << 20;
+/// Checkpoints from this length on are read back in a good part of a second: from there on less is to be replayed
+/// beside them, and more is written for it. (190,000 rows of 768 numbers.)
+pub const CHECKPOINT_LARGE_BYTES: u64 = 192 << 20;
+/// Bytes of log that a restart may have to read for the sake of a few records in each segment, at least.
+pub const CHECKPOINT_LOG_BYTES_MAX: u64 = 512 << 20;
+/// Layers of a graph above the bottom, at most: a hash of 64 bits draws them, four for each.
+pub const CHECKPOINT_LAYERS_MAX: usize = 16;
+/// Logs of a folder of which a checkpoint tells what it covers: one for each core that it was ever served by. In a folder
+/// with more, nothing is checkpointed.
+pub const CHECKPOINT_LOGS_MAX: usize = 330;
 /// Longest body of a list of generations that are gone; a longer list takes several records.
 pub const LOG_GONE_BYTES_MAX: usize = 256 << 10;
 

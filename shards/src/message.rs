@@ -233,6 +233,7 @@ pub enum Request {
 
 /// What a shard answers. Each goes to one origin.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // statuses are rare, and replies are not kept
 pub enum Reply {
     /// The space, and whether this request made it.
     Space(Result<(SpaceDescription, Made), Refusal>),
@@ -394,6 +395,12 @@ pub struct ShardStatus {
     pub commit_failures_other: u64,
     /// Records that could not be read back.
     pub unreadable: u64,
+    /// Checkpoints that were written.
+    pub checkpoints: u64,
+    /// Bytes of them.
+    pub checkpoint_bytes: u64,
+    /// Checkpoints that could not be written.
+    pub checkpoint_failures: u64,
     /// Insertion batches, of rows that waited.
     pub insert_batches: u64,
     /// Rows in each insertion batch.

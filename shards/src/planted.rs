@@ -81,6 +81,9 @@ mod switch {
         CapacityExceeded: "twice as many credits are granted as there is room",
         CreditLost: "the credit of a refused observation is not given back",
         BackLinksDropped: "no link leads back to a new row",
+        CheckpointUnsynced: "a checkpoint takes its place before it is synced",
+        CoveredTooFar: "a checkpoint says that it covers the rest of its segment",
+        BlockCrcSkipped: "the checksum of a checkpoint's block is not compared",
         GoneRowLinked: "rows that link to a removed one keep that link when it goes",
     }
 

@@ -139,11 +139,6 @@ impl Session {
         self.told_by
     }
 
-    /// When its last record was committed.
-    pub fn last_record_at(&self) -> Time {
-        self.last_record_at
-    }
-
     /// An unproven record of the session was replayed and goes to the log again; `rows_end` is the mark behind its row, if
     /// it has one.
     pub fn rescue(&mut self, sequence: u64, rows_end: Option<u64>) {
@@ -201,6 +196,11 @@ impl Session {
     /// The highest durable sequence.
     pub fn durable_sequence(&self) -> u64 {
         self.durable_sequence
+    }
+
+    /// When its last durable record was committed.
+    pub fn last_record_at(&self) -> Time {
+        self.last_record_at
     }
 
     /// Whether its own record, or a later one, is durable.
@@ -277,6 +277,25 @@ impl Sessions {
             SessionKey { session, stripe: StripeKey { space: crate::ids::SpaceKey(0), stripe: 0 } };
         let mut entries = self.by_key.range(from..).take_while(|(key, _)| key.session == session);
         entries.find(|(_, entry)| !entry.is_expired(now)).map(|(key, _)| key.stripe)
+    }
+
+    /// Takes those of one stripe out.
+    pub fn take_stripe(&mut self, stripe: StripeKey) -> Sessions {
+        let of_it = self.by_key.extract_if(.., |key, _| key.stripe == stripe);
+        Sessions { by_key: of_it.collect() }
+    }
+
+    /// What was replayed of other sessions, or of these too, counts as well.
+    pub fn merge(&mut self, replayed: Sessions) {
+        for (key, session) in replayed.by_key {
+            self.replayed(key).replay(session.durable_sequence, session.last_record_at);
+        }
+    }
+
+    /// All of one stripe.
+    pub fn of_stripe(&self, stripe: StripeKey) -> impl Iterator<Item = (SessionId, &Session)> {
+        let entries = self.by_key.iter().filter(move |(key, _)| key.stripe == stripe);
+        entries.map(|(key, session)| (key.session, session))
     }
 
     /// Forgets those that can no longer be resumed.

@@ -23,7 +23,7 @@ pub(super) fn level(seed: u64, row: u32) -> usize {
 /// The slots of one node. Two cache lines on the bottom layer.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-struct Slots<T, const SLOTS: usize>([T; SLOTS]);
+pub(super) struct Slots<T, const SLOTS: usize>(pub(super) [T; SLOTS]);
 
 impl<T: Copy + Default, const SLOTS: usize> Default for Slots<T, SLOTS> {
     fn default() -> Self {
@@ -36,21 +36,21 @@ impl<T: Copy + Default, const SLOTS: usize> Default for Slots<T, SLOTS> {
 pub(super) struct Links<const SLOTS: usize> {
     /// Whom a node links to; all that a search reads. Free slots lead to the node itself, which a
     /// search has always met, so it needs no count.
-    targets: Arena<Slots<u32, SLOTS>>,
+    pub(super) targets: Arena<Slots<u32, SLOTS>>,
     /// How similar each of them is, so that pruning compares no vectors again.
-    similarities: Arena<Packed>,
-    counts: Arena<u8>,
-    kept: Arena<Kept>,
+    pub(super) similarities: Arena<Packed>,
+    pub(super) counts: Arena<u8>,
+    pub(super) kept: Arena<Kept>,
     packing: Packing,
 }
 
 /// Which slots of a node are never pruned, as bits.
 #[derive(Clone, Copy, Debug, Default)]
-struct Kept {
+pub(super) struct Kept {
     /// Its parent and its children.
-    all: u32,
+    pub(super) all: u32,
     /// The children that are its twins.
-    twins: u32,
+    pub(super) twins: u32,
 }
 
 /// What a child is to its parent. Twins (rows with the same codes) have a quota of their own, so

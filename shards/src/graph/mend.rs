@@ -96,7 +96,7 @@ impl Index {
     }
 
     /// Whether searches of some layer start at `row`, or the tree of parents does.
-    fn is_root(&self, row: u32) -> bool {
+    pub(super) fn is_root(&self, row: u32) -> bool {
         row == 0 || self.upper.iter().any(|layer| layer.rows[0] == row)
     }
 

@@ -29,6 +29,7 @@
 //! | `refine` | a row linked anew, with more effort than its insertion had |
 //! | `mend` | removed rows leave the graph: others are linked around them |
 //! | `trial` | a row as a query that the graph has never seen |
+//! | `stored` | what checkpoints keep of rows and graph |
 //! | `seek` | a search in steps, between which rows may come |
 //!
 //! Invariants (`Index::check` verifies them):
@@ -62,7 +63,9 @@ mod refine;
 mod mend;
 mod trial;
 mod seek;
+mod stored;
 
 pub use index::{Index, Scratch, Sought};
 pub use rank::Scored;
 pub use seek::{Aim, Seeking};
+pub use stored::{Fate, IndexShape, Loading};

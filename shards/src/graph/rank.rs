@@ -14,13 +14,13 @@ pub struct Scored {
 /// A similarity in two bytes, for links and for what a search has met: the order of f32 up to
 /// rounding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Packed(i16);
+pub(super) struct Packed(pub(super) i16);
 
 /// How similarities become [`Packed`]: in parts of a unit, so that vectors of any length use the
 /// range that there is (about 2^-14 to 2^16 units, with 11 bits).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Packing {
-    factor: f32,
+    pub(super) factor: f32,
 }
 
 impl Packing {

@@ -11,6 +11,7 @@ use crate::log::batch::{self, BATCH_HEADER_BYTES, Placement};
 use crate::log::record::{Body, RecordHead, RecordKind, record_bytes};
 use crate::log::segment::{self, LogEnd, SegmentHead};
 use crate::log::segments::Segments;
+use crate::log::summary::Summary;
 use crate::settings::AckPolicy;
 
 /// A record's place in the order of this run, from 0; what a row holds until its record has a location.
@@ -141,6 +142,10 @@ pub struct Log {
     in_flight: Option<InFlight>,
     /// Whether the first pending records were in a commit that failed; a second failure drops them.
     rewriting: bool,
+    /// What the segment holds that ends the log so far; none before there is one.
+    summary: Option<Summary>,
+    /// The same of segments that are written no more, until it is taken.
+    sealed: VecDeque<Summary>,
     /// Of the last commit.
     #[cfg(feature = "planted")]
     last_sector: Vec<u8>,
@@ -207,6 +212,8 @@ impl Log {
             first: Ordinal(0),
             in_flight: None,
             rewriting: false,
+            summary: None,
+            sealed: VecDeque::new(),
             #[cfg(feature = "planted")]
             last_sector: Vec::new(),
         }
@@ -236,6 +243,21 @@ impl Log {
         let open = self.open.map(|open| open.segment);
         let own = self.segments.whole().filter(|head| head.shards == self.shards);
         own.map(|head| head.segment).filter(move |segment| Some(*segment) != open)
+    }
+
+    /// The same log, whose last segment holds this.
+    pub fn behind(self, summary: Option<Summary>) -> Log {
+        Log { summary, ..self }
+    }
+
+    /// What a segment holds that is written no more since this was asked last.
+    pub fn take_sealed(&mut self) -> Option<Summary> {
+        self.sealed.pop_front()
+    }
+
+    /// Everything before this is durable; in the segment of number 0 where nothing is.
+    pub fn durable_end(&self) -> (SegmentId, u32) {
+        (SegmentId { log: self.log, number: self.end.number }, self.end.live)
     }
 
     /// Nothing more may wait: what comes is written and synced at once.
@@ -310,6 +332,8 @@ impl Log {
         let result = if is_commit && planted!(SyncFailureIgnored) { Ok(()) } else { result };
         match (in_flight, result) {
             (InFlight::Create(open), Ok(())) => {
+                // The head of the new one states for ever where the one before ends.
+                self.sealed.extend(self.summary.take());
                 self.open = Some(open);
                 Outcome::Nothing
             }
@@ -532,11 +556,14 @@ impl Log {
         let open = self.open.expect("a commit goes to the open segment");
         let mut offset = batch.offset + BATCH_HEADER_BYTES as u32;
         let mut locations = Vec::with_capacity(record_count);
+        let OpenSegment { segment, incarnation, .. } = open;
+        let summary = self.summary.get_or_insert_with(|| Summary::new(segment, incarnation));
         for pending in self.pending.drain(..record_count) {
             let bytes = record_bytes(pending.body.bytes.len()) as u32;
-            locations.push(Location { segment: open.segment, offset, bytes });
+            locations.push(Location { segment, offset, bytes });
             self.pending_bytes -= u64::from(bytes);
             offset += bytes;
+            summary.note(pending.head.stripe, offset, committed_at);
         }
         assert_eq!(
             offset.next_multiple_of(limits::LOG_BLOCK_BYTES),

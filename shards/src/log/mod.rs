@@ -16,6 +16,7 @@
 //! | `gone` | what records say of what is no more |
 //! | `record` | one entry: a fixed head before a body |
 //! | `segment` | a file's first block; positions in a log |
+//! | `summary` | which stripes have records in a segment that is written no more |
 //! | `batch` | what one commit writes |
 //! | `chain` | which segments count, by their heads |
 //! | `segments` | which of them are written no more, and how one is emptied |
@@ -36,6 +37,7 @@ pub mod body;
 pub mod gone;
 pub mod record;
 pub mod segment;
+pub mod summary;
 pub mod batch;
 pub mod chain;
 pub mod segments;

@@ -13,11 +13,12 @@ use std::ops::ControlFlow;
 pub use crate::log::chain::LogFault;
 pub use crate::log::walk::Replayed;
 
-use crate::ids::{LogId, SegmentId, Time};
+use crate::ids::{Location, LogId, SegmentId, Time};
 use crate::limits::LOG_BLOCK_BYTES;
 use crate::log::chain::{Chain, HEAD_FAULT, LastSegment, Link};
 use crate::log::log::LogStart;
 use crate::log::segment::SegmentHead;
+use crate::log::summary::Summary;
 use crate::log::walk::{Found, Walk, end_of, highest_synced};
 
 /// What a whole replay found.
@@ -31,12 +32,37 @@ pub struct ReplayEnd {
     pub empty: Vec<SegmentId>,
     /// The heads of all segments that count.
     heads: Vec<SegmentHead>,
+    /// What those hold that were read.
+    summaries: BTreeMap<SegmentId, Summary>,
 }
 
 impl ReplayEnd {
     /// The heads of the segments of `log` that count.
     pub fn heads_of(&self, log: LogId) -> impl Iterator<Item = SegmentHead> + '_ {
         self.heads.iter().copied().filter(move |head| head.segment.log == log)
+    }
+
+    /// The segments that count and were not emptied.
+    pub fn whole(&self) -> impl Iterator<Item = SegmentId> + '_ {
+        let whole = self.heads.iter().filter(|head| !head.is_emptied());
+        whole.map(|head| head.segment)
+    }
+
+    /// What a segment holds, if it was read.
+    pub fn take_summary(&mut self, segment: SegmentId) -> Option<Summary> {
+        self.summaries.remove(&segment)
+    }
+
+    /// The same of all segments of `log` that are left.
+    pub fn take_summaries(&mut self, log: impl Fn(LogId) -> bool) -> Vec<Summary> {
+        let of_logs = self.summaries.extract_if(.., |segment, _| log(segment.log));
+        of_logs.map(|(_, summary)| summary).collect()
+    }
+
+    /// Where each log ends, if it has a segment that counts.
+    pub fn ends(&self) -> impl Iterator<Item = (SegmentId, u32)> {
+        let ends = self.logs.iter().filter(|(_, start)| start.end.number > 0);
+        ends.map(|(log, start)| (SegmentId { log: *log, number: start.end.number }, start.end.live))
     }
 
     /// Where `log` goes on. Commit times go on after the latest of all logs, as stripes may have changed their owner.
@@ -61,6 +87,8 @@ pub struct Replay {
     /// Segments yet to be read, the next one last.
     waiting: Vec<Link>,
     heads: Vec<SegmentHead>,
+    /// What those hold that were read.
+    summaries: BTreeMap<SegmentId, Summary>,
 }
 
 impl Replay {
@@ -78,7 +106,30 @@ impl Replay {
         };
         let logs = logs.into_iter().map(|(log, last)| (log, start(last))).collect();
         let heads = links.iter().filter_map(|link| link.head).chain(emptied).collect();
-        Ok(Replay { logs, committed_at: Time(0), empty: dead, waiting: links, heads })
+        let (committed_at, summaries) = (Time(0), BTreeMap::new());
+        Ok(Replay { logs, committed_at, empty: dead, waiting: links, heads, summaries })
+    }
+
+    /// Leaves out segments of which a summary is at hand, if `is_covered` says so: the last one of a log is always read.
+    pub fn leave_out(
+        &mut self,
+        summaries: &[(SegmentId, Vec<u8>)],
+        is_covered: impl Fn(&Summary) -> bool,
+    ) {
+        let Replay { waiting, committed_at, .. } = self;
+        waiting.retain(|link| {
+            let summary = || {
+                let head = link.head.as_ref().filter(|_| link.end.is_some())?;
+                let place = summaries.binary_search_by_key(&link.segment, |(segment, _)| *segment);
+                Summary::decode(&summaries[place.ok()?].1, head)
+            };
+            let Some(summary) = summary() else { return true };
+            let is_left_out = is_covered(&summary);
+            if is_left_out {
+                *committed_at = summary.committed_at.max(*committed_at);
+            }
+            !is_left_out
+        });
     }
 
     /// The segment to be given next; changes with `handle_segment`.
@@ -103,10 +154,13 @@ impl Replay {
             return Ok(());
         };
         let known = end_of(&mut source, &head, end);
+        let mut summary = Summary::new(segment, head.incarnation);
         let mut fault = None;
         let found = Walk::new(&mut source, &head, known).run(&mut |found| match found {
             Found::Batch(_) => ControlFlow::Continue(()),
             Found::Record(record) => {
+                let Location { offset, bytes, .. } = record.location;
+                summary.note(record.head.stripe, offset + bytes, record.committed_at);
                 visit(record);
                 ControlFlow::Continue(())
             }
@@ -119,6 +173,7 @@ impl Replay {
             return Err(fault);
         }
         self.committed_at = self.committed_at.max(found.committed_at);
+        self.summaries.insert(segment, summary);
         if end.is_none() && found.end.live > LOG_BLOCK_BYTES {
             let log = self.logs.get_mut(&segment.log).expect("the log of a segment asked for");
             log.end = found.end;
@@ -129,7 +184,7 @@ impl Replay {
     /// Ends the replay, once `next()` is `None`.
     pub fn finish(self) -> ReplayEnd {
         assert!(self.waiting.is_empty(), "all segments were given");
-        let Replay { logs, committed_at, empty, heads, .. } = self;
-        ReplayEnd { logs, committed_at, empty, heads }
+        let Replay { logs, committed_at, empty, heads, summaries, .. } = self;
+        ReplayEnd { logs, committed_at, empty, heads, summaries }
     }
 }

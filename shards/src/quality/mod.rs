@@ -17,6 +17,7 @@
 //! | `estimate.rs` | recall by width, from the last samples; the smallest width that holds the target |
 //! | `refining.rs` | which row is refined next |
 //! | `upkeep.rs` | what is done next, how much of it beside a full load, and when all is done |
+//! | `stored.rs` | what checkpoints keep of it |
 //!
 //! Nothing here draws random numbers or reads a clock: work is counted in distances, and equal
 //! inputs lead to equal widths.
@@ -29,5 +30,6 @@ mod sample;
 mod estimate;
 mod refining;
 mod upkeep;
+mod stored;
 
 pub use upkeep::{RecallTarget, Upkeep, UpkeepStatus};

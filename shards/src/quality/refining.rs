@@ -13,26 +13,26 @@ use crate::quality::row_set::RowSet;
 #[derive(Debug, Default)]
 pub(super) struct Refining {
     /// Rows in slots below it were refined.
-    refined: u32,
+    pub(super) refined: u32,
     /// Which of them among how many rows, in the order of rows.
-    runs: Vec<Run>,
+    pub(super) runs: Vec<Run>,
     /// Rows in slots below `refined` that came later.
     later: RowSet,
     /// Where to go on among those.
     later_from: u32,
     /// Rows to be refined once more.
-    again: Range<u32>,
+    pub(super) again: Range<u32>,
     /// Rows that samples missed.
     urgent: VecDeque<Row>,
 }
 
 /// Rows that were refined while the graph had about the same size.
 #[derive(Clone, Copy, Debug)]
-struct Run {
+pub(super) struct Run {
     /// The first; the next run, or the first row not refined, ends it.
-    first: u32,
+    pub(super) first: u32,
     /// Rows of the graph at that time.
-    among: u32,
+    pub(super) among: u32,
 }
 
 impl Refining {

@@ -77,18 +77,18 @@ impl Default for UpkeepStatus {
 pub struct Upkeep {
     target: Option<RecallTarget>,
     /// Place of the chosen width; none before there were samples.
-    place: Option<usize>,
+    pub(super) place: Option<usize>,
     /// What the samples last said of it.
-    held: Option<Held>,
+    pub(super) held: Option<Held>,
     estimate: Estimate,
     sample: Option<Sample>,
     /// The search of the sample; what it holds grows with the rows, so it goes when all is settled.
     seeking: Option<Box<Seeking>>,
     /// Samples begun.
     begun: u64,
-    round: Round,
+    pub(super) round: Round,
     cues: Cues,
-    refining: Refining,
+    pub(super) refining: Refining,
     /// Distances that samples may take before it is the others' turn again; negative where they
     /// have overdrawn it.
     share: i64,
@@ -97,13 +97,13 @@ pub struct Upkeep {
 
 /// A round of samples: as many as an estimate rests on, once all rows are refined.
 #[derive(Debug, Default)]
-struct Round {
+pub(super) struct Round {
     /// Samples still to be taken.
-    left: usize,
+    pub(super) left: usize,
     /// Rows in the graph when the last one began.
-    rows: u32,
+    pub(super) rows: u32,
     /// Rows that had come or gone by then.
-    changes: u64,
+    pub(super) changes: u64,
     /// Cues noted by then.
     cues: u64,
 }

@@ -2,6 +2,7 @@
 
 use crate::ids::{Location, SessionId, Time};
 use crate::log::log::{IoFault, Ordinal, Outcome};
+use crate::log::record::record_bytes;
 use crate::message::{Origin, Refusal, Reply};
 use crate::session::SessionKey;
 use crate::settings::AckPolicy;
@@ -145,11 +146,13 @@ impl Shard {
         let pair = stripe.commit(row, location, committed_at);
         self.compacting.keep(location);
         let stripe = &mut self.stripes[slot.0];
-        if stripe.is_overlong() && !was_overlong {
+        let is_still = self.checkpoints.still() == Some(slot);
+        if stripe.is_overlong() && !was_overlong && !is_still {
             self.rotation.enter(slot);
         }
         self.settle_placed(slot);
         self.keep_up_with(slot);
+        self.consider_checkpoint(slot);
         if let Some(pair) = pair {
             self.verify_pair(slot, pair);
         }
@@ -232,9 +235,11 @@ impl Shard {
     /// Gives the log the replayed records that it does not have.
     pub(super) fn append_unproven(&mut self) {
         while let Some(record) = self.unproven.append_next() {
+            let (stripe, length) = (record.head.stripe, record.body.bytes.len());
             let ordinal = self.log.append(record.head, record.body.clone(), self.now);
             let replayed = record.replayed;
             self.push_pending(ordinal, Pending::Replayed(replayed));
+            self.note_uncovered(stripe, record_bytes(length) as u64);
         }
     }
 }

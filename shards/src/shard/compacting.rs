@@ -31,7 +31,7 @@ use crate::space::{Place, Reading, Stripe, Told};
 impl Shard {
     /// When the next step is due; changes with any input.
     pub(super) fn compaction_at(&self) -> Option<Time> {
-        let may_run = self.compacting.is_runnable() && self.unproven.is_empty();
+        let may_run = self.compacting.is_runnable() && self.unproven.is_empty() && self.is_loaded();
         may_run.then_some(self.compacting.next_at)
     }
 

@@ -1,6 +1,6 @@
 //! The shard's parts, its inputs and its outputs.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use crate::admission::Admission;
@@ -9,10 +9,11 @@ use crate::histogram::{BATCH_ROWS, Histogram};
 use crate::ids::{SessionId, StripeKey, Time};
 use crate::limits::GRAPH_WIDTH_INSERT;
 use crate::log::log::{IoFault, Log, LogIo, Ordinal};
-use crate::log::record::{Body, RecordHead};
+use crate::log::record::{Body, RecordHead, record_bytes};
 use crate::message::{Origin, Reply, Request};
 use crate::recall::Progress;
 use crate::session::{SessionKey, Sessions};
+use crate::shard::checkpoints::Checkpoints;
 use crate::shard::compaction::Compacting;
 use crate::shard::forgotten::Forgetting;
 use crate::shard::io::{Io, IoOutput, IoTicket, Output, ShardConfig};
@@ -54,7 +55,10 @@ pub struct Shard {
     pub(super) admission: Admission,
     pub(super) recalls: Recalls,
     pub(super) rotation: Rotation,
-    restless: Restless,
+    pub(super) restless: Restless,
+    pub(super) checkpoints: Checkpoints,
+    /// Stripes that are not loaded yet.
+    pub(super) loading: BTreeSet<StripeKey>,
     pub(super) replacing: Replacing,
     pub(super) forgetting: Forgetting,
     pub(super) compacting: Compacting,
@@ -74,6 +78,9 @@ pub(super) struct Tally {
     pub(super) commit_failures_full: u64,
     pub(super) commit_failures_other: u64,
     pub(super) unreadable: u64,
+    pub(super) checkpoints: u64,
+    pub(super) checkpoint_bytes: u64,
+    pub(super) checkpoint_failures: u64,
     pub(super) insert_batches: u64,
     pub(super) insert_batch_rows: Histogram,
     pub(super) queue_wait_micros: [Histogram; 3],
@@ -87,6 +94,9 @@ impl Tally {
             commit_failures_full: 0,
             commit_failures_other: 0,
             unreadable: 0,
+            checkpoints: 0,
+            checkpoint_bytes: 0,
+            checkpoint_failures: 0,
             insert_batches: 0,
             insert_batch_rows: Histogram::new(BATCH_ROWS),
             queue_wait_micros: Default::default(),
@@ -118,6 +128,8 @@ impl Shard {
             recalls: Recalls::default(),
             rotation: Rotation::default(),
             restless: Restless::default(),
+            checkpoints: Checkpoints::default(),
+            loading: BTreeSet::new(),
             replacing: Replacing::default(),
             forgetting: Forgetting::default(),
             compacting: Compacting::default(),
@@ -179,6 +191,9 @@ impl Shard {
         if self.settle_emptying(ticket, &result) {
             return self.compact();
         }
+        if self.settle_checkpoint_io(ticket, result.as_ref().map(|_| ()).map_err(|fault| *fault)) {
+            return;
+        }
         let wanted = self.reads.remove(&ticket).expect("an I/O ends once");
         let records = match result {
             Ok(IoOutput::Read(records)) => Ok(records),
@@ -202,10 +217,23 @@ impl Shard {
         self.compact();
     }
 
-    /// The server stops: what comes from now on is made durable without waiting for more.
+    /// The server stops: what comes from now on is made durable without waiting for more, and stripes that a restart would
+    /// replay much of get a checkpoint.
     pub fn drain(&mut self) {
         self.log.drain();
         self.compacting.drain();
+        self.drain_checkpoints();
+    }
+
+    /// Whether no checkpoint is being written or due. Changes with `poll`, `handle_io`, `handle_tick` and `drain`.
+    pub fn is_checkpointed(&self) -> bool {
+        self.checkpoints.is_idle()
+    }
+
+    /// Whether all stripes were taken in that have a checkpoint. Until then, requests for the others are refused, and no
+    /// segment may be removed.
+    pub fn is_loaded(&self) -> bool {
+        self.loading.is_empty()
     }
 
     /// Does about `distances` distances of waiting work: recalls and insertions in turn, so that neither starves the
@@ -239,7 +267,7 @@ impl Shard {
     /// Whether what was replayed has become durable, or the disk would not take it yet (it is tried again, and the rest
     /// is served meanwhile). Until then recalls may miss what was acked. Changes with `handle_io`.
     pub fn is_settled(&self) -> bool {
-        self.unproven.is_settled()
+        self.unproven.is_settled() && self.is_loaded()
     }
 
     /// Whether `work` would find something to do. Changes with any input and with `work` itself.
@@ -260,8 +288,9 @@ impl Shard {
             None => self.log.deadline(),
         };
         let expire = (!self.sessions.is_empty()).then_some(self.expire_at);
-        let compaction = self.compaction_at();
-        [log, self.unproven.retry_at(), expire, compaction].into_iter().flatten().min()
+        let (checkpoint, compaction) = (self.checkpoints.deadline(), self.compaction_at());
+        let all = [log, self.unproven.retry_at(), expire, checkpoint, compaction];
+        all.into_iter().flatten().min()
     }
 
     /// The next output, to be called until there is none.
@@ -269,10 +298,14 @@ impl Shard {
         if let Some(output) = self.outputs.pop_front() {
             return Some(output);
         }
+        // Asked for last, so that a commit takes all that came in one go; and then what no one waits for.
+        self.poll_log().or_else(|| self.poll_checkpoint())
+    }
+
+    fn poll_log(&mut self) -> Option<Output> {
         if self.log_ticket.is_some() {
             return None;
         }
-        // Asked for last, so that a commit takes all that came in one go.
         let io = match self.log.poll(self.now)? {
             LogIo::Create { segment, bytes_total, head } => {
                 // The one before is written no more.
@@ -428,7 +461,8 @@ impl Shard {
 
     /// Rows or cues have come to a stripe: its upkeep may have to go on.
     pub(super) fn keep_up_with(&mut self, slot: Slot) {
-        if !self.restless.has(slot) && !self.stripes[slot.0].is_settled() {
+        let is_still = self.checkpoints.still() == Some(slot);
+        if !is_still && !self.restless.has(slot) && !self.stripes[slot.0].is_settled() {
             self.restless.enter(slot);
         }
     }
@@ -436,6 +470,7 @@ impl Shard {
     /// Hands a record to the log, behind all that was replayed and is not proven yet.
     pub(super) fn log_append(&mut self, head: RecordHead, body: Body, pending: Pending) -> Ordinal {
         self.append_unproven();
+        self.note_uncovered(head.stripe, record_bytes(body.bytes.len()) as u64);
         let ordinal = self.log.append(head, body, self.now);
         self.push_pending(ordinal, pending);
         ordinal

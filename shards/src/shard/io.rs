@@ -1,6 +1,7 @@
 //! What a shard is made with, and what crosses between it and the runtime.
 
-use crate::ids::{FolderSecret, Location, LogId, SegmentId};
+use crate::checkpoint::due::CheckpointLimits;
+use crate::ids::{FolderSecret, Location, LogId, SegmentId, StripeKey};
 use crate::message::{Origin, Reply};
 use crate::quality::RecallTarget;
 use crate::settings::AckPolicy;
@@ -25,6 +26,8 @@ pub struct ShardConfig {
     pub acks: AckPolicy,
     /// How long the tail of each stripe may be.
     pub tail: TailLimits,
+    /// When checkpoints are due.
+    pub checkpoints: CheckpointLimits,
 }
 
 /// Names an I/O, so that its end finds what waits for it.
@@ -71,6 +74,41 @@ pub enum Io {
     RemoveSegment {
         /// The segment.
         segment: SegmentId,
+    },
+    /// Make the draft of a stripe's checkpoint anew, and reserve its size.
+    CreateCheckpoint {
+        /// The stripe.
+        stripe: StripeKey,
+        /// Its size, in bytes.
+        bytes_total: u64,
+    },
+    /// Write `bytes` at `offset` of the draft, all of them, then sync the data where that is asked for.
+    WriteCheckpoint {
+        /// The stripe.
+        stripe: StripeKey,
+        /// Offset, behind what was written before.
+        offset: u64,
+        /// What to write.
+        bytes: Vec<u8>,
+        /// Whether the write is followed by a sync.
+        sync: bool,
+    },
+    /// Sync all that was written to the draft.
+    SyncCheckpoint {
+        /// The stripe.
+        stripe: StripeKey,
+    },
+    /// The draft takes the place of the stripe's checkpoint: rename it, then sync the folder.
+    KeepCheckpoint {
+        /// The stripe.
+        stripe: StripeKey,
+    },
+    /// Write the file that says what a segment holds. No sync: it can be lost.
+    WriteSummary {
+        /// The segment.
+        segment: SegmentId,
+        /// The whole file.
+        bytes: Vec<u8>,
     },
     /// Read each of these ranges; `IoOutput::Read` has them in the same order.
     Read {

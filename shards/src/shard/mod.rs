@@ -23,7 +23,8 @@
 //! | `forgetting.rs` | memories that are deleted or suppressed |
 //! | `compacting.rs` | segments that are mostly dead: what counts is copied, the rest goes |
 //! | `turns.rs` | whose turn it is: recalls first, spaces in fair rotation |
-//! | `recovering.rs` | a shard from its logs |
+//! | `checkpoints.rs` | which stripe's checkpoint is due, and the one that is being written |
+//! | `recovering.rs` | a shard from its logs and checkpoints |
 //!
 //! **Invariants:** what is pending is what the log was given and has not answered, in the same order; a stripe stands in
 //! the rotation exactly if it has a row to insert; nothing waits for a time but what `deadline` names.
@@ -41,10 +42,11 @@ mod requests;
 mod opening;
 mod commits;
 mod reads;
+mod checkpoints;
 mod forgetting;
 mod compacting;
 mod recovering;
 
 pub use engine::Shard;
 pub use io::{Io, IoOutput, IoTicket, Output, ShardConfig};
-pub use recovering::Recovering;
+pub use recovering::{Loading, Ready, Recovering, Remains};

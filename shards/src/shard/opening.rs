@@ -11,6 +11,9 @@ use crate::shard::pending::Pending;
 impl Shard {
     pub(super) fn open_session(&mut self, origin: Origin, key: SessionKey, intent: OpenIntent) {
         assert!(key.session != SessionId::NONE, "zero stands for no session");
+        if self.loading.contains(&key.stripe) {
+            return self.reply(origin, Reply::Session(Err(Refusal::Unavailable)));
+        }
         let known = self.sessions.get(key, self.now).is_some();
         let opened = match intent {
             OpenIntent::Begin | OpenIntent::Resume if known => {
@@ -76,9 +79,13 @@ impl Shard {
 
     pub(super) fn find_session(&mut self, origin: Origin, session: SessionId) {
         let found = self.sessions.find(session, self.now);
+        let unknown = match self.is_loaded() {
+            true => Refusal::UnknownSession,
+            false => Refusal::Unavailable,
+        };
         let answer = match found.and_then(|stripe| self.stripe(stripe)) {
             Some((_, stripe)) => Ok((stripe.space().clone(), Made::Before)),
-            None => Err(Refusal::UnknownSession),
+            None => Err(unknown),
         };
         self.reply(origin, Reply::Space(answer));
     }
@@ -90,6 +97,9 @@ impl Shard {
         epoch: SessionEpoch,
         drain: Drain,
     ) {
+        if self.loading.contains(&key.stripe) {
+            return self.reply(origin, Reply::Closed(Err(Refusal::Unavailable)));
+        }
         let session = self.sessions.get(key, self.now).ok_or(Refusal::UnknownSession);
         match session.and_then(|session| session.close(epoch, origin, drain)) {
             Ok(earlier) => {

@@ -1,20 +1,32 @@
-//! A shard from its logs: what it owns of all of them, ordered by generation.
+//! A shard from its logs and checkpoints: what it owns of all of them, ordered by generation.
+//!
+//! ```text
+//!  segments that no checkpoint covers ─► Recovering ─► the shard, with each stripe that has no checkpoint
+//!                                            │ what is newer than a checkpoint
+//!                                            ▼
+//!  checkpoints, the smallest first ──────► Loading ─► Ready ─► Shard::restore, stripe by stripe, while others are served
+//! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::BuildHasherDefault;
 
 use hashbrown::HashSet;
 use siphasher::sip::SipHasher13;
 
-use crate::ids::{Generation, Location, SegmentId, StripeKey, Time};
+use crate::checkpoint::block::CheckpointFault;
+use crate::checkpoint::due::Records;
+use crate::checkpoint::head::LogPosition;
+use crate::checkpoint::layout::{self, Piece};
+use crate::checkpoint::reading::{CheckedHead, Reading, Restored};
+use crate::ids::{Generation, Location, LogId, Row, SegmentId, SessionId, StripeKey, Time};
 use crate::log::log::Log;
 use crate::log::ranges::Ranges;
 use crate::log::record::{
     Body, RecordHead, RecordKind, decode_body, decode_forgotten, decode_gone, decode_space,
     encode_forgotten, first_commit, read_embedding,
 };
-use crate::log::replay::{LogFault, Replay, Replayed};
+use crate::log::replay::{LogFault, Replay, ReplayEnd, Replayed};
 use crate::message::{ForgetMode, Made, SpaceDescription};
 use crate::session::{SessionKey, Sessions};
 use crate::settings::SpaceSettings;
@@ -24,9 +36,20 @@ use crate::shard::io::ShardConfig;
 use crate::shard::making::Making;
 use crate::shard::pending;
 use crate::shard::requests::stripe_seed;
-use crate::shard::unproven::{Unproven, Unvouched};
-use crate::space::{Arrival, Place, Rows, Stripe};
+use crate::shard::unproven::Unvouched;
+use crate::space::{Arrival, Loaded, Pair, Place, Rows, Stripe};
 use crate::vector::codes::{Codes, Encoded};
+
+/// What a folder holds, as far as it is known before anything is read whole.
+#[derive(Clone, Debug, Default)]
+pub struct Remains {
+    /// For every segment, in order, its first block: as [`Replay::new`] wants them.
+    pub heads: Vec<(SegmentId, Vec<u8>)>,
+    /// For segments, in order, the files that say what they hold.
+    pub summaries: Vec<(SegmentId, Vec<u8>)>,
+    /// Heads of checkpoints.
+    pub checkpoints: BTreeMap<StripeKey, CheckedHead>,
+}
 
 /// A shard that is being rebuilt from logs.
 pub struct Recovering {
@@ -41,24 +64,40 @@ pub struct Recovering {
 struct Found {
     stripes: BTreeMap<StripeKey, Building>,
     sessions: Sessions,
-    /// Session records that nobody vouches for.
-    sessions_unproven: BTreeMap<SessionKey, RecordHead>,
     /// A vector, as it is read.
     vector: Vec<f32>,
 }
 
-/// A stripe of which records were found.
+/// A stripe of which there are records, or a checkpoint.
 struct Building {
-    /// Where the first of them lies: what a fault names.
+    /// Its checkpoint; none once that was read, or where there is none.
+    checkpoint: Option<CheckedHead>,
+    /// Rows up to this generation are in the checkpoint …
+    covered: Generation,
+    /// … which is so long.
+    checkpoint_bytes: u64,
+    /// Records of other rows.
+    replayed: Records,
+    /// Where the first of the records lies: what a fault names.
     place: Location,
     settings: Option<SpaceSettings>,
     settings_unproven: Option<(RecordHead, SpaceSettings, Body)>,
+    /// Session records that nobody vouches for.
+    sessions_unproven: BTreeMap<SessionId, RecordHead>,
     /// None before the settings are known, and the first row.
     rows: Option<Rows>,
-    /// Rows that came before a record said how their space compares: the logs of several shards may be read in another
-    /// order than they were written. No larger than the same rows are in `rows`.
+    /// What the checkpoint holds beside rows.
+    loaded: Option<Loaded>,
+    /// Rows that came by records.
+    arrived: Vec<Row>,
+    /// Pairs of rows of the checkpoint.
+    pairs: Vec<Pair>,
+    /// Rows that came before it was known how their space compares: the logs of several shards may be read in another
+    /// order than they were written, and a checkpoint is read behind them. No larger than the same rows are in `rows`.
     early: Vec<Durable>,
-    /// Generations of the rows.
+    /// Records of rows of the checkpoint that lie elsewhere since, and whether somebody vouches for them.
+    moved: Vec<(RecordHead, Location, bool)>,
+    /// Generations of the rows above `covered`.
     seen: HashSet<u64, BuildHasherDefault<SipHasher13>>,
     generation_max: u64,
     /// By generation.
@@ -95,16 +134,57 @@ struct Observed {
     body: Body,
 }
 
+/// Checkpoints that are being read, one after the other.
+pub struct Loading {
+    config: ShardConfig,
+    /// The next one last.
+    waiting: Vec<(StripeKey, Building)>,
+    /// The one that is being read, and the pieces of it that are to come, the next one last.
+    current: Option<(Reading, Vec<Piece>)>,
+    /// Segments that were not emptied.
+    whole: BTreeSet<SegmentId>,
+}
+
+/// A stripe that can be served, once [`Shard::restore`] has taken it in.
+pub struct Ready {
+    key: StripeKey,
+    building: Building,
+    /// What is known of its sessions beside what the shard knows.
+    sessions: Sessions,
+}
+
 impl Recovering {
-    /// Begins. `heads` as [`Replay::new`] wants them; of all records in these logs it keeps those of stripes that
-    /// `owns` names.
+    /// Begins. Of all records in the logs it keeps those of stripes that `owns` names.
     pub fn new(
         config: ShardConfig,
-        heads: &[(SegmentId, Vec<u8>)],
+        remains: &Remains,
         owns: Box<dyn Fn(StripeKey) -> bool>,
     ) -> Result<Recovering, LogFault> {
-        let replay = Replay::new(heads)?;
-        Ok(Recovering { config, owns, replay, found: Found::default() })
+        let mut replay = Replay::new(&remains.heads)?;
+        let owned = remains.checkpoints.iter().filter(|(stripe, _)| owns(**stripe));
+        let building = |(stripe, checkpoint): (&StripeKey, &CheckedHead)| {
+            (*stripe, Building::above(checkpoint.clone()))
+        };
+        let stripes: BTreeMap<_, _> = owned.map(building).collect();
+        replay.leave_out(&remains.summaries, |summary| {
+            let mut last = summary.stripes.iter().filter(|(stripe, _)| owns(**stripe));
+            last.all(|(stripe, end)| {
+                let position = LogPosition { segment: summary.segment, offset: *end };
+                stripes.get(stripe).is_some_and(|building| building.covers(position))
+            })
+        });
+        Ok(Recovering { config, owns, replay, found: Found { stripes, ..Found::default() } })
+    }
+
+    /// Begins for one stripe alone, whose checkpoint cannot be read; its shard runs already, and has it in its loading.
+    pub fn without_checkpoint(
+        config: ShardConfig,
+        remains: &Remains,
+        stripe: StripeKey,
+    ) -> Result<Recovering, LogFault> {
+        let mut remains = remains.clone();
+        remains.checkpoints.remove(&stripe);
+        Recovering::new(config, &remains, Box::new(move |other| other == stripe))
     }
 
     /// The segment to be given next; changes with `handle_segment`.
@@ -121,31 +201,118 @@ impl Recovering {
                 fault = found.take(&record).err().map(|what| corrupt(record.location, what));
             }
         })?;
-        if let Some(fault) = fault {
-            return Err(fault);
-        }
-        match self.replay.next() {
-            Some(_) => Ok(()),
-            None => self.found.check(),
+        match fault {
+            Some(fault) => Err(fault),
+            None => Ok(()),
         }
     }
 
-    /// The shard, once `next()` is `None`; its rows are in the tails, and unproven records are on their way to the log.
-    /// Also the segments that hold nothing and may be removed.
-    pub fn finish(self, now: Time) -> (Shard, Vec<SegmentId>) {
+    /// The shard, once `next()` is `None`: it serves the stripes that have no checkpoint. Their rows are in the tails, and
+    /// unproven records are on their way to the log. The others are still to be loaded. Also the segments that hold nothing
+    /// and may be removed.
+    pub fn finish(mut self, now: Time) -> Result<(Shard, Loading, Vec<SegmentId>), LogFault> {
+        self.found.check()?;
         let Recovering { config, owns, replay, found } = self;
-        let end = replay.finish();
-        let start = end.start_of(config.log);
-        let log =
-            Log::new(config.log, config.shards, config.incarnation_seed, start).with(config.acks);
-        let log = log.after(end.heads_of(config.log));
-        let mut shard = Shard::new(config, owns, log, now);
-        found.restore(&mut shard, now);
-        shard.compacting.consider(now);
-        shard.append_unproven();
-        shard.read_pairs();
-        shard.verify_forgets();
-        (shard, end.empty)
+        let mut end = replay.finish();
+        let log = log_behind(&config, &mut end);
+        let mut shard = Shard::new(config.clone(), owns, log, now);
+        shard.note_logs(&mut end);
+        let whole = end.whole().collect();
+        let Found { stripes, mut sessions, .. } = found;
+        sessions.expire(now);
+        shard.sessions = sessions;
+        let mut waiting = Vec::new();
+        for (key, building) in stripes {
+            match building.checkpoint {
+                Some(_) => waiting.push((key, building)),
+                None => shard.restore(Ready { key, building, sessions: Sessions::default() }, now),
+            }
+        }
+        shard.loading = waiting.iter().map(|(key, _)| *key).collect();
+        waiting.sort_by_key(|(key, building)| (std::cmp::Reverse(building.checkpoint_bytes), *key));
+        Ok((shard, Loading { config, waiting, current: None, whole }, end.empty))
+    }
+
+    /// The stripes that were found, once `next()` is `None`: where their shard runs already, and began without the
+    /// checkpoints that could not be read.
+    pub fn finish_stripes(mut self) -> Result<Vec<Ready>, LogFault> {
+        self.found.check()?;
+        let Found { stripes, mut sessions, .. } = self.found;
+        let ready = |(key, building)| {
+            let sessions = sessions.take_stripe(key);
+            Ready { key, building, sessions }
+        };
+        Ok(stripes.into_iter().map(ready).collect())
+    }
+}
+
+/// The log of a shard, which goes on behind what was replayed.
+fn log_behind(config: &ShardConfig, end: &mut ReplayEnd) -> Log {
+    let start = end.start_of(config.log);
+    let last = SegmentId { log: config.log, number: start.end.number };
+    let log = Log::new(config.log, config.shards, config.incarnation_seed, start);
+    let log = log.after(end.heads_of(config.log));
+    log.with(config.acks).behind(end.take_summary(last))
+}
+
+impl Loading {
+    /// The stripe whose checkpoint is read next, and the piece of it; none when all were read. Changes with
+    /// `handle_piece`.
+    pub fn next_piece(&mut self) -> Option<(StripeKey, Piece)> {
+        self.ahead().next()
+    }
+
+    /// The pieces of the same checkpoint from that one on, to be asked for ahead.
+    pub fn ahead(&mut self) -> impl Iterator<Item = (StripeKey, Piece)> {
+        if self.current.is_none()
+            && let Some((key, building)) = self.waiting.last()
+        {
+            let head = building.checkpoint.as_ref().expect("what has none does not wait");
+            let mut pieces: Vec<Piece> = layout::pieces(head.head()).collect();
+            pieces.reverse();
+            let reading = Reading::new(head, stripe_seed(*key), self.config.recall_target);
+            self.current = Some((reading, pieces));
+        }
+        let key = self.waiting.last().map(|(key, _)| *key);
+        let pieces = self.current.iter().flat_map(|(_, pieces)| pieces.iter().rev());
+        key.into_iter().flat_map(move |key| pieces.clone().map(move |piece| (key, *piece)))
+    }
+
+    /// Takes the piece `next_piece()`, and gives back the stripe if that was its last. After a fault the stripe is left out: it
+    /// has to be [replayed](Recovering::finish_stripes).
+    pub fn handle_piece(&mut self, bytes: &[u8]) -> Result<Option<Ready>, CheckpointFault> {
+        let (reading, pieces) = self.current.as_mut().expect("a piece was asked for");
+        pieces.pop();
+        let taken = reading.handle_piece(bytes);
+        if taken.is_ok() && !pieces.is_empty() {
+            return Ok(None);
+        }
+        let (reading, _) = self.current.take().expect("it was read just now");
+        let (key, mut building) = self.waiting.pop().expect("its stripe waits");
+        taken?;
+        let Restored { loaded, marks } = reading.finish()?;
+        building
+            .complete(loaded, &self.whole)
+            .map_err(|what| CheckpointFault { offset: 0, what })?;
+        let mut sessions = Sessions::default();
+        for mark in marks {
+            let key = SessionKey { session: mark.session, stripe: key };
+            sessions.replayed(key).replay(mark.durable_sequence, mark.last_record_at);
+        }
+        Ok(Some(Ready { key, building, sessions }))
+    }
+
+    /// The one that is being read cannot be read on: it is left out, as after a fault.
+    pub fn give_up(&mut self) {
+        self.current = None;
+        self.waiting.pop();
+    }
+}
+
+impl Ready {
+    /// Which stripe it is.
+    pub fn key(&self) -> StripeKey {
+        self.key
     }
 }
 
@@ -160,7 +327,7 @@ impl Found {
             RecordKind::Session => {
                 let key = session.ok_or("a session record that names no session")?;
                 if !record.proven {
-                    self.sessions_unproven.insert(key, record.head);
+                    building.sessions_unproven.insert(key.session, record.head);
                 }
             }
             RecordKind::Observation => building.take_observation(record, &mut self.vector)?,
@@ -201,7 +368,7 @@ impl Found {
             building.forget_doubles();
             for Observed { durable, .. } in building.take_preceding() {
                 let Durable { head, location, committed_at, .. } = durable;
-                building.push_durable(durable).map_err(|what| corrupt(location, what))?;
+                building.take_durable(durable).map_err(|what| corrupt(location, what))?;
                 if let Some(key) = Shard::session_key(head.session, head.stripe) {
                     let session = self.sessions.replayed(key);
                     session.replay(head.sequence, committed_at);
@@ -212,43 +379,25 @@ impl Found {
         }
         Ok(())
     }
-
-    fn restore(mut self, shard: &mut Shard, now: Time) {
-        let (mut unproven, mut observations) = (Vec::new(), Vec::new());
-        for (key, building) in self.stripes {
-            building.restore(key, shard, &mut unproven, &mut observations);
-        }
-        for (key, head) in self.sessions_unproven {
-            if !self.sessions.replayed(key).is_recorded() {
-                self.sessions.replayed(key).rescue(0, None);
-                let replayed = pending::Replayed::Session(key);
-                unproven.push(Unvouched { head, body: Body::empty(), replayed });
-            }
-        }
-        for Unvouched { head, replayed, .. } in &observations {
-            if let pending::Replayed::Observation(observed) = replayed
-                && let Some(key) = Shard::session_key(head.session, head.stripe)
-            {
-                let rows = shard.stripes[observed.slot.0].rows();
-                let rows_end = rows.mark_behind(observed.row);
-                self.sessions.replayed(key).rescue(head.sequence, Some(rows_end));
-            }
-        }
-        self.sessions.expire(now);
-        shard.sessions = self.sessions;
-        unproven.append(&mut observations);
-        shard.unproven = Unproven::new(unproven);
-    }
 }
 
 impl Building {
     fn new(place: Location) -> Building {
         Building {
+            checkpoint: None,
+            covered: Generation(0),
+            checkpoint_bytes: 0,
+            replayed: Records::default(),
             place,
             settings: None,
             settings_unproven: None,
+            sessions_unproven: BTreeMap::new(),
             rows: None,
+            loaded: None,
+            arrived: Vec::new(),
+            pairs: Vec::new(),
             early: Vec::new(),
+            moved: Vec::new(),
             seen: HashSet::default(),
             generation_max: 0,
             unproven: BTreeMap::new(),
@@ -257,6 +406,53 @@ impl Building {
             recorded_in: None,
             forgotten: BTreeMap::new(),
         }
+    }
+
+    /// One whose rows up to some generation are in a checkpoint.
+    fn above(checkpoint: CheckedHead) -> Building {
+        let nowhere = SegmentId { log: LogId(0), number: 0 };
+        let covered = checkpoint.head().generation;
+        Building {
+            covered,
+            generation_max: covered.0,
+            checkpoint_bytes: layout::file_bytes(checkpoint.head()),
+            checkpoint: Some(checkpoint),
+            ..Building::new(Location { segment: nowhere, offset: 0, bytes: 0 })
+        }
+    }
+
+    /// Whether the checkpoint covers its log up to here.
+    fn covers(&self, position: LogPosition) -> bool {
+        self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.head().covers(position))
+    }
+
+    /// Its checkpoint was read; what was replayed comes on top of that. The text says what does not fit.
+    fn complete(
+        &mut self,
+        mut loaded: Loaded,
+        whole: &BTreeSet<SegmentId>,
+    ) -> Result<(), &'static str> {
+        if self.settings().is_some_and(|settings| *settings != loaded.settings) {
+            return Err("a space that a record says different things of");
+        }
+        self.settings = Some(loaded.settings.clone());
+        self.settings_unproven = None;
+        let mut rows = loaded.take_rows();
+        for (head, location, proven) in std::mem::take(&mut self.moved) {
+            // What nobody vouches for is all there is where the segment of the checkpoint's time was emptied.
+            let row = rows.find(head.memory_hash, head.generation);
+            if let Some(row) =
+                row.filter(|&row| proven || !whole.contains(&rows.stored(row).segment))
+            {
+                rows.relocate(row, location);
+            }
+        }
+        self.rows = Some(rows);
+        self.pairs = std::mem::take(&mut loaded.pairs);
+        self.loaded = Some(loaded);
+        self.checkpoint = None;
+        self.push_early()?;
+        self.check_unproven()
     }
 
     fn take_space(&mut self, record: &Replayed<'_>) -> Result<(), &'static str> {
@@ -270,7 +466,7 @@ impl Building {
         }
         self.settings = Some(settings);
         self.recorded_in = Some(record.location.segment);
-        self.push_early()
+        if self.checkpoint.is_some() { Ok(()) } else { self.push_early() }
     }
 
     fn take_forgotten(
@@ -280,6 +476,9 @@ impl Building {
     ) -> Result<(), &'static str> {
         let id = decode_forgotten(record.body).map_err(|_| "the body of a forgotten memory")?;
         let Replayed { head, location, proven, .. } = *record;
+        if self.covers(LogPosition::behind(location)) {
+            return Ok(());
+        }
         let key = (Box::from(id), head.generation.0, mode);
         let found = ForgottenRecord { head, segment: location.segment, proven };
         let known = self.forgotten.entry(key).or_insert(found);
@@ -302,6 +501,13 @@ impl Building {
         vector: &mut Vec<f32>,
     ) -> Result<(), &'static str> {
         let generation = record.head.generation.0;
+        if generation <= self.covered.0 {
+            // Before it was written again, it lay elsewhere.
+            if !self.covers(LogPosition::behind(record.location)) {
+                self.moved.push((record.head, record.location, record.proven));
+            }
+            return Ok(());
+        }
         if self.seen.contains(&generation) || self.gone.contains(generation) {
             return Ok(());
         }
@@ -327,31 +533,40 @@ impl Building {
             }
             return Ok(());
         }
+        self.take_durable(durable)
+    }
+
+    fn take_durable(&mut self, durable: Durable) -> Result<(), &'static str> {
+        let generation = durable.head.generation.0;
         self.seen.insert(generation);
         self.generation_max = self.generation_max.max(generation);
-        match self.settings {
-            Some(_) => self.push_durable(durable),
-            None => {
+        self.replayed.count += 1;
+        self.replayed.bytes += u64::from(durable.location.bytes);
+        match (&self.settings, &self.checkpoint) {
+            (Some(_), None) => self.push_durable(durable),
+            _ => {
                 self.early.push(durable);
                 Ok(())
             }
         }
     }
 
-    /// Everything was read: what the settings are is known, or never will be.
+    /// Everything was read: what the settings are is known, or never will be, but by a checkpoint.
     fn settle(&mut self) -> Result<(), &'static str> {
-        self.settings().ok_or("a record of a space of which no record says what it is")?;
-        self.push_early()?;
         self.generation_max = self.generation_max.max(self.gone.last().unwrap_or(0));
         for (generation, copy) in std::mem::take(&mut self.copies) {
             let is_known = self.seen.contains(&generation)
                 || self.unproven.contains_key(&generation)
                 || self.gone.contains(generation);
             if !is_known {
-                self.push_durable(copy)?;
+                self.take_durable(copy)?;
             }
         }
-        Ok(())
+        if self.checkpoint.is_some() {
+            return Ok(());
+        }
+        self.settings().ok_or("a record of a space of which no record says what it is")?;
+        self.push_early()
     }
 
     fn push_early(&mut self) -> Result<(), &'static str> {
@@ -361,8 +576,6 @@ impl Building {
     /// Adds a row; the settings are known.
     fn push_durable(&mut self, durable: Durable) -> Result<(), &'static str> {
         let Durable { head, encoded, location, committed_at } = durable;
-        self.seen.insert(head.generation.0);
-        self.generation_max = self.generation_max.max(head.generation.0);
         let settings = self.settings().expect("no row is pushed before the settings are known");
         let SpaceSettings { dimension, metric, .. } = *settings;
         if encoded.dimension() != dimension {
@@ -373,6 +586,7 @@ impl Building {
         let rows = self.rows.get_or_insert_with(|| Rows::new(dimension, metric, seed));
         let row = rows.push(&arrival(&head, &codes), Place::Stored(location));
         rows.commit(row, location, committed_at);
+        self.arrived.push(row);
         Ok(())
     }
 
@@ -393,16 +607,17 @@ impl Building {
     }
 
     fn check(&self) -> Result<(), &'static str> {
-        let settings = self.settings().expect("settled before");
-        for Observed { durable, .. } in self.unproven.values() {
-            if durable.encoded.dimension() != settings.dimension {
-                return Err("a vector of another length than its space says");
-            }
-            let codes = durable.encoded.clone().codes(settings.metric);
-            codes.map_err(|_| "the vector of an observation")?;
+        if self.checkpoint.is_none() {
+            self.check_unproven()?;
         }
-        let only_gone = self.seen.iter().filter(|generation| !self.gone.contains(**generation));
-        if self.generation_max != only_gone.count() as u64 + self.gone.len() {
+        let mut gone = self.gone.clone();
+        if self.covered.0 > 0 {
+            let mut covered = Ranges::default();
+            covered.insert_run(1, self.covered.0);
+            gone = gone.without(&covered);
+        }
+        let only_seen = self.seen.iter().filter(|generation| !gone.contains(**generation)).count();
+        if self.generation_max != self.covered.0 + only_seen as u64 + gone.len() {
             return Err("generations of this stripe are missing");
         }
         let expected = self.generation_max + 1..;
@@ -417,62 +632,16 @@ impl Building {
         }
     }
 
-    /// Makes the stripe. What nobody vouches for goes to `unproven`, and observations to `observations`, to be appended
-    /// behind all of that.
-    fn restore(
-        self,
-        key: StripeKey,
-        shard: &mut Shard,
-        unproven: &mut Vec<Unvouched>,
-        observations: &mut Vec<Unvouched>,
-    ) {
-        let settings = match (self.settings, self.settings_unproven) {
-            (Some(settings), _) => settings,
-            (None, Some((head, settings, body))) => {
-                shard
-                    .expect_space(&SpaceDescription { key: key.space, settings: settings.clone() });
-                unproven.push(Unvouched { head, body, replayed: pending::Replayed::Space(key) });
-                settings
+    fn check_unproven(&self) -> Result<(), &'static str> {
+        let settings = self.settings().expect("settled before");
+        for Observed { durable, .. } in self.unproven.values() {
+            if durable.encoded.dimension() != settings.dimension {
+                return Err("a vector of another length than its space says");
             }
-            (None, None) => unreachable!("checked when the last segment was read"),
-        };
-        let rows = self.rows;
-        let SpaceSettings { dimension, metric, .. } = settings;
-        let mut rows = rows.unwrap_or_else(|| Rows::new(dimension, metric, stripe_seed(key)));
-        if !self.gone.is_empty() {
-            rows.restore_gone(self.gone);
+            let codes = durable.encoded.clone().codes(settings.metric);
+            codes.map_err(|_| "the vector of an observation")?;
         }
-        let first = observations.len();
-        for Observed { durable, body } in self.unproven.into_values() {
-            let Durable { head, encoded, location, .. } = durable;
-            let codes = encoded.codes(metric).expect("checked when the last segment was read");
-            let row = rows.push(&arrival(&head, &codes), Place::Stored(location));
-            let slot = shard.next_slot();
-            let observed =
-                pending::Observed { slot, row, session: head.session, sequence: head.sequence };
-            let replayed = pending::Replayed::Observation(observed);
-            observations.push(Unvouched { head, body, replayed });
-        }
-        assert_eq!(observations.len() - first, rows.len_pending() as usize);
-        let recall = shard.config.recall_target;
-        let mut stripe = Stripe::new(key, settings, recall, shard.config.tail, rows);
-        if let Some(segment) = self.recorded_in {
-            stripe.record_in(segment);
-        }
-        shard.restore_stripe(stripe);
-        for ((id, until, mode), ForgottenRecord { head, segment, proven }) in self.forgotten {
-            if planted!(ForgetForgotten) {
-                continue;
-            }
-            let (memory_hash, until) = (head.memory_hash, Generation(until));
-            let body = encode_forgotten(&id);
-            let forgotten = Forgotten { stripe: key, memory_hash, id, mode, until, origin: None };
-            let number = shard.restore_forgotten(forgotten, segment, proven);
-            if !proven {
-                let replayed = pending::Replayed::Forget(number);
-                observations.push(Unvouched { head, body, replayed });
-            }
-        }
+        Ok(())
     }
 }
 
@@ -491,22 +660,98 @@ impl Shard {
         }
     }
 
-    /// Takes a stripe in with the rows that were replayed.
-    fn restore_stripe(&mut self, mut stripe: Stripe) {
-        self.admission.recover(stripe.waiting());
-        let mut pairs = stripe.enter_all();
+    /// Takes a stripe in that was replayed or loaded: it is served from now on.
+    pub fn restore(&mut self, ready: Ready, now: Time) {
+        let Ready { key, mut building, sessions } = ready;
+        self.loading.remove(&key);
+        self.sessions.merge(sessions);
+        if let Some((head, settings, body)) = building.settings_unproven.take() {
+            let space = SpaceDescription { key: key.space, settings };
+            self.expect_space(&space);
+            self.unproven.push(Unvouched { head, body, replayed: pending::Replayed::Space(key) });
+            building.settings = Some(space.settings);
+        }
+        for (session, head) in std::mem::take(&mut building.sessions_unproven) {
+            let key = SessionKey { session, stripe: key };
+            let session = self.sessions.replayed(key);
+            if !session.is_recorded() {
+                session.rescue(0, None);
+                let replayed = pending::Replayed::Session(key);
+                self.unproven.push(Unvouched { head, body: Body::empty(), replayed });
+            }
+        }
+        let forgotten = std::mem::take(&mut building.forgotten);
+        self.restore_rows(key, building);
+        for ((id, until, mode), ForgottenRecord { head, segment, proven }) in forgotten {
+            if planted!(ForgetForgotten) {
+                continue;
+            }
+            let (memory_hash, until) = (head.memory_hash, Generation(until));
+            let body = encode_forgotten(&id);
+            let forgotten = Forgotten { stripe: key, memory_hash, id, mode, until, origin: None };
+            let number = self.restore_forgotten(forgotten, segment, proven);
+            if !proven {
+                let replayed = pending::Replayed::Forget(number);
+                self.unproven.push(Unvouched { head, body, replayed });
+            }
+        }
+        self.sessions.expire(now);
+        self.append_unproven();
+        self.read_pairs();
+        self.verify_forgets();
+    }
+
+    fn restore_rows(&mut self, key: StripeKey, building: Building) {
+        let Building { checkpoint_bytes, replayed, gone, recorded_in, .. } = building;
+        let Building { settings, rows, loaded, mut arrived, mut pairs, unproven, .. } = building;
+        let settings = settings.expect("checked when the last segment was read");
+        let SpaceSettings { dimension, metric, .. } = settings;
+        let mut rows = rows.unwrap_or_else(|| Rows::new(dimension, metric, stripe_seed(key)));
+        rows.restore_gone(&gone, &arrived);
+        let slot = self.next_slot();
+        let mut observations = Vec::with_capacity(unproven.len());
+        for Observed { durable, body } in unproven.into_values() {
+            let Durable { head, encoded, location, .. } = durable;
+            let codes = encoded.codes(metric).expect("checked when the last segment was read");
+            let row = rows.push(&arrival(&head, &codes), Place::Stored(location));
+            let observed =
+                pending::Observed { slot, row, session: head.session, sequence: head.sequence };
+            let replayed = pending::Replayed::Observation(observed);
+            observations.push((observed, Unvouched { head, body, replayed }));
+        }
+        assert_eq!(observations.len(), rows.len_pending() as usize);
+        for (observed, record) in observations {
+            if let Some(key) = Shard::session_key(observed.session, key) {
+                let rows_end = rows.mark_behind(observed.row);
+                self.sessions.replayed(key).rescue(observed.sequence, Some(rows_end));
+            }
+            self.unproven.push(record);
+        }
+        let recall = self.config.recall_target;
+        let mut stripe = Stripe::new(key, settings, recall, self.config.tail, rows);
+        if let Some(loaded) = loaded {
+            stripe = loaded.completed(stripe);
+        }
+        if let Some(segment) = recorded_in {
+            stripe.record_in(segment);
+        }
+        arrived.retain(|&row| stripe.rows().is_kept(row));
+        arrived.sort_unstable_by_key(|&row| stripe.rows().generation(row));
+        pairs.extend(arrived.into_iter().filter_map(|row| stripe.enter(row)));
         if planted!(ReplacementForgotten) {
             pairs.clear();
         }
+        self.admission.recover(stripe.waiting());
         let overlong = stripe.is_overlong();
-        let rows = stripe.rows();
-        rows.all_stored().for_each(|location| self.compacting.keep(location));
-        let slot = self.add_stripe(stripe);
+        stripe.rows().all_stored().for_each(|location| self.compacting.keep(location));
+        self.add_stripe(stripe);
         pairs.into_iter().for_each(|pair| self.verify_pair(slot, pair));
         if overlong {
             self.rotation.enter(slot);
         }
         self.keep_up_with(slot);
+        self.note_loaded(slot, checkpoint_bytes, replayed);
+        self.compacting.consider(self.now);
     }
 }
 
@@ -542,6 +787,18 @@ fn encoded(body: &[u8], vector: &mut Vec<f32>) -> Result<Encoded, &'static str> 
 
 fn corrupt(place: Location, what: &'static str) -> LogFault {
     LogFault::Corrupt { segment: place.segment, offset: place.offset, what }
+}
+
+impl fmt::Debug for Loading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loading").field("waiting", &self.waiting.len()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ready").field("key", &self.key).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Recovering {

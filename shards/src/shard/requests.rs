@@ -23,6 +23,9 @@ impl Shard {
     ) {
         assert!((DIMENSION_MIN..=DIMENSION_MAX).contains(&settings.dimension));
         let key = self.config.secret.space_key(&settings.name);
+        if self.is_loading(key) {
+            return self.reply(origin, Reply::Space(Err(Refusal::Unavailable)));
+        }
         let creation = Creation { origin, settings, if_exists };
         if let Some(making) = self.making.iter_mut().find(|making| making.space.key == key) {
             return making.waiting.push(creation);
@@ -126,6 +129,7 @@ impl Shard {
     pub(super) fn describe_space(&mut self, origin: Origin, space: SpaceKey) {
         let answer = match self.known_space(space) {
             Some(space) => Ok((space.clone(), Made::Before)),
+            None if self.is_loading(space) => Err(Refusal::Unavailable),
             None => Err(Refusal::UnknownSpace),
         };
         self.reply(origin, Reply::Space(answer));
@@ -136,6 +140,20 @@ impl Shard {
         let from = StripeKey { space, stripe: 0 };
         let (key, slot) = self.slots.range(from..).next()?;
         (key.space == space).then(|| self.stripes[slot.0].space())
+    }
+
+    /// Whether a stripe of the space is still to be loaded.
+    fn is_loading(&self, space: SpaceKey) -> bool {
+        let from = StripeKey { space, stripe: 0 };
+        self.loading.range(from..).next().is_some_and(|key| key.space == space)
+    }
+
+    /// What is said of a stripe that is not here.
+    pub(super) fn absent(&self, stripe: StripeKey) -> Refusal {
+        match self.loading.contains(&stripe) {
+            true => Refusal::Unavailable,
+            false => Refusal::UnknownSpace,
+        }
     }
 
     pub(super) fn append(&mut self, origin: Origin, append: Append) {
@@ -154,7 +172,8 @@ impl Shard {
 
     /// Finds where the observation belongs, and takes it over from its session.
     fn take_over(&mut self, append: &Append) -> Result<Observed, Refusal> {
-        let (slot, stripe) = self.stripe(append.stripe).ok_or(Refusal::UnknownSpace)?;
+        let absent = self.absent(append.stripe);
+        let (slot, stripe) = self.stripe(append.stripe).ok_or(absent)?;
         let expected = stripe.space().settings.dimension;
         if append.codes.dimension != expected {
             return Err(Refusal::WrongDimension { expected });
@@ -201,7 +220,8 @@ impl Shard {
         if self.recalls.len() >= RECALLS_WAITING_MAX {
             return Err(Refusal::TooManyRecalls);
         }
-        let (slot, stripe) = self.stripe(recall.stripe).ok_or(Refusal::UnknownSpace)?;
+        let absent = self.absent(recall.stripe);
+        let (slot, stripe) = self.stripe(recall.stripe).ok_or(absent)?;
         let expected = stripe.space().settings.dimension;
         if recall.vector.len() != usize::from(expected) || recall.codes.dimension != expected {
             return Err(Refusal::WrongDimension { expected });
@@ -229,6 +249,9 @@ impl Shard {
             commit_failures_full: tally.commit_failures_full,
             commit_failures_other: tally.commit_failures_other,
             unreadable: tally.unreadable,
+            checkpoints: tally.checkpoints,
+            checkpoint_bytes: tally.checkpoint_bytes,
+            checkpoint_failures: tally.checkpoint_failures,
             insert_batches: tally.insert_batches,
             insert_batch_rows: tally.insert_batch_rows.clone(),
             queue_wait_micros: tally.queue_wait_micros.clone(),

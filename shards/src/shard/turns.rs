@@ -128,6 +128,14 @@ impl Restless {
         self.waits[slot.0] = false;
     }
 
+    /// The stripe is to be left alone for a while.
+    pub(super) fn remove(&mut self, slot: Slot) {
+        if self.has(slot) {
+            self.turns.retain(|other| *other != slot);
+            self.waits[slot.0] = false;
+        }
+    }
+
     /// Whether all are settled.
     pub(super) fn is_empty(&self) -> bool {
         self.turns.is_empty()
@@ -170,6 +178,11 @@ impl Rotation {
     /// The current one's tail is overlong no more.
     pub(super) fn leave(&mut self) {
         self.turns.pop_front().expect("the current stripe");
+    }
+
+    /// The stripe is to be left alone for a while, if its tail is overlong.
+    pub(super) fn remove(&mut self, slot: Slot) {
+        self.turns.retain(|turn| turn.slot != slot);
     }
 
     /// Whether no stripe's tail is overlong.

@@ -28,9 +28,9 @@ pub(super) struct Unproven {
 }
 
 impl Unproven {
-    /// These records, none of them with the log yet.
-    pub(super) fn new(records: Vec<Unvouched>) -> Unproven {
-        Unproven { records: records.into(), appended: 0, retry_at: None }
+    /// A further record, behind the others.
+    pub(super) fn push(&mut self, record: Unvouched) {
+        self.records.push_back(record);
     }
 
     /// Whether none is left.

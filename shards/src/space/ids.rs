@@ -67,6 +67,28 @@ impl Ids {
         self.put_first(bucket, row);
     }
 
+    /// Puts `count` rows into the table, in which there is none yet. Gives back the hashes that several of them share.
+    pub(super) fn enter_all(&mut self, count: u32, rows: impl Iterator<Item = u32>) -> Vec<u64> {
+        assert!(self.entered == 0, "a table that rows are in grows as they come");
+        while self.buckets.len() < count {
+            self.buckets.push()[0] = END;
+        }
+        let mut shared = Vec::new();
+        for row in rows {
+            let hash = self.hash(row);
+            let bucket = self.bucket(hash);
+            if self.chain(bucket).any(|other| self.hash(other) == hash) {
+                shared.push(hash);
+            }
+            self.put_first(bucket, row);
+            self.entered += 1;
+        }
+        assert_eq!(self.entered, count, "so many rows were counted");
+        shared.sort_unstable();
+        shared.dedup();
+        shared
+    }
+
     /// Takes `row` out.
     pub(super) fn remove(&mut self, row: u32) {
         let bucket = self.bucket(self.hash(row));
@@ -235,6 +257,27 @@ mod tests {
         }
         assert!((4..=16).contains(&longest), "{longest}");
         assert!((0..300_000).all(|row| ids.of(mixed(row)).eq([row])));
+    }
+
+    #[test]
+    fn rows_that_enter_at_once_are_found_as_if_one_by_one() {
+        let hash = |row: u32| if row.is_multiple_of(100) { mixed(row % 300) } else { mixed(row) };
+        let mut ids = Ids::new();
+        (0..3_000).for_each(|row| ids.put(row, hash(row)));
+        let entered = || (0..3_000u32).filter(|row| row % 7 > 0);
+        let shared = ids.enter_all(entered().count() as u32, entered());
+        let mut expected = [0, 100, 200].map(mixed);
+        expected.sort_unstable();
+        assert_eq!(shared, expected);
+        for row in 0..3_000 {
+            let mut found: Vec<u32> = ids.of(hash(row)).collect();
+            found.sort_unstable();
+            let of_hash = entered().filter(|other| hash(*other) == hash(row));
+            assert!(found.into_iter().eq(of_hash), "row {row}");
+        }
+        ids.enter(0);
+        entered().for_each(|row| ids.remove(row));
+        assert!(ids.of(mixed(0)).eq([0]));
     }
 
     #[test]

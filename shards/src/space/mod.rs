@@ -17,6 +17,7 @@
 //! | `rows.rs` | one slot a row in every array, used again; the durable mark, who is replaced by whom |
 //! | `tail.rs` | how long a tail may be, and from when on there is a graph |
 //! | `stripe.rs` | rows with their space, their lanes and their counts |
+//! | `stored.rs` | what checkpoints keep of all this |
 //!
 //! The *tail* is what is not in the graph: every recall scans it. A row of it *waits* while it is not durable, or while there
 //! are more durable rows in the tail than may be; all below the mark `placed` wait for nothing.
@@ -31,9 +32,11 @@ mod withheld;
 mod rows;
 mod tail;
 mod stripe;
+mod stored;
 
 pub use readers::Reading;
 pub use rows::{Arrival, Pair, Place, Rows};
+pub use stored::{Loaded, Loading};
 pub use stripe::{Placed, Stripe, Told};
 pub use tail::TailLimits;
 pub use withheld::Withheld;

@@ -57,9 +57,14 @@ impl Records {
         }
     }
 
-    /// The record of a durable row lies here now.
+    /// The record lies elsewhere now.
     pub(super) fn relocate(&mut self, row: Row, location: Location) {
         self.rows[row.0].place = PackedLocation::new(location);
+    }
+
+    /// Whether there can be a record at this place.
+    pub(super) fn may_hold(Location { offset, bytes, .. }: Location) -> bool {
+        bytes < 1 << BYTES_BITS && offset < 1 << OFFSET_BITS
     }
 
     /// Slots from `slots` on are no more; no record in them may be durable.
@@ -106,7 +111,7 @@ const _: () = assert!(BYTES_BITS + OFFSET_BITS + u16::BITS <= u64::BITS);
 impl PackedLocation {
     fn new(location: Location) -> PackedLocation {
         let Location { segment, offset, bytes } = location;
-        assert!(bytes < 1 << BYTES_BITS && offset < 1 << OFFSET_BITS, "{location:?}");
+        assert!(Records::may_hold(location), "{location:?}");
         let place = u64::from(segment.log.0) << OFFSET_BITS | u64::from(offset);
         let rest = place << BYTES_BITS | u64::from(bytes);
         PackedLocation { segment: segment.number, rest: [rest as u32, (rest >> 32) as u32] }

@@ -1,6 +1,6 @@
 //! The rows of a stripe: the index and, beside it, one entry a row in each array.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::graph::{Aim, Index, Scored, Scratch, Seeking};
 use crate::ids::{Generation, Location, Row, SegmentId, Time};
@@ -59,39 +59,39 @@ pub struct Arrival<'a> {
 /// an entry in `pending`.
 #[derive(Debug)]
 pub struct Rows {
-    dimension: u16,
-    index: Index,
-    records: Records,
+    pub(super) dimension: u16,
+    pub(super) index: Index,
+    pub(super) records: Records,
     /// From its own generation until that of the row which replaces it, a row is seen; one that is forgotten, never.
-    spans: Spans,
-    ids: Ids,
+    pub(super) spans: Spans,
+    pub(super) ids: Ids,
     /// The generation of the newest durable row.
-    durable: Generation,
+    pub(super) durable: Generation,
     /// Rows up to this generation are never dropped: they were replayed.
     recovered: Generation,
     /// Of the rows that are not durable, the last of those that arrived. Their generations have no gap.
     pending: VecDeque<Place>,
     /// The generation of the newest row in the graph.
-    inserted: Generation,
+    pub(super) inserted: Generation,
     /// The newest generation at which a row was replaced.
-    replaced: Generation,
+    pub(super) replaced: Generation,
     /// Durable rows that no other has replaced and that are not forgotten.
-    living: u32,
+    pub(super) living: u32,
     /// Durable rows that are suppressed, by their generations, and the segments whose records say so.
-    hidden: BTreeMap<Generation, SegmentId>,
+    pub(super) hidden: BTreeMap<Generation, SegmentId>,
     /// Generations of rows that are no more: replaced, deleted or cancelled.
-    gone: Ranges,
+    pub(super) gone: Ranges,
     /// How many they are.
-    gone_count: u64,
+    pub(super) gone_count: u64,
     /// What is forgotten, where it is not known yet which rows that are.
-    withheld: Withheld,
+    pub(super) withheld: Withheld,
     readers: Readers,
     /// Rows that took the slots of others since upkeep was last told …
     overwritten: Vec<Row>,
     /// … and those of them that went into the graph.
     linked_again: Vec<Row>,
     /// The mark `inserted` when insertions were last followed by mending.
-    mended_beside: u64,
+    pub(super) mended_beside: u64,
 }
 
 impl Rows {
@@ -321,17 +321,35 @@ impl Rows {
         self.gone_count += u64::from(self.gone.insert(self.generation(row).0));
     }
 
-    /// A record lists these generations: rows of them, which were replayed and are not known by their ids yet, are no more.
-    /// Rows that are not durable go as well.
-    pub fn restore_gone(&mut self, gone: Ranges) {
+    /// Records list these generations as gone: rows of them, which were replayed or loaded, are no more. Those that `arrived`
+    /// are not known by their ids yet. All that has no row is gone from now on.
+    pub fn restore_gone(&mut self, listed: &Ranges, arrived: &[Row]) {
+        let arrived: BTreeSet<Row> = arrived.iter().copied().collect();
+        self.durable = self.durable.max(Generation(listed.last().unwrap_or(0)));
+        let mut kept = Vec::new();
         for row in (0..self.slots()).map(Row) {
-            if self.is_alive(row) && gone.contains(self.generation(row).0) {
-                self.index.remove(row);
-                self.spans.end(row, self.generation(row));
-                self.living -= 1;
+            if !self.is_kept(row) {
+                continue;
+            }
+            let generation = self.generation(row);
+            match listed.contains(generation.0) {
+                false => kept.push(generation.0),
+                true if !arrived.contains(&row) => self.forget(row),
+                true => {
+                    self.index.remove(row);
+                    self.spans.end(row, generation);
+                    self.living -= 1;
+                }
             }
         }
-        self.durable = self.durable.max(Generation(gone.last().unwrap_or(0)));
+        kept.sort_unstable();
+        let (mut gone, mut next) = (Ranges::default(), 1);
+        for generation in kept.into_iter().chain([self.durable.0 + 1]) {
+            if next < generation {
+                gone.insert_run(next, generation - 1);
+            }
+            next = generation + 1;
+        }
         (self.gone_count, self.gone) = (gone.len(), gone);
     }
 

@@ -71,6 +71,12 @@ impl Spans {
         Generation(self.spans[row.0].from())
     }
 
+    /// From which generation on the row is seen, and from which on no more: as numbers, which may stand for never.
+    pub(super) fn of(&self, row: Row) -> (u64, u64) {
+        let span = self.spans[row.0];
+        (span.from(), span.until())
+    }
+
     /// Whether the row is seen, and to no end.
     pub(super) fn is_endless(&self, row: Row) -> bool {
         let span = self.spans[row.0];

@@ -22,7 +22,7 @@ pub struct Stripe {
     space: SpaceDescription,
     rows: Rows,
     tail: TailLimits,
-    upkeep: Upkeep,
+    pub(super) upkeep: Upkeep,
     /// What is to be told of every row that waits.
     waiting: VecDeque<Placed>,
     recorded_in: Option<SegmentId>,
@@ -190,13 +190,10 @@ impl Stripe {
         self.rows.withheld()
     }
 
-    /// Makes all replayed rows known by their hashes, in the order of their generations.
-    pub fn enter_all(&mut self) -> Vec<Pair> {
-        let slots = (0..self.rows.slots()).map(Row);
-        let is_there = |&row: &Row| self.rows.is_durable(row) && self.rows.is_kept(row);
-        let mut order: Vec<Row> = slots.filter(is_there).collect();
-        order.sort_by_key(|&row| self.rows.generation(row));
-        order.into_iter().filter_map(|row| self.rows.enter(row)).collect()
+    /// Makes a replayed row known by its hash, behind those of lower generations. Gives back the pair to be verified, if
+    /// it may replace another.
+    pub fn enter(&mut self, row: Row) -> Option<Pair> {
+        self.rows.enter(row)
     }
 
     /// One step of upkeep: the tail goes into the graph first, by searches of this width. Returns the distances that it
@@ -248,6 +245,11 @@ impl Stripe {
     /// Counts a recall.
     pub fn count_recall(&mut self) {
         self.recalls += 1;
+    }
+
+    /// Rows that ever were linked, and those that ever were linked anew.
+    pub fn ever_linked(&self) -> u64 {
+        self.rows.inserted() + u64::from(self.upkeep.status(self.rows.index()).refined)
     }
 
     /// Its key.

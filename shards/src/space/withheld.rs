@@ -34,6 +34,11 @@ impl Withheld {
         }
     }
 
+    /// Whether nothing is withheld.
+    pub fn is_empty(&self) -> bool {
+        self.by_hash.is_empty()
+    }
+
     /// The ids under which an observation of this hash and generation is withheld.
     pub fn ids(&self, hash: u64, generation: Generation) -> Vec<Box<str>> {
         let memories = self.by_hash.get(&hash).map_or(&[][..], Vec::as_slice);

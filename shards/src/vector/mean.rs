@@ -19,12 +19,12 @@ pub(super) struct Mean {
     pub(super) current: Vec<f32>,
     /// What those were relative to that are not written anew yet.
     pub(super) older: Vec<f32>,
-    sums: Vec<f64>,
-    squares: f64,
-    count: u64,
+    pub(super) sums: Vec<f64>,
+    pub(super) squares: f64,
+    pub(super) count: u64,
     /// Rows that ever came.
-    rows: u64,
-    learn_at: u64,
+    pub(super) rows: u64,
+    pub(super) learn_at: u64,
 }
 
 impl Mean {

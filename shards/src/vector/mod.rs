@@ -25,6 +25,7 @@
 //! | `codes` | a quantised vector |
 //! | `mean` | what 1-bit codes are relative to, and when it is learned anew |
 //! | `rows` | codes of all rows of a stripe |
+//! | `stored` | what checkpoints keep of them |
 //!
 //! Invariants: all codes are of the rotated vector, padded to whole [`block::Block`]s; int8 codes
 //! lie within ±127; a similarity is made of `dot as f32 * (scale * scale)`, so it is symmetric and
@@ -51,3 +52,4 @@ pub mod kernel;
 pub mod codes;
 mod mean;
 pub(crate) mod rows;
+mod stored;

@@ -59,12 +59,12 @@ pub(crate) struct Sketch {
 pub(crate) struct Rows {
     dimension: u16,
     metric: Metric,
-    kernel: Kernel,
+    pub(super) kernel: Kernel,
     layout: SignLayout,
-    codes8: Arena<Block>,
+    pub(super) codes8: Arena<Block>,
     /// Signs and factors.
-    codes1: Arena<Block>,
-    mean: Mean,
+    pub(super) codes1: Arena<Block>,
+    pub(super) mean: Mean,
     /// The rows whose 1-bit codes are relative to the older mean.
     stale: Range<u32>,
 }
@@ -301,7 +301,7 @@ impl Rows {
     }
 
     #[inline]
-    fn factors(&self, row: u32) -> Factors {
+    pub(super) fn factors(&self, row: u32) -> Factors {
         Factors::of(self.layout, self.codes1.row(row))
     }
 

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use engram_shards::checkpoint::due::CheckpointLimits;
+use engram_shards::checkpoint::reading::CheckedHead;
 use engram_shards::ids::{
     FolderSecret, Location, LogId, SegmentId, SessionEpoch, SessionId, StripeKey, Time,
 };
@@ -17,7 +19,9 @@ use engram_shards::message::{
 };
 use engram_shards::quality::RecallTarget;
 use engram_shards::settings::{AckPolicy, Metric, SpaceSettings};
-use engram_shards::shard::{Io, IoOutput, IoTicket, Output, Recovering, Shard, ShardConfig};
+use engram_shards::shard::{
+    Io, IoOutput, IoTicket, Loading, Output, Recovering, Remains, Shard, ShardConfig,
+};
 use engram_shards::space::TailLimits;
 use engram_shards::vector::codes::{Encoded, normalise};
 
@@ -32,6 +36,11 @@ const BEGIN: Time = Time(1_700_000_000_000_000);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
     pub(crate) files: BTreeMap<SegmentId, Vec<u8>>,
+    pub(crate) checkpoints: BTreeMap<StripeKey, Vec<u8>>,
+    pub(crate) drafts: BTreeMap<StripeKey, Vec<u8>>,
+    pub(crate) summaries: BTreeMap<SegmentId, Vec<u8>>,
+    /// Segments that were read whole since a test emptied it.
+    pub(crate) read: BTreeSet<SegmentId>,
     /// Writes end with this.
     pub(crate) fault: Option<IoFault>,
     /// Reads of these places fail.
@@ -62,7 +71,26 @@ impl Disk {
                 self.write(*segment, *offset as usize, bytes);
                 Ok(IoOutput::Done)
             }
-            (Io::Sync { .. }, None) => Ok(IoOutput::Done),
+            (Io::Sync { .. } | Io::SyncCheckpoint { .. }, None) => Ok(IoOutput::Done),
+            (Io::CreateCheckpoint { stripe, .. }, None) => {
+                self.drafts.insert(*stripe, Vec::new());
+                Ok(IoOutput::Done)
+            }
+            (Io::WriteCheckpoint { stripe, offset, bytes, .. }, None) => {
+                let draft = self.drafts.get_mut(stripe).expect("a draft is made first");
+                assert_eq!(draft.len() as u64, *offset, "parts come in order");
+                draft.extend_from_slice(bytes);
+                Ok(IoOutput::Done)
+            }
+            (Io::KeepCheckpoint { stripe }, None) => {
+                let draft = self.drafts.remove(stripe).expect("a draft is written first");
+                self.checkpoints.insert(*stripe, draft);
+                Ok(IoOutput::Done)
+            }
+            (Io::WriteSummary { segment, bytes }, None) => {
+                self.summaries.insert(*segment, bytes.clone());
+                Ok(IoOutput::Done)
+            }
             (Io::EmptySegment { segment, bytes }, None) => {
                 let whole = self.files.insert(*segment, bytes.clone());
                 assert!(whole.is_some(), "what is emptied was there");
@@ -72,6 +100,19 @@ impl Disk {
                 self.files.remove(segment).expect("what is removed was there");
                 Ok(IoOutput::Done)
             }
+        }
+    }
+
+    /// What a recovery wants to know first.
+    pub(crate) fn remains(&self) -> Remains {
+        let head = |bytes: &Vec<u8>| bytes[..bytes.len().min(HEAD_BYTES)].to_vec();
+        let checked = |(key, bytes): (&StripeKey, &Vec<u8>)| {
+            Some((*key, CheckedHead::new(bytes, *key, bytes.len() as u64).ok()?))
+        };
+        Remains {
+            heads: self.files.iter().map(|(&id, bytes)| (id, head(bytes))).collect(),
+            summaries: self.summaries.clone().into_iter().collect(),
+            checkpoints: self.checkpoints.iter().filter_map(checked).collect(),
         }
     }
 
@@ -109,6 +150,12 @@ pub(crate) struct World {
     pub(crate) tail: TailLimits,
     /// Where a test says nothing else, an ack means that it was synced.
     pub(crate) acks: AckPolicy,
+    /// Where a test says nothing else, there are none.
+    pub(crate) checkpoints: CheckpointLimits,
+    /// Whether checkpoints stay unread after a start, until [`World::load`].
+    pub(crate) loads_later: bool,
+    /// What is not loaded yet, by shard.
+    loading: Vec<(ShardConfig, Loading)>,
     /// Of the stripes that compare by another than the usual one.
     metrics: BTreeMap<StripeKey, Metric>,
     starts: u64,
@@ -135,6 +182,9 @@ impl World {
             recall_target: None,
             tail: TailLimits::NONE,
             acks: AckPolicy::Sync,
+            checkpoints: CheckpointLimits::NONE,
+            loads_later: false,
+            loading: Vec::new(),
             metrics: BTreeMap::new(),
             starts: 0,
         };
@@ -148,8 +198,9 @@ impl World {
         self.replies.clear();
         self.waiting.clear();
         self.shards.clear();
-        let head = |bytes: &Vec<u8>| bytes[..bytes.len().min(HEAD_BYTES)].to_vec();
-        let heads: Vec<_> = self.disk.files.iter().map(|(&id, bytes)| (id, head(bytes))).collect();
+        self.loading.clear();
+        self.disk.drafts.clear();
+        let remains = self.disk.remains();
         for shard in 0..shards {
             let config = ShardConfig {
                 log: LogId(shard),
@@ -160,15 +211,55 @@ impl World {
                 recall_target: self.recall_target,
                 tail: self.tail,
                 acks: self.acks,
+                checkpoints: self.checkpoints,
             };
             let owns = Box::new(move |stripe| owner(stripe, shards) == usize::from(shard));
-            let mut recovering = Recovering::new(config, &heads, owns)?;
+            let mut recovering = Recovering::new(config.clone(), &remains, owns)?;
             while let Some(segment) = recovering.next() {
+                self.disk.read.insert(segment);
                 recovering.handle_segment(&self.disk.files[&segment])?;
             }
-            self.shards.push(recovering.finish(self.now).0);
+            let (shard, loading, _) = recovering.finish(self.now)?;
+            self.shards.push(shard);
+            self.loading.push((config, loading));
         }
+        if self.loads_later { Ok(()) } else { self.load() }
+    }
+
+    /// Reads all checkpoints, and replays the stripes of those that are damaged.
+    pub(crate) fn load(&mut self) -> Result<(), LogFault> {
+        while self.load_next()?.is_some() {}
         Ok(())
+    }
+
+    /// Reads one checkpoint; says whose.
+    pub(crate) fn load_next(&mut self) -> Result<Option<StripeKey>, LogFault> {
+        let World { disk, loading, shards, now, .. } = self;
+        for (shard, (config, loading)) in shards.iter_mut().zip(loading) {
+            while let Some((key, piece)) = loading.next_piece() {
+                let (from, end) = (piece.offset as usize, (piece.offset + piece.bytes) as usize);
+                match loading.handle_piece(&disk.checkpoints[&key][from..end]) {
+                    Ok(None) => {}
+                    Ok(Some(ready)) => {
+                        shard.restore(ready, *now);
+                        return Ok(Some(key));
+                    }
+                    Err(_) => {
+                        let remains = disk.remains();
+                        let mut recovering =
+                            Recovering::without_checkpoint(config.clone(), &remains, key)?;
+                        while let Some(segment) = recovering.next() {
+                            recovering.handle_segment(&disk.files[&segment])?;
+                        }
+                        for ready in recovering.finish_stripes()? {
+                            shard.restore(ready, *now);
+                        }
+                        return Ok(Some(key));
+                    }
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The machine fails, with this fate of what was being written, and starts again with so many shards.
@@ -184,6 +275,7 @@ impl World {
             match (fate, io) {
                 (Fate::Lost, _) | (_, Io::Read { .. } | Io::Sync { .. }) => {}
                 (Fate::Torn, Io::EmptySegment { .. } | Io::RemoveSegment { .. }) => {}
+                (Fate::Torn, Io::SyncCheckpoint { .. } | Io::KeepCheckpoint { .. }) => {}
                 (Fate::Whole, io) => {
                     let fault = self.disk.fault.take();
                     self.disk.perform(&io).expect("nothing is wrong with the disk");
@@ -191,6 +283,10 @@ impl World {
                 }
                 (Fate::Torn, Io::CreateSegment { segment, head, .. }) => {
                     self.disk.files.insert(segment, head[..head.len() / 2].to_vec());
+                }
+                (Fate::Torn, Io::CreateCheckpoint { .. } | Io::WriteCheckpoint { .. }) => {}
+                (Fate::Torn, Io::WriteSummary { segment, bytes }) => {
+                    self.disk.summaries.insert(segment, bytes[..bytes.len() / 2].to_vec());
                 }
                 (Fate::Torn, Io::Commit { segment, offset, bytes, .. }) => {
                     self.disk.write(segment, offset as usize, &bytes[..bytes.len() / 2]);

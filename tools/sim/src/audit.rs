@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use engram_shards::checkpoint::layout::{Piece, pieces};
+use engram_shards::checkpoint::reading::{CheckedHead, Checking};
 use engram_shards::ids::{SessionId, SpaceKey, Time};
 use engram_shards::log::ranges::Ranges;
 use engram_shards::log::record::{
@@ -62,6 +64,23 @@ pub fn audit(disk: &Disk, spaces: &[SpaceKey], ledger: &Ledger) -> Result<Recove
         recovered.push(RecoveredSpace { records, tokens, left });
     }
     Ok(recovered)
+}
+
+/// Checks that what a crash left of checkpoints is whole: each was synced before it took the place of another.
+pub fn audit_checkpoints(disk: &Disk) -> Result<(), Wrong> {
+    for (stripe, bytes) in disk.checkpoints() {
+        let whole = CheckedHead::new(bytes, stripe, bytes.len() as u64).is_ok_and(|head| {
+            let mut checking = Checking::new(&head);
+            pieces(head.head()).all(|Piece { offset, bytes: length }| {
+                let piece = &bytes[offset as usize..(offset + length) as usize];
+                checking.handle_piece(piece, &mut |_, _| Ok(())).is_ok()
+            })
+        });
+        if !whole {
+            wrong!(Checkpoint, "a crash left a checkpoint of {stripe:?} that is damaged");
+        }
+    }
+    Ok(())
 }
 
 /// The newest of each id, unless it is forgotten.

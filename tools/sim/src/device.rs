@@ -1,6 +1,6 @@
 //! What answers a shard's I/O: the disk, with the weather it is exposed to.
 
-use engram_shards::ids::{SegmentId, Time};
+use engram_shards::ids::{SegmentId, StripeKey, Time};
 use engram_shards::log::log::IoFault;
 use engram_shards::shard::{Io, IoOutput};
 
@@ -74,6 +74,27 @@ impl Device {
                 self.disk.remove(segment);
                 Ok(IoOutput::Done)
             }
+            Io::CreateCheckpoint { stripe, .. } => self.draft(stripe, weather, random, |disk| {
+                disk.create_draft(stripe);
+            }),
+            Io::WriteCheckpoint { stripe, offset, bytes, sync } => {
+                self.draft(stripe, weather, random, |disk| {
+                    disk.write_draft(stripe, offset, &bytes);
+                    if sync {
+                        disk.sync_draft(stripe);
+                    }
+                })
+            }
+            Io::SyncCheckpoint { stripe } => self.draft(stripe, weather, random, |disk| {
+                disk.sync_draft(stripe);
+            }),
+            Io::KeepCheckpoint { stripe } => self.draft(stripe, weather, random, |disk| {
+                disk.keep_draft(stripe);
+            }),
+            Io::WriteSummary { segment, bytes } => {
+                self.disk.write_summary(segment, &bytes);
+                Ok(IoOutput::Done)
+            }
             Io::Read { mut places } => {
                 if random.chance(weather.read_fails) {
                     return Err(IoFault::Failed);
@@ -92,6 +113,22 @@ impl Device {
                 Ok(IoOutput::Read(records))
             }
         }
+    }
+
+    /// A step of a checkpoint; where it fails, nothing is left of the draft.
+    fn draft(
+        &mut self,
+        stripe: StripeKey,
+        weather: &Weather,
+        random: &mut Random,
+        step: impl FnOnce(&mut Disk),
+    ) -> Result<IoOutput, IoFault> {
+        if random.chance(weather.checkpoint_fails) {
+            self.disk.remove_draft(stripe);
+            return Err([IoFault::Failed, IoFault::Full][random.index(2)]);
+        }
+        step(&mut self.disk);
+        Ok(IoOutput::Done)
     }
 
     fn create(

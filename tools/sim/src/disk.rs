@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use engram_shards::ids::{Location, SegmentId};
+use engram_shards::ids::{Location, SegmentId, StripeKey};
 use engram_shards::log::replay::HEAD_BYTES;
 
 use crate::random::Random;
@@ -15,6 +15,10 @@ const SECTOR_BYTES: usize = 512;
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     files: BTreeMap<SegmentId, File>,
+    checkpoints: BTreeMap<StripeKey, File>,
+    /// Checkpoints that are being written. A new process finds them and removes them.
+    drafts: BTreeMap<StripeKey, File>,
+    summaries: BTreeMap<SegmentId, File>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -110,6 +114,7 @@ impl Disk {
 
     /// The file is gone for good.
     pub fn remove(&mut self, segment: SegmentId) {
+        self.summaries.remove(&segment);
         self.files.remove(&segment);
     }
 
@@ -147,10 +152,78 @@ impl Disk {
         }
     }
 
+    /// A draft is made anew.
+    pub fn create_draft(&mut self, stripe: StripeKey) {
+        self.drafts.insert(stripe, File { named: true, ..File::default() });
+    }
+
+    /// A part of a draft goes to the cache.
+    pub fn write_draft(&mut self, stripe: StripeKey, offset: u64, bytes: &[u8]) {
+        self.drafts.entry(stripe).or_default().write(offset as usize, bytes);
+    }
+
+    /// What the cache has of a draft goes to the disk.
+    pub fn sync_draft(&mut self, stripe: StripeKey) {
+        if let Some(draft) = self.drafts.get_mut(&stripe) {
+            draft.sync();
+        }
+    }
+
+    /// A draft takes the place of a checkpoint, synced or not.
+    pub fn keep_draft(&mut self, stripe: StripeKey) {
+        if let Some(draft) = self.drafts.remove(&stripe) {
+            self.checkpoints.insert(stripe, draft);
+        }
+    }
+
+    /// A draft is gone.
+    pub fn remove_draft(&mut self, stripe: StripeKey) {
+        self.drafts.remove(&stripe);
+    }
+
+    /// No draft is left.
+    pub fn remove_drafts(&mut self) {
+        self.drafts.clear();
+    }
+
+    /// A summary is written, and never synced.
+    pub fn write_summary(&mut self, segment: SegmentId, bytes: &[u8]) {
+        let mut file = File { named: true, ..File::default() };
+        file.write(0, bytes);
+        self.summaries.insert(segment, file);
+    }
+
+    /// All checkpoints.
+    pub fn checkpoints(&self) -> impl Iterator<Item = (StripeKey, &[u8])> {
+        self.checkpoints.iter().map(|(stripe, file)| (*stripe, &file.cached[..]))
+    }
+
+    /// A stripe's checkpoint.
+    pub fn checkpoint(&self, stripe: StripeKey) -> &[u8] {
+        &self.checkpoints[&stripe].cached
+    }
+
+    /// All summaries.
+    pub fn summaries(&self) -> Vec<(SegmentId, Vec<u8>)> {
+        let summaries = self.summaries.iter();
+        summaries.map(|(segment, file)| (*segment, file.cached.clone())).collect()
+    }
+
+    /// Changes one bit of a checkpoint, if there is one; of which.
+    pub fn rot_checkpoint(&mut self, random: &mut Random) -> Option<StripeKey> {
+        let count = self.checkpoints.len();
+        let (stripe, file) = self.checkpoints.iter_mut().nth(random.index(count.max(1)))?;
+        let at = random.index(file.cached.len().max(1));
+        *file.cached.get_mut(at)? ^= 1 << random.index(8);
+        file.stored = file.cached.clone();
+        Some(*stripe)
+    }
+
     /// The power goes.
     pub fn cut_power(&mut self, random: &mut Random) {
         self.files.retain(|_, file| file.named || random.chance(500));
-        for file in self.files.values_mut() {
+        let derived = self.checkpoints.values_mut().chain(self.drafts.values_mut());
+        for file in self.files.values_mut().chain(derived).chain(self.summaries.values_mut()) {
             file.lose_dirty(random);
             file.cached = file.stored.clone();
             file.named = true;

@@ -1,5 +1,6 @@
 //! How bad a world a seed draws, and bugs that are planted to see that the checkers can fail.
 
+use engram_shards::checkpoint::due::CheckpointLimits;
 use engram_shards::quality::RecallTarget;
 use engram_shards::settings::AckPolicy;
 use engram_shards::space::TailLimits;
@@ -71,6 +72,12 @@ pub struct Weather {
     pub ring_messages: usize,
     /// Values of a memory's hash.
     pub hashes: u64,
+    /// When checkpoints are due: after a few records, so that most are overtaken by others, or never.
+    pub checkpoints: CheckpointLimits,
+    /// That a step of a checkpoint fails.
+    pub checkpoint_fails: u64,
+    /// That a restart finds a checkpoint with a bit changed.
+    pub checkpoint_rots: u64,
 }
 
 impl Weather {
@@ -132,6 +139,9 @@ impl Weather {
             connection_cores: random.within(1..4),
             ring_messages: if random.chance(300) { random.within(1..20) as usize } else { 1_000 },
             hashes: if random.chance(200) { random.within(1..9) } else { u64::MAX },
+            checkpoints: draw_checkpoints(random),
+            checkpoint_fails: if random.chance(300) { random.within(0..200) } else { 0 },
+            checkpoint_rots: if random.chance(200) { random.within(0..700) } else { 0 },
         };
         // Some store the same few memories over and over, so that rows leave the graph and others take their slots.
         if replaces % 8 == 5 {
@@ -151,6 +161,18 @@ fn draw_tail(random: &mut Random) -> TailLimits {
     }
     let rows_max = random.within(1..64) as u32;
     TailLimits { rows_max, graph_rows_min: random.within(0..u64::from(rows_max) + 1) as u32 }
+}
+
+/// Bounds of some records to some hundred.
+fn draw_checkpoints(random: &mut Random) -> CheckpointLimits {
+    if random.chance(250) {
+        return CheckpointLimits::NONE;
+    }
+    CheckpointLimits {
+        records_bytes_min: random.within(1..8_000),
+        large_bytes: random.within(0..100_000),
+        log_bytes_max: random.within(1_000..100_000),
+    }
 }
 
 /// A bug in the layers around the engine. Each must be found by some check.

@@ -38,6 +38,8 @@ pub enum Checker {
     Log,
     /// Damage of what was synced is told, not taken for data.
     Damage,
+    /// A crash leaves each checkpoint whole: the last one that was kept.
+    Checkpoint,
     /// Everyone gets an answer.
     Answer,
     /// The engine's own assertions.
@@ -46,7 +48,7 @@ pub enum Checker {
 
 impl Checker {
     /// All of them.
-    pub const ALL: [Checker; 16] = [
+    pub const ALL: [Checker; 17] = [
         Checker::Kept,
         Checker::Generations,
         Checker::Order,
@@ -61,6 +63,7 @@ impl Checker {
         Checker::Disk,
         Checker::Log,
         Checker::Damage,
+        Checker::Checkpoint,
         Checker::Answer,
         Checker::Engine,
     ];

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use engram_shards::checkpoint::layout::Piece;
+use engram_shards::checkpoint::reading::CheckedHead;
 use engram_shards::ids::{FolderSecret, LogId, SegmentId, StripeKey, Time};
 use engram_shards::log::replay::LogFault;
-use engram_shards::shard::{Io, IoTicket, Recovering, Shard, ShardConfig};
+use engram_shards::shard::{Io, IoTicket, Loading, Recovering, Remains, Shard, ShardConfig};
 
 use crate::disk::{Disk, Reached};
 use crate::fault::Weather;
@@ -36,7 +38,7 @@ impl Process {
         random: &mut Random,
         now: Time,
     ) -> Result<(Process, Vec<SegmentId>), LogFault> {
-        let heads = disk.heads();
+        let remains = remains(disk);
         let hours = random.chance(weather.clock_leaps);
         let clock_ahead = random.within(0..if hours { 3 * HOUR_MICROS } else { 2_000_000 });
         let mut process = Process { shards: Vec::new(), in_flight: BTreeMap::new(), clock_ahead };
@@ -51,13 +53,16 @@ impl Process {
                 recall_target: weather.recall_target,
                 acks: weather.acks,
                 tail: weather.tail,
+                checkpoints: weather.checkpoints,
             };
             let owns = Box::new(move |stripe| owner_of(stripe, shards) == usize::from(shard));
-            let mut recovering = Recovering::new(config, &heads, owns)?;
+            let mut recovering = Recovering::new(config.clone(), &remains, owns)?;
             while let Some(segment) = recovering.next() {
                 recovering.handle_segment(disk.segment(segment))?;
             }
-            let (shard, found_empty) = recovering.finish(process.time(now));
+            let now = process.time(now);
+            let (mut shard, loading, found_empty) = recovering.finish(now)?;
+            load(&mut shard, loading, (&config, &remains), disk, now)?;
             process.shards.push(shard);
             empty = found_empty;
         }
@@ -105,10 +110,71 @@ impl Process {
                 }
                 Io::RemoveSegment { segment } if reached == Reached::Cache => disk.remove(segment),
                 Io::EmptySegment { .. } | Io::RemoveSegment { .. } => {}
-                Io::Read { .. } | Io::Sync { .. } => {}
+                Io::CreateCheckpoint { stripe, .. } if reached == Reached::Cache => {
+                    disk.create_draft(stripe);
+                }
+                Io::WriteCheckpoint { stripe, offset, bytes, .. }
+                    if reached != Reached::Nothing =>
+                {
+                    disk.write_draft(stripe, offset, &bytes[..random.index(bytes.len() + 1)]);
+                }
+                Io::SyncCheckpoint { stripe } if reached == Reached::Cache => {
+                    disk.sync_draft(stripe);
+                }
+                // The folder's sync may be what it did not come to.
+                Io::KeepCheckpoint { stripe } if reached == Reached::Cache => {
+                    disk.keep_draft(stripe);
+                }
+                Io::WriteSummary { segment, bytes } if reached != Reached::Nothing => {
+                    disk.write_summary(segment, &bytes[..random.index(bytes.len() + 1)]);
+                }
+                Io::Read { .. }
+                | Io::Sync { .. }
+                | Io::CreateCheckpoint { .. }
+                | Io::WriteCheckpoint { .. }
+                | Io::SyncCheckpoint { .. }
+                | Io::KeepCheckpoint { .. }
+                | Io::WriteSummary { .. } => {}
             }
         }
     }
+}
+
+/// What a recovery wants to know first.
+fn remains(disk: &Disk) -> Remains {
+    let checked = |(stripe, bytes): (StripeKey, &[u8])| {
+        Some((stripe, CheckedHead::new(bytes, stripe, bytes.len() as u64).ok()?))
+    };
+    Remains {
+        heads: disk.heads(),
+        summaries: disk.summaries(),
+        checkpoints: disk.checkpoints().filter_map(checked).collect(),
+    }
+}
+
+/// Reads the checkpoints of a shard's stripes, and replays those whose are damaged.
+fn load(
+    shard: &mut Shard,
+    mut loading: Loading,
+    (config, remains): (&ShardConfig, &Remains),
+    disk: &Disk,
+    now: Time,
+) -> Result<(), LogFault> {
+    while let Some((stripe, Piece { offset, bytes })) = loading.next_piece() {
+        let piece = &disk.checkpoint(stripe)[offset as usize..(offset + bytes) as usize];
+        match loading.handle_piece(piece) {
+            Ok(ready) => ready.into_iter().for_each(|ready| shard.restore(ready, now)),
+            Err(_) => {
+                let config = config.clone();
+                let mut recovering = Recovering::without_checkpoint(config, remains, stripe)?;
+                while let Some(segment) = recovering.next() {
+                    recovering.handle_segment(disk.segment(segment))?;
+                }
+                recovering.finish_stripes()?.into_iter().for_each(|one| shard.restore(one, now));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn owner_of(stripe: StripeKey, shards: u16) -> usize {

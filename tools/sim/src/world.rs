@@ -10,7 +10,7 @@ use engram_shards::message::{
 };
 use engram_shards::shard::{IoTicket, Output, Shard};
 
-use crate::audit::{Recovered, RecoveredSpace, audit, audit_rotten};
+use crate::audit::{Recovered, RecoveredSpace, audit, audit_checkpoints, audit_rotten};
 use crate::client::{Client, Space, prepared};
 use crate::device::Device;
 use crate::fault::{Bug, Weather};
@@ -37,6 +37,8 @@ pub struct Summary {
     pub failures: usize,
     /// Rows that took the slot of an earlier one.
     pub used_again: u64,
+    /// Checkpoints that a start found.
+    pub checkpoints: usize,
     /// Memories that were forgotten.
     pub forgotten: usize,
     /// Segments of which a compaction left the head alone.
@@ -115,6 +117,8 @@ struct World {
     statuses: BTreeMap<usize, ShardStatus>,
     held_reply: Option<(u64, Reply)>,
     crashes_left: u32,
+    /// A checkpoint was damaged, and may not have been written anew since.
+    has_rotten_checkpoint: bool,
     /// This run ends while there is still something to lose.
     crashes_busy: bool,
     is_stopping: bool,
@@ -160,6 +164,7 @@ impl World {
             statuses: BTreeMap::new(),
             held_reply: None,
             crashes_left: weather.crashes,
+            has_rotten_checkpoint: false,
             crashes_busy: false,
             is_stopping: false,
             summary: Summary::default(),
@@ -351,6 +356,15 @@ impl World {
             let keys = self.keys();
             audit_rotten(&self.device.disk, &keys, &self.ledger, &mut self.random)?;
         }
+        self.device.disk.remove_drafts();
+        self.summary.checkpoints += self.device.disk.checkpoints().count();
+        if !self.has_rotten_checkpoint {
+            audit_checkpoints(&self.device.disk)?;
+        }
+        if self.random.chance(self.weather.checkpoint_rots) {
+            let rotten = self.device.disk.rot_checkpoint(&mut self.random);
+            self.has_rotten_checkpoint |= rotten.is_some();
+        }
         let is_last = self.crashes_left == 0;
         if is_last {
             let weather = &mut self.weather;
@@ -360,6 +374,7 @@ impl World {
                 &mut weather.read_fails,
                 &mut weather.read_flips,
                 &mut weather.disk_fills,
+                &mut weather.checkpoint_fails,
             ]
             .into_iter()
             .for_each(|chance| *chance = 0);
@@ -375,6 +390,7 @@ impl World {
             checker: Checker::Log,
             text: format!("no start: {fault:?}"),
         })?;
+        check_graphs(&process)?;
         self.process = Some(process);
         if self.random.chance(500) {
             empty.into_iter().for_each(|segment| self.device.disk.remove(segment));

@@ -52,6 +52,9 @@ fn finder(bug: Planted) -> Checker {
         Planted::CapacityExceeded => Checker::Queue,
         Planted::CreditLost => Checker::Queue,
         Planted::BackLinksDropped => Checker::Graph,
+        Planted::CheckpointUnsynced => Checker::Checkpoint,
+        Planted::CoveredTooFar => Checker::Log,
+        Planted::BlockCrcSkipped => Checker::Graph,
         Planted::GoneRowLinked => Checker::Graph,
     }
 }

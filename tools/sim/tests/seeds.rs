@@ -35,6 +35,7 @@ fn fixed_seeds_hold_every_promise() {
         all.crashes += summary.crashes;
         all.failures += summary.failures;
         all.used_again += summary.used_again;
+        all.checkpoints += summary.checkpoints;
         all.forgotten += summary.forgotten;
         all.emptied += summary.emptied;
     }
@@ -45,6 +46,7 @@ fn fixed_seeds_hold_every_promise() {
     assert!(all.crashes as usize > 2 * seeds && all.failures > seeds, "{all:?}");
     assert!(all.used_again > 3 * SEEDS && all.forgotten > 2 * seeds, "{all:?}");
     assert!(all.emptied > seeds / 4, "{all:?}");
+    assert!(all.checkpoints > seeds, "{all:?}");
 }
 
 #[test]

@@ -1,0 +1,208 @@
+//! The files of checkpoints: written as drafts that take the place of the one before, read in large pieces. Knows
+//! offsets and lengths, no contents.
+//!
+//! ```text
+//! checkpoints/KKKKKKKKKKKKKKKK-SSSSS.ckp        of stripe S of the space of key K
+//! checkpoints/KKKKKKKKKKKKKKKK-SSSSS.ckp.new    its draft
+//! ```
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use engram_shards::checkpoint::head::HEAD_BYTES;
+use engram_shards::checkpoint::layout::Piece;
+use engram_shards::ids::{SpaceKey, StripeKey};
+use glommio::Task;
+use glommio::io::{BufferedFile, Directory, OpenOptions, ReadResult};
+
+use crate::folder::FolderError;
+use crate::limits::CHECKPOINT_READS_AHEAD;
+
+/// Where the checkpoints of a folder are, beside its logs.
+pub fn checkpoints_beside(logs: &Path) -> PathBuf {
+    logs.with_file_name("checkpoints")
+}
+
+/// Where a stripe's checkpoint lies below the folder of checkpoints.
+pub fn checkpoint_path(checkpoints: &Path, stripe: StripeKey) -> PathBuf {
+    checkpoints.join(format!("{:016x}-{:05}.ckp", stripe.space.0, stripe.stripe))
+}
+
+fn draft_path(checkpoints: &Path, stripe: StripeKey) -> PathBuf {
+    checkpoint_path(checkpoints, stripe).with_extension("ckp.new")
+}
+
+/// All checkpoints of a folder, in order. What is named otherwise is none of ours and left alone.
+pub fn list_checkpoints(checkpoints: &Path) -> Result<Vec<StripeKey>, FolderError> {
+    let names = names(checkpoints)?;
+    let mut stripes: Vec<_> = names.iter().filter_map(|name| stripe_of(name, ".ckp")).collect();
+    stripes.sort_unstable();
+    Ok(stripes)
+}
+
+/// Removes what a process left unfinished. No shard may run.
+pub fn remove_drafts(checkpoints: &Path) -> Result<(), FolderError> {
+    for name in names(checkpoints)? {
+        if stripe_of(&name, ".ckp.new").is_some() {
+            let path = checkpoints.join(name);
+            let removed = fs::remove_file(&path);
+            removed.map_err(|error| FolderError::Io { path, doing: "remove", error })?;
+        }
+    }
+    Ok(())
+}
+
+fn names(checkpoints: &Path) -> Result<Vec<String>, FolderError> {
+    let fault = |error| FolderError::Io { path: checkpoints.to_owned(), doing: "list", error };
+    match fs::read_dir(checkpoints) {
+        Ok(entries) => {
+            let name = |entry: io::Result<fs::DirEntry>| {
+                Ok(entry?.file_name().to_string_lossy().into_owned())
+            };
+            entries.map(name).collect::<io::Result<_>>().map_err(fault)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(fault(error)),
+    }
+}
+
+fn stripe_of(name: &str, ending: &str) -> Option<StripeKey> {
+    let (space, stripe) = name.strip_suffix(ending)?.split_once('-')?;
+    let is_one = space.len() == 16 && stripe.len() == 5;
+    let space = SpaceKey(u64::from_str_radix(space, 16).ok()?);
+    is_one.then_some(StripeKey { space, stripe: stripe.parse().ok()? })
+}
+
+/// The first block of a stripe's checkpoint, fewer bytes where the file is shorter, and the file's length.
+pub fn read_head(checkpoints: &Path, stripe: StripeKey) -> Result<(Vec<u8>, u64), FolderError> {
+    let path = checkpoint_path(checkpoints, stripe);
+    let read = || {
+        let file = File::open(&path)?;
+        let length = file.metadata()?.len();
+        let mut head = Vec::with_capacity(HEAD_BYTES);
+        file.take(HEAD_BYTES as u64).read_to_end(&mut head)?;
+        Ok((head, length))
+    };
+    read().map_err(|error| FolderError::Io { path: path.clone(), doing: "read", error })
+}
+
+/// Reads pieces of one checkpoint in order, several ahead.
+#[derive(Debug)]
+pub struct PieceReader {
+    file: Rc<BufferedFile>,
+    reads: VecDeque<Task<Result<ReadResult, io::Error>>>,
+}
+
+impl PieceReader {
+    /// Opens it.
+    pub async fn open(checkpoints: &Path, stripe: StripeKey) -> io::Result<PieceReader> {
+        let path = checkpoint_path(checkpoints, stripe);
+        let file = OpenOptions::new().read(true).buffered_open(path).await?;
+        Ok(PieceReader { file: Rc::new(file), reads: VecDeque::new() })
+    }
+
+    /// The first of the pieces `ahead`; as many of those that follow as may be are asked for, too. The next call has the
+    /// same ones but the first.
+    pub async fn next(&mut self, ahead: impl Iterator<Item = Piece>) -> io::Result<ReadResult> {
+        let asked = self.reads.len();
+        for piece in ahead.take(CHECKPOINT_READS_AHEAD).skip(asked) {
+            let file = self.file.clone();
+            let read = async move {
+                let bytes = usize::try_from(piece.bytes).expect("a piece fits memory");
+                Ok(file.read_at(piece.offset, bytes).await?)
+            };
+            self.reads.push_back(glommio::spawn_local(read));
+        }
+        self.reads.pop_front().expect("a piece is asked for").await
+    }
+}
+
+/// The drafts of one core's shard. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Drafts {
+    checkpoints: PathBuf,
+    /// The one that is being written.
+    open: Rc<RefCell<Option<Draft>>>,
+}
+
+#[derive(Debug)]
+struct Draft {
+    stripe: StripeKey,
+    file: Rc<BufferedFile>,
+}
+
+impl Drafts {
+    /// Drafts below this folder, which is made with the first one.
+    pub fn new(checkpoints: PathBuf) -> Drafts {
+        Drafts { checkpoints, open: Rc::default() }
+    }
+
+    /// Makes a draft, its place reserved.
+    pub async fn create(&self, stripe: StripeKey, bytes_total: u64) -> io::Result<()> {
+        if !self.checkpoints.exists() {
+            fs::create_dir_all(&self.checkpoints)?;
+            let parent = self.checkpoints.parent().expect("it lies in the data folder");
+            Directory::open(parent).await?.sync().await?;
+        }
+        let path = draft_path(&self.checkpoints, stripe);
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(true).buffered_open(&path).await?;
+        file.pre_allocate(bytes_total, false).await?;
+        self.open.replace(Some(Draft { stripe, file: Rc::new(file) }));
+        Ok(())
+    }
+
+    /// Writes a part of it.
+    pub async fn write(
+        &self,
+        stripe: StripeKey,
+        offset: u64,
+        bytes: Vec<u8>,
+        sync: bool,
+    ) -> io::Result<()> {
+        let file = self.file(stripe);
+        let length = bytes.len();
+        if file.write_at(bytes, offset).await? < length {
+            // A short write means that there was room for no more.
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        }
+        if sync { Ok(file.fdatasync().await?) } else { Ok(()) }
+    }
+
+    /// Syncs it.
+    pub async fn sync(&self, stripe: StripeKey) -> io::Result<()> {
+        Ok(self.file(stripe).fdatasync().await?)
+    }
+
+    /// Puts it in the place of the stripe's checkpoint.
+    pub async fn keep(&self, stripe: StripeKey) -> io::Result<()> {
+        self.open.replace(None);
+        let (draft, kept) =
+            (draft_path(&self.checkpoints, stripe), checkpoint_path(&self.checkpoints, stripe));
+        fs::rename(draft, kept)?;
+        Ok(Directory::open(&self.checkpoints).await?.sync().await?)
+    }
+
+    /// Removes what was written of it: there is no room, or the disk fails.
+    pub fn remove(&self, stripe: StripeKey) {
+        self.open.replace(None);
+        let path = draft_path(&self.checkpoints, stripe);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), %error, "a draft cannot be removed");
+            }
+            _ => {}
+        }
+    }
+
+    fn file(&self, stripe: StripeKey) -> Rc<BufferedFile> {
+        let open = self.open.borrow();
+        let draft = open.as_ref().expect("a draft is made before it is written");
+        assert_eq!(draft.stripe, stripe, "one draft is written at a time");
+        draft.file.clone()
+    }
+}
