@@ -234,6 +234,9 @@ impl Session {
 
     fn note(&mut self, sequence: u64, at: Time) {
         self.recorded = true;
+        if sequence > self.durable_sequence {
+            self.told_by = None;
+        }
         self.durable_sequence = self.durable_sequence.max(sequence);
         self.last_record_at = self.last_record_at.max(at);
     }

@@ -161,6 +161,8 @@ impl Shard {
                         self.compacting.free(location);
                     }
                     ForgetMode::Suppress if is_alive => stripe.hide(row, comparing.segment),
+                    // A checkpoint may name a segment that was emptied since.
+                    ForgetMode::Suppress if is_kept => stripe.hide_again(row, comparing.segment),
                     ForgetMode::Delete | ForgetMode::Suppress => {}
                 }
             }
