@@ -25,8 +25,8 @@ use crate::shard::engine::Shard;
 use crate::shard::io::{Io, IoOutput, IoTicket, Output};
 use crate::shard::pending::{Carried, Carrying, Pending};
 use crate::shard::turns::Slot;
-use crate::shard::wanted::Wanted;
-use crate::space::{Place, Reading, Stripe, Told};
+use crate::shard::wanted::{Unverified, Wanted};
+use crate::space::{Pair, Place, Reading, Stripe, Told};
 
 impl Shard {
     /// When the next step is due; changes with any input.
@@ -308,13 +308,21 @@ impl Shard {
             return;
         }
         let victim = job.victim;
+        // A row of a pair may be replaced already, and is still compared with older ones.
+        let lies_there = |one: &Unverified| {
+            let rows = self.stripes[one.slot.0].rows();
+            let Pair { older, newer } = one.pair;
+            [older, newer].iter().any(|&row| rows.stored(row).segment == victim)
+        };
         let reads_there = |(ticket, wanted): (&IoTicket, &Wanted)| match wanted {
             Wanted::Recall(_, places) => {
                 places.iter().any(|(_, location)| location.segment == victim)
             }
-            Wanted::Pairs(_) | Wanted::Forget(..) | Wanted::Carried(..) => *ticket <= last,
+            Wanted::Pairs(pairs) => *ticket <= last || pairs.iter().any(lies_there),
+            Wanted::Forget(..) | Wanted::Carried(..) => *ticket <= last,
         };
-        if self.reads.iter().any(reads_there) {
+        let waits_there = self.replacing.backlog.iter().any(lies_there);
+        if waits_there || self.reads.iter().any(reads_there) {
             return;
         }
         let emptying = self.log.segments().emptying(victim);
