@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use engram_shards::graph::{Scored, Scratch};
 use engram_shards::ids::{Generation, Location, LogId, Row, SegmentId, Time};
-use engram_shards::limits::{GRAPH_BATCH_MAX, GRAPH_WIDTH_INSERT};
+use engram_shards::limits::GRAPH_WIDTH_INSERT;
 use engram_shards::log::log::Ordinal;
 use engram_shards::quality::{RecallTarget, Upkeep};
 use engram_shards::settings::Metric;
@@ -114,9 +114,7 @@ impl Churn {
             }
             let start = on_cpu();
             while rows.inserted() < rows.arrived() {
-                let left = rows.arrived() - rows.inserted();
-                let batch = left.min(u64::from(GRAPH_BATCH_MAX)) as u32;
-                let inserted = rows.insert_batch(batch, GRAPH_WIDTH_INSERT, scratch);
+                let (_, inserted) = rows.insert_next(GRAPH_WIDTH_INSERT, scratch);
                 rows.keep_up_beside(inserted, upkeep, scratch);
             }
             took += on_cpu() - start;

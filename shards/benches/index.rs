@@ -7,7 +7,7 @@ use std::path::Path;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use engram_shards::graph::{Index, Scratch};
-use engram_shards::limits::{GRAPH_BATCH_MAX, GRAPH_WIDTH_INSERT, RECALL_SCAN_ROWS_MAX};
+use engram_shards::limits::{GRAPH_WIDTH_INSERT, RECALL_SCAN_ROWS_MAX};
 use engram_shards::settings::Metric;
 use engram_shards::vector::codes::{Codes, encode};
 
@@ -50,17 +50,6 @@ fn insert(criterion: &mut Criterion) {
             let insertions = |mut index: Index| {
                 for _ in 0..INSERTIONS {
                     index.insert_next(GRAPH_WIDTH_INSERT, &mut scratch);
-                }
-                index
-            };
-            bencher.iter_batched(|| index.clone(), insertions, BatchSize::PerIteration);
-        });
-        let in_turns = format!("{rows}, {GRAPH_BATCH_MAX} in turns");
-        group.bench_function(BenchmarkId::from_parameter(in_turns), |bencher| {
-            let mut scratch = Scratch::default();
-            let insertions = |mut index: Index| {
-                for _ in 0..INSERTIONS as u32 / GRAPH_BATCH_MAX {
-                    index.insert_batch(GRAPH_BATCH_MAX, GRAPH_WIDTH_INSERT, &mut scratch);
                 }
                 index
             };

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use engram_shards::graph::{Index, Scored, Scratch};
 use engram_shards::ids::Row;
-use engram_shards::limits::{GRAPH_BATCH_MAX, GRAPH_WIDTH_INSERT};
+use engram_shards::limits::GRAPH_WIDTH_INSERT;
 use engram_shards::settings::Metric;
 use engram_shards::vector::codes::{Codes, encode};
 use engram_shards::vector::kernel::dot_f32;
@@ -31,16 +31,12 @@ const SCANS: usize = 50;
 fn main() {
     let mut data = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data"));
     let mut sizes = Vec::new();
-    let mut batch = GRAPH_BATCH_MAX;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--data" => data = arguments.next().expect("--data DIR").into(),
             "--rows" => {
                 sizes.push(arguments.next().and_then(|rows| rows.parse().ok()).expect("--rows N"))
-            }
-            "--batch" => {
-                batch = arguments.next().and_then(|rows| rows.parse().ok()).expect("--batch N")
             }
             // `cargo bench` adds this of its own accord.
             "--bench" => {}
@@ -49,12 +45,12 @@ fn main() {
     }
     let pairs = Pairs::read(&data);
     for rows in if sizes.is_empty() { vec![4_000] } else { sizes } {
-        measure(&pairs, rows, batch);
+        measure(&pairs, rows);
     }
 }
 
 /// Builds an index of `rows` rows and prints its figures.
-fn measure(pairs: &Pairs, rows: usize, batch: u32) {
+fn measure(pairs: &Pairs, rows: usize) {
     let base: Vec<Codes> = (0..rows).map(|row| encode(&pairs.base(row))).collect();
     let mut index = Index::new(DIMENSION, Metric::Cosine, 1);
     for codes in &base {
@@ -64,8 +60,7 @@ fn measure(pairs: &Pairs, rows: usize, batch: u32) {
     let mut distances = 0u64;
     let start = on_cpu();
     while index.indexed() < index.len() {
-        let batch = batch.min(index.len() - index.indexed());
-        distances += u64::from(index.insert_batch(batch, GRAPH_WIDTH_INSERT, &mut scratch));
+        distances += u64::from(index.insert_next(GRAPH_WIDTH_INSERT, &mut scratch));
     }
     let seconds = (on_cpu() - start).as_secs_f64();
     println!(

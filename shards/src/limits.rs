@@ -90,8 +90,6 @@ pub const WHO_BYTES_MAX: usize = 256;
 pub const GRAPH_LINKS: usize = 16;
 /// Neighbours a row chooses on the bottom layer, at most: the rule of selection seldom takes more.
 pub const GRAPH_CHOSEN_BOTTOM: usize = 24;
-/// Rows that are inserted in turns.
-pub const GRAPH_BATCH_MAX: u32 = 4;
 /// Slots on the bottom layer.
 pub const GRAPH_LINKS_BOTTOM: usize = 2 * GRAPH_LINKS;
 /// Durable rows of a stripe that are not in the graph and yet wait for nothing: every recall compares them one by one. At
@@ -100,9 +98,11 @@ pub const TAIL_ROWS_MAX: u32 = 10_240;
 /// … and this many durable rows give a stripe a graph where its core is idle: from about here on a search is quicker.
 pub const GRAPH_ROWS_MIN: u32 = 4_096;
 /// Search width while a row is inserted under pressure …
-pub const GRAPH_WIDTH_INSERT: u32 = 56;
+pub const GRAPH_WIDTH_INSERT: u32 = 52;
 /// … and while hardly any row waits.
 pub const GRAPH_WIDTH_INSERT_IDLE: u32 = 128;
+/// The same on the layers above the bottom, where a search only has to find the way.
+pub const GRAPH_WIDTH_INSERT_UPPER: u32 = 24;
 /// Rows that wait for their place in the graph without any pressure: a burst of one connection …
 pub const PRESSURE_ROWS_MIN: u32 = 256;
 /// … and so many more from which the pressure is full (or half of the capacity). Every recall scans them: about 40 µs.

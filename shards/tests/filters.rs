@@ -5,7 +5,7 @@ use std::path::Path;
 
 use engram_shards::graph::{Index, Scratch};
 use engram_shards::ids::Row;
-use engram_shards::limits::{GRAPH_BATCH_MAX, GRAPH_WIDTH_INSERT, GRAPH_WIDTH_RECALL};
+use engram_shards::limits::{GRAPH_WIDTH_INSERT, GRAPH_WIDTH_RECALL};
 use engram_shards::settings::Metric;
 use engram_shards::vector::codes::encode;
 
@@ -28,11 +28,9 @@ fn the_nearest_of_few_are_found_at_the_cost_of_few() {
     let pairs = Pairs::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data"));
     let mut index = Index::new(DIMENSION, Metric::Cosine, 1);
     let (mut scratch, mut found) = (Scratch::default(), Vec::new());
-    for first in (0..ROWS).step_by(GRAPH_BATCH_MAX as usize) {
-        for row in first..first + GRAPH_BATCH_MAX {
-            index.push(&encode(&pairs.base(row as usize)));
-        }
-        index.insert_batch(GRAPH_BATCH_MAX, GRAPH_WIDTH_INSERT, &mut scratch);
+    for row in 0..ROWS {
+        index.push(&encode(&pairs.base(row as usize)));
+        index.insert_next(GRAPH_WIDTH_INSERT, &mut scratch);
     }
     for divisor in [1, 2, 3, 5, 10, 30, 100, 1_000, ROWS] {
         let visible = |row: Row| drawn(row, divisor);

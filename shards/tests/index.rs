@@ -8,7 +8,7 @@ use std::path::Path;
 
 use engram_shards::graph::{Index, Scored, Scratch};
 use engram_shards::ids::Row;
-use engram_shards::limits::{GRAPH_BATCH_MAX, GRAPH_WIDTH_INSERT};
+use engram_shards::limits::GRAPH_WIDTH_INSERT;
 use engram_shards::settings::Metric;
 use engram_shards::vector::codes::{Codes, encode, normalise};
 use engram_shards::vector::kernel::{Kernel, dot_f32};
@@ -148,18 +148,17 @@ proptest! {
     }
 
     #[test]
-    fn the_graph_is_sound_after_every_batch(
-        dimension in 8u16..40, batches in prop::collection::vec(1u32..=GRAPH_BATCH_MAX, 1..40),
+    fn the_graph_is_sound_while_rows_are_linked_anew(
+        dimension in 8u16..40, count in 1u32..120,
         centres in 1usize..5, spread in prop_oneof![Just(0.0f32), Just(0.1), Just(1.0)],
         refined in any::<u32>(), seed in any::<u64>()
     ) {
-        let count: u32 = batches.iter().sum();
         let vectors = clustered(count as usize, dimension, centres, spread, seed);
         let mut index = Index::new(dimension, Metric::Cosine, seed);
         let (mut scratch, mut found) = (Scratch::default(), Vec::new());
         vectors.iter().for_each(|codes| { index.push(codes); });
-        for batch in batches {
-            index.insert_batch(batch, GRAPH_WIDTH_INSERT, &mut scratch);
+        for _ in 0..count {
+            index.insert_next(GRAPH_WIDTH_INSERT, &mut scratch);
             prop_assert_eq!(index.check(), Ok(()));
             index.refine(Row(refined % index.indexed()), &mut scratch);
             prop_assert_eq!(index.check(), Ok(()));

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use engram_shards::graph::{Index, Scored, Scratch};
 use engram_shards::ids::Row;
-use engram_shards::limits::{GRAPH_BATCH_MAX, GRAPH_WIDTH_INSERT, GRAPH_WIDTH_RECALL};
+use engram_shards::limits::{GRAPH_WIDTH_INSERT, GRAPH_WIDTH_RECALL};
 use engram_shards::settings::Metric;
 use engram_shards::vector::codes::{Codes, encode, normalise};
 use proptest::prelude::*;
@@ -32,8 +32,7 @@ fn push_all(index: &mut Index, codes: &[Codes]) {
 
 fn insert_all(index: &mut Index, scratch: &mut Scratch) {
     while index.waiting().len() > 0 {
-        let count = GRAPH_BATCH_MAX.min(index.waiting().len() as u32);
-        index.insert_batch(count, GRAPH_WIDTH_INSERT, scratch);
+        index.insert_next(GRAPH_WIDTH_INSERT, scratch);
     }
 }
 
@@ -131,7 +130,7 @@ fn steps() -> impl Strategy<Value = Step> {
         3 => any::<u64>().prop_map(Step::Push),
         8 => any::<u64>().prop_map(Step::PushAgain),
         1 => Just(Step::DropLast),
-        4 => (1..=GRAPH_BATCH_MAX).prop_map(Step::Insert),
+        4 => (1u32..=4).prop_map(Step::Insert),
         3 => any::<u32>().prop_map(Step::Remove),
         1 => any::<u32>().prop_map(Step::RemoveAround),
         1 => any::<u32>().prop_map(Step::Refine),
@@ -191,9 +190,9 @@ proptest! {
                     }
                 }
                 Step::Insert(count) => {
-                    let count = count.min(index.waiting().len() as u32);
-                    if count > 0 {
-                        index.insert_batch(count, 8, &mut scratch);
+                    let waiting = index.waiting().len() as u32;
+                    for _ in 0..count.min(waiting) {
+                        index.insert_next(8, &mut scratch);
                     }
                 }
                 Step::Remove(row) => {

@@ -5,8 +5,7 @@ use std::ops::Range;
 
 use crate::ids::Row;
 use crate::limits::{
-    DIMENSION_MAX, DIMENSION_MIN, GRAPH_BATCH_MAX, GRAPH_CHOSEN_BOTTOM, GRAPH_LINKS,
-    GRAPH_WIDTH_INSERT,
+    DIMENSION_MAX, DIMENSION_MIN, GRAPH_CHOSEN_BOTTOM, GRAPH_LINKS, GRAPH_WIDTH_INSERT_UPPER,
 };
 use crate::settings::Metric;
 use crate::vector::codes::Codes;
@@ -18,9 +17,11 @@ use super::check;
 use super::filter::{self, Way};
 use super::link::{link, link_both_ways};
 use super::links::{Bottom, Kin, Layer, Linked, Upper, level};
+use super::notes::Notes;
 use super::rank::{Packing, Rank, Scored};
+use super::rescore::rescore;
 use super::scan;
-use super::search::{Everything, Traversal, View, Visibility, descend};
+use super::search::{Everything, Traversal, View, descend};
 use super::select::select;
 use super::slots::Slots;
 use super::states::{Mending, State, States};
@@ -29,15 +30,11 @@ use super::states::{Mending, State, States};
 /// roughly.
 const WIDTH_PER_WANTED: u32 = 2;
 
-/// Rows whose int8 codes are asked for before they are compared.
-const ASKED_AHEAD: usize = 4;
-
 /// Reusable memory of searches and insertions. One serves any number of indices; it carries nothing
 /// from call to call.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// One for each row of a batch.
-    pub(super) traversals: [Traversal; GRAPH_BATCH_MAX as usize],
+    pub(super) traversal: Traversal,
     pub(super) neighbours: Neighbours,
     pub(super) sketch: Sketch,
 }
@@ -57,6 +54,8 @@ pub struct Sought {
 pub(super) struct Neighbours {
     pub(super) candidates: Vec<Rank>,
     pub(super) chosen: Vec<Rank>,
+    /// How similar the candidates are.
+    pub(super) notes: Notes,
 }
 
 /// The rows of one stripe: the codes of all by slot, and the graph over those that do not wait.
@@ -121,61 +120,38 @@ impl Index {
     /// Puts the row that has waited longest into the graph, with a search of this width on the
     /// bottom layer; there must be one. Returns the distances that it took.
     pub fn insert_next(&mut self, width: u32, scratch: &mut Scratch) -> u32 {
-        self.insert_batch(1, width, scratch)
-    }
-
-    /// Puts the next `count` rows that wait into the graph, at most [`GRAPH_BATCH_MAX`]; there must
-    /// be so many. Their searches take turns, so that one computes while another waits for memory.
-    /// Returns the distances that it took.
-    pub fn insert_batch(&mut self, count: u32, width: u32, scratch: &mut Scratch) -> u32 {
-        assert!((1..=GRAPH_BATCH_MAX).contains(&count), "a batch of {count} rows");
-        let waiting = self.slots.waiting.len();
-        assert!(count as usize <= waiting, "{count} rows are inserted, of {waiting}");
-        let mut batch = [0; GRAPH_BATCH_MAX as usize];
-        let mut batch = &mut batch[..count as usize];
-        for (row, next) in batch.iter_mut().zip(self.slots.waiting.drain(..count as usize)) {
-            *row = next;
-        }
-        self.slots.inserted += u64::from(count);
+        let row = self.slots.waiting.pop_front().expect("a row waits");
+        self.slots.inserted += 1;
         if self.bottom.len() == 0 {
-            self.insert_first(batch[0]);
-            batch = &mut batch[1..];
+            self.insert_first(row);
+            return 0;
         }
+        if self.pass_over(row) {
+            return 1;
+        }
+        let Scratch { traversal, neighbours, .. } = scratch;
         let mut distances = 0;
-        let traversals = &mut scratch.traversals[..batch.len()];
-        for (row, traversal) in batch.iter().zip(&mut *traversals) {
-            self.rows.sketch(self.rows.row(*row), &mut traversal.sketch);
-            let start = self.enter(&traversal.sketch, 0, &mut distances);
-            traversal.begin(&self.bottom, start.node(), width);
-        }
-        distances += self.search_in_turns(traversals);
-        for (at, traversal) in traversals.iter_mut().enumerate() {
-            let row = batch[at];
-            if self.pass_over(row) {
-                continue;
+        self.rows.sketch(self.rows.row(row), &mut traversal.sketch);
+        let start = self.enter(&traversal.sketch, 0, &mut distances);
+        traversal.begin(&self.bottom, start.node(), width);
+        distances += self.search_alive(traversal);
+        let found = traversal.beam.nodes().iter().copied();
+        rank(&self.rows, &self.bottom, row, or_root(found), neighbours);
+        distances += neighbours.candidates.len() as u32;
+        let (kin, more) = choose(&self.rows, &self.bottom, row, GRAPH_CHOSEN_BOTTOM, neighbours);
+        distances += more;
+        distances += match row < self.bottom.len() {
+            true => link_again(&self.rows, &mut self.bottom, row, kin, neighbours),
+            false => {
+                let node = self.bottom.push();
+                let query = self.rows.row(row);
+                let similarity = |other| self.rows.similarity(query, other);
+                let Neighbours { chosen, notes, .. } = &*neighbours;
+                link(&mut self.bottom, node, kin, chosen, notes, similarity)
             }
-            let neighbours = &mut scratch.neighbours;
-            let beam = traversal.beam.nodes();
-            let peers = batch[..at].iter().copied().filter(|peer| self.states.is_alive(*peer));
-            let found = beam.iter().copied().chain(peers);
-            rank(&self.rows, &self.bottom, row, or_root(found), neighbours);
-            distances += neighbours.candidates.len() as u32;
-            let (kin, more) =
-                choose(&self.rows, &self.bottom, row, GRAPH_CHOSEN_BOTTOM, neighbours);
-            distances += more;
-            distances += match row < self.bottom.len() {
-                true => link_again(&self.rows, &mut self.bottom, row, kin, traversal, neighbours),
-                false => {
-                    let node = self.bottom.push();
-                    let query = self.rows.row(row);
-                    let similarity = |other| self.rows.similarity(query, other);
-                    let (chosen, visited) = (&neighbours.chosen, &traversal.visited);
-                    link(&mut self.bottom, node, kin, chosen, visited, similarity)
-                }
-            };
-            distances += self.insert_upper(row, traversal, neighbours);
-            self.take_in(row);
-        }
+        };
+        distances += self.insert_upper(row, traversal, neighbours);
+        self.take_in(row);
         distances
     }
 
@@ -197,46 +173,18 @@ impl Index {
         self.states.set(row, state);
     }
 
-    /// All traversals of the bottom layer to their ends, for rows that are alive. Returns the
-    /// distances that they took.
-    fn search_in_turns(&self, traversals: &mut [Traversal]) -> u32 {
+    /// A traversal of the bottom layer to its end, for rows that are alive. Returns the distances
+    /// that it took.
+    fn search_alive(&self, traversal: &mut Traversal) -> u32 {
         match self.states.are_all_alive() {
-            true => self.search_visible_in_turns(traversals, &Everything),
-            false => {
-                let is_alive = |row| self.states.is_alive(row);
-                self.search_visible_in_turns(traversals, &is_alive)
-            }
+            true => traversal.run(self.view(&Everything)),
+            false => traversal.run(self.view(&|row| self.states.is_alive(row))),
         }
-    }
-
-    fn search_visible_in_turns(
-        &self,
-        traversals: &mut [Traversal],
-        visible: &impl Visibility,
-    ) -> u32 {
-        let mut distances = 0;
-        let view = self.view(visible);
-        if let [traversal] = traversals {
-            return traversal.run(view);
-        }
-        let mut live: [bool; GRAPH_BATCH_MAX as usize] = [true; GRAPH_BATCH_MAX as usize];
-        while live[..traversals.len()].contains(&true) {
-            for (live, traversal) in live.iter_mut().zip(&mut *traversals) {
-                if *live {
-                    match traversal.step(view) {
-                        Some(more) => distances += more,
-                        None => *live = false,
-                    }
-                }
-            }
-        }
-        distances
     }
 
     /// The bottom layer, for a search.
     pub(super) fn view<'a, V>(&'a self, visible: &'a V) -> View<'a, Bottom, V> {
-        let packing = self.bottom.packing();
-        View { rows: &self.rows, layer: &self.bottom, packing, visible }
+        View { rows: &self.rows, layer: &self.bottom, visible }
     }
 
     /// Puts a row of the bottom layer into the layers above that were drawn for its slot. Returns
@@ -256,10 +204,9 @@ impl Index {
                 // The row is pushed to the layer below right after.
                 let below = if layer > 1 { self.upper[layer - 2].links.len() } else { row };
                 let upper = &mut self.upper[layer - 1];
-                traversal.begin(upper, at, GRAPH_WIDTH_INSERT);
-                let packing = upper.links.packing();
+                traversal.begin(upper, at, GRAPH_WIDTH_INSERT_UPPER);
                 let is_alive = |node| self.states.is_alive(upper.rows[node]);
-                let view = View { rows: &self.rows, layer: &*upper, packing, visible: &is_alive };
+                let view = View { rows: &self.rows, layer: &*upper, visible: &is_alive };
                 distances += traversal.run(view);
                 let beam = traversal.beam.nodes().iter().copied();
                 rank(&self.rows, upper, row, or_root(beam), neighbours);
@@ -268,14 +215,14 @@ impl Index {
                 let (kin, more) = choose(&self.rows, upper, row, GRAPH_LINKS, neighbours);
                 distances += more;
                 distances += match upper.find(row) {
-                    Some(node) => link_again(&self.rows, upper, node, kin, traversal, neighbours),
+                    Some(node) => link_again(&self.rows, upper, node, kin, neighbours),
                     None => {
                         let node = upper.push(row, below);
                         let query = self.rows.row(row);
                         let Upper { links, rows: row_of, .. } = upper;
                         let similarity = |other| self.rows.similarity(query, row_of[other]);
-                        let (chosen, visited) = (&neighbours.chosen, &traversal.visited);
-                        link(links, node, kin, chosen, visited, similarity)
+                        let Neighbours { chosen, notes, .. } = &*neighbours;
+                        link(links, node, kin, chosen, notes, similarity)
                     }
                 };
             }
@@ -371,7 +318,7 @@ impl Index {
         scratch: &mut Scratch,
         found: &mut Vec<Scored>,
     ) -> Sought {
-        let traversal = &mut scratch.traversals[0];
+        let traversal = &mut scratch.traversal;
         let Some(mut distances) = self.start(query, absent, (width, count), &visible, traversal)
         else {
             return Sought { distances: 1, complete: false };
@@ -507,24 +454,26 @@ fn link_again<const SLOTS: usize, L: Linked<SLOTS>>(
     layer: &mut L,
     node: u32,
     kin: Kin,
-    traversal: &Traversal,
     neighbours: &Neighbours,
 ) -> u32 {
-    link_both_ways(layer.links_mut(), node, kin, &neighbours.chosen, &traversal.visited);
-    settle(rows, layer, node, &neighbours.chosen)
+    let Neighbours { chosen, notes, .. } = neighbours;
+    link_both_ways(layer.links_mut(), node, kin, chosen, notes);
+    settle(rows, layer, node, chosen)
 }
 
 /// Compares `row` with `nodes` of a layer by int8 codes; the candidates are best first.
-fn rank<L: Layer>(
+fn rank<const SLOTS: usize, L: Linked<SLOTS>>(
     rows: &Rows,
     layer: &L,
     row: u32,
     nodes: impl Iterator<Item = u32>,
     neighbours: &mut Neighbours,
 ) {
-    neighbours.candidates.clear();
-    rescore(rows, layer, rows.row(row), nodes, &mut neighbours.candidates);
-    neighbours.candidates.sort_unstable_by(|a, b| b.cmp(a));
+    let Neighbours { candidates, notes, .. } = neighbours;
+    candidates.clear();
+    rescore(rows, layer, rows.row(row), nodes, candidates);
+    candidates.sort_unstable_by(|a, b| b.cmp(a));
+    notes.take(candidates, layer.len(), layer.links().packing());
 }
 
 /// `nodes`, or node 0 where there is none: it is the parent of all that have no other.
@@ -532,40 +481,6 @@ fn or_root(nodes: impl Iterator<Item = u32>) -> impl Iterator<Item = u32> {
     let mut nodes = nodes.peekable();
     let root = nodes.peek().is_none().then_some(0);
     nodes.chain(root)
-}
-
-/// Compares a query with `nodes` of a layer by int8 codes.
-pub(super) fn rescore<L: Layer>(
-    rows: &Rows,
-    layer: &L,
-    query: Query<'_>,
-    nodes: impl Iterator<Item = u32>,
-    ranks: &mut Vec<Rank>,
-) {
-    // Those compared, and those asked for, in turn.
-    let mut some = [[0u32; ASKED_AHEAD]; 2];
-    let mut nodes = nodes.fuse();
-    let mut ask = |some: &mut [u32; ASKED_AHEAD]| {
-        let mut count = 0;
-        for node in nodes.by_ref().take(ASKED_AHEAD) {
-            some[count] = node;
-            count += 1;
-            rows.prefetch(layer.row(node));
-        }
-        count
-    };
-    let mut count = ask(&mut some[0]);
-    while count > 0 {
-        let [now, next] = &mut some;
-        let next_count = ask(next);
-        let compared = now.map(|node| layer.row(node));
-        let mut similarities = [0.0f32; ASKED_AHEAD];
-        rows.similarities(query, &compared[..count], &mut similarities);
-        let ranks_of = now.iter().zip(similarities).take(count);
-        ranks.extend(ranks_of.map(|(node, similarity)| Rank::new(similarity, *node)));
-        some.swap(0, 1);
-        count = next_count;
-    }
 }
 
 /// Chooses among the candidates for `row`: a twin alone, if there is one, else at most `most`.
@@ -577,7 +492,7 @@ fn choose<L: Layer>(
     most: usize,
     neighbours: &mut Neighbours,
 ) -> (Kin, u32) {
-    let Neighbours { candidates, chosen } = neighbours;
+    let Neighbours { candidates, chosen, .. } = neighbours;
     let query = rows.row(row);
     // Twins are as similar as a row is to itself; comparing that first spares comparing codes.
     let own = rows.similarity(query, row);

@@ -1,20 +1,20 @@
 //! The links of a new node, and those back to it.
 
 use super::links::{Kin, Links};
+use super::notes::Notes;
 use super::rank::{Packed, Rank};
-use super::visited::Visited;
 
 /// Links `node`, the last of its layer and without links, with `chosen`, best first, and makes one
 /// of them (or, where none takes a child, a descendant of the best) its parent. A twin is linked
 /// with its parent and the twin that was found, which links back only if it is the parent.
-/// `visited` is what the search for the node met; `similarity` compares it with another node.
+/// `notes` is of the candidates among which they were chosen; `similarity` compares it with another node.
 /// Returns the distances that it took.
 pub(super) fn link<const SLOTS: usize>(
     links: &mut Links<SLOTS>,
     node: u32,
     kin: Kin,
     chosen: &[Rank],
-    visited: &Visited,
+    notes: &Notes,
     similarity: impl Fn(u32) -> f32,
 ) -> u32 {
     assert!(!chosen.is_empty() && chosen.len() <= SLOTS);
@@ -27,7 +27,7 @@ pub(super) fn link<const SLOTS: usize>(
     for rank in chosen {
         links.append(node, *rank);
         if *rank != parent && kin == Kin::Other && !planted!(BackLinksDropped) {
-            link_back(links, rank.node(), Rank::new(rank.similarity(), node), visited);
+            link_back(links, rank.node(), Rank::new(rank.similarity(), node), notes);
         }
     }
     let slot = links.of(node).iter().position(|target| *target == parent.node());
@@ -42,7 +42,7 @@ pub(super) fn link<const SLOTS: usize>(
     });
     links.keep_parent(node, slot);
     if !planted!(BackLinksDropped) {
-        adopt(links, parent.node(), Rank::new(parent.similarity(), node), kin, visited);
+        adopt(links, parent.node(), Rank::new(parent.similarity(), node), kin, notes);
     }
     u32::from(near.is_none())
 }
@@ -54,13 +54,13 @@ pub(super) fn link_both_ways<const SLOTS: usize>(
     node: u32,
     kin: Kin,
     chosen: &[Rank],
-    visited: &Visited,
+    notes: &Notes,
 ) {
     assert!(!chosen.is_empty() && links.of(node).is_empty());
     for rank in chosen {
         links.append(node, *rank);
         if kin == Kin::Other {
-            link_back(links, rank.node(), Rank::new(rank.similarity(), node), visited);
+            link_back(links, rank.node(), Rank::new(rank.similarity(), node), notes);
         }
     }
 }
@@ -91,10 +91,10 @@ fn adopt<const SLOTS: usize>(
     parent: u32,
     child: Rank,
     kin: Kin,
-    visited: &Visited,
+    notes: &Notes,
 ) {
     let slot = if links.is_full(parent) {
-        let slot = weigh(links, parent, child, visited).farthest_hidden_or_farthest();
+        let slot = weigh(links, parent, child, notes).farthest_hidden_or_farthest();
         links.replace(parent, slot, child);
         slot
     } else {
@@ -108,13 +108,13 @@ pub(super) fn link_back<const SLOTS: usize>(
     links: &mut Links<SLOTS>,
     from: u32,
     new: Rank,
-    visited: &Visited,
+    notes: &Notes,
 ) {
     if !links.is_full(from) {
         links.append(from, new);
         return;
     }
-    let weighed = weigh(links, from, new, visited);
+    let weighed = weigh(links, from, new, notes);
     let similarity = links.packing().pack(new.similarity());
     if !weighed.new_is_hidden && (weighed.hidden.is_some() || weighed.farthest.0 < similarity) {
         links.replace(from, weighed.farthest_hidden_or_farthest(), new);
@@ -138,15 +138,10 @@ impl Weighed {
 }
 
 /// The rule of [`super::select`], without a distance: links carry their similarities, and how
-/// similar their targets are to the new node is known of those that the search for it met. Others
-/// hide nothing and are not hidden. Ties hide nothing here, so that a twin of `from` does not keep
+/// similar their targets are to the new node is known of the candidates among which its links were
+/// chosen. Others hide nothing and are not hidden. Ties hide nothing here, so that a twin of `from` does not keep
 /// out all who are not.
-fn weigh<const SLOTS: usize>(
-    links: &Links<SLOTS>,
-    from: u32,
-    new: Rank,
-    visited: &Visited,
-) -> Weighed {
+fn weigh<const SLOTS: usize>(links: &Links<SLOTS>, from: u32, new: Rank, notes: &Notes) -> Weighed {
     let kept = links.kept_of(from);
     let new_similarity = links.packing().pack(new.similarity());
     let (mut farthest, mut hidden, mut new_is_hidden) = (None, None, false);
@@ -157,7 +152,7 @@ fn weigh<const SLOTS: usize>(
         if may_go && farthest.is_none_or(|(least, _)| *similarity < least) {
             farthest = Some((*similarity, slot));
         }
-        let Some(to_new) = visited.similarity(*target) else {
+        let Some(to_new) = notes.similarity(*target) else {
             continue;
         };
         if *similarity >= new_similarity {

@@ -16,10 +16,11 @@ use crate::vector::rows::Rows;
 
 use super::Index;
 use super::adopt::orphan;
-use super::index::{Neighbours, Scratch, rescore};
+use super::index::{Neighbours, Scratch};
 use super::links::{Linked, level};
 use super::rank::Rank;
 use super::refine::{has_twin_as_parent, relink_among};
+use super::rescore::rescore;
 use super::states::{Mending, State, States};
 
 /// Rows whose state is looked at in the time of one distance.

@@ -16,6 +16,8 @@
 //! | `visited` | which nodes a search has met, and how similar they were |
 //! | `beam` | the best of a search, and which of them are still to be expanded |
 //! | `search` | from an entry to the nearest |
+//! | `notes` | how similar the candidates for a row's links are |
+//! | `rescore` | what 1-bit codes have found, compared by int8 codes |
 //! | `select` | whom of the nearest a new row links to |
 //! | `link` | the links of a new row, and those back to it |
 //! | `adopt` | a row taken out of the tree of parents: others adopt its children; a row put into it again |
@@ -49,6 +51,8 @@ mod links;
 mod visited;
 mod beam;
 mod search;
+mod notes;
+mod rescore;
 mod select;
 mod link;
 mod adopt;

@@ -5,10 +5,11 @@ use crate::limits::{GRAPH_LINKS_BOTTOM, GRAPH_LINKS_REFINED, GRAPH_WIDTH_REFINE}
 use crate::vector::rows::Rows;
 
 use super::Index;
-use super::index::{Neighbours, Scratch, rescore};
+use super::index::{Neighbours, Scratch};
 use super::link::link_back;
 use super::links::{Bottom, Linked};
 use super::rank::Rank;
+use super::rescore::rescore;
 use super::search::{Everything, Traversal};
 use super::select::select;
 
@@ -29,7 +30,7 @@ impl Index {
         if !self.states.is_alive(row.0) || has_twin_as_parent(&self.rows, &self.bottom, row.0) {
             return 1;
         }
-        let traversal = &mut scratch.traversals[0];
+        let traversal = &mut scratch.traversal;
         self.rows.sketch(self.rows.row(row.0), &mut traversal.sketch);
         let mut distances = 0;
         let start = self.enter(&traversal.sketch, 0, &mut distances).node();
@@ -60,12 +61,13 @@ fn link_anew(
     neighbours.candidates.clear();
     let found = traversal.beam.nodes().iter().copied().filter(|node| *node != row);
     rescore(rows, bottom, query, found, &mut neighbours.candidates);
+    neighbours.notes.take(&neighbours.candidates, bottom.len(), bottom.packing());
     let distances = (old.len() + neighbours.candidates.len()) as u32;
     let (more, found) = relink_among(rows, bottom, row, &old, GRAPH_LINKS_REFINED, neighbours);
     for rank in neighbours.chosen[..found].iter().filter(|rank| !old.contains(rank)) {
         if !bottom.of(rank.node()).contains(&row) {
             let back = Rank::new(rank.similarity(), row);
-            link_back(bottom, rank.node(), back, &traversal.visited);
+            link_back(bottom, rank.node(), back, &neighbours.notes);
         }
     }
     distances + more
@@ -82,7 +84,7 @@ pub(super) fn relink_among<const SLOTS: usize, L: Linked<SLOTS>>(
     most: usize,
     neighbours: &mut Neighbours,
 ) -> (u32, usize) {
-    let Neighbours { candidates, chosen } = neighbours;
+    let Neighbours { candidates, chosen, .. } = neighbours;
     let row = layer.row(node);
     let query = rows.row(row);
     let own = rows.similarity(query, row);

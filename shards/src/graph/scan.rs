@@ -3,7 +3,9 @@
 use std::cmp::Reverse;
 
 use crate::ids::Row;
+use crate::vector::lanes::{LANES, each, first_lanes};
 use crate::vector::rows::{COMPARED_MAX, Query, Rows, Sketch};
+use crate::vector::set::{Set, Task};
 
 use super::rank::{Rank, Scored};
 
@@ -57,7 +59,7 @@ pub(super) fn scan(
 fn estimate(
     rows: &Rows,
     sketch: &Sketch,
-    mut scanned: impl Iterator<Item = u32>,
+    scanned: impl Iterator<Item = u32>,
     wanted: usize,
     visible: impl Fn(Row) -> bool,
     best: &mut Vec<Rank>,
@@ -66,36 +68,69 @@ fn estimate(
     if wanted == 0 {
         return 0;
     }
-    let mut bound = Rank::NONE;
-    let mut estimated = 0;
-    let mut compared = [0u32; COMPARED_MAX];
-    let mut similarities = [0.0f32; COMPARED_MAX];
-    loop {
-        let mut count = 0;
-        for row in scanned.by_ref().filter(|row| visible(Row(*row))).take(COMPARED_MAX) {
-            rows.prefetch_sketch(row);
-            compared[count] = row;
-            count += 1;
-        }
-        if count == 0 {
-            break;
-        }
-        rows.estimates(sketch, &compared[..count], &mut similarities[..count]);
-        estimated += count as u32;
-        for (row, similarity) in compared.iter().zip(similarities).take(count) {
-            let rank = Rank::new(similarity, *row);
-            if rank > bound {
-                best.push(rank);
-                if best.len() == 2 * wanted {
-                    bound = part(best, wanted);
-                }
-            }
-        }
-    }
+    let scan = Estimation { rows, sketch, scanned: scanned.fuse(), wanted, visible, best };
+    let estimated = rows.kernel().run(scan);
     if best.len() > wanted {
         part(best, wanted);
     }
     estimated
+}
+
+struct Estimation<'a, I, V> {
+    rows: &'a Rows,
+    sketch: &'a Sketch,
+    scanned: I,
+    wanted: usize,
+    visible: V,
+    best: &'a mut Vec<Rank>,
+}
+
+impl<I: Iterator<Item = u32>, V: Fn(Row) -> bool> Task for Estimation<'_, I, V> {
+    /// Rows compared.
+    type Output = u32;
+
+    #[inline(always)]
+    fn run<S: Set>(self, set: S) -> u32 {
+        let Estimation { rows, sketch, mut scanned, wanted, visible, best } = self;
+        let (mut bound, mut estimated) = (Rank::NONE, 0);
+        let (mut now, mut count) = ([0; LANES], 0usize);
+        loop {
+            // Sixteen are asked for while sixteen are compared.
+            let (mut next, mut next_count) = ([0; LANES], 0);
+            while next_count < LANES
+                && let Some(row) = scanned.next()
+            {
+                if visible(Row(row)) {
+                    rows.prefetch_sketch(row);
+                    next[next_count] = row;
+                    next_count += 1;
+                }
+            }
+            if let Some(last) = count.checked_sub(1) {
+                let last = now[last];
+                now[count..].fill(last);
+                let codes = now.map(|row| rows.signs(row));
+                let group = rows.estimates_of(sketch, (&codes, count), |lane| now[lane], set);
+                let similarities = set.array(group);
+                // Of those as good as the bound, the rank tells.
+                let least =
+                    if bound == Rank::NONE { f32::NEG_INFINITY } else { bound.similarity() };
+                each(set.above(group, least.next_down()) & first_lanes(count), |_, lane| {
+                    let rank = Rank::new(similarities[lane], now[lane]);
+                    if rank > bound {
+                        best.push(rank);
+                    }
+                });
+                if best.len() >= 2 * wanted {
+                    bound = part(best, wanted);
+                }
+                estimated += count as u32;
+            } else if next_count == 0 {
+                return estimated;
+            }
+            (now, count) = (next, next_count);
+        }
+    }
 }
 
 /// Leaves the best `wanted` and returns the worst of them, which is what others must beat.

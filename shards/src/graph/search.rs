@@ -1,5 +1,6 @@
 //! From an entry to the nearest, by 1-bit codes.
 
+use crate::limits::GRAPH_LINKS;
 use crate::vector::block::Block;
 use crate::vector::lanes::{LANES, Lanes, each, first_lanes};
 use crate::vector::prefetch::prefetch;
@@ -8,7 +9,7 @@ use crate::vector::set::{Set, Task};
 
 use super::beam::{Beam, POPPED_MAX};
 use super::links::{Layer, Upper};
-use super::rank::{Packing, Rank};
+use super::rank::Rank;
 use super::visited::Visited;
 
 /// Nodes that one search expands, at most, beyond its width. A search expands about as many as it
@@ -74,7 +75,6 @@ pub(super) struct Traversal {
 pub(super) struct View<'a, L, V> {
     pub(super) rows: &'a Rows,
     pub(super) layer: &'a L,
-    pub(super) packing: Packing,
     /// Nodes for which it does not hold are passed through.
     pub(super) visible: &'a V,
 }
@@ -109,13 +109,6 @@ impl Traversal {
     /// [`Traversal::begin`].
     pub(super) fn leave_out(&mut self, node: u32) {
         self.visited.leave_out(node);
-    }
-
-    /// Compares what the last step met, and meets the neighbours of the best nodes. Returns the
-    /// distances that it took; none once the search has ended: then the beam holds what was found.
-    pub(super) fn step<L: Layer, V: Visibility>(&mut self, view: View<'_, L, V>) -> Option<u32> {
-        let (distances, has_more) = view.rows.kernel().run(Steps { search: self, view, most: 1 });
-        (distances > 0 || has_more).then_some(distances)
     }
 
     /// Goes on with a search by `most` steps. Returns the distances that they took, and whether there are more to do;
@@ -203,10 +196,6 @@ impl Traversal {
             let row_of = |lane: usize| view.layer.row(nodes[lane]);
             let group = view.rows.estimates_of(&self.sketch, (codes, some), row_of, set);
             let similarities = set.array(group);
-            let packed = similarities.map(|similarity| view.packing.pack(similarity));
-            for (node, packed) in nodes.iter().zip(packed).take(some) {
-                self.visited.note(*node, packed);
-            }
             let mut admitted = set.above(group, self.beam.bound()) & first_lanes(some);
             if !view.visible.all() {
                 let passed = self.pass(view.visible, &nodes, &similarities, admitted);
@@ -271,25 +260,52 @@ pub(super) fn descend(
     start: Rank,
     distances: &mut u32,
 ) -> Rank {
-    let mut best = start;
-    loop {
-        let neighbours = layer.neighbours(best.node());
-        let mut compared = [0u32; COMPARED_MAX];
-        let mut similarities = [0.0f32; COMPARED_MAX];
-        let count = neighbours.len();
-        for (row, node) in compared.iter_mut().zip(neighbours) {
-            *row = layer.row(*node);
-            rows.prefetch_sketch(*row);
-        }
-        rows.estimates(sketch, &compared[..count], &mut similarities[..count]);
-        *distances += count as u32;
-        let ranks = neighbours
-            .iter()
-            .zip(similarities)
-            .map(|(node, similarity)| Rank::new(similarity, *node));
-        match ranks.max() {
-            Some(rank) if rank > best => best = rank,
-            _ => return best,
+    rows.kernel().run(Descent { rows, layer, sketch, start, distances })
+}
+
+struct Descent<'a> {
+    rows: &'a Rows,
+    layer: &'a Upper,
+    sketch: &'a Sketch,
+    start: Rank,
+    distances: &'a mut u32,
+}
+
+impl Task for Descent<'_> {
+    /// The nearest.
+    type Output = Rank;
+
+    #[inline(always)]
+    fn run<S: Set>(self, set: S) -> Rank {
+        let Descent { rows, layer, sketch, start, distances } = self;
+        let mut best = start;
+        loop {
+            let neighbours = layer.neighbours(best.node());
+            *distances += neighbours.len() as u32;
+            let mut compared = [0; UPPER_SLOTS];
+            let mut codes: [&[Block]; UPPER_SLOTS] = [&[]; UPPER_SLOTS];
+            for ((row, codes), node) in compared.iter_mut().zip(&mut codes).zip(neighbours) {
+                *row = layer.row(*node);
+                *codes = rows.signs(*row);
+                prefetch(codes);
+            }
+            let before = best;
+            if let Some(last) = neighbours.len().checked_sub(1) {
+                let last_codes = codes[last];
+                codes[last + 1..].fill(last_codes);
+                let some = (&codes, neighbours.len());
+                let group = rows.estimates_of(sketch, some, |lane| compared[lane], set);
+                for (node, similarity) in neighbours.iter().zip(set.array(group)) {
+                    best = best.max(Rank::new(similarity, *node));
+                }
+            }
+            if best == before {
+                return best;
+            }
         }
     }
 }
+
+/// Neighbours of a node of an upper layer, at most.
+const UPPER_SLOTS: usize = LANES;
+const _: () = assert!(GRAPH_LINKS <= UPPER_SLOTS);

@@ -2,14 +2,13 @@
 
 use crate::limits::GRAPH_LINKS_BOTTOM;
 use crate::vector::rows::Rows;
+use crate::vector::set::{FOUR, Set, Task};
 
 use super::links::Layer;
 use super::rank::Rank;
 
 /// Most that are chosen.
 const SELECTED_MAX: usize = GRAPH_LINKS_BOTTOM;
-/// Rows compared at once: most candidates fall to one of the first few chosen.
-const COMPARED_AT_ONCE: usize = 4;
 
 /// The heuristic of HNSW (Malkov & Yashunin 2018, algorithm 4, without filling up): takes
 /// candidates from the nearest on, but leaves out those that are at least as near to one already
@@ -22,28 +21,51 @@ pub(super) fn select<L: Layer>(
     most: usize,
     chosen: &mut Vec<Rank>,
 ) -> u32 {
-    let mut distances = 0;
-    chosen.clear();
-    let Some(first) = candidates.first() else { return 0 };
-    let mut codes = [rows.row(layer.row(first.node())); SELECTED_MAX];
     assert!(most <= SELECTED_MAX);
-    for candidate in candidates {
-        if chosen.len() == most {
-            break;
+    chosen.clear();
+    rows.kernel().run(Selection { rows, layer, candidates, most, chosen })
+}
+
+struct Selection<'a, L> {
+    rows: &'a Rows,
+    layer: &'a L,
+    candidates: &'a [Rank],
+    most: usize,
+    chosen: &'a mut Vec<Rank>,
+}
+
+impl<L: Layer> Task for Selection<'_, L> {
+    /// The distances that it took.
+    type Output = u32;
+
+    #[inline(always)]
+    fn run<S: Set>(self, set: S) -> u32 {
+        let Selection { rows, layer, candidates, most, chosen } = self;
+        let Some(first) = candidates.first() else { return 0 };
+        let mut distances = 0;
+        // Four at a time, since most candidates fall to one of the first few chosen; what fills the
+        // last four up is not looked at.
+        let mut codes = [[rows.row(layer.row(first.node())); FOUR]; SELECTED_MAX.div_ceil(FOUR)];
+        for candidate in candidates {
+            if chosen.len() == most {
+                break;
+            }
+            let own = rows.row(layer.row(candidate.node()));
+            let mut left = chosen.len();
+            let hidden = codes[..left.div_ceil(FOUR)].iter().any(|four| {
+                let some = left.min(FOUR);
+                left -= some;
+                distances += some as u32;
+                let similarities = rows.similarities_of_four(own, four, set);
+                similarities[..some].iter().any(|similarity| *similarity >= candidate.similarity())
+            });
+            if !hidden {
+                codes[chosen.len() / FOUR][chosen.len() % FOUR] = own;
+                chosen.push(*candidate);
+            }
         }
-        let own = rows.row(layer.row(candidate.node()));
-        let hidden = codes[..chosen.len()].chunks(COMPARED_AT_ONCE).any(|some| {
-            distances += some.len() as u32;
-            let similarities = rows.similarities_of::<COMPARED_AT_ONCE>(own, some);
-            let some = &similarities[..some.len()];
-            some.iter().any(|similarity| *similarity >= candidate.similarity())
-        });
-        if !hidden {
-            codes[chosen.len()] = own;
-            chosen.push(*candidate);
-        }
+        distances
     }
-    distances
 }
 
 #[cfg(test)]

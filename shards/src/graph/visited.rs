@@ -1,8 +1,6 @@
-//! Which nodes a search has met, in their order, and how similar they were.
+//! Which nodes a search has met, in their order.
 
 use crate::vector::lanes::LANES;
-
-use super::rank::Packed;
 
 /// Nodes of one word of the bitmap.
 const WORD_NODES: u32 = u64::BITS;
@@ -19,7 +17,6 @@ pub(super) struct Visited {
     count: usize,
     /// A node of which the bit is set and that was not met.
     left_out: Option<u32>,
-    similarities: Vec<Packed>,
 }
 
 impl Visited {
@@ -42,11 +39,9 @@ impl Visited {
     /// Makes room for `nodes`, where there are more by now.
     pub(super) fn grow(&mut self, nodes: u32) {
         let nodes = nodes as usize;
-        if self.similarities.len() < nodes {
-            // Half as much again, so that a graph that grows row by row seldom moves the tables.
-            let room = nodes + nodes / 2 + 64;
-            self.bits.resize(room.div_ceil(WORD_NODES as usize), 0);
-            self.similarities.resize(room, Packed::default());
+        if self.bits.len() * (WORD_NODES as usize) < nodes {
+            // Half as much again, so that a graph that grows row by row seldom moves the table.
+            self.bits.resize((nodes + nodes / 2).div_ceil(WORD_NODES as usize), 0);
         }
     }
 
@@ -104,27 +99,13 @@ impl Visited {
         self.left_out = (self.count > count).then_some(node);
         self.count = count;
     }
-
-    /// Notes how similar a node is that was met.
-    #[inline(always)]
-    pub(super) fn note(&mut self, node: u32, similarity: Packed) {
-        self.similarities[node as usize] = similarity;
-    }
-
-    /// How similar `node` is, if it was met.
-    #[inline]
-    pub(super) fn similarity(&self, node: u32) -> Option<Packed> {
-        let seen = self.bits[(node / WORD_NODES) as usize] >> (node % WORD_NODES) & 1 != 0;
-        seen.then(|| self.similarities[node as usize])
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::rank::Packing;
     use proptest::prelude::*;
-    use std::collections::HashMap;
+    use std::collections::HashSet;
 
     proptest! {
         #[test]
@@ -137,21 +118,16 @@ mod tests {
             let mut visited = Visited::default();
             for lists in searches {
                 visited.reset(300);
-                let (mut model, mut wanted) = (HashMap::new(), Vec::new());
+                let (mut model, mut wanted) = (HashSet::new(), Vec::new());
                 for list in lists {
                     visited.reserve(list.len());
                     visited.meet(&list);
                     for node in list {
-                        if let std::collections::hash_map::Entry::Vacant(entry) = model.entry(node) {
-                            entry.insert(Packing::new(300.0).pack(node as f32));
+                        if model.insert(node) {
                             wanted.push(node);
-                            visited.note(node, Packing::new(300.0).pack(node as f32));
                         }
                     }
                     prop_assert_eq!(visited.met(), &wanted);
-                }
-                for node in 0..300 {
-                    prop_assert_eq!(visited.similarity(node), model.get(&node).copied());
                 }
             }
         }

@@ -24,6 +24,7 @@
 //! | `compacting.rs` | segments that are mostly dead: what counts is copied, the rest goes |
 //! | `turns.rs` | whose turn it is: recalls first, spaces in fair rotation |
 //! | `checkpoints.rs` | which stripe's checkpoint is due, and the one that is being written |
+//! | `checkpointing.rs` | how that goes on, step by step |
 //! | `recovering.rs` | a shard from its logs and checkpoints |
 //!
 //! **Invariants:** what is pending is what the log was given and has not answered, in the same order; a stripe stands in
@@ -32,6 +33,7 @@
 mod io;
 mod turns;
 mod forgotten;
+mod checkpoints;
 mod pending;
 mod making;
 mod wanted;
@@ -42,7 +44,7 @@ mod requests;
 mod opening;
 mod commits;
 mod reads;
-mod checkpoints;
+mod checkpointing;
 mod forgetting;
 mod compacting;
 mod recovering;

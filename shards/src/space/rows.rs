@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::graph::{Aim, Index, Scored, Scratch, Seeking};
 use crate::ids::{Generation, Location, Row, SegmentId, Time};
-use crate::limits::GRAPH_BATCH_MAX;
 use crate::log::log::Ordinal;
 use crate::log::ranges::Ranges;
 use crate::quality::Upkeep;
@@ -186,23 +185,13 @@ impl Rows {
 
     /// Puts the next row into the graph, with a search of this width. Returns it, and the distances that it took.
     pub fn insert_next(&mut self, width: u32, scratch: &mut Scratch) -> (Row, u32) {
+        assert!(self.inserted() < self.durable(), "only durable rows go into the graph");
         let row = self.at(self.inserted());
-        (row, self.insert_batch(1, width, scratch))
-    }
-
-    /// Puts the next `count` rows into the graph in turns, with searches of this width. Returns the distances that it
-    /// took.
-    pub fn insert_batch(&mut self, count: u32, width: u32, scratch: &mut Scratch) -> u32 {
-        let durable = self.durable() - self.inserted();
-        assert!(u64::from(count) <= durable, "only durable rows go into the graph");
-        let nodes = self.index.nodes();
-        for row in self.index.waiting().take(count as usize) {
-            self.inserted = self.inserted.max(self.spans.generation(row));
-            if row.0 < nodes {
-                self.linked_again.push(row);
-            }
+        self.inserted = self.inserted.max(self.spans.generation(row));
+        if row.0 < self.index.nodes() {
+            self.linked_again.push(row);
         }
-        self.index.insert_batch(count, width, scratch)
+        (row, self.index.insert_next(width, scratch))
     }
 
     /// One step of the stripe's upkeep; rows are linked around replaced ones first. Returns the distances that it took;
@@ -235,13 +224,10 @@ impl Rows {
     fn mend_beside(&mut self, scratch: &mut Scratch) -> u32 {
         let inserted = self.inserted();
         let before = std::mem::replace(&mut self.mended_beside, inserted);
-        let mut distances = 0;
-        for _ in before..inserted.min(before + u64::from(GRAPH_BATCH_MAX)) {
-            if self.index.is_mend_overdue() {
-                distances += self.index.mend(scratch);
-            }
+        match inserted > before && self.index.is_mend_overdue() {
+            true => self.index.mend(scratch),
+            false => 0,
         }
-        distances
     }
 
     /// Tells upkeep which slots hold other rows than they did.
@@ -409,6 +395,7 @@ impl Rows {
 
     /// Whether a recall that sees the rows up to the generation `snapshot` sees `row`: it does unless one that it sees too
     /// has replaced it.
+    #[inline]
     pub fn is_visible(&self, row: Row, snapshot: Generation) -> bool {
         self.spans.sees(row, snapshot)
     }

@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 use super::block::Block;
 use super::lanes::LANES;
 use super::quantise;
+use super::rotation::turn;
 use super::set::{Task, plain_set};
 use super::signs::{self, Factors, PLANES, SignLayout, SignQuery};
 
@@ -86,7 +87,7 @@ fn load_half(half: &[i8; 32]) -> __m256i {
 /// See [`super::kernel::Kernel::encode`].
 #[target_feature(enable = "avx2")]
 pub(super) fn encode(vector: &[f32], codes8: &mut [i8]) -> f32 {
-    quantise::quantise(vector, codes8)
+    quantise::quantise(vector, codes8, turn)
 }
 
 /// See [`super::kernel::Kernel::write_row`].
@@ -105,7 +106,7 @@ pub(super) fn write_query(codes8: &[Block], scale: f32, mean: &[f32], query: &mu
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Avx2(());
 
-plain_set!(Avx2, estimates);
+plain_set!(Avx2, estimates, dots);
 
 /// See [`super::kernel::Kernel::run`].
 #[target_feature(enable = "avx2,popcnt,bmi1,bmi2,lzcnt")]

@@ -3,14 +3,15 @@
 use std::arch::x86_64::*;
 
 use super::block::Block;
-use super::lanes::{LANES, Lanes};
+use super::lanes::{Group, LANES, Lanes};
 use super::quantise;
-use super::set::{Set, Task};
+use super::rotation::Signs;
+use super::set::{FOUR, Set, Task};
 use super::signs::{self, PLANES, SignLayout, SignQuery, Terms};
 
 /// Rows compared in one pass over the query: as many streams from memory at a time, with one
 /// reduction for all.
-const ROWS: usize = 4;
+const ROWS: usize = FOUR;
 
 /// See [`super::kernel::Kernel::dots`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
@@ -184,7 +185,30 @@ fn load_group(group: &[f32; 16]) -> __m512 {
 /// See [`super::kernel::Kernel::encode`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
 pub(super) fn encode(vector: &[f32], codes8: &mut [i8]) -> f32 {
-    quantise::quantise(vector, codes8)
+    quantise::quantise(vector, codes8, |group, signs, factor| turn(group, signs, factor))
+}
+
+/// See [`super::rotation::turn`]. Left to itself the compiler takes many groups at once and gathers
+/// their lanes from memory.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn turn(group: &mut Group, signs: &Signs, factor: f32) {
+    // The lanes that are the upper of their pair get the difference.
+    const EIGHT_APART: u16 = 0xff00;
+    const FOUR_APART: u16 = 0xf0f0;
+    const TWO_APART: u16 = 0xcccc;
+    const ONE_APART: u16 = 0xaaaa;
+    // SAFETY: sixteen u32 are the 64 bytes that an unaligned load reads.
+    let signs = unsafe { _mm512_loadu_epi32(signs.as_ptr().cast()) };
+    let signed = _mm512_xor_ps(load_group(group), _mm512_castsi512_ps(signs));
+    let mut all = _mm512_mul_ps(signed, _mm512_set1_ps(factor));
+    let join = |all, other, upper| _mm512_mask_sub_ps(_mm512_add_ps(all, other), upper, other, all);
+    all = join(all, _mm512_shuffle_f32x4::<0b01_00_11_10>(all, all), EIGHT_APART);
+    all = join(all, _mm512_shuffle_f32x4::<0b10_11_00_01>(all, all), FOUR_APART);
+    all = join(all, _mm512_permute_ps::<0b01_00_11_10>(all), TWO_APART);
+    all = join(all, _mm512_permute_ps::<0b10_11_00_01>(all), ONE_APART);
+    // SAFETY: sixteen f32 are the 64 bytes that an unaligned store writes.
+    unsafe { _mm512_storeu_ps(group.as_mut_ptr(), all) };
 }
 
 /// See [`super::kernel::Kernel::write_row`].
@@ -230,6 +254,12 @@ impl Set for Avx512 {
     ) -> __m512 {
         // SAFETY: an `Avx512` is made only where its instructions are enabled.
         unsafe { estimates_of_sixteen(layout, query, rows, count) }
+    }
+
+    #[inline(always)]
+    fn dots(self, query: &[Block], rows: &[&[Block]; FOUR]) -> [i32; FOUR] {
+        // SAFETY: an `Avx512` is made only where its instructions are enabled.
+        unsafe { dots_of_four(query, rows) }
     }
 
     #[inline(always)]
@@ -298,19 +328,13 @@ fn estimates_of_sixteen(
     count: usize,
 ) -> __m512 {
     let (groups, _) = rows.as_chunks::<ROWS>();
-    let mut out = _mm512_setzero_ps();
-    let estimates = |group: usize| estimates_of_four(layout, query, &groups[group]);
-    out = _mm512_insertf32x4::<0>(out, estimates(0));
-    if count > ROWS {
-        out = _mm512_insertf32x4::<1>(out, estimates(1));
-        if count > 2 * ROWS {
-            out = _mm512_insertf32x4::<2>(out, estimates(2));
-            if count > 3 * ROWS {
-                out = _mm512_insertf32x4::<3>(out, estimates(3));
-            }
-        }
+    let mut out = [0.0; LANES];
+    let (outs, _) = out.as_chunks_mut::<ROWS>();
+    // One place calls it, so that the compiler puts it there.
+    for (group, out) in groups.iter().zip(outs).take(count.div_ceil(ROWS)) {
+        *out = four(estimates_of_four(layout, query, group));
     }
-    out
+    load_group(&out)
 }
 
 #[inline]

@@ -32,7 +32,7 @@
 //! equal on every processor, and so is an estimate, whose operations have one order.
 
 pub mod block;
-mod slab;
+pub mod slab;
 pub(crate) mod prefetch;
 mod chunk;
 pub(crate) mod arena;

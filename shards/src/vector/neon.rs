@@ -68,4 +68,4 @@ fn weighted(bits: &[i8; 32], planes: [&[i8; 32]; PLANES]) -> i32 {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Neon;
 
-plain_set!(Neon, estimates);
+plain_set!(Neon, estimates, dots);

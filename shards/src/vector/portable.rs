@@ -4,6 +4,7 @@
 use super::block::Block;
 use super::lanes::LANES;
 use super::quantise;
+use super::rotation::turn;
 use super::set::plain_set;
 use super::signs::{self, Factors, PLANES, SignLayout, SignQuery};
 
@@ -42,7 +43,7 @@ fn words(half: &[i8; 32]) -> [u64; 4] {
 
 /// See [`super::kernel::Kernel::encode`].
 pub(super) fn encode(vector: &[f32], codes8: &mut [i8]) -> f32 {
-    quantise::quantise(vector, codes8)
+    quantise::quantise(vector, codes8, turn)
 }
 
 /// See [`super::kernel::Kernel::write_row`].
@@ -59,4 +60,4 @@ pub(super) fn write_query(codes8: &[Block], scale: f32, mean: &[f32], query: &mu
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Portable;
 
-plain_set!(Portable, estimates);
+plain_set!(Portable, estimates, dots);

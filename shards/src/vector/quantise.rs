@@ -1,7 +1,7 @@
 //! From f32 to int8.
 
 use super::lanes::{Group, LANES, larger, rounded, tree};
-use super::rotation::rotate;
+use super::rotation::{Signs, rotate};
 
 /// Why a vector cannot be stored or compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,13 +49,17 @@ pub fn normalise(vector: &mut [f32]) -> Result<f64, VectorFault> {
     Ok(length)
 }
 
-/// See [`super::kernel::Kernel::encode`].
+/// See [`super::kernel::Kernel::encode`]; `turn` is [`super::rotation::turn`], or does the same.
 #[inline(always)]
-pub(super) fn quantise(vector: &[f32], codes8: &mut [i8]) -> f32 {
+pub(super) fn quantise(
+    vector: &[f32],
+    codes8: &mut [i8],
+    turn: impl Fn(&mut Group, &Signs, f32),
+) -> f32 {
     let mut groups: Vec<Group> = vec![[0.0; LANES]; codes8.len() / LANES];
     groups.as_flattened_mut()[..vector.len()].copy_from_slice(vector);
     let mut spare = groups.clone();
-    rotate(&mut groups, &mut spare);
+    rotate(&mut groups, &mut spare, turn);
     let mut largest = [0.0f32; LANES];
     for group in &groups {
         for lane in 0..LANES {

@@ -1,9 +1,16 @@
 //! A random rotation that costs a few additions a number.
 
+use super::block::BLOCK_CODES;
 use super::lanes::{Group, LANES};
+use crate::limits::DIMENSION_MAX;
 
 /// Most groups of [`LANES`] numbers that one Hadamard transform joins.
 const JOINED_MAX: usize = 16;
+/// Groups of the longest vector.
+const GROUPS_MAX: usize = DIMENSION_MAX as usize / LANES;
+/// Rounds: vectors are whole blocks of four groups, so each joins four times as many or more.
+const ROUNDS_MAX: usize = GROUPS_MAX.ilog2().div_ceil(2) as usize;
+const _: () = assert!(BLOCK_CODES == 4 * LANES);
 
 /// Turns `groups` in place: lengths and angles stay, and what was one number is spread over all, so
 /// that no direction of the data is special. `spare` is of the same length.
@@ -13,7 +20,11 @@ const JOINED_MAX: usize = 16;
 /// The signs follow from the place alone, so every core, process and processor turns a vector the
 /// same way.
 #[inline(always)]
-pub(super) fn rotate(groups: &mut [Group], spare: &mut [Group]) {
+pub(super) fn rotate(
+    groups: &mut [Group],
+    spare: &mut [Group],
+    turn: impl Fn(&mut Group, &Signs, f32),
+) {
     let count = groups.len();
     assert!(spare.len() == count);
     let joined = (1 << count.trailing_zeros()).min(JOINED_MAX);
@@ -24,12 +35,8 @@ pub(super) fn rotate(groups: &mut [Group], spare: &mut [Group]) {
     let mut round = 0;
     // Always an even number of rounds, so that the result ends where it began.
     while reach < count || round % 2 == 1 {
-        for (at, group) in from.iter_mut().enumerate() {
-            let signs = signs(round, at);
-            for (lane, value) in group.iter_mut().enumerate() {
-                *value = f32::from_bits(value.to_bits() ^ (signs >> lane & 1) << 31) * factor;
-            }
-            hadamard_within(group);
+        for (group, signs) in from.iter_mut().zip(&SIGNS[round]) {
+            turn(group, signs, factor);
         }
         for block in from.chunks_exact_mut(joined) {
             hadamard(block);
@@ -44,9 +51,13 @@ pub(super) fn rotate(groups: &mut [Group], spare: &mut [Group]) {
     }
 }
 
-/// The transform of the lanes of a group.
+/// Gives each lane its sign, scales it, and transforms the lanes: what [`rotate`] does to a group
+/// before it joins groups.
 #[inline(always)]
-fn hadamard_within(group: &mut Group) {
+pub(super) fn turn(group: &mut Group, signs: &Signs, factor: f32) {
+    for (value, sign) in group.iter_mut().zip(signs) {
+        *value = f32::from_bits(value.to_bits() ^ sign) * factor;
+    }
     butterflies::<8>(group);
     butterflies::<4>(group);
     butterflies::<2>(group);
@@ -82,10 +93,28 @@ fn hadamard(groups: &mut [Group]) {
     }
 }
 
-/// A bit a lane, drawn by the finaliser of SplitMix64 (Steele, Lea & Flood 2014).
-#[inline(always)]
-fn signs(round: usize, group: usize) -> u32 {
-    let number = (round as u64) << 32 | group as u64;
+/// The sign bits of a group.
+pub(super) type Signs = [u32; LANES];
+
+/// Those of each group in each round.
+static SIGNS: [[Signs; GROUPS_MAX]; ROUNDS_MAX] = {
+    let mut signs = [[[0; LANES]; GROUPS_MAX]; ROUNDS_MAX];
+    let mut at = 0;
+    while at < ROUNDS_MAX * GROUPS_MAX {
+        let (round, group) = (at / GROUPS_MAX, at % GROUPS_MAX);
+        let bits = drawn((round as u64) << 32 | group as u64);
+        let mut lane = 0;
+        while lane < LANES {
+            signs[round][group][lane] = (bits >> lane & 1) << 31;
+            lane += 1;
+        }
+        at += 1;
+    }
+    signs
+};
+
+/// Bits drawn by the finaliser of SplitMix64 (Steele, Lea & Flood 2014).
+const fn drawn(number: u64) -> u32 {
     let mut hash = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     hash = (hash ^ hash >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -105,7 +134,7 @@ mod tests {
     fn rotated(groups: &[Group]) -> Vec<Group> {
         let mut groups = groups.to_vec();
         let mut spare = groups.clone();
-        rotate(&mut groups, &mut spare);
+        rotate(&mut groups, &mut spare, turn);
         groups
     }
 

@@ -9,7 +9,7 @@ use super::kernel::Kernel;
 use super::lanes::LANES;
 use super::mean::Mean;
 use super::prefetch::prefetch;
-use super::set::Set;
+use super::set::{FOUR, Set};
 use super::signs::{Factors, SignLayout, SignQuery};
 use crate::limits::DIMENSION_MAX;
 use crate::settings::Metric;
@@ -147,7 +147,7 @@ impl Rows {
     }
 
     /// A row, to compare others with.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn row(&self, row: u32) -> Query<'_> {
         let Factors { scale, norm, .. } = self.factors(row);
         Query { blocks: self.codes8.row(row), scale, norm }
@@ -193,23 +193,19 @@ impl Rows {
         }
     }
 
-    /// Similarity of `query` and each of at most `COUNT` others, by int8 codes, at the first places.
-    #[inline]
-    pub(crate) fn similarities_of<const COUNT: usize>(
+    /// Similarity of `query` and each of four others, by int8 codes.
+    #[inline(always)]
+    pub(crate) fn similarities_of_four<S: Set>(
         &self,
         query: Query<'_>,
-        others: &[Query<'_>],
-    ) -> [f32; COUNT] {
-        let mut dots = [0; COUNT];
-        let codes: [&[Block]; COUNT] =
-            std::array::from_fn(|at| others.get(at).map_or(query.blocks, |other| other.blocks));
-        self.kernel.dots(query.blocks, &codes[..others.len()], &mut dots);
-        let mut similarities = [0.0; COUNT];
-        for ((similarity, dot), other) in similarities.iter_mut().zip(dots).zip(others) {
-            let dot = dot as f32 * (query.scale * other.scale);
-            *similarity = self.metric_of(dot, query.norm, other.norm);
-        }
-        similarities
+        others: &[Query<'_>; FOUR],
+        set: S,
+    ) -> [f32; FOUR] {
+        let dots = set.dots(query.blocks, &others.map(|other| other.blocks));
+        std::array::from_fn(|at| {
+            let dot = dots[at] as f32 * (query.scale * others[at].scale);
+            self.metric_of(dot, query.norm, others[at].norm)
+        })
     }
 
     /// About the similarity of the query that was prepared in `sketch` and each of at most
@@ -272,13 +268,13 @@ impl Rows {
     }
 
     /// Asks for what [`Rows::estimates`] reads of `row`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prefetch_sketch(&self, row: u32) {
         prefetch(self.codes1.row(row));
     }
 
     /// Asks for what [`Rows::similarities`] reads of `row`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prefetch(&self, row: u32) {
         prefetch(self.codes8.row(row));
     }
@@ -292,7 +288,7 @@ impl Rows {
     }
 
     /// Larger is nearer, whatever the metric.
-    #[inline]
+    #[inline(always)]
     fn metric_of(&self, dot: f32, one_norm: f32, other_norm: f32) -> f32 {
         match self.metric {
             Metric::Cosine | Metric::Dot => dot,
@@ -300,7 +296,7 @@ impl Rows {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn factors(&self, row: u32) -> Factors {
         Factors::of(self.layout, self.codes1.row(row))
     }

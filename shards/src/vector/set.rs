@@ -5,6 +5,9 @@ use super::block::Block;
 use super::lanes::{LANES, Lanes};
 use super::signs::{SignLayout, SignQuery};
 
+/// Rows whose int8 codes are compared at once.
+pub(crate) const FOUR: usize = 4;
+
 /// Instructions on sixteen numbers at a time. Whoever holds one has found that the processor has
 /// them. All sets give the same results, bit for bit.
 pub(crate) trait Set: Copy {
@@ -20,6 +23,9 @@ pub(crate) trait Set: Copy {
         rows: &[&[Block]; LANES],
         count: usize,
     ) -> Self::Group;
+
+    /// The dot product of `query` with each of `rows`, which are int8 codes of the same length.
+    fn dots(self, query: &[Block], rows: &[&[Block]; FOUR]) -> [i32; FOUR];
 
     /// The numbers, as they lie in memory.
     fn array(self, group: Self::Group) -> [f32; LANES];
@@ -53,10 +59,10 @@ pub(crate) trait Task {
     fn run<S: Set>(self, set: S) -> Self::Output;
 }
 
-/// [`Set`] in plain Rust, but for the function that estimates: the compiler makes of it what the
-/// processor has.
+/// [`Set`] in plain Rust, but for the functions that compare codes: the compiler makes of it what
+/// the processor has.
 macro_rules! plain_set {
-    ($name:ident, $estimates:path) => {
+    ($name:ident, $estimates:path, $dots:path) => {
         impl $crate::vector::set::Set for $name {
             type Group = [f32; LANES];
 
@@ -73,6 +79,21 @@ macro_rules! plain_set {
                 #[allow(unused_unsafe)]
                 unsafe {
                     $estimates(layout, query, &rows[..count], &mut out)
+                };
+                out
+            }
+
+            #[inline(always)]
+            fn dots(
+                self,
+                query: &[Block],
+                rows: &[&[Block]; $crate::vector::set::FOUR],
+            ) -> [i32; $crate::vector::set::FOUR] {
+                let mut out = [0; $crate::vector::set::FOUR];
+                // SAFETY: whoever holds a set has found that the processor has its instructions.
+                #[allow(unused_unsafe)]
+                unsafe {
+                    $dots(query, rows, &mut out)
                 };
                 out
             }

@@ -16,6 +16,18 @@ use std::sync::Arc;
 /// are few: a process may hold some 65,000.
 const SLAB_BYTES: usize = 64 << 20;
 
+/// Takes memory from the kernel ahead of its use: what this thread's arrays grow into next. On a
+/// virtual machine a page's first use can take ten times as long as clearing it, while its host looks
+/// for memory. Returns whether the kernel has so much.
+pub fn reserve(bytes: usize) -> bool {
+    let Some(slab) = pages::Mapping::new(bytes.max(1)) else { return false };
+    let is_there = slab.touch();
+    if is_there {
+        OPEN.set(Some(Open { slab: Arc::new(slab), cut: 0 }));
+    }
+    is_there
+}
+
 /// Memory that belongs to its holder alone; it begins and ends with a page.
 #[derive(Debug)]
 pub(super) struct Piece {
@@ -135,6 +147,15 @@ mod pages {
             self.bytes
         }
 
+        /// Has the kernel find memory for all of it; tells whether it did.
+        pub(super) fn touch(&self) -> bool {
+            // SAFETY: all of it is mapped, and no one's yet; it stays zero.
+            let populated = unsafe {
+                madvise(self.base.as_ptr().cast(), self.bytes, Advice::LinuxPopulateWrite)
+            };
+            populated.is_ok()
+        }
+
         /// # Safety
         /// The `bytes` from `base` on are whole pages of this mapping, and nobody's.
         pub(super) unsafe fn discard(&self, base: NonNull<u8>, bytes: usize) {
@@ -187,6 +208,10 @@ mod pages {
             match *self {}
         }
 
+        pub(super) fn touch(&self) -> bool {
+            match *self {}
+        }
+
         pub(super) unsafe fn discard(&self, _: NonNull<u8>, _: usize) {
             match *self {}
         }
@@ -226,6 +251,25 @@ mod tests {
             fill(piece, number);
         }
         assert!((1..).zip(&pieces).all(|(number, piece)| holds(piece, number)));
+    }
+
+    #[test]
+    fn what_is_reserved_is_in_memory_and_cut_next() {
+        let resident = || {
+            let status =
+                std::fs::read_to_string("/proc/thread-self/smaps_rollup").expect("Linux tells");
+            let line = status.lines().find(|line| line.starts_with("Rss:")).expect("a line of it");
+            line.split_whitespace().nth(1).and_then(|kib| kib.parse::<usize>().ok()).expect("KiB")
+                << 10
+        };
+        const RESERVED: usize = 3 * SLAB_BYTES;
+        let before = resident();
+        assert!(reserve(RESERVED));
+        // Other tests run beside this one, and take and give back far less.
+        assert!(resident() > before + RESERVED / 2);
+        let pieces = [(); 3].map(|()| Piece::cut(SLAB_BYTES).expect("it is there"));
+        assert!(pieces.iter().all(|piece| Arc::ptr_eq(&piece.slab, &pieces[0].slab)));
+        assert!(pieces.iter().all(|piece| holds(piece, 0)));
     }
 
     #[test]

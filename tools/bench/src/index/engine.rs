@@ -7,8 +7,8 @@ use engram::dataset::{DIMENSION, Vector};
 use engram_shards::graph::{Scored, Scratch};
 use engram_shards::ids::{FolderSecret, Generation, Location, LogId, SegmentId, Time};
 use engram_shards::limits::{
-    GRAPH_BATCH_MAX, GRAPH_LINKS, GRAPH_ROWS_MIN, GRAPH_WIDTH_INSERT, GRAPH_WIDTH_INSERT_IDLE,
-    RECALL_SCAN_ROWS_MAX, TAIL_ROWS_MAX,
+    GRAPH_LINKS, GRAPH_ROWS_MIN, GRAPH_WIDTH_INSERT, GRAPH_WIDTH_INSERT_IDLE, RECALL_SCAN_ROWS_MAX,
+    TAIL_ROWS_MAX,
 };
 use engram_shards::log::log::Ordinal;
 use engram_shards::quality::{RecallTarget, Upkeep};
@@ -74,9 +74,7 @@ impl Engine {
         let Engine { rows, upkeep, scratch, .. } = self;
         let mut distances = 0;
         while rows.arrived() - rows.inserted() > u64::from(left) {
-            let more = rows.arrived() - rows.inserted() - u64::from(left);
-            let count = more.min(u64::from(GRAPH_BATCH_MAX)) as u32;
-            let inserted = rows.insert_batch(count, width, scratch);
+            let (_, inserted) = rows.insert_next(width, scratch);
             rows.keep_up_beside(inserted, upkeep, scratch);
             distances += u64::from(inserted);
         }
