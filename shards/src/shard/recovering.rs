@@ -218,6 +218,7 @@ impl Recovering {
         let mut shard = Shard::new(config.clone(), owns, log, now);
         shard.note_logs(&mut end);
         let whole = end.whole().collect();
+        shard.compacting.consider(now);
         let Found { stripes, mut sessions, .. } = found;
         sessions.expire(now);
         shard.sessions = sessions;
