@@ -108,6 +108,8 @@ pub struct Pump {
     announced: Rc<Cell<bool>>,
     /// Stripes that were loaded and are to be taken in.
     ready: Rc<RefCell<Vec<Ready>>>,
+    /// Why the shard is to fail, until it has.
+    abandoned: Rc<RefCell<Option<Panic>>>,
     failure: Rc<Failure>,
     /// Given when the server stops and the shard may end once all is durable.
     finish: Notice,
@@ -121,6 +123,7 @@ pub struct PumpHandle {
     /// Whether all were told that the shard serves.
     announced: Rc<Cell<bool>>,
     ready: Rc<RefCell<Vec<Ready>>>,
+    abandoned: Rc<RefCell<Option<Panic>>>,
     failure: Rc<Failure>,
     finish: Notice,
 }
@@ -129,6 +132,8 @@ impl PumpHandle {
     /// The shard has recovered: it serves once what it replayed has settled. One before it is gone.
     pub fn install(&self, shard: Shard) {
         assert!(self.mesh.is_noted(), "what was sent to a shard is not for another");
+        // Loaded for the one before, in the moment of its end.
+        self.ready.borrow_mut().clear();
         let settled = shard.is_settled();
         let before = self.shard.borrow_mut().replace(shard);
         assert!(before.is_none(), "a core has one shard");
@@ -142,6 +147,12 @@ impl PumpHandle {
     /// A stripe of the shard that was installed last was loaded.
     pub fn restore(&self, ready: Ready) {
         self.ready.borrow_mut().push(ready);
+        self.mesh.nudge();
+    }
+
+    /// The shard lacks what it cannot be given: it fails, with this for what it says.
+    pub fn abandon(&self, message: String) {
+        *self.abandoned.borrow_mut() = Some(Panic { message });
         self.mesh.nudge();
     }
 
@@ -170,11 +181,13 @@ impl Pump {
         let announced = Rc::<Cell<bool>>::default();
         let failure = Rc::<Failure>::default();
         let ready = Rc::<RefCell<Vec<Ready>>>::default();
+        let abandoned = Rc::<RefCell<Option<Panic>>>::default();
         let handle = PumpHandle {
             mesh: mesh.clone(),
             shard: shard.clone(),
             announced: announced.clone(),
             ready: ready.clone(),
+            abandoned: abandoned.clone(),
             failure: failure.clone(),
             finish: finish.clone(),
         };
@@ -188,6 +201,7 @@ impl Pump {
             busy: Busy::new(),
             announced,
             ready,
+            abandoned,
             failure,
             finish,
         };
@@ -224,6 +238,7 @@ impl Pump {
 
     /// Takes in what there is, hands out what follows, grants a slice of work.
     fn turn(&mut self) -> Next {
+        self.drop_abandoned();
         let now = self.clock.now();
         let begun = Instant::now();
         self.mesh.receive(&mut self.requests);
@@ -285,6 +300,7 @@ impl Pump {
                 Some(result)
             }
             Err(panic) => {
+                self.mesh.metrics().panics += 1;
                 self.fail(broken, panic);
                 None
             }
@@ -315,11 +331,19 @@ impl Pump {
         task.detach();
     }
 
+    fn drop_abandoned(&mut self) {
+        let abandoned = self.abandoned.borrow_mut().take();
+        let shard = abandoned.as_ref().and_then(|_| self.shard.borrow_mut().take());
+        if let (Some(panic), Some(shard)) = (abandoned, shard) {
+            self.fail(Some(shard), panic);
+        }
+    }
+
     /// The shard is broken: it goes, and all who wait for it or will ask it are told.
     fn fail(&mut self, broken: Option<Shard>, panic: Panic) {
         tracing::error!(core = self.mesh.core().0, message = panic.message, "a shard failed");
         let dropped = contain_call(|| drop(broken));
-        self.mesh.metrics().panics += 1 + u64::from(dropped.is_err());
+        self.mesh.metrics().panics += u64::from(dropped.is_err());
         self.announced.set(false);
         self.mesh.set_shard(ShardState::Recovering);
         self.failure.begin(panic);
@@ -553,6 +577,10 @@ mod tests {
             waiting.send(CORE, Request::Status);
             let reply = poll_fn(|cx| waiting.poll_reply(cx)).await;
             assert!(matches!(reply, (CORE, Err(Unavailable))), "it spoke to the other: {reply:?}");
+            handle.abandon("it lacks something".to_owned());
+            assert_eq!(handle.failure().await.message, "it lacks something");
+            assert_eq!(mesh.shards(), [ShardState::Recovering]);
+            assert_eq!(mesh.metrics().panics, 1, "it did not panic");
             handle.give_up();
             assert_eq!(mesh.shards(), [ShardState::Failed]);
         });

@@ -55,7 +55,7 @@ impl Supervisor {
                 // What cannot be served from the start is no server.
                 Err(error) if is_first => return error,
                 Err(error) => {
-                    tracing::error!(core = self.core().0, %error, "spaces cannot be loaded anew");
+                    self.shard.abandon(error.to_string());
                     self.shard.failure().await.message
                 }
             };
@@ -94,7 +94,8 @@ impl Supervisor {
         let Some(rest) = rest else { return Ok(self.shard.failure().await) };
         let begun = Instant::now();
         let loaded = async {
-            rest.load(|ready| self.shard.restore(ready)).await?;
+            let loaded = contain(rest.load(|ready| self.shard.restore(ready))).await;
+            loaded.unwrap_or_else(|panic| Err(RecoveryError::Panicked(panic.message)))?;
             let millis = begun.elapsed().as_millis() as u64;
             tracing::info!(core = self.core().0, millis, "all spaces of a shard are loaded");
             pending().await

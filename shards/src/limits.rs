@@ -98,7 +98,7 @@ pub const TAIL_ROWS_MAX: u32 = 10_240;
 /// … and this many durable rows give a stripe a graph where its core is idle: from about here on a search is quicker.
 pub const GRAPH_ROWS_MIN: u32 = 4_096;
 /// Search width while a row is inserted under pressure …
-pub const GRAPH_WIDTH_INSERT: u32 = 52;
+pub const GRAPH_WIDTH_INSERT: u32 = 50;
 /// … and while hardly any row waits.
 pub const GRAPH_WIDTH_INSERT_IDLE: u32 = 128;
 /// The same on the layers above the bottom, where a search only has to find the way.

@@ -19,8 +19,13 @@ use engram_shards::vector::codes::{Codes, encode, normalise};
 use proptest::prelude::*;
 use world::{Fate, World, id_of, recall, unary, vector};
 
-/// More than the ids of a test, with all versions that wait to be told from each other.
+/// Ids of a random course.
+const IDS: usize = 100;
+/// Rows that are not durable: until they are, all versions of an id may be found.
+const IN_FLIGHT_MAX: usize = 300;
+/// Results of a recall: more than there are rows to be found.
 const COUNT: u32 = 400;
+const _: () = assert!(IDS + IN_FLIGHT_MAX <= COUNT as usize);
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -101,7 +106,10 @@ impl Model {
     fn take(&mut self, step: &Step) {
         match *step {
             Step::Observe { id, count } => {
-                (id..id + count).for_each(|id| self.observe(&format!("m{}", id % 100)))
+                let in_flight = self.stored.iter().filter(|stored| !stored.durable).count();
+                let count = usize::from(count).min(IN_FLIGHT_MAX.saturating_sub(in_flight));
+                let ids = (usize::from(id)..).take(count);
+                ids.for_each(|id| self.observe(&format!("m{}", id % IDS)));
             }
             Step::Pass => self.world.pass(500),
             Step::EndIo { which } => {

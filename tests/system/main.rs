@@ -11,6 +11,7 @@ mod command_line;
 mod durable;
 mod end_to_end;
 mod extensions;
+mod fast_restart;
 mod forget;
 mod full_disk;
 mod isolation;

@@ -5,25 +5,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use engram_shards::limits::GRAPH_ROWS_MIN;
-use serde_json::Value;
 
-use crate::harness::{Client, Memories, Server, first_of, get, owed};
+use crate::harness::{Client, Memories, Server, first_of, get, owed, space};
 
 /// Rows of a space that gets a graph …
 const ROWS: u64 = GRAPH_ROWS_MIN as u64 + 104;
 /// … and of one that does not.
 const ROWS_SMALL: u64 = 600;
-/// Observations sent before their acks are awaited.
-const AT_ONCE: u64 = 60;
 /// Between two looks at what the server says.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
-
-/// What is told of the only space.
-fn space(address: SocketAddr) -> Value {
-    let answer = get(address, "/api/v1/spaces").expect("it answers");
-    let list: Value = serde_json::from_str(&answer.body).expect("JSON");
-    list["spaces"][0].clone()
-}
 
 /// A value of the metrics.
 fn metric(address: SocketAddr, name: &str) -> String {
@@ -33,29 +23,13 @@ fn metric(address: SocketAddr, name: &str) -> String {
     line.unwrap_or_else(|| panic!("no {name} in {}", answer.body)).to_owned()
 }
 
-/// Stores so many rows in the space `held`.
-async fn store(client: &Client, memories: &Memories, rows: u64) {
-    let mut stream = client.begin("held").await;
-    for first in (1..=rows).step_by(AT_ONCE as usize) {
-        let numbers = first..=rows.min(first + AT_ONCE - 1);
-        for number in numbers.clone() {
-            let episode = memories.episode(number as usize, &format!("m{number}"));
-            stream.observe(number, episode).await;
-        }
-        for number in numbers {
-            stream.accepted(number).await;
-        }
-    }
-    stream.close(rows).await;
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_small_space_is_at_rest_without_a_graph() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let server = Server::start(folder.path());
     let memories = Memories::bundled();
     let client = Client::connect(server.address).await;
-    store(&client, &memories, ROWS_SMALL).await;
+    client.store("held", &memories, ROWS_SMALL).await;
     let space = space(server.address);
     assert_eq!((&space["indexed"], &space["linked"]), (&ROWS_SMALL.into(), &0.into()));
     assert_eq!(space["settled"], true);
@@ -72,7 +46,7 @@ async fn a_space_at_rest_tells_its_recall_and_works_no_more() {
     let server = Server::start(folder.path());
     let memories = Memories::bundled();
     let client = Client::connect(server.address).await;
-    store(&client, &memories, ROWS).await;
+    client.store("held", &memories, ROWS).await;
     let at_rest = async {
         loop {
             let space = space(server.address);

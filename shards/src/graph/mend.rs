@@ -3,9 +3,10 @@
 //! ```text
 //!  remove ─► Removed ──orphan──► Leaving ──relink all that link to it──► Gone
 //! ```
-//! A round takes three passes. The first takes each removed row out of the tree of parents; the
+//! A round takes four passes. The first takes each removed row out of the tree of parents; the
 //! second looks through the links of all nodes for some that lead to such rows; the third takes the
-//! links of those rows themselves, which were ways for searches until then.
+//! links of those rows themselves, which were ways for searches until then. They have links to each
+//! other, so none is gone before the fourth.
 
 use crate::ids::Row;
 use crate::limits::{
@@ -87,7 +88,15 @@ impl Index {
                     self.clear_if_leaving(row);
                     Mending::Clear(row + 1)
                 }
-                Mending::Clear(_) => {
+                Mending::Clear(_) => Mending::Go(0),
+                Mending::Go(row) if row < self.nodes_of(0) => {
+                    looked += 1;
+                    if self.states.of(row) == State::Leaving {
+                        self.go(row);
+                    }
+                    Mending::Go(row + 1)
+                }
+                Mending::Go(_) => {
                     self.mending = Mending::Idle;
                     return distances.max(1);
                 }
@@ -152,7 +161,6 @@ impl Index {
                 let node = layer.node_of(row);
                 layer.links.clear(node);
             }
-            self.go(row);
         }
     }
 }

@@ -116,4 +116,6 @@ pub(super) enum Mending {
     Relink(usize, u32),
     /// The links of those that leave, from this row.
     Clear(u32),
+    /// Those that leave, from this row.
+    Go(u32),
 }

@@ -74,6 +74,7 @@ impl Index {
             Mending::Orphan(row) => (1, 0, row),
             Mending::Relink(layer, node) => (2, layer as u8, node),
             Mending::Clear(row) => (3, 0, row),
+            Mending::Go(row) => (4, 0, row),
         };
         out.extend_from_slice(&self.slots.inserted.to_le_bytes());
         out.extend_from_slice(&self.slots.departed.to_le_bytes());
@@ -128,6 +129,7 @@ impl Loading {
             (1, _, row) => Mending::Orphan(row),
             (2, layer, node) => Mending::Relink(layer, node),
             (3, _, row) => Mending::Clear(row),
+            (4, _, row) => Mending::Go(row),
             _ => return None,
         };
         index.rows.read_mean(bytes)?;

@@ -17,6 +17,8 @@ use tonic_prost::ProstCodec;
 use super::{Memories, Observing, owed};
 
 const SERVICE: &str = "/engram.v1.EngramService/";
+/// Observations sent before their acks are awaited.
+const STORED_AT_ONCE: u64 = 60;
 
 /// A connection.
 #[derive(Clone)]
@@ -162,6 +164,22 @@ impl Client {
         let snapshot_sequence = pages.last().map_or(0, |page| page.snapshot_sequence);
         let memories = pages.into_iter().flat_map(|page| page.results).collect();
         Ok(Recalled { memories, snapshot_sequence })
+    }
+
+    /// Stores the first `rows` memories in a space, in a session of their own.
+    pub(crate) async fn store(&self, space: &str, memories: &Memories, rows: u64) {
+        let mut stream = self.begin(space).await;
+        for first in (1..=rows).step_by(STORED_AT_ONCE as usize) {
+            let numbers = first..=rows.min(first + STORED_AT_ONCE - 1);
+            for number in numbers.clone() {
+                let episode = memories.episode(number as usize, &format!("m{number}"));
+                stream.observe(number, episode).await;
+            }
+            for number in numbers {
+                stream.accepted(number).await;
+            }
+        }
+        stream.close(rows).await;
     }
 
     /// The nearest `count` to memory `number`.

@@ -3,6 +3,8 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use serde_json::Value;
+
 use super::PATIENCE;
 
 /// An answer.
@@ -17,6 +19,13 @@ pub(crate) struct Answer {
 /// `GET path`, on a connection of its own.
 pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<Answer> {
     ask(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"))
+}
+
+/// What is told of the only space.
+pub(crate) fn space(address: SocketAddr) -> Value {
+    let answer = get(address, "/api/v1/spaces").expect("it answers");
+    let list: Value = serde_json::from_str(&answer.body).expect("JSON");
+    list["spaces"][0].clone()
 }
 
 /// `POST path` with a body of JSON, on a connection of its own.

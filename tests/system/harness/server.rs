@@ -50,6 +50,11 @@ impl Server {
     /// The same, with further arguments.
     pub(crate) fn start_with(folder: &Path, arguments: &[&str]) -> Server {
         let cores = thread::available_parallelism().map_or(1, |cores| cores.get().min(2));
+        Server::start_on(cores, folder, arguments)
+    }
+
+    /// The same, of so many cores.
+    pub(crate) fn start_on(cores: usize, folder: &Path, arguments: &[&str]) -> Server {
         let mut child = binary()
             .args(["serve", "--listen", "127.0.0.1:0", "--cores", &cores.to_string()])
             .arg("--data-dir")
