@@ -83,7 +83,7 @@ impl Shard {
                     }
                 }
                 Pending::Space(stripe) => self.settle_stripe_made(stripe, location.segment),
-                Pending::Carried(carried) => self.settle_carried(carried, location),
+                Pending::Carried(number, carried) => self.settle_carried(number, carried, location),
                 Pending::Session(key) => {
                     let session = self.sessions.in_flight(key);
                     session.durable(0, committed_at);
@@ -184,7 +184,7 @@ impl Shard {
                 Pending::Space(stripe) => self.settle_stripe_dropped(stripe, &refusal),
                 Pending::Session(key) => fenced.push(key),
                 Pending::Forget => self.settle_forget_dropped(&refusal),
-                Pending::Carried(_) => self.give_up_compacting(),
+                Pending::Carried(number, _) => self.settle_carried_dropped(number),
                 Pending::Replayed(Replayed::Forget(_)) => {}
                 Pending::Replayed(Replayed::Space(stripe)) => {
                     self.settle_stripe_delayed(stripe, &refusal)

@@ -4,23 +4,27 @@
 //!  Rows ⇄ Reading ─► copies ─► Sessions ─► marks ─► Stripes ─► spaces, what is gone ─► Readers ─► Emptying ─► the next
 //! ```
 //! A copy has its observation's generation, so a replay that finds both takes them for one. A row's place changes once the
-//! copy is durable, and the segment goes once nothing in it counts and nobody reads there.
+//! copy is durable, and the segments go once nothing in them counts and nobody reads there.
 //!
 //! Tombstones are not carried: once their rows are gone, the list of all generations that are gone says so, and a list is
-//! written before any segment goes. So a record that lies in an older segment cannot come back.
+//! durable before any segment goes. So a record that lies in an older segment cannot come back, nor a row of an older
+//! checkpoint: the list lies behind all that the checkpoint covers, or the rows were gone when it was begun.
+
+use std::collections::BTreeSet;
 
 use crate::ids::{Generation, Location, Row, SegmentId, SessionId, Time};
 use crate::limits::{
-    COMPACTION_SHARE, COMPACTION_STEP_BYTES, COMPACTION_STEP_RECORDS, COMPACTION_STEP_ROWS,
-    COMPACTION_STEP_SESSIONS, LOG_SEGMENT_BYTES,
+    COMPACTION_LISTS_SHARE, COMPACTION_STEP_BYTES, COMPACTION_STEP_GENERATIONS,
+    COMPACTION_STEP_RECORDS, COMPACTION_STEP_ROWS, COMPACTION_STEP_SESSIONS,
+    COMPACTION_STEP_STRIPES, LOG_SEGMENT_BYTES,
 };
 use crate::log::log::IoFault;
 use crate::log::record::{
-    self, Body, RecordHead, RecordKind, decode_body, encode_copy, encode_forgotten, encode_gone,
-    encode_space, read_body,
+    self, Body, GONE_RUN_BYTES, RecordHead, RecordKind, decode_body, encode_copy, encode_forgotten,
+    encode_gone_behind, encode_space, read_body,
 };
 use crate::session::SessionKey;
-use crate::shard::compaction::{Job, Step};
+use crate::shard::compaction::{Job, JobNumber, Step, WORTH_BYTES};
 use crate::shard::engine::Shard;
 use crate::shard::io::{Io, IoOutput, IoTicket, Output};
 use crate::shard::pending::{Carried, Carrying, Pending};
@@ -31,8 +35,8 @@ use crate::space::{Pair, Place, Reading, Stripe, Told};
 impl Shard {
     /// When the next step is due; changes with any input.
     pub(super) fn compaction_at(&self) -> Option<Time> {
-        let may_run = self.compacting.is_runnable() && self.unproven.is_empty() && self.is_loaded();
-        may_run.then_some(self.compacting.next_at)
+        let may_run = self.unproven.is_empty() && self.is_loaded();
+        self.compacting.next_at().filter(|_| may_run)
     }
 
     /// Does the next step, if it is time.
@@ -47,11 +51,15 @@ impl Shard {
             None => self.begin_compaction(),
             Some(&Step::Rows(slot, row)) => self.look_at_rows(slot, row),
             Some(&Step::Sessions(after)) => self.look_at_sessions(after),
-            Some(Step::Stripes) => self.carry_stripes(),
+            Some(&Step::Stripes(slot, after)) => self.look_at_stripes(slot, after),
             Some(Step::Reading(..) | Step::Readers(_) | Step::Emptying(..)) => {
                 unreachable!("it waits for others")
             }
         }
+    }
+
+    fn job(&mut self) -> &mut Job {
+        self.compacting.job.as_mut().expect("one is under way")
     }
 
     fn step(&self) -> Option<&Step> {
@@ -59,35 +67,47 @@ impl Shard {
     }
 
     fn set_step(&mut self, step: Step) {
-        self.compacting.job.as_mut().expect("one is under way").step = step;
+        self.job().step = step;
     }
 
-    fn victim(&self) -> SegmentId {
-        self.compacting.job.as_ref().expect("one is under way").victim
+    fn is_victim(&self, segment: SegmentId) -> bool {
+        self.compacting.job.as_ref().is_some_and(|job| job.victims.contains(&segment))
     }
 
+    /// Picks those of which least counts: as few as free enough for the lists that are to be written.
     fn begin_compaction(&mut self) {
-        let share = u64::from(LOG_SEGMENT_BYTES) / COMPACTION_SHARE;
         let compacting = &self.compacting;
         let is_worth_it = |segment: &SegmentId| {
-            compacting.live(*segment) < share
+            compacting.counted(*segment) < WORTH_BYTES
                 && !planted!(CompactionForgotten)
                 && !compacting.unreadable.contains(segment)
                 && !self.forgetting.needs(*segment)
         };
-        let victims = self.log.own_sealed().filter(is_worth_it);
-        match victims.min_by_key(|segment| (compacting.live(*segment), *segment)) {
-            Some(victim) => {
-                let step = Step::Rows(Slot(0), Row(0));
-                self.compacting.job = Some(Job { victim, step, under_way: 0 });
+        let worth = self.log.own_sealed().filter(is_worth_it);
+        let mut worth: Vec<_> =
+            worth.map(|segment| (compacting.counted(segment), segment)).collect();
+        worth.sort_unstable();
+        let wanted = COMPACTION_LISTS_SHARE * self.lists_bytes();
+        let (mut victims, mut freed) = (BTreeSet::new(), 0);
+        for (counted, segment) in &worth {
+            victims.insert(*segment);
+            freed += u64::from(LOG_SEGMENT_BYTES) - counted;
+            if freed >= wanted {
+                return self.compacting.begin(victims, worth.len());
             }
-            None => self.compacting.is_due = false,
         }
+        self.compacting.rest(self.now);
+    }
+
+    /// About as long are the lists of what is gone that were not written yet.
+    fn lists_bytes(&self) -> u64 {
+        let untold = self.stripes.iter().filter(|stripe| !stripe.is_gone_told());
+        let runs: u64 = untold.map(|stripe| stripe.rows().gone().runs_max()).sum();
+        runs * GONE_RUN_BYTES as u64
     }
 
     /// Reads the next rows whose records lie there, or that are suppressed by one there.
     fn look_at_rows(&mut self, slot: Slot, from: Row) {
-        let victim = self.victim();
         let Some(stripe) = self.stripes.get(slot.0) else {
             return self.set_step(Step::Sessions(None));
         };
@@ -100,7 +120,8 @@ impl Shard {
                 continue;
             }
             let location = rows.stored(row);
-            if location.segment != victim && rows.hidden_by(row) != Some(victim) {
+            let is_hidden_there = || rows.hidden_by(row).is_some_and(|by| self.is_victim(by));
+            if !self.is_victim(location.segment) && !is_hidden_there() {
                 continue;
             }
             found.push(Carrying { slot, row, generation: rows.generation(row) });
@@ -119,69 +140,78 @@ impl Shard {
             return self.set_step(Step::Rows(slot, row));
         }
         self.set_step(Step::Reading(slot, row));
+        let number = self.job().number();
         let reading = self.stripes[found[0].slot.0].begin_reading();
-        self.read(Io::Read { places }, Wanted::Carried(found, reading));
+        self.read(Io::Read { places }, Wanted::Carried(number, found, reading));
     }
 
     /// The records of these rows were read, or could not be.
     pub(super) fn carry_rows(
         &mut self,
+        number: JobNumber,
         rows: &[Carrying],
         reading: Reading,
         records: Result<Vec<Vec<u8>>, IoFault>,
     ) {
+        self.stripes[rows[0].slot.0].end_reading(reading);
+        let Some(&mut Job { step: Step::Reading(slot, row), .. }) = self.compacting.job_of(number)
+        else {
+            return;
+        };
         let bytes = records.as_ref().map_or(0, |records| records.iter().map(Vec::len).sum());
         let carried = records.map_err(|_| ()).and_then(|records| {
             rows.iter().zip(&records).try_for_each(|(one, record)| self.carry_row(*one, record))
         });
-        self.stripes[rows[0].slot.0].end_reading(reading);
-        let Some(job) = &mut self.compacting.job else { return };
-        let Step::Reading(slot, row) = job.step else { return };
         match carried {
             Ok(()) => {
-                job.step = Step::Rows(slot, row);
+                self.set_step(Step::Rows(slot, row));
                 self.compacting.pace(bytes as u64, self.now);
             }
-            Err(()) => {
-                self.compacting.unreadable.insert(job.victim);
-                self.tally.unreadable += 1;
-                self.compacting.give_up(self.now);
-            }
+            Err(()) => self.leave_alone(rows),
         }
+    }
+
+    /// Records of these rows cannot be read: what holds them stays.
+    fn leave_alone(&mut self, rows: &[Carrying]) {
+        for Carrying { slot, row, .. } in rows {
+            let rows = self.stripes[slot.0].rows();
+            let segments = [Some(rows.stored(*row).segment), rows.hidden_by(*row)];
+            self.compacting.unreadable.extend(segments.into_iter().flatten());
+        }
+        self.tally.unreadable += 1;
+        self.compacting.give_up(self.now);
     }
 
     /// Copies a row's record, unless it has gone meanwhile.
     fn carry_row(&mut self, carrying: Carrying, record: &[u8]) -> Result<(), ()> {
-        let Some(victim) = self.compacting.job.as_ref().map(|job| job.victim) else {
-            return Ok(());
-        };
         let Carrying { slot, row, generation } = carrying;
-        let rows = self.stripes[slot.0].rows();
+        let stripe = &self.stripes[slot.0];
+        let rows = stripe.rows();
         if !rows.is_kept(row) || rows.generation(row) != generation {
             return Ok(());
         }
         let (location, hidden_by) = (rows.stored(row), rows.hidden_by(row));
-        let key = self.stripes[slot.0].key();
-        if location.segment == victim {
+        let (memory_hash, committed_at) = (rows.memory_hash(row), rows.committed_at(row));
+        let (key, own_head) = (stripe.key(), stripe_head(stripe));
+        if self.is_victim(location.segment) {
             // The head goes on as it is, so it must be as it was written.
-            let incarnation = self.log.segments().incarnation(victim);
+            let incarnation = self.log.segments().incarnation(location.segment);
             let (copied, _, _) = record::read_first(record, incarnation).map_err(|_| ())?;
             if (copied.head.stripe, copied.head.generation) != (key, generation) {
                 return Err(());
             }
-            let committed_at = self.stripes[slot.0].rows().committed_at(row);
             let body = encode_copy(copied.body, committed_at).map_err(|_| ())?;
             self.carry(copied.head, body, Carried::Copy(carrying, location));
         }
-        if hidden_by == Some(victim) && !planted!(SuppressionNotCarried) {
+        if hidden_by.is_some_and(|by| self.is_victim(by)) && !planted!(SuppressionNotCarried) {
             let body = read_body(record).map_err(|_| ())?;
             let id = decode_body(body).map_err(|_| ())?.id;
             let head = RecordHead {
                 generation,
-                memory_hash: self.stripes[slot.0].rows().memory_hash(row),
+                memory_hash,
                 received_at: self.now,
                 kind: RecordKind::Suppression,
-                ..stripe_head(&self.stripes[slot.0])
+                ..own_head
             };
             self.carry(head, encode_forgotten(id), Carried::Suppression(carrying));
         }
@@ -190,17 +220,16 @@ impl Shard {
 
     /// Carries the marks of sessions that a record there tells.
     fn look_at_sessions(&mut self, after: Option<SessionKey>) {
-        let victim = self.victim();
         let mut marks = Vec::new();
         let sessions = self.sessions.some_after(after, COMPACTION_STEP_SESSIONS);
         let last = sessions.last().map(|(key, _)| *key);
         for (key, session) in sessions {
-            let is_told_there = session.told_by().is_none_or(|segment| segment == victim);
+            let is_told_there = session.told_by().is_none_or(|segment| self.is_victim(segment));
             if is_told_there && session.is_recorded() && !session.is_expired(self.now) {
                 marks.push((key, session.durable_sequence(), session.last_record_at()));
             }
         }
-        self.set_step(last.map_or(Step::Stripes, |last| Step::Sessions(Some(last))));
+        self.set_step(last.map_or(Step::Stripes(Slot(0), 0), |last| Step::Sessions(Some(last))));
         if planted!(MarkNotCarried) {
             return;
         }
@@ -219,57 +248,89 @@ impl Shard {
         }
     }
 
-    /// Carries what stripes are, and tells what of them is gone.
-    fn carry_stripes(&mut self) {
-        let victim = self.victim();
-        for slot in (0..self.stripes.len()).map(Slot) {
-            let stripe = &mut self.stripes[slot.0];
-            let head = stripe_head(stripe);
-            let settings = stripe.space().settings.clone();
-            if stripe.recorded_in().is_none_or(|segment| segment == victim) {
-                let head = RecordHead { received_at: self.now, ..head };
-                self.carry(head, encode_space(&settings), Carried::Space(slot));
+    /// Carries what stripes are, and tells what of them is gone; of the first one what lies behind a generation.
+    fn look_at_stripes(&mut self, from: Slot, after: u64) {
+        let mut after = after;
+        let end = self.stripes.len().min(from.0 + COMPACTION_STEP_STRIPES);
+        for slot in (from.0..end).map(Slot) {
+            if !self.stripes[slot.0].find_gone(COMPACTION_STEP_GENERATIONS) {
+                return self.set_step(Step::Stripes(slot, 0));
             }
-            let stripe = &mut self.stripes[slot.0];
-            let count = stripe.rows().gone().1;
-            let told = stripe.gone_told();
-            if count == 0 || (told.count == count && !told.segments.contains(&victim)) {
-                continue;
+            if after == 0 {
+                self.carry_space(slot);
+                self.begin_list(slot);
             }
-            // Until that is durable, nothing is known to be told.
-            *told = Told::default();
-            if planted!(GoneForgotten) {
-                continue;
+            if let Some(end) = self.carry_list(slot, after) {
+                return self.set_step(Step::Stripes(slot, end));
             }
-            let head = RecordHead { kind: RecordKind::Gone, received_at: self.now, ..head };
-            for body in encode_gone(self.stripes[slot.0].rows().gone().0) {
-                self.carry(head, body, Carried::Gone(slot, count));
-            }
+            after = 0;
+        }
+        if end < self.stripes.len() {
+            return self.set_step(Step::Stripes(Slot(end), 0));
         }
         self.set_step(Step::Readers(IoTicket(self.next_ticket)));
         self.empty_if_unread();
     }
 
+    fn carry_space(&mut self, slot: Slot) {
+        let stripe = &self.stripes[slot.0];
+        if stripe.recorded_in().is_none_or(|segment| self.is_victim(segment)) {
+            let head = RecordHead { received_at: self.now, ..stripe_head(stripe) };
+            let body = encode_space(&stripe.space().settings);
+            self.carry(head, body, Carried::Space(slot));
+        }
+    }
+
+    /// Decides whether what is gone is to be told anew: where there is more than was told, or where that was told in a
+    /// segment that goes.
+    fn begin_list(&mut self, slot: Slot) {
+        let stripe = &self.stripes[slot.0];
+        let goes = stripe.gone_told().places.iter().any(|(segment, _)| self.is_victim(*segment));
+        let is_told = stripe.is_gone_told() && !goes;
+        if !is_told && !planted!(GoneForgotten) {
+            let changes = stripe.rows().gone().changes();
+            self.job().lists.insert(slot, Told { changes, places: Vec::new() });
+        }
+    }
+
+    /// Tells the next of what is gone behind a generation. Gives back the last that was told, if that was enough for one
+    /// step; none once all is told.
+    fn carry_list(&mut self, slot: Slot, mut after: u64) -> Option<u64> {
+        if !self.job().lists.contains_key(&slot) {
+            return None;
+        }
+        let mut bytes = 0;
+        while bytes < COMPACTION_STEP_BYTES as usize {
+            let stripe = &self.stripes[slot.0];
+            let (body, end) = encode_gone_behind(stripe.rows().gone().ranges(), after)?;
+            let head = RecordHead {
+                kind: RecordKind::Gone,
+                received_at: self.now,
+                ..stripe_head(stripe)
+            };
+            (after, bytes) = (end, bytes + body.bytes.len());
+            self.carry(head, body, Carried::Gone(slot));
+        }
+        Some(after)
+    }
+
     fn carry(&mut self, head: RecordHead, body: Body, carried: Carried) {
-        self.compacting.job.as_mut().expect("one is under way").under_way += 1;
-        self.log_append(head, body, Pending::Carried(carried));
+        let job = self.job();
+        job.under_way += 1;
+        let number = job.number();
+        self.log_append(head, body, Pending::Carried(number, carried));
     }
 
     /// A carried record is durable.
-    pub(super) fn settle_carried(&mut self, carried: Carried, location: Location) {
+    pub(super) fn settle_carried(
+        &mut self,
+        number: JobNumber,
+        carried: Carried,
+        location: Location,
+    ) {
+        self.tally.compaction_bytes += u64::from(location.bytes);
         match carried {
-            Carried::Copy(Carrying { slot, row, generation }, from) => {
-                let stripe = &mut self.stripes[slot.0];
-                let rows = stripe.rows();
-                let is_there = rows.is_kept(row)
-                    && rows.generation(row) == generation
-                    && rows.place(row) == Place::Stored(from);
-                if is_there {
-                    stripe.relocate(row, location);
-                    self.compacting.free(from);
-                    self.compacting.keep(location);
-                }
-            }
+            Carried::Copy(carrying, from) => self.settle_copy(carrying, from, location),
             Carried::Suppression(Carrying { slot, row, generation }) => {
                 let stripe = &mut self.stripes[slot.0];
                 let is_hidden = stripe.rows().generation(row) == generation
@@ -284,51 +345,84 @@ impl Shard {
                 }
             }
             Carried::Space(slot) => self.stripes[slot.0].record_in(location.segment),
-            Carried::Gone(slot, count) => {
-                let told = self.stripes[slot.0].gone_told();
-                told.count = count;
-                told.segments.push(location.segment);
+            Carried::Gone(slot) => {
+                let list = self.compacting.job_of(number).and_then(|job| job.lists.get_mut(&slot));
+                if let Some(list) = list {
+                    list.places.push((location.segment, u64::from(location.bytes)));
+                }
             }
         }
-        if let Some(job) = &mut self.compacting.job {
-            job.under_way = job.under_way.saturating_sub(1);
+        if !matches!(carried, Carried::Copy(..)) {
+            self.compacting.carry(location);
+        }
+        if let Some(job) = self.compacting.job_of(number) {
+            job.under_way -= 1;
+        }
+    }
+
+    /// The copy of a row's record is durable: it lies there now, unless the row has gone.
+    fn settle_copy(&mut self, carrying: Carrying, from: Location, location: Location) {
+        let Carrying { slot, row, generation } = carrying;
+        let stripe = &mut self.stripes[slot.0];
+        let rows = stripe.rows();
+        let is_there = rows.is_kept(row)
+            && rows.generation(row) == generation
+            && rows.place(row) == Place::Stored(from);
+        if is_there {
+            stripe.relocate(row, location);
+            self.compacting.free(from);
+            self.compacting.keep(location);
         }
     }
 
     /// What was carried is dropped: the disk takes nothing just now.
-    pub(super) fn give_up_compacting(&mut self) {
-        self.compacting.give_up(self.now);
+    pub(super) fn settle_carried_dropped(&mut self, number: JobNumber) {
+        if self.compacting.job_of(number).is_some() {
+            self.compacting.give_up(self.now);
+        }
     }
 
-    /// Empties the segment, once all that counts is elsewhere and nobody reads there.
+    /// Empties the segments, once all that counts is elsewhere and nobody reads there.
     fn empty_if_unread(&mut self) {
         let Some(job) = &self.compacting.job else { return };
         let &Step::Readers(last) = &job.step else { return };
-        if job.under_way > 0 && !planted!(EmptiedBeforeCopied) {
+        if job.under_way > 0 && !planted!(EmptiedBeforeCopied) || self.is_read(last) {
             return;
         }
-        let victim = job.victim;
+        let job = self.job();
+        for (slot, list) in std::mem::take(&mut job.lists) {
+            let before = std::mem::replace(self.stripes[slot.0].gone_told_mut(), list);
+            for (segment, bytes) in before.places {
+                self.compacting.uncarry(segment, bytes);
+            }
+        }
+        self.empty_next();
+    }
+
+    /// Whether somebody reads in the segments that are to go, or will, of those who asked up to this ticket.
+    fn is_read(&self, last: IoTicket) -> bool {
         // A row of a pair may be replaced already, and is still compared with older ones.
         let lies_there = |one: &Unverified| {
             let rows = self.stripes[one.slot.0].rows();
             let Pair { older, newer } = one.pair;
-            [older, newer].iter().any(|&row| rows.stored(row).segment == victim)
+            [older, newer].iter().any(|&row| self.is_victim(rows.stored(row).segment))
         };
         let reads_there = |(ticket, wanted): (&IoTicket, &Wanted)| match wanted {
             Wanted::Recall(_, places) => {
-                places.iter().any(|(_, location)| location.segment == victim)
+                places.iter().any(|(_, location)| self.is_victim(location.segment))
             }
             Wanted::Pairs(pairs) => *ticket <= last || pairs.iter().any(lies_there),
             Wanted::Forget(..) | Wanted::Carried(..) => *ticket <= last,
         };
-        let waits_there = self.replacing.backlog.iter().any(lies_there);
-        if waits_there || self.reads.iter().any(reads_there) {
-            return;
-        }
+        self.replacing.backlog.iter().any(lies_there) || self.reads.iter().any(reads_there)
+    }
+
+    fn empty_next(&mut self) {
+        let victim = *self.job().victims.first().expect("some are left to be emptied");
         let emptying = self.log.segments().emptying(victim);
         let (segment, bytes) = (emptying.head.segment, emptying.bytes());
         let ticket = self.ticket();
-        self.set_step(Step::Emptying(ticket, emptying));
+        self.set_step(Step::Emptying(ticket, victim, emptying));
         self.outputs.push_back(Output::Io(ticket, Io::EmptySegment { segment, bytes }));
     }
 
@@ -341,12 +435,11 @@ impl Shard {
         if self.compacting.removing.remove(&ticket) {
             return true;
         }
-        let job = self
-            .compacting
-            .job
-            .take_if(|job| matches!(&job.step, Step::Emptying(expected, _) if *expected == ticket));
-        let Some(Job { victim, step: Step::Emptying(_, emptying), .. }) = job else {
-            return false;
+        let (victim, emptying) = match self.step() {
+            Some(Step::Emptying(own, victim, emptying)) if *own == ticket => {
+                (*victim, emptying.clone())
+            }
+            _ => return false,
         };
         if result.is_err() {
             self.compacting.give_up(self.now);
@@ -354,12 +447,21 @@ impl Shard {
         }
         self.log.segments().emptied(&emptying);
         self.compacting.emptied(victim);
+        self.tally.compacted_segments += 1;
         for segment in emptying.remove {
             let ticket = self.ticket();
             self.compacting.removing.insert(ticket);
             self.outputs.push_back(Output::Io(ticket, Io::RemoveSegment { segment }));
         }
-        self.compacting.consider(self.now);
+        let job = self.job();
+        job.victims.remove(&victim);
+        match job.victims.is_empty() {
+            false => self.empty_next(),
+            true => {
+                self.compacting.job = None;
+                self.compacting.consider(self.now);
+            }
+        }
         true
     }
 }

@@ -22,7 +22,7 @@ use crate::shard::pending::Pending;
 use crate::shard::turns::{Asked, Recalls, Restless, Rotation, Slot};
 use crate::shard::unproven::Unproven;
 use crate::shard::wanted::{Replacing, Wanted};
-use crate::space::{Placed, Stripe};
+use crate::space::{LiveBytes, Placed, Rows, Stripe};
 
 /// How often sessions that can no longer be resumed are forgotten.
 const EXPIRE_MICROS: u64 = 600 * 1_000_000;
@@ -81,6 +81,8 @@ pub(super) struct Tally {
     pub(super) checkpoints: u64,
     pub(super) checkpoint_bytes: u64,
     pub(super) checkpoint_failures: u64,
+    pub(super) compacted_segments: u64,
+    pub(super) compaction_bytes: u64,
     pub(super) insert_batches: u64,
     pub(super) insert_batch_rows: Histogram,
     pub(super) queue_wait_micros: [Histogram; 3],
@@ -97,6 +99,8 @@ impl Tally {
             checkpoints: 0,
             checkpoint_bytes: 0,
             checkpoint_failures: 0,
+            compacted_segments: 0,
+            compaction_bytes: 0,
             insert_batches: 0,
             insert_batch_rows: Histogram::new(BATCH_ROWS),
             queue_wait_micros: Default::default(),
@@ -337,16 +341,15 @@ impl Shard {
     /// time: for tests and tools.
     pub fn check(&self) -> Result<(), String> {
         self.stripes.iter().try_for_each(Stripe::check)?;
-        let mut live = BTreeMap::<_, u64>::new();
-        for rows in self.stripes.iter().map(Stripe::rows) {
-            for location in rows.all_stored() {
-                *live.entry(location.segment).or_default() += u64::from(location.bytes);
-            }
-        }
-        let counted: BTreeMap<_, _> = self.compacting.all_live().collect();
-        match live == counted {
+        let mut live = LiveBytes::default();
+        let rows = self.stripes.iter().map(Stripe::rows);
+        rows.flat_map(Rows::all_stored).for_each(|location| live.keep(location));
+        match live == *self.compacting.live() {
             true => Ok(()),
-            false => Err(format!("segments hold {live:?}, and {counted:?} is counted")),
+            false => {
+                let counted = self.compacting.live();
+                Err(format!("segments hold {live:?}, and {counted:?} is counted"))
+            }
         }
     }
 

@@ -9,10 +9,10 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `io.rs` | what a shard is made with, and what crosses between it and the runtime |
-//! | `pending.rs` | what the log was given, until it answers |
-//! | `making.rs` | spaces that are being made |
 //! | `forgotten.rs` | memories on their way to be forgotten |
 //! | `compaction.rs` | which segments count how much, and the compaction under way |
+//! | `pending.rs` | what the log was given, until it answers |
+//! | `making.rs` | spaces that are being made |
 //! | `wanted.rs` | what reads are for |
 //! | `engine.rs` | the shard's parts, its inputs and outputs |
 //! | `requests.rs` | spaces, observations, credits, lists |
@@ -34,10 +34,10 @@ mod io;
 mod turns;
 mod forgotten;
 mod checkpoints;
+mod compaction;
 mod pending;
 mod making;
 mod wanted;
-mod compaction;
 mod unproven;
 mod engine;
 mod requests;

@@ -3,6 +3,7 @@
 use crate::ids::{Generation, Location, Row, SessionId, StripeKey};
 use crate::message::{Lane, Origin};
 use crate::session::SessionKey;
+use crate::shard::compaction::JobNumber;
 use crate::shard::forgotten::ForgetNumber;
 use crate::shard::turns::Slot;
 
@@ -16,7 +17,7 @@ pub(super) enum Pending {
     /// A session that is being begun.
     Session(SessionKey),
     /// What a compaction carries on.
-    Carried(Carried),
+    Carried(JobNumber, Carried),
     /// That a memory is forgotten: the next one that waits for it.
     Forget,
     /// A replayed record on its way to the log again.
@@ -47,8 +48,8 @@ pub(super) enum Carried {
     Mark(SessionKey, u64),
     /// What a space is made with.
     Space(Slot),
-    /// Generations that are gone: these are so many, in all records of the list.
-    Gone(Slot, u64),
+    /// A part of the list of what is gone.
+    Gone(Slot),
 }
 
 /// A row, as long as it has this generation.

@@ -71,7 +71,9 @@ impl Shard {
                 self.settle_pairs(pairs, records);
                 self.read_pairs();
             }
-            Wanted::Carried(rows, reading) => self.carry_rows(&rows, reading, records),
+            Wanted::Carried(number, rows, reading) => {
+                self.carry_rows(number, &rows, reading, records)
+            }
             Wanted::Forget(number, rows) => match records {
                 Ok(records) => {
                     assert_eq!(records.len(), rows.len(), "one record a place");

@@ -37,7 +37,7 @@ use crate::shard::making::Making;
 use crate::shard::pending;
 use crate::shard::requests::stripe_seed;
 use crate::shard::unproven::Unvouched;
-use crate::space::{Arrival, Loaded, Pair, Place, Rows, Stripe};
+use crate::space::{Arrival, LiveBytes, Loaded, Pair, Place, Rows, Stripe};
 use crate::vector::codes::{Codes, Encoded};
 
 /// What a folder holds, as far as it is known before anything is read whole.
@@ -107,6 +107,8 @@ struct Building {
     copies: BTreeMap<u64, Durable>,
     /// Generations that are no more.
     gone: Ranges,
+    /// Bytes of the records of its rows.
+    live: LiveBytes,
     /// Where its own record lies.
     recorded_in: Option<SegmentId>,
     /// What records say of forgotten memories, each once.
@@ -271,7 +273,8 @@ impl Loading {
             let head = building.checkpoint.as_ref().expect("what has none does not wait");
             let mut pieces: Vec<Piece> = layout::pieces(head.head()).collect();
             pieces.reverse();
-            let reading = Reading::new(head, stripe_seed(*key), self.config.recall_target);
+            let (seed, recall) = (stripe_seed(*key), self.config.recall_target);
+            let reading = Reading::new(head, seed, recall, building.gone.clone());
             self.current = Some((reading, pieces));
         }
         let key = self.waiting.last().map(|(key, _)| *key);
@@ -404,6 +407,7 @@ impl Building {
             unproven: BTreeMap::new(),
             copies: BTreeMap::new(),
             gone: Ranges::default(),
+            live: LiveBytes::default(),
             recorded_in: None,
             forgotten: BTreeMap::new(),
         }
@@ -439,13 +443,16 @@ impl Building {
         self.settings = Some(loaded.settings.clone());
         self.settings_unproven = None;
         let mut rows = loaded.take_rows();
+        self.live.merge(&loaded.live);
         for (head, location, proven) in std::mem::take(&mut self.moved) {
-            // What nobody vouches for is all there is where the segment of the checkpoint's time was emptied.
             let row = rows.find(head.memory_hash, head.generation);
-            if let Some(row) =
-                row.filter(|&row| proven || !whole.contains(&rows.stored(row).segment))
-            {
+            // A copy that nobody vouches for counts where what it was copied from is no more: then it was synced before
+            // that went. Else it may live in a cache alone, and the row lies where it lay.
+            let is_elsewhere = |row: &Row| proven || !whole.contains(&rows.stored(*row).segment);
+            if let Some(row) = row.filter(is_elsewhere) {
+                self.live.free(rows.stored(row));
                 rows.relocate(row, location);
+                self.live.keep(location);
             }
         }
         self.rows = Some(rows);
@@ -587,6 +594,7 @@ impl Building {
         let rows = self.rows.get_or_insert_with(|| Rows::new(dimension, metric, seed));
         let row = rows.push(&arrival(&head, &codes), Place::Stored(location));
         rows.commit(row, location, committed_at);
+        self.live.keep(location);
         self.arrived.push(row);
         Ok(())
     }
@@ -703,7 +711,7 @@ impl Shard {
     }
 
     fn restore_rows(&mut self, key: StripeKey, building: Building) {
-        let Building { checkpoint_bytes, replayed, gone, recorded_in, .. } = building;
+        let Building { checkpoint_bytes, replayed, gone, mut live, recorded_in, .. } = building;
         let Building { settings, rows, loaded, mut arrived, mut pairs, unproven, .. } = building;
         let settings = settings.expect("checked when the last segment was read");
         let SpaceSettings { dimension, metric, .. } = settings;
@@ -736,7 +744,13 @@ impl Shard {
         if let Some(segment) = recorded_in {
             stripe.record_in(segment);
         }
-        arrived.retain(|&row| stripe.rows().is_kept(row));
+        arrived.retain(|&row| {
+            let is_kept = stripe.rows().is_kept(row);
+            if !is_kept {
+                live.free(stripe.rows().stored(row));
+            }
+            is_kept
+        });
         arrived.sort_unstable_by_key(|&row| stripe.rows().generation(row));
         pairs.extend(arrived.into_iter().filter_map(|row| stripe.enter(row)));
         if planted!(ReplacementForgotten) {
@@ -744,7 +758,7 @@ impl Shard {
         }
         self.admission.recover(stripe.waiting());
         let overlong = stripe.is_overlong();
-        stripe.rows().all_stored().for_each(|location| self.compacting.keep(location));
+        self.compacting.keep_all(&live);
         self.add_stripe(stripe);
         pairs.into_iter().for_each(|pair| self.verify_pair(slot, pair));
         if overlong {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::ids::{Location, Row};
+use crate::shard::compaction::JobNumber;
 use crate::shard::forgotten::ForgetNumber;
 use crate::shard::pending::Carrying;
 use crate::shard::turns::{RecallNumber, Slot};
@@ -16,7 +17,7 @@ pub(super) enum Wanted {
     /// Pairs: the older one's record, then the newer one's.
     Pairs(Vec<Unverified>),
     /// Rows that a compaction carries on.
-    Carried(Vec<Carrying>, Reading),
+    Carried(JobNumber, Vec<Carrying>, Reading),
     /// Rows that may be of a memory that is forgotten.
     Forget(ForgetNumber, Vec<Row>),
 }

@@ -1,6 +1,6 @@
 //! The rows of a stripe: the index and, beside it, one entry a row in each array.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::graph::{Aim, Index, Scored, Scratch, Seeking};
 use crate::ids::{Generation, Location, Row, SegmentId, Time};
@@ -8,6 +8,7 @@ use crate::log::log::Ordinal;
 use crate::log::ranges::Ranges;
 use crate::quality::Upkeep;
 use crate::settings::Metric;
+use crate::space::gone::Gone;
 use crate::space::ids::Ids;
 use crate::space::readers::{Readers, Reading};
 use crate::space::record::Records;
@@ -78,10 +79,8 @@ pub struct Rows {
     pub(super) living: u32,
     /// Durable rows that are suppressed, by their generations, and the segments whose records say so.
     pub(super) hidden: BTreeMap<Generation, SegmentId>,
-    /// Generations of rows that are no more: replaced, deleted or cancelled.
-    pub(super) gone: Ranges,
-    /// How many they are.
-    pub(super) gone_count: u64,
+    /// Generations of rows that are no more.
+    gone: Gone,
     /// What is forgotten, where it is not known yet which rows that are.
     pub(super) withheld: Withheld,
     readers: Readers,
@@ -109,8 +108,7 @@ impl Rows {
             replaced: Generation(0),
             living: 0,
             hidden: BTreeMap::new(),
-            gone: Ranges::default(),
-            gone_count: 0,
+            gone: Gone::default(),
             withheld: Withheld::default(),
             readers: Readers::default(),
             overwritten: Vec::new(),
@@ -304,44 +302,34 @@ impl Rows {
         assert!(self.is_kept(row), "a row goes once");
         self.ids.remove(row.0);
         self.index.remove(row);
-        self.gone_count += u64::from(self.gone.insert(self.generation(row).0));
+        self.gone.insert(self.generation(row));
     }
 
-    /// Records list these generations as gone: rows of them, which were replayed or loaded, are no more. Those that `arrived`
-    /// are not known by their ids yet. All that has no row is gone from now on.
+    /// Records list these generations as gone: rows of them that `arrived` by a replay, and are not known by their ids yet,
+    /// are no more. Of a checkpoint, none of them was [loaded](crate::space::Loading).
     pub fn restore_gone(&mut self, listed: &Ranges, arrived: &[Row]) {
-        let arrived: BTreeSet<Row> = arrived.iter().copied().collect();
         self.durable = self.durable.max(Generation(listed.last().unwrap_or(0)));
-        let mut kept = Vec::new();
-        for row in (0..self.slots()).map(Row) {
-            if !self.is_kept(row) {
-                continue;
-            }
+        for &row in arrived {
             let generation = self.generation(row);
-            match listed.contains(generation.0) {
-                false => kept.push(generation.0),
-                true if !arrived.contains(&row) => self.forget(row),
-                true => {
-                    self.index.remove(row);
-                    self.spans.end(row, generation);
-                    self.living -= 1;
-                }
+            if listed.contains(generation.0) {
+                self.index.remove(row);
+                self.spans.end(row, generation);
+                self.living -= 1;
             }
         }
-        kept.sort_unstable();
-        let (mut gone, mut next) = (Ranges::default(), 1);
-        for generation in kept.into_iter().chain([self.durable.0 + 1]) {
-            if next < generation {
-                gone.insert_run(next, generation - 1);
-            }
-            next = generation + 1;
-        }
-        (self.gone_count, self.gone) = (gone.len(), gone);
+        self.gone = Gone::restored(self.durable);
     }
 
-    /// Generations of rows that are no more, and how many they are.
-    pub fn gone(&self) -> (&Ranges, u64) {
-        (&self.gone, self.gone_count)
+    /// Goes on to find out what of the generations before a restart is gone, by a look at so many rows. Whether all is found.
+    pub fn find_gone(&mut self, count: u32) -> bool {
+        let slots = self.slots();
+        let Rows { gone, index, spans, .. } = self;
+        gone.find(slots, count, |row| index.is_held(row).then(|| spans.generation(row)))
+    }
+
+    /// Generations of rows that are no more.
+    pub fn gone(&self) -> &Gone {
+        &self.gone
     }
 
     /// The record of a durable row was copied: it lies here now.
@@ -565,11 +553,11 @@ impl Rows {
 
     /// Bytes of RAM that all of this takes.
     pub fn bytes(&self) -> u64 {
-        let Rows { index, ids, records, spans, readers, .. } = self;
+        let Rows { index, ids, records, spans, gone, readers, .. } = self;
         let pending = self.pending.capacity() * size_of::<Place>();
         let told = (self.overwritten.capacity() + self.linked_again.capacity()) * size_of::<Row>();
         let arrays = index.bytes() + ids.bytes() + records.bytes() + spans.bytes();
-        arrays + readers.bytes() + (pending + told) as u64
+        arrays + gone.bytes() + readers.bytes() + (pending + told) as u64
     }
 
     /// Checks what must hold beside the invariants of the graph; the text says what does not.

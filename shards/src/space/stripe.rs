@@ -33,13 +33,13 @@ pub struct Stripe {
     recalls: u64,
 }
 
-/// What the log was told last of the generations that are gone.
+/// A list of the generations that are gone, as the log has it.
 #[derive(Clone, Debug, Default)]
 pub struct Told {
-    /// How many they were.
-    pub count: u64,
-    /// Where the records lie; the list may take several.
-    pub segments: Vec<SegmentId>,
+    /// What [`Gone::changes`](crate::space::Gone::changes) was when it was begun.
+    pub changes: u64,
+    /// In which segments its records lie, and how long they are.
+    pub places: Vec<(SegmentId, u64)>,
 }
 
 /// A row that waits no longer: it is in the graph, or in a tail that is short enough.
@@ -180,9 +180,25 @@ impl Stripe {
         self.recorded_in = Some(segment);
     }
 
-    /// Of the generations that are gone, how many the log was told last, and where; none where that is not known.
-    pub fn gone_told(&mut self) -> &mut Told {
+    /// The list of what is gone that the log was given last in this run.
+    pub fn gone_told(&self) -> &Told {
+        &self.gone_told
+    }
+
+    /// There is a newer one.
+    pub fn gone_told_mut(&mut self) -> &mut Told {
         &mut self.gone_told
+    }
+
+    /// Whether that list has all that is gone, or nothing is.
+    pub fn is_gone_told(&self) -> bool {
+        let gone = self.rows.gone();
+        gone.is_none() || self.gone_told.changes == gone.changes()
+    }
+
+    /// See [`Rows::find_gone`].
+    pub fn find_gone(&mut self, count: u32) -> bool {
+        self.rows.find_gone(count)
     }
 
     /// See [`Rows::withheld`].
