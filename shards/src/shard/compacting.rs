@@ -48,7 +48,10 @@ impl Shard {
             return;
         }
         match self.step() {
-            None => self.begin_compaction(),
+            None => {
+                self.remove_segments();
+                self.begin_compaction();
+            }
             Some(&Step::Rows(slot, row)) => self.look_at_rows(slot, row),
             Some(&Step::Sessions(after)) => self.look_at_sessions(after),
             Some(&Step::Stripes(slot, after)) => self.look_at_stripes(slot, after),
@@ -426,13 +429,25 @@ impl Shard {
         self.outputs.push_back(Output::Io(ticket, Io::EmptySegment { segment, bytes }));
     }
 
+    fn remove_segments(&mut self) {
+        for segment in std::mem::take(&mut self.compacting.to_remove) {
+            let ticket = self.ticket();
+            self.compacting.removing.insert(ticket, segment);
+            self.outputs.push_back(Output::Io(ticket, Io::RemoveSegment { segment }));
+        }
+    }
+
     /// An I/O ended: whether it was one of a compaction.
     pub(super) fn settle_emptying(
         &mut self,
         ticket: IoTicket,
         result: &Result<IoOutput, IoFault>,
     ) -> bool {
-        if self.compacting.removing.remove(&ticket) {
+        if let Some(segment) = self.compacting.removing.remove(&ticket) {
+            if result.is_err() {
+                self.compacting.to_remove.insert(segment);
+                self.compacting.retry(self.now);
+            }
             return true;
         }
         let (victim, emptying) = match self.step() {
@@ -448,11 +463,8 @@ impl Shard {
         self.log.segments().emptied(&emptying);
         self.compacting.emptied(victim);
         self.tally.compacted_segments += 1;
-        for segment in emptying.remove {
-            let ticket = self.ticket();
-            self.compacting.removing.insert(ticket);
-            self.outputs.push_back(Output::Io(ticket, Io::RemoveSegment { segment }));
-        }
+        self.compacting.to_remove.extend(emptying.remove);
+        self.remove_segments();
         let job = self.job();
         job.victims.remove(&victim);
         match job.victims.is_empty() {

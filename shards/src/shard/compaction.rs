@@ -34,8 +34,10 @@ pub(super) struct Compacting {
     jobs: u64,
     /// Segments with records that cannot be read: they are left alone in this run.
     pub(super) unreadable: BTreeSet<SegmentId>,
-    /// Removals under way, on which nothing depends.
-    pub(super) removing: BTreeSet<IoTicket>,
+    /// Segments that count for nothing and are being removed …
+    pub(super) removing: BTreeMap<IoTicket, SegmentId>,
+    /// … or are to be: nothing depends on it.
+    pub(super) to_remove: BTreeSet<SegmentId>,
     is_draining: bool,
 }
 
@@ -152,7 +154,12 @@ impl Compacting {
     pub(super) fn give_up(&mut self, now: Time) {
         self.job = None;
         self.is_due = true;
-        self.next_at = now.after_micros(COMPACTION_RETRY_MICROS);
+        self.retry(now);
+    }
+
+    /// What was tried last is tried again later.
+    pub(super) fn retry(&mut self, now: Time) {
+        self.next_at = self.next_at.max(now.after_micros(COMPACTION_RETRY_MICROS));
     }
 
     /// The server stops: nothing more is begun.
@@ -169,7 +176,7 @@ impl Compacting {
     pub(super) fn next_at(&self) -> Option<Time> {
         let is_runnable = !self.is_draining
             && match &self.job {
-                None => self.is_due,
+                None => self.is_due || !self.to_remove.is_empty(),
                 Some(job) => job.under_way == 0 && job.is_ours(),
             };
         is_runnable.then_some(self.next_at)
@@ -180,7 +187,7 @@ impl Compacting {
     pub(super) fn awaits(&self, ticket: IoTicket) -> bool {
         let step = self.job.as_ref().map(|job| &job.step);
         let is_emptying = matches!(step, Some(Step::Emptying(own, ..)) if *own == ticket);
-        is_emptying || self.removing.contains(&ticket)
+        is_emptying || self.removing.contains_key(&ticket)
     }
 }
 
