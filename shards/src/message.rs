@@ -401,6 +401,14 @@ pub struct ShardStatus {
     pub checkpoint_bytes: u64,
     /// Checkpoints that could not be written.
     pub checkpoint_failures: u64,
+    /// Bytes of the log's files, as they are reserved.
+    pub log_bytes: u64,
+    /// Bytes of the records of rows that there are, in whichever log.
+    pub live_bytes: u64,
+    /// Segments that were compacted.
+    pub compacted_segments: u64,
+    /// Bytes of records that were written for it.
+    pub compaction_bytes: u64,
     /// Insertion batches, of rows that waited.
     pub insert_batches: u64,
     /// Rows in each insertion batch.

@@ -163,3 +163,57 @@ fn a_disk_that_is_full_meanwhile_costs_nothing() {
     let expected: BTreeSet<String> = ["hidden", "kept", "replaced"].map(String::from).into();
     assert_eq!(ids(&mut world, stripe), expected);
 }
+
+#[test]
+fn a_segment_that_a_forgotten_memory_needed_goes_once_it_is_compared() {
+    let (mut world, stripe, _) = remembering();
+    forget(&mut world, stripe, "deleted", ForgetMode::Delete);
+    world.crash(Fate::Lost, 1);
+    // The record that was replayed is not compared yet when the first look is taken.
+    world.collect();
+    assert!(world.waiting.iter().any(|(_, _, io)| matches!(io, Io::Read { .. })));
+    world.pass(0);
+    world.pass(1_000_000);
+    compact(&mut world);
+    assert_eq!(whole(&world), 1);
+    assert_eq!(world.disk.files.len(), 2, "{:?}", world.disk.files.keys());
+}
+
+#[test]
+fn a_removal_that_fails_is_tried_again() {
+    let (mut world, stripe, _) = remembering();
+    let expected: BTreeSet<String> = ["deleted", "hidden", "kept", "replaced"].map(String::from).into();
+    world.crash(Fate::Lost, 1);
+    compact(&mut world);
+    world.crash(Fate::Lost, 1);
+    // A second segment in a row goes, and with it a file.
+    let is_removal = |io: &Io| matches!(io, Io::RemoveSegment { .. });
+    let mut failed = 0;
+    loop {
+        world.collect();
+        world.work();
+        if let Some(place) = world.waiting.iter().position(|(_, _, io)| is_removal(io)) {
+            let fails = failed < 2;
+            world.disk.fault = fails.then_some(IoFault::Failed);
+            world.end_io(place);
+            world.disk.fault = None;
+            failed += usize::from(fails);
+            continue;
+        }
+        if !world.waiting.is_empty() {
+            world.end_io(0);
+            continue;
+        }
+        let due = world.shards.iter().filter_map(|shard| shard.deadline()).min();
+        match due.filter(|due| due.micros_since(world.now) < 60_000_000) {
+            Some(due) => {
+                world.now = world.now.max(due);
+                world.pass(0);
+            }
+            None => break,
+        }
+    }
+    assert!(failed > 0, "nothing was to be removed");
+    assert_eq!(world.disk.files.len(), 2, "{:?}", world.disk.files.keys());
+    assert_eq!(ids(&mut world, stripe), expected);
+}

@@ -5,21 +5,21 @@
 //! grows under another name, is checked, and gets its own name last, so that what a crash leaves is no backup.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use engram_shards::ids::{SegmentId, Time};
 use engram_shards::limits::LOG_BLOCK_BYTES;
-use engram_shards::log::chain::{Chain, Link};
-use engram_shards::log::replay::HEAD_BYTES;
+use engram_shards::log::chain::Link;
 use serde::Serialize;
 
 use super::backup_file::BackupFile;
 use super::check::{Checked, Finding, check};
 use super::contents::Contents;
-use crate::folder::{FolderError, log_path, read_segment_start, segment_path, sync_folder};
+use crate::folder::{FolderError, log_path, segment_path, sync_folder};
 
 /// What a backup took.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -50,8 +50,6 @@ pub fn backup(
     let taken_at = Time(now.as_micros().try_into().unwrap_or(u64::MAX));
     let mut copy = Copy { contents, logs: draft.path.join("logs"), done: BackedUp::default() };
     let mut segments = Vec::new();
-    // Before the segments: what is emptied meanwhile lies in later ones, and if a head changed that names it, the check
-    // finds it missing.
     for head in &contents.chain().emptied {
         copy.take_head(head.segment)?;
     }
@@ -140,16 +138,13 @@ impl Copy<'_> {
         Ok(log)
     }
 
-    /// Takes over what is left of a segment that was emptied, unless a further one speaks for it by now.
+    /// Takes over what is left of a segment that was emptied.
     fn take_head(&mut self, segment: SegmentId) -> Result<(), FolderError> {
-        let (from, to) = (self.contents.file(segment), segment_path(&self.logs, segment));
+        let to = segment_path(&self.logs, segment);
         let fault = |error| FolderError::Io { path: to.clone(), doing: "write", error };
         let log = self.log(segment)?;
-        match copy_start(&from, &to, LOG_BLOCK_BYTES) {
-            Ok(()) => sync_folder(&log).map_err(fault),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(fault(error)),
-        }
+        let from = self.contents.open(segment).map_err(fault)?;
+        copy_start(from, &to, LOG_BLOCK_BYTES).and_then(|()| sync_folder(&log)).map_err(fault)
     }
 
     /// Takes a segment over; the offset up to which it counts. None where it counts for nothing.
@@ -171,33 +166,33 @@ impl Copy<'_> {
         let log = self.log(link.segment)?;
         // Only what is never written again may be shared.
         if link.end.is_some() && fs::hard_link(&from, &to).is_ok() {
-            // A server may have emptied it since: what counted in it lies further on, and is copied later.
-            if is_emptied(&self.logs, link.segment)? {
-                return Ok(None);
+            // Unless a server has emptied it since it was opened: then this is another file.
+            if is_same(&self.contents.open(link.segment).map_err(fault)?, &to).map_err(fault)? {
+                self.done.linked += 1;
+                sync_folder(&log).map_err(fault)?;
+                return Ok(Some(end));
             }
-            self.done.linked += 1;
-        } else if link.end.is_some() && !from.exists() {
-            // Or it went with others that were emptied: the head of the last of them speaks for all.
-            return Ok(None);
-        } else {
-            copy_start(&from, &to, end).map_err(fault)?;
-            self.done.copied += 1;
-            self.done.copied_bytes += u64::from(end);
+            fs::remove_file(&to).map_err(fault)?;
         }
+        copy_start(self.contents.open(link.segment).map_err(fault)?, &to, end).map_err(fault)?;
+        self.done.copied += 1;
+        self.done.copied_bytes += u64::from(end);
         sync_folder(&log).map_err(fault)?;
         Ok(Some(end))
     }
 }
 
-/// Whether only the head is left of a segment.
-fn is_emptied(logs: &Path, segment: SegmentId) -> Result<bool, FolderError> {
-    let head = read_segment_start(logs, segment, HEAD_BYTES)?;
-    Ok(!Chain::new(&[(segment, head)]).emptied.is_empty())
+/// Whether the file at `path` is this one.
+fn is_same(file: &File, path: &Path) -> io::Result<bool> {
+    let (one, other) = (file.metadata()?, fs::metadata(path)?);
+    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
 }
 
 /// Copies the first `bytes` of a file and syncs them.
-pub(super) fn copy_start(from: &Path, to: &Path, bytes: u32) -> io::Result<()> {
-    let mut source = File::open(from)?.take(bytes.into());
+pub(super) fn copy_start(mut from: File, to: &Path, bytes: u32) -> io::Result<()> {
+    // Its handle may have been read by before.
+    from.rewind()?;
+    let mut source = from.take(bytes.into());
     let mut target = File::create_new(to)?;
     let copied = io::copy(&mut source, &mut target)?;
     if copied < u64::from(bytes) {

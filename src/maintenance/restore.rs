@@ -25,7 +25,7 @@ pub fn restore(
     let identity = backup.backup().ok_or_else(not_one)?.identity;
     let new = NewFolder::make(path)?;
     let logs = new.logs();
-    let mut checking = Checking::new(backup, &logs, tell);
+    let mut checking = Checking::new(backup, Some(&logs), tell);
     checking.check_folder();
     for link in &backup.chain().links {
         let to = segment_path(&logs, link.segment);
@@ -35,7 +35,8 @@ pub fn restore(
             fs::create_dir(&log).map_err(fault)?;
         }
         let listed = backup.backup().and_then(|listed| listed.end_of(link.segment));
-        copy_start(&backup.file(link.segment), &to, listed.unwrap_or(0)).map_err(fault)?;
+        let from = backup.open(link.segment).map_err(fault)?;
+        copy_start(from, &to, listed.unwrap_or(0)).map_err(fault)?;
         sync_folder(&log).map_err(fault)?;
         checking.check_segment(link)?;
     }
@@ -46,7 +47,8 @@ pub fn restore(
         if !log.exists() {
             fs::create_dir(&log).map_err(fault)?;
         }
-        copy_start(&backup.file(head.segment), &to, LOG_BLOCK_BYTES).map_err(fault)?;
+        let from = backup.open(head.segment).map_err(fault)?;
+        copy_start(from, &to, LOG_BLOCK_BYTES).map_err(fault)?;
         sync_folder(&log).map_err(fault)?;
     }
     let (checked, _) = checking.finish();

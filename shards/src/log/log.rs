@@ -245,6 +245,13 @@ impl Log {
         own.map(|head| head.segment).filter(move |segment| Some(*segment) != open)
     }
 
+    /// Bytes of all files of the log that count.
+    pub fn file_bytes(&self) -> u64 {
+        let is_new = self.open.is_some_and(|open| !self.segments.has(open.segment));
+        let new = if is_new { u64::from(limits::LOG_SEGMENT_BYTES) } else { 0 };
+        self.segments.file_bytes() + new
+    }
+
     /// The same log, whose last segment holds this.
     pub fn behind(self, summary: Option<Summary>) -> Log {
         Log { summary, ..self }

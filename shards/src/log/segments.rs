@@ -46,6 +46,16 @@ impl Segments {
         self.heads[&segment.number].incarnation
     }
 
+    /// Whether it is one of them.
+    pub fn has(&self, segment: SegmentId) -> bool {
+        self.heads.contains_key(&segment.number)
+    }
+
+    /// Bytes of all of their files.
+    pub fn file_bytes(&self) -> u64 {
+        self.heads.values().map(|head| u64::from(head.bytes_total)).sum()
+    }
+
     /// Those that may hold records.
     pub fn whole(&self) -> impl Iterator<Item = &SegmentHead> {
         self.heads.values().filter(|head| !head.is_emptied())

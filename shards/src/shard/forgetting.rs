@@ -90,6 +90,7 @@ impl Shard {
         let replayed = replayed.find(|replayed| replayed.number == number);
         let replayed = replayed.expect("it waits until its record is durable");
         (replayed.segment, replayed.is_durable) = (segment, true);
+        self.compacting.consider(self.now);
     }
 
     /// Looks for the rows of those that were replayed, once they and all that they are about are durable.
@@ -186,7 +187,11 @@ impl Shard {
                 self.tally.unreadable += 1;
                 self.forgetting.unresolved.push(segment);
             }
-            false => stripe.withheld().remove(memory_hash, &id, until),
+            false => {
+                stripe.withheld().remove(memory_hash, &id, until);
+                // Nothing needs its segment any more.
+                self.compacting.consider(self.now);
+            }
         }
         self.keep_up_with(slot);
         if let Some(origin) = origin {

@@ -129,6 +129,26 @@ fn workers(page: &mut Page, shards: &[(String, &ShardStatus)], cores: &[(String,
             family.value(&labels, nanos as f64 / 1e9);
         }
     }
+    let families: [(_, _, _, fn(&ShardStatus) -> u64); 4] = [
+        ("log_bytes", Kind::Gauge, "Bytes of the shard's log on the disk.", |status| {
+            status.log_bytes
+        }),
+        ("log_live_bytes", Kind::Gauge, "Bytes of records that count.", |status| {
+            status.live_bytes
+        }),
+        ("compacted_segments_total", Kind::Counter, "Segments given up by compaction.", |status| {
+            status.compacted_segments
+        }),
+        ("compaction_bytes_total", Kind::Counter, "Bytes that compaction wrote.", |status| {
+            status.compaction_bytes
+        }),
+    ];
+    for (name, kind, help, value) in families {
+        let mut family = page.family(name, kind, help);
+        for (worker, status) in shards {
+            family.value(&[("worker_id", worker)], value(status) as f64);
+        }
+    }
     let help = "Panics that were contained in a connection or a shard.";
     let mut family = page.family("contained_panics_total", Kind::Counter, help);
     for (worker, metrics) in cores {
@@ -299,6 +319,10 @@ mod tests {
             depth_by_lane: [1, 2, 3],
             capacity: 100,
             sessions_attached: 4,
+            log_bytes: 11,
+            live_bytes: 7,
+            compacted_segments: 2,
+            compaction_bytes: 13,
             insert_batches: 5,
             insert_batch_rows: MicrosHistogram::new(engram_shards::histogram::BATCH_ROWS),
             ..ShardStatus::default()
@@ -371,6 +395,10 @@ mod tests {
         assert_eq!(value(r#"shard_up{worker_id="0"}"#), 1.0);
         assert_eq!(value(r#"shard_up{worker_id="1"}"#), 0.0);
         assert_eq!(value(r#"shard_restarts_total{worker_id="1"}"#), 2.0);
+        assert_eq!(value(r#"log_bytes{worker_id="0"}"#), 11.0);
+        assert_eq!(value(r#"log_live_bytes{worker_id="0"}"#), 7.0);
+        assert_eq!(value(r#"compacted_segments_total{worker_id="0"}"#), 2.0);
+        assert_eq!(value(r#"compaction_bytes_total{worker_id="0"}"#), 13.0);
         assert_eq!(value(r#"batches_processed_total{worker_id="0"}"#), 5.0);
         assert_eq!(value(r#"worker_utilization{worker_id="1"}"#), 12.5);
         assert_eq!(value(r#"recall_latency_seconds_count{memory_space="robots"}"#), 2.0);
