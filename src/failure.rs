@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engram_shards::message::Refusal;
+use engram_shards::message::{Pressure, Refusal};
 
 use crate::limits::UNAVAILABLE_RETRY;
 
@@ -95,6 +95,14 @@ impl Failure {
             "the shard is starting, stopping or has failed; try again or resume",
         )
         .retry_after(UNAVAILABLE_RETRY)
+    }
+
+    /// An owner has no credit left to give.
+    pub fn over_capacity(pressure: Pressure) -> Failure {
+        let Pressure { depth, capacity, retry_after_micros } = pressure;
+        let message = format!("Queue error: Queue over capacity: {depth} of {capacity}");
+        Failure::new(Code::ResourceExhausted, message)
+            .retry_after(Duration::from_micros(retry_after_micros))
     }
 
     /// The same refusal, with the time after which the request may succeed.

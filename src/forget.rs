@@ -9,14 +9,15 @@ use engram_shards::message::{Forget, ForgetMode, Reply, Request, SpaceDescriptio
 
 use crate::core::Core;
 use crate::failure::{Code, Failure};
-use crate::recall::{Query, recall, space_name};
+use crate::recall::{Query, recall};
+use crate::space_name::space_name;
 
 /// Which memories are to be forgotten.
 #[derive(Clone, Copy, Debug)]
 pub enum Target<'a> {
     /// The one of this id.
     Id(&'a str),
-    /// Those that this query recalls, which is of the same space.
+    /// Those that this query recalls.
     Like(Query<'a>),
 }
 
@@ -35,7 +36,7 @@ pub async fn forget(
             forget_each(core, &description, [id].into(), mode).await
         }
         Target::Like(query) => {
-            let recollection = recall(core, query).await?;
+            let recollection = recall(core, space, &query).await?;
             let ids = recollection.found.iter().map(|found| found.observation().id).collect();
             forget_each(core, &description, ids, mode).await
         }

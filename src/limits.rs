@@ -25,6 +25,10 @@ pub const SPACE_DIMENSION_DEFAULT: u16 = 768;
 /// Answers of one session that wait for acks before them and that no credit bounds (refusals,
 /// repeats); with so many, it takes no further observation.
 pub const SESSION_ANSWERS_MAX: usize = 1_024;
+/// Recalls of one session under way at once; what they found waits for the client in memory.
+pub const SESSION_RECALLS_MAX: usize = 8;
+/// Stores of one stream without a session that are not answered; with so many, nothing more is read.
+pub const STREAM_STORES_MAX: usize = 256;
 /// How long a connection may take to say what it speaks, to shake hands, and to make its first
 /// request (each).
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -155,8 +159,6 @@ pub const WEBSOCKET_HEARTBEAT: Duration = Duration::from_secs(30);
 pub const WEBSOCKET_SILENT_HEARTBEATS_MAX: u32 = 3;
 /// Bytes waiting for a slow reader above which nothing more is read from it or told to it.
 pub const WEBSOCKET_UNSENT_BYTES_MAX: usize = 256 << 10;
-/// Recalls of one WebSocket under way at once; a further one waits on the socket.
-pub const WEBSOCKET_RECALLS_MAX: usize = 8;
 /// Messages taken from one WebSocket before other tasks of the core have their turn.
 pub const WEBSOCKET_TURN_MESSAGES: usize = 32;
 /// How long the closing handshake may take.

@@ -1,32 +1,30 @@
-//! Recalls and unary stores, whatever their transport.
+//! Recalls, whatever their transport.
+//!
+//! ```text
+//!  Query ─► Asked ─► every stripe of the space ─► Recollection ─► Pages ─► transport
+//! ```
 
 use std::future::poll_fn;
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
-use engram_shards::ids::{SessionEpoch, SessionId, StripeKey, Time};
+use engram_shards::ids::{StripeKey, Time};
 use engram_shards::limits::RECALL_RESULTS_MAX;
 use engram_shards::log::record::{Embedding, Observation, decode_body};
 use engram_shards::message::{
-    Append, Durability, Hit, IfExists, Isolation, Lane, Recall, Recalled, Reply, Request,
-    SpaceDescription,
+    Durability, Hit, Isolation, Recall, Recalled, Reply, Request, SpaceDescription,
 };
 use engram_shards::settings::{Metric, SpaceSettings};
-use uuid::Uuid;
 
+use crate::content::{self, PreparedCue};
 use crate::core::Core;
-use crate::failure::{Code, Failure};
-use crate::mesh::{CreditAnswer, Port};
-use crate::session::content::{self, ContentFault, PreparedCue};
-use crate::session::{check_space_name, default_settings, over_capacity};
-
-/// The space of requests that name none.
-const SPACE_NAME_DEFAULT: &str = "default";
+use crate::failure::Failure;
+use crate::limits::RECALL_PAGE_RESULTS_DEFAULT;
+use crate::mesh::Port;
+use crate::space_name::space_name;
 
 /// A similarity query.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'a> {
-    /// The space's name; empty means `default`.
-    pub space: &'a str,
     /// The cue.
     pub embedding: Embedding<'a>,
     /// How many results at most; more than [`RECALL_RESULTS_MAX`] are not given.
@@ -44,16 +42,29 @@ pub struct Query<'a> {
 pub struct Recollection {
     /// Best first.
     pub found: Vec<Found>,
+    /// What is told of all of them together.
+    pub summary: Summary,
+}
+
+/// What is told of a recall beside its results.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Summary {
+    /// How many results there are.
+    pub results: usize,
+    /// The mean of their activations; 0 where there is none.
+    pub activation_mean: f32,
     /// Observations durable in the space when the recall began.
     pub snapshot_sequence: u64,
     /// Rows that the recall could see.
     pub rows: u64,
     /// The space's dimension.
     pub dimension: u16,
+    /// From the question to the answer.
+    pub took_micros: u64,
 }
 
 /// One result.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Found {
     /// How like the cue it is, 0…1: see [`activation`].
     pub activation: f32,
@@ -87,96 +98,154 @@ impl Found {
     }
 }
 
-/// An observation that was stored by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// The memory's id.
-    pub memory_id: String,
-    /// When it was committed; none where that it was written is all that is promised.
-    pub committed_at: Option<Time>,
+/// Searches the space called `space` (empty means `default`), all its stripes.
+pub async fn recall(core: &Core, space: &str, query: &Query<'_>) -> Result<Recollection, Failure> {
+    let mut asked = ask(core, space, query).await?;
+    poll_fn(|cx| asked.poll_answer(cx)).await
 }
 
-/// Searches a space, all its stripes.
-pub async fn recall(core: &Core, query: Query<'_>) -> Result<Recollection, Failure> {
-    let began_at = core.now();
-    let space = core.space(space_name(query.space)?).await?;
-    let cue = content::prepare_cue(query.embedding, &space.settings).map_err(invalid)?;
-    let mut port = core.port();
-    scatter(core, &mut port, &space, &query, &cue);
-    let recollection = gather(core, &mut port, &space, &query).await?;
-    let micros = core.now().micros_since(began_at);
-    core.metrics().space(space.key).recall_latency.observe(micros as f64 * 1e-6);
-    Ok(recollection)
+/// Begins to search the space called `space` (empty means `default`).
+pub async fn ask(core: &Core, space: &str, query: &Query<'_>) -> Result<Asked, Failure> {
+    let space = core.space(space_name(space)?).await?;
+    Asked::new(core, &space, query)
 }
 
-/// Stores one observation, durably, in the space called `space` (empty means `default`; made if it is not there). An
-/// empty id stands for `mem_{UUIDv7}`.
-pub async fn remember(
-    core: &Core,
-    space: &str,
-    observation: &Observation<'_>,
-) -> Result<Stored, Failure> {
-    let settings = default_settings(space_name(space)?);
-    let (space, _) = core.make_space(settings, IfExists::Take).await?;
-    let memory_id = match observation.id {
-        "" => format!("mem_{}", Uuid::now_v7()),
-        own => own.to_owned(),
-    };
-    let mut port = core.port();
-    append(core, &mut port, &space, &Observation { id: &memory_id, ..observation.clone() }).await?;
-    match poll_fn(|cx| port.poll_reply(cx)).await {
-        (_, Ok(Reply::Durable { committed_at, .. })) => Ok(Stored { memory_id, committed_at }),
-        (_, Ok(Reply::Dropped { refusal, .. })) => Err(refusal.into()),
-        (_, Ok(other)) => panic!("about an append, a shard answered {other:?}"),
-        (_, Err(_)) => Err(Failure::unavailable()),
+/// A recall that every stripe of its space was asked for.
+#[derive(Debug)]
+pub struct Asked {
+    core: Core,
+    port: Port,
+    space: SpaceDescription,
+    began_at: Time,
+    count: u32,
+    similarity_min: f32,
+    stripes_left: u16,
+    hits: Vec<Hit>,
+    snapshot_sequence: u64,
+    rows: u64,
+}
+
+impl Asked {
+    /// Asks the stripes of `space`.
+    pub fn new(core: &Core, space: &SpaceDescription, query: &Query<'_>) -> Result<Asked, Failure> {
+        let began_at = core.now();
+        let cue = content::prepare_cue(query.embedding, &space.settings)?;
+        let port = core.port();
+        scatter(core, &port, space, query, &cue);
+        Ok(Asked {
+            core: core.clone(),
+            port,
+            space: space.clone(),
+            began_at,
+            count: query.count.min(RECALL_RESULTS_MAX),
+            similarity_min: query.similarity_min,
+            stripes_left: space.settings.stripes,
+            hits: Vec::new(),
+            snapshot_sequence: 0,
+            rows: 0,
+        })
+    }
+
+    /// What all stripes together found, once they have answered; not to be polled again then.
+    pub fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Recollection, Failure>> {
+        while self.stripes_left > 0 {
+            let recalled: Recalled = match ready!(self.port.poll_reply(cx)) {
+                (_, Ok(Reply::Recalled(Ok(recalled)))) => recalled,
+                (_, Ok(Reply::Recalled(Err(refusal)))) => return Poll::Ready(Err(refusal.into())),
+                (_, Ok(other)) => panic!("asked for a recall, a shard answered {other:?}"),
+                (_, Err(_)) => return Poll::Ready(Err(Failure::unavailable())),
+            };
+            self.stripes_left -= 1;
+            self.hits.extend(recalled.hits);
+            self.snapshot_sequence += recalled.snapshot.0;
+            self.rows += u64::from(recalled.rows);
+        }
+        Poll::Ready(Ok(self.merge()))
+    }
+
+    /// Merges what the stripes found. A memory lies in the stripe of its id, so none is found twice.
+    fn merge(&mut self) -> Recollection {
+        let mut hits = std::mem::take(&mut self.hits);
+        // Stable, so that equals stay in the stripes' own order.
+        hits.sort_by(|a, b| b.similarity.total_cmp(&a.similarity));
+        hits.truncate(self.count as usize);
+        let SpaceSettings { metric, dimension, .. } = self.space.settings;
+        let now = self.core.now();
+        let found = hits.into_iter().map(|hit| Found::new(hit, metric, now));
+        let found: Vec<Found> =
+            found.filter(|found| found.activation >= self.similarity_min).collect();
+        let took_micros = now.micros_since(self.began_at);
+        let mut metrics = self.core.metrics();
+        metrics.space(self.space.key).recall_latency.observe(took_micros as f64 * 1e-6);
+        let summary = Summary {
+            results: found.len(),
+            activation_mean: activation_mean(&found),
+            snapshot_sequence: self.snapshot_sequence,
+            rows: self.rows,
+            dimension,
+            took_micros,
+        };
+        Recollection { found, summary }
     }
 }
 
-/// Hands an observation that belongs to no session to its owner.
-async fn append(
-    core: &Core,
-    port: &mut Port,
-    space: &SpaceDescription,
-    observation: &Observation<'_>,
-) -> Result<(), Failure> {
-    let prepared =
-        content::prepare(observation, &space.settings, &mut Vec::new()).map_err(invalid)?;
-    let memory_hash = core.secret().memory_hash(observation.id);
-    let number = (memory_hash % u64::from(space.settings.stripes)) as u16;
-    let stripe = StripeKey { space: space.key, stripe: number };
-    let owner = core.mesh().owner_of(stripe);
-    let lane = Lane::Normal;
-    let credit = match poll_fn(|cx| port.poll_credit(cx, owner, lane)).await {
-        CreditAnswer::Taken(credit) => credit,
-        CreditAnswer::Refused(pressure) => {
-            let after = Duration::from_micros(pressure.retry_after_micros);
-            return Err(
-                Failure::new(Code::ResourceExhausted, over_capacity(pressure)).retry_after(after)
-            );
-        }
-        CreditAnswer::Unavailable => return Err(Failure::unavailable()),
-    };
-    let bytes = prepared.body.bytes.len() + prepared.codes.codes8.len();
-    let budget = poll_fn(|cx| port.poll_budget(cx, bytes)).await;
-    let append = Append {
-        stripe,
-        session: SessionId::NONE,
-        epoch: SessionEpoch::default(),
-        sequence: 1,
-        memory_hash,
-        received_at: core.now(),
-        lane,
-        body: prepared.body,
-        codes: prepared.codes,
-    };
-    port.append(append, credit, budget);
-    Ok(())
+fn activation_mean(found: &[Found]) -> f32 {
+    let sum: f32 = found.iter().map(|found| found.activation).sum();
+    if found.is_empty() { 0.0 } else { sum / found.len() as f32 }
+}
+
+/// A recollection on its way to a client, page by page.
+#[derive(Debug)]
+pub struct Pages {
+    found: std::vec::IntoIter<Found>,
+    page_results: usize,
+    summary: Summary,
+}
+
+/// Some of what a recall found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// Best first, never empty.
+    pub found: Vec<Found>,
+    /// Whether another page follows.
+    pub more_results: bool,
+}
+
+impl Pages {
+    /// Pages of `page_results`; 0: of as many as the server chooses.
+    pub fn new(recollection: Recollection, page_results: u32) -> Pages {
+        let page_results = match page_results {
+            0 => RECALL_PAGE_RESULTS_DEFAULT,
+            asked => asked as usize,
+        };
+        let Recollection { found, summary } = recollection;
+        Pages { found: found.into_iter(), page_results, summary }
+    }
+
+    /// The next page, which may hold `results_max` at most; none after the last.
+    pub fn next_page(&mut self, results_max: usize) -> Option<Page> {
+        assert!(results_max > 0, "a page holds something");
+        let found: Vec<Found> =
+            self.found.by_ref().take(self.page_results.min(results_max)).collect();
+        let more_results = self.found.len() > 0;
+        (!found.is_empty()).then_some(Page { found, more_results })
+    }
+
+    /// Whether a page is left.
+    pub fn has_more(&self) -> bool {
+        self.found.len() > 0
+    }
+
+    /// What is told of all pages together.
+    pub fn summary(&self) -> Summary {
+        self.summary
+    }
 }
 
 /// Asks every stripe.
 fn scatter(
     core: &Core,
-    port: &mut Port,
+    port: &Port,
     space: &SpaceDescription,
     query: &Query<'_>,
     cue: &PreparedCue,
@@ -199,37 +268,6 @@ fn scatter(
         };
         port.send(core.mesh().owner_of(stripe), Request::Recall(recall));
     }
-}
-
-/// Merges what the stripes found. A memory lies in the stripe of its id, so none is found twice.
-async fn gather(
-    core: &Core,
-    port: &mut Port,
-    space: &SpaceDescription,
-    query: &Query<'_>,
-) -> Result<Recollection, Failure> {
-    let mut hits = Vec::new();
-    let mut snapshot_sequence = 0;
-    let mut rows = 0;
-    for _ in 0..space.settings.stripes {
-        let recalled: Recalled = match poll_fn(|cx| port.poll_reply(cx)).await {
-            (_, Ok(Reply::Recalled(Ok(recalled)))) => recalled,
-            (_, Ok(Reply::Recalled(Err(refusal)))) => return Err(refusal.into()),
-            (_, Ok(other)) => panic!("asked for a recall, a shard answered {other:?}"),
-            (_, Err(_)) => return Err(Failure::unavailable()),
-        };
-        hits.extend(recalled.hits);
-        snapshot_sequence += recalled.snapshot.0;
-        rows += u64::from(recalled.rows);
-    }
-    // Stable, so that equals stay in the stripes' own order.
-    hits.sort_by(|a, b| b.similarity.total_cmp(&a.similarity));
-    hits.truncate(query.count.min(RECALL_RESULTS_MAX) as usize);
-    let SpaceSettings { metric, dimension, .. } = space.settings;
-    let now = core.now();
-    let found = hits.into_iter().map(|hit| Found::new(hit, metric, now));
-    let found = found.filter(|found| found.activation >= query.similarity_min).collect();
-    Ok(Recollection { found, snapshot_sequence, rows, dimension })
 }
 
 /// A similarity by the space's metric as a number from 0 to 1 that rises with it, and that a threshold can be set on
@@ -256,17 +294,6 @@ fn confidence(activation: f32, durability: Durability, age_micros: u64) -> f32 {
             activation * (0.9 - 0.4 * age_s)
         }
     }
-}
-
-/// The name of the space that a request means.
-pub(crate) fn space_name(name: &str) -> Result<&str, Failure> {
-    let name = if name.is_empty() { SPACE_NAME_DEFAULT } else { name };
-    check_space_name(name)?;
-    Ok(name)
-}
-
-fn invalid(fault: ContentFault) -> Failure {
-    Failure::new(Code::InvalidArgument, format!("{} (field: {})", fault.message, fault.field))
 }
 
 #[cfg(test)]
@@ -298,15 +325,6 @@ mod tests {
             let activations = ordered.map(|similarity| activation(metric, similarity));
             assert!(activations.is_sorted(), "{metric:?}: {activations:?}");
             assert!(activations.iter().all(|activation| (0.0..=1.0).contains(activation)));
-        }
-    }
-
-    #[test]
-    fn an_empty_space_name_is_the_default_one_and_a_bad_one_is_refused() {
-        assert_eq!(space_name(""), Ok("default"));
-        assert_eq!(space_name("robots-1"), Ok("robots-1"));
-        for bad in ["ab", "Robots", "a b c", &"x".repeat(65)] {
-            assert_eq!(space_name(bad).unwrap_err().code, Code::InvalidArgument, "{bad}");
         }
     }
 }

@@ -117,8 +117,12 @@ pub const GRAPH_WIDTH_INSERT_UPPER: u32 = 24;
 pub const PRESSURE_ROWS_MIN: u32 = 256;
 /// … and so many more from which the pressure is full (or half of the capacity). Every recall scans them: about 40 µs.
 pub const PRESSURE_ROWS_MAX: u32 = 4_096;
-/// Search width while a row is refined.
+/// Search width while a row is refined …
 pub const GRAPH_WIDTH_REFINE: u32 = 128;
+/// … and where recalls need more than [`GRAPH_WIDTH_RECALL_NARROW`] for the target after that: 200 µs among 1,000,000.
+pub const GRAPH_WIDTH_REFINE_DEEP: u32 = 256;
+/// See [`GRAPH_WIDTH_REFINE_DEEP`].
+pub const GRAPH_WIDTH_RECALL_NARROW: u32 = 48;
 /// Neighbours that a refined row chooses: more than at its insertion, for by then its slots are there to be used.
 pub const GRAPH_LINKS_REFINED: usize = GRAPH_LINKS + GRAPH_LINKS / 2;
 /// Distances of one step of linking rows around removed ones, about.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use engram_shards::graph::{Index, Scored, Scratch};
 use engram_shards::ids::Row;
-use engram_shards::limits::GRAPH_WIDTH_INSERT;
+use engram_shards::limits::{GRAPH_WIDTH_INSERT, GRAPH_WIDTH_REFINE};
 use engram_shards::settings::Metric;
 use engram_shards::vector::codes::{Codes, encode, normalise};
 use engram_shards::vector::kernel::{Kernel, dot_f32};
@@ -160,7 +160,7 @@ proptest! {
         for _ in 0..count {
             index.insert_next(GRAPH_WIDTH_INSERT, &mut scratch);
             prop_assert_eq!(index.check(), Ok(()));
-            index.refine(Row(refined % index.indexed()), &mut scratch);
+            index.refine(Row(refined % index.indexed()), GRAPH_WIDTH_REFINE, &mut scratch);
             prop_assert_eq!(index.check(), Ok(()));
         }
         let query = &clustered(1, dimension, 1, 1.0, !seed)[0];

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use engram_shards::graph::{Index, Scored, Scratch};
 use engram_shards::ids::{Row, StripeKey};
-use engram_shards::limits::{GRAPH_WIDTH_INSERT, LENGTH_MAX, LENGTH_MIN};
+use engram_shards::limits::{GRAPH_WIDTH_INSERT, GRAPH_WIDTH_REFINE, LENGTH_MAX, LENGTH_MIN};
 use engram_shards::message::{IfExists, Isolation, Reply, Request};
 use engram_shards::settings::{Metric, SpaceSettings};
 use engram_shards::vector::codes::{Codes, Encoded};
@@ -115,7 +115,7 @@ proptest! {
         index.search(query, count as u32, asked as u32, all, &mut scratch, &mut found);
         prop_assert_eq!(&found, &obvious(metric, &vectors, query, asked));
         for row in 0..count {
-            index.refine(Row(row as u32), &mut scratch);
+            index.refine(Row(row as u32), GRAPH_WIDTH_REFINE, &mut scratch);
         }
         prop_assert_eq!(index.check(), Ok(()));
         index.search(query, count as u32, asked as u32, all, &mut scratch, &mut found);

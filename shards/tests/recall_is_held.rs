@@ -9,7 +9,8 @@ use std::path::Path;
 use engram_shards::graph::{Index, Scored, Scratch};
 use engram_shards::ids::Row;
 use engram_shards::limits::{
-    GRAPH_WIDTH_INSERT, GRAPH_WIDTH_RECALL, QUALITY_SAMPLES, RECALL_WIDTHS, SEARCH_DISTANCES_MAX,
+    GRAPH_WIDTH_INSERT, GRAPH_WIDTH_RECALL, GRAPH_WIDTH_REFINE, QUALITY_SAMPLES, RECALL_WIDTHS,
+    SEARCH_DISTANCES_MAX,
 };
 use engram_shards::message::{Isolation, Request};
 use engram_shards::quality::{RecallTarget, Upkeep};
@@ -172,6 +173,27 @@ fn the_width_rises_with_the_rows_of_a_load_that_leaves_no_idle_time() {
     let queries = exact(&index, (0..QUERIES).map(|query| pairs.query(query)));
     let held = recall(&index, &queries, upkeep.width());
     assert!(held >= 0.92, "recall {held} at width {}", upkeep.width());
+}
+
+#[test]
+fn where_the_target_takes_a_wide_search_all_rows_are_linked_with_more_effort() {
+    let pairs = pairs();
+    let queries = |index: &Index| exact(index, (0..QUERIES).map(|query| pairs.query(query)));
+    let mut once = built(&pairs, ROWS, HASTE);
+    let mut scratch = Scratch::default();
+    let distances: u64 = (0..ROWS)
+        .map(|row| u64::from(once.refine(Row(row), GRAPH_WIDTH_REFINE, &mut scratch)))
+        .sum();
+    let narrow = RECALL_WIDTHS[0];
+    let of_once = recall(&once, &queries(&once), narrow);
+
+    let mut index = built(&pairs, ROWS, HASTE);
+    let mut upkeep = Upkeep::new(RecallTarget::new(0.995));
+    let spent = settle(&mut upkeep, &mut index);
+    assert!(spent > 2 * distances, "{spent} distances, {distances} for all rows once");
+    let held = recall(&index, &queries(&index), narrow);
+    assert!(held > of_once, "recall {held} at width {narrow}, {of_once} after one refinement");
+    assert_eq!(upkeep.status(&index).refined, ROWS);
 }
 
 #[test]

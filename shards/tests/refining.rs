@@ -4,6 +4,7 @@
 
 use engram_shards::graph::{Index, Scored, Scratch};
 use engram_shards::ids::Row;
+use engram_shards::limits::GRAPH_WIDTH_REFINE;
 use engram_shards::settings::Metric;
 use engram_shards::vector::codes::{Codes, encode, normalise};
 use engram_shards::vector::kernel::Kernel;
@@ -57,7 +58,7 @@ proptest! {
         let mut index = built(&clustered(count, centres, spread, seed), width, Kernel::fastest());
         let mut scratch = Scratch::default();
         for row in rows {
-            prop_assert!(index.refine(Row(row % count as u32), &mut scratch) > 0);
+            prop_assert!(index.refine(Row(row % count as u32), GRAPH_WIDTH_REFINE, &mut scratch) > 0);
             prop_assert_eq!(index.check(), Ok(()));
         }
     }
@@ -69,7 +70,7 @@ proptest! {
             let mut index = built(&vectors, 4, kernel);
             let (mut scratch, mut found, mut story) = (Scratch::default(), Vec::new(), Vec::new());
             for row in 0..count as u32 {
-                let distances = index.refine(Row(row), &mut scratch);
+                let distances = index.refine(Row(row), GRAPH_WIDTH_REFINE, &mut scratch);
                 index.search(&vectors[row as usize], 5, 5, all, &mut scratch, &mut found);
                 story.push((distances, found.clone()));
             }
@@ -142,7 +143,7 @@ fn a_graph_built_in_haste_finds_more_once_it_is_refined() {
     let before = hits(&hasty, queries, 32);
     let mut scratch = Scratch::default();
     for row in 0..hasty.indexed() {
-        hasty.refine(Row(row), &mut scratch);
+        hasty.refine(Row(row), GRAPH_WIDTH_REFINE, &mut scratch);
     }
     let (after, wanted) = (hits(&hasty, queries, 32), hits(&careful, queries, 32));
     assert!(
@@ -160,8 +161,9 @@ fn equal_rows_are_left_alone_and_their_first_is_not_cut_off() {
     }
     let mut index = built(&vectors, 64, Kernel::fastest());
     let mut scratch = Scratch::default();
-    let distances: Vec<u32> =
-        (0..index.indexed()).map(|row| index.refine(Row(row), &mut scratch)).collect();
+    let distances: Vec<u32> = (0..index.indexed())
+        .map(|row| index.refine(Row(row), GRAPH_WIDTH_REFINE, &mut scratch))
+        .collect();
     assert_eq!(index.check(), Ok(()));
     let cheap = distances.iter().filter(|distances| **distances == 1).count();
     assert_eq!(cheap, 999, "all of the equal rows but their first");

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use engram_shards::graph::{Index, Scored, Scratch};
 use engram_shards::ids::Row;
-use engram_shards::limits::{GRAPH_WIDTH_INSERT, GRAPH_WIDTH_RECALL};
+use engram_shards::limits::{GRAPH_WIDTH_INSERT, GRAPH_WIDTH_RECALL, GRAPH_WIDTH_REFINE};
 use engram_shards::settings::Metric;
 use engram_shards::vector::codes::{Codes, encode, normalise};
 use proptest::prelude::*;
@@ -210,7 +210,7 @@ proptest! {
                     }
                 }
                 Step::Refine(row) => {
-                    index.refine(Row(row % index.nodes()), &mut scratch);
+                    index.refine(Row(row % index.nodes()), GRAPH_WIDTH_REFINE, &mut scratch);
                 }
                 Step::Mend => {
                     index.mend(&mut scratch);

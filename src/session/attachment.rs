@@ -1,27 +1,32 @@
 //! The open session that a transport drives.
 
 use std::borrow::Cow;
+use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use engram_shards::ids::{SessionId, Time};
 use engram_shards::log::record::Observation;
 use engram_shards::message::{
     Append, Drain, Lane, Pressure, Refusal, Reply, Request, SpaceDescription,
 };
+use engram_shards::settings::AckPolicy;
+use glommio::timer::Timer;
 use uuid::Uuid;
 
-use super::content::{self, ContentFault};
-use super::event::{AckMode, Event, Init, Refused};
+use super::event::{AckMode, Event, Init, Recall, Refused};
+use super::flow::{Flow, FlowAction};
 use super::open::{self, Attached};
 use super::order::{Arrival, Order, Told};
-use engram_shards::settings::AckPolicy;
-
+use super::recalls::{News, Recalls};
+use crate::content::{self, ContentFault};
 use crate::core::Core;
-use crate::failure::Failure;
-use crate::limits::SESSION_ANSWERS_MAX;
+use crate::failure::{Code, Failure};
+use crate::limits::{SESSION_ANSWERS_MAX, SESSION_RECALLS_MAX};
 use crate::mesh::{CreditAnswer, Port, Unavailable};
 use crate::metrics::{Rejection, Stage};
+use crate::recall::Asked;
 
 #[derive(Debug)]
 enum State {
@@ -48,6 +53,10 @@ pub struct Session {
     /// By number of the stripe.
     stripes: Vec<Attached>,
     order: Order,
+    flow: Flow,
+    recalls: Recalls,
+    /// Runs while results have to wait for the pace that the client asked for.
+    pacing: Option<Timer>,
     state: State,
     /// The vector being prepared.
     scratch: Vec<f32>,
@@ -67,6 +76,9 @@ impl Session {
             initial_sequence: opened.durable_sequence,
             stripes: opened.stripes,
             order: Order::new(opened.durable_sequence, core.now()),
+            flow: Flow::default(),
+            recalls: Recalls::default(),
+            pacing: None,
             state: State::Live,
             scratch: Vec::new(),
         })
@@ -85,6 +97,21 @@ impl Session {
     /// Its space.
     pub fn space(&self) -> &SpaceDescription {
         &self.space
+    }
+
+    /// Whether a message that names a space and a session (or neither: empty) is for this one.
+    pub fn check_names(&self, space: &str, session_id: &str) -> Result<(), ContentFault> {
+        let own_space = &self.space.settings.name;
+        if !space.is_empty() && space != own_space {
+            let message = format!("Invalid memory_space_id: the session is of {own_space}");
+            return Err(ContentFault { message, field: "memory_space_id" });
+        }
+        let own = Uuid::from_u128(self.id.0);
+        if session_id.is_empty() || Uuid::try_parse(session_id) == Ok(own) {
+            return Ok(());
+        }
+        let message = format!("Session ID mismatch: expected {own}, got {session_id}");
+        Err(ContentFault { message, field: "session_id" })
     }
 
     /// Takes an observation, whole or not at all. Pending while the core has no budget left for it, its owner is being
@@ -107,6 +134,9 @@ impl Session {
             return Poll::Pending;
         }
         match self.order.arrival(sequence) {
+            Arrival::Next if self.flow.is_paused() => {
+                self.refuse(sequence, observation.id.to_owned(), Refused::Paused)
+            }
             Arrival::Next => ready!(self.poll_hand_over(cx, sequence, observation)),
             Arrival::InFlight => {}
             Arrival::Repeat => {
@@ -128,19 +158,57 @@ impl Session {
     /// Refuses an observation for what the transport found: told in its place, after the acks of what came before.
     pub fn refuse(&mut self, sequence: u64, memory_id: String, why: Refused) {
         let rejection = match why {
-            Refused::Content { .. } => Rejection::Invalid,
-            Refused::Sequence { .. } => Rejection::InvalidSequence,
-            Refused::Overloaded { .. } => Rejection::OverCapacity,
+            Refused::Content { .. } => Some(Rejection::Invalid),
+            Refused::Sequence { .. } => Some(Rejection::InvalidSequence),
+            Refused::Overloaded { .. } => Some(Rejection::OverCapacity),
+            // The client's own wish.
+            Refused::Paused => None,
         };
-        self.core.metrics().space(self.space.key).reject(rejection);
+        if let Some(rejection) = rejection {
+            self.core.metrics().space(self.space.key).reject(rejection);
+        }
         self.order.refuse(sequence, memory_id, why);
     }
 
-    /// Asks for the drained end; `Event::Closed` follows when it is reached. No observation may follow.
+    /// Takes a recall. Pending while so many are under way that one has to be answered first: call again, as for
+    /// [`Session::poll_observe`]. Its answers come as events.
+    pub fn poll_recall(&mut self, recall: &Recall<'_>) -> Poll<()> {
+        if matches!(self.state, State::Ending(_) | State::Over) {
+            return Poll::Ready(());
+        }
+        let asked = match self.recalls.len() < SESSION_RECALLS_MAX {
+            true => Asked::new(&self.core, &self.space, &recall.query),
+            // The client has to be heard, lest it never says that it wants the results.
+            false if self.flow.is_limited() => Err(Failure::new(
+                Code::ResourceExhausted,
+                format!("{SESSION_RECALLS_MAX} recalls wait for this session's flow control"),
+            )),
+            false => return Poll::Pending,
+        };
+        self.recalls.begin(recall.head.clone(), recall.page_results, asked);
+        Poll::Ready(())
+    }
+
+    /// Does what the client asks of the flow of its results.
+    pub fn handle_flow(&mut self, action: FlowAction) {
+        self.flow.handle(action, self.core.now());
+        self.pacing = None;
+    }
+
+    /// Whether the client has paused it.
+    pub fn is_paused(&self) -> bool {
+        self.flow.is_paused()
+    }
+
+    /// Asks for the drained end; `Event::Closed` follows when it is reached and all recalls are answered. Neither an
+    /// observation nor a recall may follow.
     pub fn close(&mut self, drain: Drain) {
         if !matches!(self.state, State::Live) {
             return;
         }
+        // What is still to be told would otherwise wait for a word that no longer comes.
+        self.flow.lift();
+        self.pacing = None;
         for &Attached { stripe, owner, epoch } in &self.stripes {
             let session = self.id;
             self.port.send(owner, Request::CloseSession { stripe, session, epoch, drain });
@@ -160,9 +228,29 @@ impl Session {
             if let Some(event) = self.last_event() {
                 return Poll::Ready(event);
             }
+            if let Poll::Ready(event) = self.poll_recalled(cx) {
+                return Poll::Ready(event);
+            }
             let (_, reply) = ready!(self.port.poll_reply(cx));
             self.handle_reply(reply);
         }
+    }
+
+    /// What the recalls under way have to tell.
+    fn poll_recalled(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        while !self.recalls.is_empty() {
+            let leave = self.flow.leave(self.core.now());
+            match self.recalls.next(cx, &mut self.flow, leave) {
+                News::Told(event) => return Poll::Ready(event),
+                News::Nothing => break,
+                News::After(micros) => {
+                    let timer = || Timer::new(Duration::from_micros(micros));
+                    ready!(Pin::new(self.pacing.get_or_insert_with(timer)).poll(cx));
+                    self.pacing = None;
+                }
+            }
+        }
+        Poll::Pending
     }
 
     /// Hands the expected observation to its owner, or refuses it.
@@ -193,12 +281,8 @@ impl Session {
         let settings = &self.space.settings;
         let prepared = match content::prepare(&named, settings, &mut self.scratch) {
             Ok(prepared) => prepared,
-            Err(ContentFault { message, field }) => {
-                self.refuse(
-                    sequence,
-                    observation.id.to_owned(),
-                    Refused::Content { message, field },
-                );
+            Err(fault) => {
+                self.refuse(sequence, observation.id.to_owned(), fault.into());
                 return Poll::Ready(());
             }
         };
@@ -251,7 +335,9 @@ impl Session {
     fn last_event(&mut self) -> Option<Event> {
         let event = match &mut self.state {
             State::Ending(failure) => Event::Ended(failure.clone()),
-            State::Closing { stripes_waiting: 0 } if self.order.is_settled() => {
+            State::Closing { stripes_waiting: 0 }
+                if self.order.is_settled() && self.recalls.is_empty() =>
+            {
                 Event::Closed { last_sequence: self.order.told() }
             }
             _ => return None,
@@ -311,14 +397,9 @@ fn own_id(observation: &Observation<'_>) -> Option<Box<str>> {
 fn overloaded(pressure: Pressure) -> Refused {
     let Pressure { depth, capacity, retry_after_micros } = pressure;
     Refused::Overloaded {
-        message: over_capacity(pressure),
+        message: Failure::over_capacity(pressure).message,
         retry_after_ms: retry_after_micros.div_ceil(1_000).min(u64::from(u32::MAX)) as u32,
         depth,
         capacity,
     }
-}
-
-/// What a client reads where no credit was granted.
-pub(crate) fn over_capacity(pressure: Pressure) -> String {
-    format!("Queue error: Queue over capacity: {} of {}", pressure.depth, pressure.capacity)
 }

@@ -1,9 +1,13 @@
 //! What goes into a session and what comes out of it.
 
+use std::rc::Rc;
+
 use engram_shards::ids::Time;
 use engram_shards::message::Lane;
 
+use crate::content::ContentFault;
 use crate::failure::Failure;
+use crate::recall::{Page, Query, Summary};
 
 /// How acks are told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +30,26 @@ pub struct Init {
     pub lane: Lane,
     /// How acks are told.
     pub ack_mode: AckMode,
+}
+
+/// A recall on a session's stream.
+#[derive(Clone, Debug)]
+pub struct Recall<'a> {
+    /// Comes back with each answer.
+    pub head: RecallHead,
+    /// What is asked.
+    pub query: Query<'a>,
+    /// Results in a page; 0: the server chooses.
+    pub page_results: u32,
+}
+
+/// What comes back with each answer to a recall, as the client sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecallHead {
+    /// What the client knows it by.
+    pub request_id: Rc<str>,
+    /// Whether results are to carry their vectors.
+    pub include_embeddings: bool,
 }
 
 /// What a session has to tell its client, in the order in which it must be told.
@@ -52,6 +76,29 @@ pub enum Event {
         /// Why: status and text.
         why: Refused,
     },
+    /// Some results of a recall.
+    Page {
+        /// Which.
+        head: RecallHead,
+        /// The results.
+        page: Page,
+        /// What is told of all of them.
+        summary: Summary,
+    },
+    /// All results of a recall were told, if there were any.
+    Recalled {
+        /// Which.
+        head: RecallHead,
+        /// What is told of all of them.
+        summary: Summary,
+    },
+    /// A recall found nothing out.
+    RecallFailed {
+        /// What the client knows it by.
+        request_id: Rc<str>,
+        /// Why.
+        failure: Failure,
+    },
     /// The session is over: taken over by another connection, or its shard failed. No further event comes.
     Ended(Failure),
     /// `close` is done: all is durable; the last sequence. No further event comes.
@@ -71,6 +118,8 @@ pub enum Refused {
         /// Which field.
         field: &'static str,
     },
+    /// Its client has paused the session.
+    Paused,
     /// A gap.
     Sequence {
         /// What a client reads.
@@ -87,4 +136,11 @@ pub enum Refused {
         /// Its capacity.
         capacity: u32,
     },
+}
+
+impl From<ContentFault> for Refused {
+    fn from(fault: ContentFault) -> Refused {
+        let ContentFault { message, field } = fault;
+        Refused::Content { message, field }
+    }
 }

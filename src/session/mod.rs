@@ -1,14 +1,18 @@
-//! A client's stream of observations, whatever its transport: order, validation, window, acks.
+//! A client's stream of observations and recalls, whatever its transport: order, validation, window, acks, pages.
 //!
 //! ```text
 //!  transport ── observe ─► order (may it come?) ─► content (check, quantise, encode) ─► credit ─► mesh ─► owner
-//!            ◄─ poll_event ─ order (what is told next?) ◄──────────── durable, dropped, fenced ◄───────────┘
+//!            ── recall ──────────────────────────► recall (ask every stripe) ───────────────────► mesh ─► owner
+//!            ── flow ────► flow (paused? how fast?) ─┐
+//!            ◄─ poll_event ┬ order (what is told next?) ◄──────── durable, dropped, fenced ◄──────────────┤
+//!                          └ recalls (which page is next?) ◄─────────────────── recalled ◄──────────────┘
 //! ```
 //! | file | responsibility |
 //! |---|---|
 //! | `event` | what goes in and what comes out |
 //! | `order` | the order rules, without I/O |
-//! | `content` | what an observation must be; scaling, quantising, encoding |
+//! | `flow` | how fast a client wants its results, without I/O |
+//! | `recalls` | recalls under way and their pages |
 //! | `open` | beginning and resuming |
 //! | `attachment` | the open session that a transport drives |
 //!
@@ -17,11 +21,11 @@
 
 mod event;
 mod order;
-pub(crate) mod content;
+mod flow;
+mod recalls;
 mod open;
 mod attachment;
 
 pub use attachment::Session;
-pub(crate) use attachment::over_capacity;
-pub use event::{AckMode, Event, Init, Refused};
-pub use open::{check_space_name, default_settings};
+pub use event::{AckMode, Event, Init, Recall, RecallHead, Refused};
+pub use flow::{Flow, FlowAction, Leave};

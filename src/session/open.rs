@@ -3,18 +3,16 @@
 use std::future::poll_fn;
 
 use engram_shards::ids::{SessionEpoch, SessionId, StripeKey};
-use engram_shards::limits::{SPACE_NAME_BYTES_MAX, SPACE_NAME_BYTES_MIN};
 use engram_shards::message::{
     IfExists, OpenIntent, Refusal, Reply, Request, SessionOpened, SpaceDescription,
 };
-use engram_shards::settings::{Metric, SpaceSettings};
 use uuid::Uuid;
 
 use super::event::Init;
 use crate::core::Core;
 use crate::failure::{Code, Failure};
-use crate::limits::SPACE_DIMENSION_DEFAULT;
 use crate::mesh::{CoreIndex, Port};
+use crate::space_name::{check_space_name, default_settings};
 
 /// One stripe of the space, as this session is attached to it.
 #[derive(Clone, Copy, Debug)]
@@ -50,29 +48,6 @@ pub(super) async fn open(core: &Core, init: &Init) -> Result<Opened, Failure> {
             return Err(Failure::new(Code::InvalidArgument, message));
         }
         attach(core, id, space, OpenIntent::Resume).await
-    }
-}
-
-/// Whether `name` may be a space's.
-pub fn check_space_name(name: &str) -> Result<(), Failure> {
-    let long_enough = (SPACE_NAME_BYTES_MIN..=SPACE_NAME_BYTES_MAX).contains(&name.len());
-    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
-    if long_enough && name.bytes().all(allowed) {
-        return Ok(());
-    }
-    let message = format!(
-        "Invalid memory_space_id: {SPACE_NAME_BYTES_MIN} to {SPACE_NAME_BYTES_MAX} of a-z 0-9 - _ are allowed"
-    );
-    Err(Failure::new(Code::InvalidArgument, message))
-}
-
-/// What a space is made with by a first init or Remember.
-pub fn default_settings(name: &str) -> SpaceSettings {
-    SpaceSettings {
-        name: name.to_owned(),
-        dimension: SPACE_DIMENSION_DEFAULT,
-        metric: Metric::Cosine,
-        stripes: 1,
     }
 }
 

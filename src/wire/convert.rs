@@ -1,15 +1,19 @@
 //! The only file that knows the wire's types and the engine's both.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use engram_proto::engram::v1::cue::CueType;
+use engram_proto::engram::v1::flow_control::Action;
 use engram_proto::engram::v1::observation_ack::Status as AckStatus;
+use engram_proto::engram::v1::remember_request::MemoryType as Remembered;
 use engram_proto::engram::v1::stream_status::State;
 use engram_proto::engram::v1::{
-    AckMode as WireAckMode, Confidence, ConfidenceCategory, Cue, Durability as WireDurability,
-    EmbeddingCue, Episode, ForgetMode as WireForgetMode, ForgetRequest, Memory, MemoryType,
-    ObservationAck, Priority, RecallMetadata, RecallRequest, StreamCapabilities, StreamClose,
-    StreamInit, StreamInitAck, StreamStatus, StreamingRecallRequest, forget_request,
+    AckMode as WireAckMode, Confidence, ConfidenceCategory, ConsolidationState, Cue,
+    Durability as WireDurability, EmbeddingCue, Episode, FlowControl, ForgetMode as WireForgetMode,
+    ForgetRequest, Memory, MemoryType, ObservationAck, Priority, RecallMetadata, RecallRequest,
+    RecallResponse, RememberRequest, RememberResponse, StreamCapabilities, StreamClose, StreamInit,
+    StreamInitAck, StreamStatus, StreamingRecallRequest, StreamingRecallResponse, forget_request,
 };
 use engram_shards::ids::Time;
 use engram_shards::limits::RECALL_RESULTS_MAX;
@@ -22,8 +26,9 @@ use crate::core::Core;
 use crate::failure::{Code, Failure};
 use crate::forget::Target;
 use crate::limits::RECALL_RESULTS_DEFAULT;
-use crate::recall::{Found, Query, Recollection};
-use crate::session::{AckMode, Init, Refused, Session};
+use crate::recall::{Found, Page, Query, Recollection, Summary};
+use crate::session::{AckMode, FlowAction, Init, Recall, RecallHead, Refused, Session};
+use crate::store::Stored;
 
 /// An engine's time on the wire.
 pub(crate) fn timestamp(time: Time) -> Timestamp {
@@ -85,6 +90,25 @@ pub(crate) fn observation_of_memory(memory: &Memory) -> Observation<'_> {
         decay_rate: memory.decay_rate,
         emotional_valence: 0.0,
         importance: 0.0,
+    }
+}
+
+/// What a client wants to be remembered.
+pub(crate) fn remembered(request: &RememberRequest) -> Result<Observation<'_>, Failure> {
+    match &request.memory_type {
+        Some(Remembered::Episode(episode)) => Ok(observation(episode)),
+        Some(Remembered::Memory(memory)) => Ok(observation_of_memory(memory)),
+        None => Err(invalid("neither a memory nor an episode")),
+    }
+}
+
+/// It is.
+pub(crate) fn stored(stored: Stored) -> RememberResponse {
+    RememberResponse {
+        memory_id: stored.memory_id,
+        storage_confidence: Some(confidence(1.0)),
+        linked_memories: Vec::new(),
+        initial_state: ConsolidationState::Recent.into(),
     }
 }
 
@@ -173,6 +197,9 @@ pub(crate) fn rejected(memory_id: String) -> ObservationAck {
     }
 }
 
+/// What a client reads that observes although it has paused.
+pub(crate) const SESSION_PAUSED: &str = "Session paused";
+
 /// Why an observation is refused.
 pub(crate) fn status_of(why: &Refused) -> StreamStatus {
     match why {
@@ -180,6 +207,7 @@ pub(crate) fn status_of(why: &Refused) -> StreamStatus {
             status(State::Error, format!("{message} (field: {field})"))
         }
         Refused::Sequence { message } => status(State::Error, message.clone()),
+        Refused::Paused => status(State::Paused, SESSION_PAUSED),
         Refused::Overloaded { message, retry_after_ms, depth, capacity } => StreamStatus {
             queue_depth: *depth,
             queue_capacity: *capacity,
@@ -205,14 +233,68 @@ pub(crate) fn streaming_query(request: &StreamingRecallRequest) -> Result<Query<
     }
     let isolation =
         if request.snapshot_isolation { Isolation::Durable } else { Isolation::InFlight };
-    let width = request.search_width;
-    query(&request.memory_space_id, request.cue.as_ref(), request.max_results, width, isolation)
+    query(request.cue.as_ref(), request.max_results, request.search_width, isolation)
+}
+
+/// What comes back with each answer to a streaming recall.
+pub(crate) fn recall_head(request: &StreamingRecallRequest) -> RecallHead {
+    RecallHead {
+        request_id: Rc::from(request.request_id.as_str()),
+        include_embeddings: request.include_embeddings,
+    }
+}
+
+/// A recall on a session's stream.
+pub(crate) fn recall(request: &StreamingRecallRequest) -> Result<Recall<'_>, Failure> {
+    Ok(Recall {
+        head: recall_head(request),
+        query: streaming_query(request)?,
+        page_results: request.page_size,
+    })
+}
+
+/// How a client wants its results to flow.
+pub(crate) fn flow_action(flow: &FlowControl) -> Result<FlowAction, Failure> {
+    match Action::try_from(flow.action) {
+        Ok(Action::Pause) => Ok(FlowAction::Pause),
+        Ok(Action::Resume) => Ok(FlowAction::Resume),
+        Ok(Action::SlowDown | Action::SpeedUp) => pace(flow.preferred_rate),
+        Ok(Action::BufferStatus) => room(flow.buffer_remaining.into()),
+        Ok(Action::Unspecified) | Err(_) => Err(unknown_flow_action(&flow.action.to_string())),
+    }
+}
+
+/// So many results a second; 0: as fast as they come.
+pub(crate) fn pace(per_s: f32) -> Result<FlowAction, Failure> {
+    match per_s.is_finite() && per_s >= 0.0 {
+        true => Ok(FlowAction::Pace(per_s)),
+        false => Err(invalid("preferred_rate must be a number of results a second")),
+    }
+}
+
+/// Room for so many results.
+pub(crate) fn room(results: i64) -> Result<FlowAction, Failure> {
+    let results = u32::try_from(results);
+    results.map(FlowAction::Room).map_err(|_| invalid("buffer_remaining must not be negative"))
+}
+
+/// The answer to flow control: the state that holds from now on.
+pub(crate) fn flow_status(is_paused: bool) -> StreamStatus {
+    match is_paused {
+        true => status(State::Paused, "paused"),
+        false => status(State::Active, "active"),
+    }
+}
+
+/// There is no such action.
+pub(crate) fn unknown_flow_action(action: &str) -> Failure {
+    invalid(format!("Unknown flow control action: {action}"))
 }
 
 /// What a unary recall asks.
 pub(crate) fn unary_query(request: &RecallRequest) -> Result<Query<'_>, Failure> {
     let count = at_least_zero(request.max_results)?;
-    query(&request.memory_space_id, request.cue.as_ref(), count, 0, Isolation::InFlight)
+    query(request.cue.as_ref(), count, 0, Isolation::InFlight)
 }
 
 /// Which memories are to be forgotten. By a cue, only those that are as like it as it says itself: without that, a recall
@@ -223,8 +305,7 @@ pub(crate) fn forget_target(request: &ForgetRequest) -> Result<Target<'_>, Failu
         Some(forget_request::Target::MemoryId(id)) => return Ok(Target::Id(id)),
         Some(forget_request::Target::Pattern(cue)) => cue,
     };
-    let (space, isolation) = (&request.memory_space_id, Isolation::InFlight);
-    let query = query(space, Some(cue), RECALL_RESULTS_MAX, 0, isolation)?;
+    let query = query(Some(cue), RECALL_RESULTS_MAX, 0, Isolation::InFlight)?;
     match query.similarity_min > 0.0 {
         true => Ok(Target::Like(query)),
         false => Err(invalid("a pattern to be forgotten needs a threshold")),
@@ -243,19 +324,17 @@ pub(crate) fn forget_mode(request: &ForgetRequest) -> Result<ForgetMode, Failure
     }
 }
 
-fn query<'a>(
-    space: &'a str,
-    cue: Option<&'a Cue>,
+fn query(
+    cue: Option<&Cue>,
     count: u32,
     width: u32,
     isolation: Isolation,
-) -> Result<Query<'a>, Failure> {
+) -> Result<Query<'_>, Failure> {
     let cue = cue.ok_or_else(|| invalid("the recall has no cue"))?;
     let embedding = embedding_cue(cue)?;
     let threshold = cue.threshold.as_ref().map_or(0.0, |threshold| threshold.value);
     let counts = [count, at_least_zero(cue.max_results)?, RECALL_RESULTS_DEFAULT];
     Ok(Query {
-        space,
         embedding: Embedding::F32(&embedding.vector),
         count: counts.into_iter().find(|count| *count > 0).unwrap_or(RECALL_RESULTS_DEFAULT),
         width,
@@ -336,17 +415,72 @@ pub(crate) fn metadata(observation: &Observation<'_>) -> BTreeMap<String, String
     own.chain(described).map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
+/// All that a recall found.
+pub(crate) fn recalled(recollection: &Recollection, include_metadata: bool) -> RecallResponse {
+    let Recollection { found, summary } = recollection;
+    RecallResponse {
+        memories: found.iter().map(|found| memory(found, None)).collect(),
+        recall_confidence: Some(confidence(found.first().map_or(0.0, |best| best.confidence))),
+        metadata: include_metadata.then(|| recall_metadata(summary)),
+        traces: Vec::new(),
+    }
+}
+
+/// A page of what a recall found.
+pub(crate) fn recall_page(
+    head: &RecallHead,
+    page: &Page,
+    summary: &Summary,
+) -> StreamingRecallResponse {
+    let dimension = head.include_embeddings.then_some(summary.dimension);
+    StreamingRecallResponse {
+        results: page.found.iter().map(|found| memory(found, dimension)).collect(),
+        more_results: page.more_results,
+        metadata: None,
+        snapshot_sequence: summary.snapshot_sequence,
+        request_id: head.request_id.to_string(),
+    }
+}
+
+/// What follows a recall's last page.
+pub(crate) fn recall_closing(head: &RecallHead, summary: &Summary) -> StreamingRecallResponse {
+    StreamingRecallResponse {
+        results: Vec::new(),
+        more_results: false,
+        metadata: Some(recall_metadata(summary)),
+        snapshot_sequence: summary.snapshot_sequence,
+        request_id: head.request_id.to_string(),
+    }
+}
+
+/// Why a recall on a session's stream has no results.
+pub(crate) fn recall_failed(request_id: &str, failure: &Failure) -> StreamStatus {
+    let state = match failure.code {
+        Code::ResourceExhausted => State::Overloaded,
+        _ => State::Error,
+    };
+    let after_ms = failure.retry_after.map_or(0, |after| after.as_millis());
+    StreamStatus {
+        request_id: request_id.to_owned(),
+        retry_after_ms: u32::try_from(after_ms).unwrap_or(u32::MAX),
+        ..status(state, failure.message.clone())
+    }
+}
+
 /// What a recall did.
-pub(crate) fn recall_metadata(recollection: &Recollection, took_micros: u64) -> RecallMetadata {
-    let found = &recollection.found;
-    let sum: f32 = found.iter().map(|found| found.activation).sum();
+pub(crate) fn recall_metadata(summary: &Summary) -> RecallMetadata {
     RecallMetadata {
-        total_activated: i32::try_from(recollection.rows).unwrap_or(i32::MAX),
-        above_threshold: found.len() as i32,
-        avg_activation: if found.is_empty() { 0.0 } else { sum / found.len() as f32 },
-        recall_time_ms: (took_micros / 1_000) as i64,
+        total_activated: i32::try_from(summary.rows).unwrap_or(i32::MAX),
+        above_threshold: i32::try_from(summary.results).unwrap_or(i32::MAX),
+        avg_activation: summary.activation_mean,
+        recall_time_ms: (summary.took_micros / 1_000) as i64,
         activation_path: Vec::new(),
     }
+}
+
+/// A message that asks for nothing.
+pub(crate) fn empty_operation() -> Failure {
+    invalid("the message has no operation")
 }
 
 fn invalid(message: impl Into<String>) -> Failure {
@@ -374,7 +508,7 @@ mod tests {
     #[test]
     fn the_highest_threshold_holds_and_none_lets_all_through() {
         let min = |cue: Cue| {
-            query("", Some(&cue), 0, 0, Isolation::Durable).map(|query| query.similarity_min)
+            query(Some(&cue), 0, 0, Isolation::Durable).map(|query| query.similarity_min)
         };
         assert_eq!(min(cue(0.0, None)), Ok(-1.0));
         assert_eq!(min(cue(0.3, None)), Ok(0.3));
@@ -386,7 +520,7 @@ mod tests {
     fn the_requests_count_goes_before_the_cues_and_both_before_the_default() {
         let mut cue = cue(0.0, None);
         let count = |cue: &Cue, count| {
-            query("", Some(cue), count, 0, Isolation::Durable).map(|query| query.count)
+            query(Some(cue), count, 0, Isolation::Durable).map(|query| query.count)
         };
         assert_eq!(count(&cue, 0), Ok(10));
         cue.max_results = 7;
@@ -400,16 +534,13 @@ mod tests {
     fn only_embedding_cues_are_served() {
         let none = Cue::default();
         assert_eq!(
-            query("", Some(&none), 1, 0, Isolation::Durable).unwrap_err().code,
+            query(Some(&none), 1, 0, Isolation::Durable).unwrap_err().code,
             Code::InvalidArgument
         );
-        assert_eq!(
-            query("", None, 1, 0, Isolation::Durable).unwrap_err().code,
-            Code::InvalidArgument
-        );
+        assert_eq!(query(None, 1, 0, Isolation::Durable).unwrap_err().code, Code::InvalidArgument);
         let semantic =
             Cue { cue_type: Some(CueType::Semantic(Default::default())), ..Cue::default() };
-        let refusal = query("", Some(&semantic), 1, 0, Isolation::Durable).unwrap_err();
+        let refusal = query(Some(&semantic), 1, 0, Isolation::Durable).unwrap_err();
         assert_eq!(refusal.code, Code::Unimplemented);
     }
 

@@ -14,7 +14,7 @@ use crate::config::durability_name;
 use crate::core::{Core, Readiness};
 use crate::failure::{Code, Failure};
 use crate::mesh::{CoreIndex, Unavailable};
-use crate::session::{check_space_name, default_settings};
+use crate::space_name::{check_space_name, default_settings};
 use crate::wire::calendar::Moment;
 use crate::wire::exposition::{self, Format};
 

@@ -62,6 +62,30 @@ test('vectors come as base64 of floats too', async () => {
   assert.ok(recalled.results[0].activation > 0.999);
 });
 
+test('a paused session refuses observations and withholds results until it resumes', async () => {
+  const client = await Client.begin(server, 'paused');
+  const flow = (action, rest = {}) =>
+    client.ask({ type: 'flow_control', session_id: client.session, action, ...rest });
+  assert.equal((await client.ask(client.observation(1, episode(1)))).status, 'accepted');
+  const paused = await flow('pause');
+  assert.deepEqual([paused.type, paused.state, paused.session_id], ['status', 'paused', client.session]);
+  const refused = await client.ask(client.observation(2, episode(2)));
+  assert.deepEqual(
+    [refused.type, refused.message, refused.sequence_number], ['error', 'Session paused', 2]);
+  client.send({ type: 'recall', request_id: 'r', embedding: vector(1), max_results: 1 });
+  // With the recall of another client, which its shard answers later, the withheld one is answered too.
+  const other = await Client.begin(server, 'paused');
+  await other.ask({ type: 'recall', request_id: 'o', embedding: vector(1), max_results: 1 });
+  assert.equal((await flow('buffer_status', { buffer_remaining: 5 })).state, 'paused');
+  assert.equal((await flow('resume')).state, 'active');
+  const recalled = await client.next();
+  assert.deepEqual(recalled.results.map((found) => found.id), ['row-1']);
+  assert.equal((await flow('slow_down', { preferred_rate: 100 })).state, 'active');
+  assert.match((await flow('slow_down', { preferred_rate: -1 })).message, /preferred_rate/);
+  assert.match((await flow('hurry')).message, /Unknown flow control action: hurry/);
+  assert.equal((await client.ask(client.observation(2, episode(2)))).status, 'accepted');
+});
+
 test('a dropped connection keeps its session, and a second one takes it over', async () => {
   const first = await Client.begin(server, 'resumed');
   assert.equal((await first.ask(first.observation(1, episode(1)))).status, 'accepted');

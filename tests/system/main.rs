@@ -17,6 +17,8 @@ mod forget;
 mod full_disk;
 mod isolation;
 mod maintenance;
+mod memory_flow;
+mod memory_stream;
 mod metrics;
 mod power_cut;
 mod recall_is_held;

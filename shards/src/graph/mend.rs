@@ -10,8 +10,8 @@
 
 use crate::ids::Row;
 use crate::limits::{
-    GRAPH_LINKS, GRAPH_LINKS_BOTTOM, GRAPH_LINKS_REFINED, MEND_DISTANCES, MEND_ROWS_MIN,
-    MEND_ROWS_SHARE, MEND_ROWS_SHARE_MAX,
+    GRAPH_LINKS, GRAPH_LINKS_BOTTOM, GRAPH_LINKS_REFINED, GRAPH_WIDTH_REFINE, MEND_DISTANCES,
+    MEND_ROWS_MIN, MEND_ROWS_SHARE, MEND_ROWS_SHARE_MAX,
 };
 use crate::vector::rows::Rows;
 
@@ -143,7 +143,7 @@ impl Index {
             let distances =
                 link_around(rows, states, bottom, node, GRAPH_LINKS_REFINED, neighbours);
             if distances > 0 && state == State::Alive && bottom.of(node).len() < LINKS_MIN {
-                return distances + self.refine(Row(node), scratch);
+                return distances + self.refine(Row(node), GRAPH_WIDTH_REFINE, scratch);
             }
             return distances;
         };

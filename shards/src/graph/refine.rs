@@ -1,7 +1,7 @@
 //! A row linked anew, with more effort than its insertion had.
 
 use crate::ids::Row;
-use crate::limits::{GRAPH_LINKS_BOTTOM, GRAPH_LINKS_REFINED, GRAPH_WIDTH_REFINE};
+use crate::limits::{GRAPH_LINKS_BOTTOM, GRAPH_LINKS_REFINED};
 use crate::vector::rows::Rows;
 
 use super::Index;
@@ -26,7 +26,7 @@ impl Index {
     ///
     /// A row whose parent is its twin is left as it is: the first of the twins stands for all. So
     /// is one that was removed, or that waits.
-    pub fn refine(&mut self, row: Row, scratch: &mut Scratch) -> u32 {
+    pub fn refine(&mut self, row: Row, width: u32, scratch: &mut Scratch) -> u32 {
         if !self.states.is_alive(row.0) || has_twin_as_parent(&self.rows, &self.bottom, row.0) {
             return 1;
         }
@@ -34,7 +34,7 @@ impl Index {
         self.rows.sketch(self.rows.row(row.0), &mut traversal.sketch);
         let mut distances = 0;
         let start = self.enter(&traversal.sketch, 0, &mut distances).node();
-        traversal.begin(&self.bottom, start, GRAPH_WIDTH_REFINE);
+        traversal.begin(&self.bottom, start, width);
         distances += match self.states.are_all_alive() {
             true => traversal.run(self.view(&Everything)),
             false => {

@@ -1,17 +1,20 @@
-//! Which row is refined next.
+//! Which row is refined next, and with how much effort.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::ids::Row;
-use crate::limits::REFINE_URGENT_MAX;
+use crate::limits::{GRAPH_WIDTH_REFINE, GRAPH_WIDTH_REFINE_DEEP, REFINE_URGENT_MAX};
 use crate::quality::row_set::RowSet;
 
 /// Rows in the order of their slots, each once; and again once the graph has doubled since, for
 /// what was the best choice of links among half the rows no longer is. Rows that samples missed come
 /// first; those that took the slot of a refined one have their turn before any row has its second.
-#[derive(Debug, Default)]
+/// Once the effort is raised, all have another turn.
+#[derive(Debug)]
 pub(super) struct Refining {
+    /// Search width of those that are refined from now on.
+    pub(super) width: u32,
     /// Rows in slots below it were refined.
     pub(super) refined: u32,
     /// Which of them among how many rows, in the order of rows.
@@ -26,16 +29,40 @@ pub(super) struct Refining {
     urgent: VecDeque<Row>,
 }
 
-/// Rows that were refined while the graph had about the same size.
+/// Rows that were refined while the graph had about the same size, and with the same effort.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
     /// The first; the next run, or the first row not refined, ends it.
     pub(super) first: u32,
     /// Rows of the graph at that time.
     pub(super) among: u32,
+    /// Search width.
+    pub(super) width: u32,
+}
+
+impl Default for Refining {
+    fn default() -> Refining {
+        Refining {
+            width: GRAPH_WIDTH_REFINE,
+            refined: 0,
+            runs: Vec::new(),
+            later: RowSet::default(),
+            later_from: 0,
+            again: 0..0,
+            urgent: VecDeque::new(),
+        }
+    }
 }
 
 impl Refining {
+    /// What was done was not enough: all rows are to be refined with more effort. Returns whether there is more to be
+    /// had.
+    pub(super) fn deepen(&mut self) -> bool {
+        let is_more = self.width < GRAPH_WIDTH_REFINE_DEEP;
+        self.width = self.width.max(GRAPH_WIDTH_REFINE_DEEP);
+        is_more
+    }
+
     /// A sample missed these rows.
     pub(super) fn missed(&mut self, rows: &[Row]) {
         for row in rows {
@@ -55,7 +82,7 @@ impl Refining {
     /// Whether a row of a graph of `indexed` slots is to be refined.
     pub(super) fn is_wanted(&self, indexed: u32) -> bool {
         let waits = self.refined < indexed || !self.again.is_empty() || !self.urgent.is_empty();
-        waits || self.later.len() > 0 || self.runs.iter().any(|run| run.is_outgrown(indexed))
+        waits || self.later.len() > 0 || self.runs.iter().any(|run| self.is_outgrown(run, indexed))
     }
 
     /// The next row of a graph of `indexed` slots; none if none is wanted.
@@ -66,8 +93,10 @@ impl Refining {
         if self.refined < indexed {
             let first = self.refined;
             // Sizes within a quarter make one run, so that there are a few dozen at most.
-            if self.runs.last().is_none_or(|run| run.among + run.among / 4 < indexed) {
-                self.runs.push(Run { first, among: indexed });
+            let is_like =
+                |run: &Run| run.among + run.among / 4 >= indexed && run.width == self.width;
+            if !self.runs.last().is_some_and(is_like) {
+                self.runs.push(Run { first, among: indexed, width: self.width });
             }
             self.refined += 1;
             return Some(Row(first));
@@ -78,10 +107,11 @@ impl Refining {
             return Some(row);
         }
         if self.again.is_empty() {
-            let outgrown = self.runs.iter().position(|run| run.is_outgrown(indexed))?;
+            let outgrown = self.runs.iter().position(|run| self.is_outgrown(run, indexed))?;
             let end = self.runs.get(outgrown + 1).map_or(self.refined, |run| run.first);
-            self.runs[outgrown].among = indexed;
-            self.again = self.runs[outgrown].first..end;
+            let run = &mut self.runs[outgrown];
+            (run.among, run.width) = (indexed, self.width);
+            self.again = run.first..end;
         }
         self.again.next().map(Row)
     }
@@ -90,11 +120,9 @@ impl Refining {
     pub(super) fn refined(&self) -> u32 {
         self.refined - self.later.len()
     }
-}
 
-impl Run {
-    fn is_outgrown(self, indexed: u32) -> bool {
-        u64::from(indexed) >= 2 * u64::from(self.among)
+    fn is_outgrown(&self, run: &Run, indexed: u32) -> bool {
+        u64::from(indexed) >= 2 * u64::from(run.among) || run.width < self.width
     }
 }
 
@@ -130,6 +158,18 @@ mod tests {
         let refined: usize = (1..=10_000).map(|indexed| all(&mut refining, indexed).len()).sum();
         assert!((15_000..30_000).contains(&refined), "{refined}");
         assert!(refining.runs.len() < 60, "{} runs", refining.runs.len());
+    }
+
+    #[test]
+    fn more_effort_is_had_once_and_reaches_all_rows_and_those_to_come() {
+        let mut refining = Refining::default();
+        all(&mut refining, 100);
+        all(&mut refining, 150);
+        let width = refining.width;
+        assert!(refining.deepen() && refining.width > width);
+        assert_eq!(all(&mut refining, 160), (150..160).chain(0..150).collect::<Vec<u32>>());
+        assert!(!refining.deepen() && !refining.is_wanted(160));
+        assert_eq!(all(&mut refining, 165), (160..165).collect::<Vec<u32>>());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! into the slots of refined ones (those stay as their insertion linked them).
 
 use crate::bytes::Reader;
-use crate::limits::{QUALITY_SAMPLES, RECALL_WIDTHS};
+use crate::limits::{GRAPH_WIDTH_REFINE, GRAPH_WIDTH_REFINE_DEEP, QUALITY_SAMPLES, RECALL_WIDTHS};
 
 use super::estimate::Held;
 use super::refining::Run;
@@ -22,12 +22,12 @@ impl Upkeep {
         out.extend_from_slice(&round.rows.to_le_bytes());
         out.extend_from_slice(&round.changes.to_le_bytes());
         let again = &refining.again;
-        for number in [refining.refined, again.start, again.end, refining.runs.len() as u32] {
+        let (width, refined) = (refining.width, refining.refined);
+        for number in [width, refined, again.start, again.end, refining.runs.len() as u32] {
             out.extend_from_slice(&number.to_le_bytes());
         }
-        for run in &refining.runs {
-            out.extend_from_slice(&run.first.to_le_bytes());
-            out.extend_from_slice(&run.among.to_le_bytes());
+        for number in refining.runs.iter().flat_map(|run| [run.first, run.among, run.width]) {
+            out.extend_from_slice(&number.to_le_bytes());
         }
     }
 
@@ -45,12 +45,18 @@ impl Upkeep {
         upkeep.round.left = (bytes.u32()? as usize).min(QUALITY_SAMPLES);
         (upkeep.round.rows, upkeep.round.changes) = (bytes.u32()?, bytes.u64()?);
         let refining = &mut upkeep.refining;
-        refining.refined = bytes.u32()?;
+        (refining.width, refining.refined) = (bytes.u32()?, bytes.u32()?);
         refining.again = bytes.u32()?..bytes.u32()?;
         for _ in 0..bytes.u32()? {
-            refining.runs.push(Run { first: bytes.u32()?, among: bytes.u32()? });
+            refining.runs.push(Run {
+                first: bytes.u32()?,
+                among: bytes.u32()?,
+                width: bytes.u32()?,
+            });
         }
-        let is_sound = refining.refined <= nodes
+        let widths = GRAPH_WIDTH_REFINE..=GRAPH_WIDTH_REFINE_DEEP;
+        let is_sound = widths.contains(&refining.width)
+            && refining.refined <= nodes
             && refining.again.end <= refining.refined
             && refining.runs.is_sorted_by(|one, other| one.first < other.first)
             && refining.runs.iter().all(|run| run.first <= refining.refined);
@@ -68,6 +74,7 @@ mod tests {
         let mut upkeep = Upkeep::new(target);
         (upkeep.place, upkeep.held) = (Some(3), Some(Held { recall: 0.96, error: 0.01 }));
         (upkeep.round.left, upkeep.round.rows, upkeep.round.changes) = (7, 900, 1_234);
+        upkeep.refining.deepen();
         while upkeep.refining.is_wanted(900) {
             upkeep.refining.next(900);
         }
@@ -78,6 +85,7 @@ mod tests {
         assert!(reader.is_empty());
         assert_eq!((read.width(), read.held), (RECALL_WIDTHS[3], upkeep.held));
         assert_eq!((read.round.left, read.round.rows, read.round.changes), (7, 900, 1_234));
+        assert_eq!(read.refining.width, upkeep.refining.width);
         assert!(!read.refining.is_wanted(900) && read.refining.is_wanted(1_800));
         assert!(Upkeep::read_state(target, 899, &mut Reader::new(&bytes)).is_none());
         for cut in 0..bytes.len() {

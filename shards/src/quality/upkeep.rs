@@ -5,8 +5,9 @@ use std::ops::Range;
 use crate::graph::{Index, Scratch, Seeking};
 use crate::ids::Row;
 use crate::limits::{
-    GRAPH_WIDTH_RECALL, QUALITY_ROWS_MIN, QUALITY_SAMPLES, QUALITY_SCAN_ROWS_MAX,
-    RECALL_TARGET_DEFAULT, RECALL_TARGET_MAX, RECALL_TARGET_MIN, RECALL_WIDTHS,
+    GRAPH_WIDTH_RECALL, GRAPH_WIDTH_RECALL_NARROW, QUALITY_ROWS_MIN, QUALITY_SAMPLES,
+    QUALITY_SCAN_ROWS_MAX, RECALL_TARGET_DEFAULT, RECALL_TARGET_MAX, RECALL_TARGET_MIN,
+    RECALL_WIDTHS,
 };
 use crate::quality::cues::Cues;
 use crate::quality::estimate::{Estimate, Held};
@@ -190,7 +191,7 @@ impl Upkeep {
             }
             return match self.refining.next(index.nodes()) {
                 Some(row) => {
-                    let distances = index.refine(row, scratch).max(1);
+                    let distances = index.refine(row, self.refining.width, scratch).max(1);
                     self.share += i64::from(distances) / BESIDE_REFINING;
                     self.spent(distances)
                 }
@@ -266,12 +267,17 @@ impl Upkeep {
         let (distances, progress) = sample.step(index, is_alive, (seeking, scratch));
         if let Progress::Done(sampled, missed) = progress {
             self.sample = None;
+            let is_last = self.round.left == 1;
             self.round.left = self.round.left.saturating_sub(1);
             if self.refining.is_wanted(index.nodes()) {
                 self.refining.missed(&missed);
             }
             self.estimate.push(sampled);
             self.choose(index.indexed());
+            if is_last && self.width() > GRAPH_WIDTH_RECALL_NARROW && self.refining.deepen() {
+                // Another round is due behind it.
+                self.round = Round::default();
+            }
             if self.is_settled(index) {
                 self.seeking = None;
             }

@@ -288,7 +288,7 @@ mod tests {
     use engram_shards::quality::UpkeepStatus;
 
     use super::*;
-    use crate::session::default_settings;
+    use crate::space_name::default_settings;
 
     fn sample_text(format: Format) -> String {
         let mut durable_micros = MicrosHistogram::default();

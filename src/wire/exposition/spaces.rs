@@ -114,7 +114,7 @@ mod tests {
     use engram_shards::quality::UpkeepStatus;
 
     use super::*;
-    use crate::session::default_settings;
+    use crate::space_name::default_settings;
 
     fn stripe(number: u64, observations: u64) -> StripeStatus {
         let settings = default_settings(&format!("space-{number:03}"));

@@ -6,6 +6,10 @@ use crate::failure::{Code, Failure};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Method {
     ObserveStream,
+    MemoryStream,
+    MemoryFlow,
+    StreamingRemember,
+    StreamingRecall,
     RecallStream,
     Recall,
     Remember,
@@ -32,6 +36,10 @@ pub(super) fn is_service_path(path: &str) -> bool {
 pub(super) fn of_path(path: &str) -> Result<Method, Failure> {
     match split(path) {
         Some((ENGRAM, "ObserveStream")) => Ok(Method::ObserveStream),
+        Some((ENGRAM, "MemoryStream")) => Ok(Method::MemoryStream),
+        Some((ENGRAM, "MemoryFlow")) => Ok(Method::MemoryFlow),
+        Some((ENGRAM, "StreamingRemember")) => Ok(Method::StreamingRemember),
+        Some((ENGRAM, "StreamingRecall")) => Ok(Method::StreamingRecall),
         Some((ENGRAM, "RecallStream")) => Ok(Method::RecallStream),
         Some((ENGRAM, "Recall")) => Ok(Method::Recall),
         Some((ENGRAM, "Remember")) => Ok(Method::Remember),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  http2 ─► serve ─► method ─┬─► observe ──────► session
-//!                            ├─► recall ───────► recall, forget
+//!                            ├─► calls ────────► store, recall
+//!                            ├─► recall ───────► store, recall, forget
 //!                            ├─► health
 //!                            └─► reflection
 //! ```
@@ -11,7 +12,8 @@
 //! | `framing` | messages out of bytes and into bytes; flow control |
 //! | `status` | trailers |
 //! | `method` | which methods there are |
-//! | `observe` | ObserveStream |
+//! | `observe` | ObserveStream, MemoryStream |
+//! | `calls` | MemoryFlow, StreamingRemember, StreamingRecall |
 //! | `recall` | RecallStream, Recall, Remember, Forget |
 //! | `health` | grpc.health.v1 |
 //! | `reflection` | server reflection, v1 and v1alpha |
@@ -20,6 +22,7 @@ mod framing;
 mod status;
 mod method;
 mod observe;
+mod calls;
 mod recall;
 mod health;
 mod reflection;
@@ -35,6 +38,7 @@ use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Method as HttpMethod, Request, Response, StatusCode};
 use prost::Message;
 
+use self::calls::{MemoryFlow, StreamingRecall, StreamingRemember};
 use self::framing::{Deframer, Encoding, Requests, Responses};
 use self::method::Method;
 use crate::contain::contain;
@@ -106,7 +110,11 @@ async fn contained(
 
 async fn dispatch(method: Method, call: &mut Call) -> Result<(), Failure> {
     match method {
-        Method::ObserveStream => observe::serve(call).await,
+        Method::ObserveStream => observe::serve(call, observe::Kind::Observe).await,
+        Method::MemoryStream => observe::serve(call, observe::Kind::Memory).await,
+        Method::MemoryFlow => calls::serve::<MemoryFlow>(call).await,
+        Method::StreamingRemember => calls::serve::<StreamingRemember>(call).await,
+        Method::StreamingRecall => calls::serve::<StreamingRecall>(call).await,
         Method::RecallStream => recall::recall_stream(call).await,
         Method::Recall => recall::recall(call).await,
         Method::Remember => recall::remember(call).await,

@@ -1,4 +1,4 @@
-//! ObserveStream: a session over gRPC.
+//! ObserveStream and MemoryStream: a session over gRPC, without and with recalls.
 //!
 //! One task drives a stream: it tells the session's events first and takes the next message only then, so a client
 //! that does not read its acks is not read either, and nothing waits without bound.
@@ -12,23 +12,34 @@ use bytes::Bytes;
 use engram_proto::engram::v1::observation_request::Operation;
 use engram_proto::engram::v1::observation_response::Result as Answer;
 use engram_proto::engram::v1::stream_status::State;
-use engram_proto::engram::v1::{Episode, ObservationRequest, ObservationResponse, StreamInit};
+use engram_proto::engram::v1::{
+    Episode, ObservationRequest, ObservationResponse, StreamInit, StreamingRecallRequest,
+};
 use engram_shards::message::Drain;
 use prost::Message;
 use prost::encoding::{DecodeContext, decode_key, skip_field};
-use uuid::Uuid;
 
 use super::framing::{Requests, Responses};
 use super::{Call, decode};
+use crate::content::ContentFault;
 use crate::core::Core;
 use crate::failure::{Code, Failure};
 use crate::limits::STREAM_MESSAGES_RUN;
 use crate::metrics::Stage;
-use crate::session::{AckMode, Event, Refused, Session};
-use crate::wire::convert::{self, not_served};
+use crate::session::{AckMode, Event, Recall, Refused, Session};
+use crate::wire::convert::{self, empty_operation, not_served};
+
+/// Which of the two streams it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Observations alone.
+    Observe,
+    /// Recalls beside them.
+    Memory,
+}
 
 /// Serves the stream until it ends.
-pub(super) async fn serve(call: &mut Call) -> Result<(), Failure> {
+pub(super) async fn serve(call: &mut Call, kind: Kind) -> Result<(), Failure> {
     let core = call.core.clone();
     let Some(bytes) = poll_fn(|cx| call.requests.poll_message(cx)).await? else {
         return Ok(());
@@ -40,8 +51,9 @@ pub(super) async fn serve(call: &mut Call) -> Result<(), Failure> {
     let ack_mode = wanted.ack_mode;
     let session = call.unless_gone(Session::open(&core, wanted)).await?;
     let init_ack = convert::init_ack(&core, &session);
-    let mut stream = ObserveStream {
+    let mut stream = SessionStream {
         core: &core,
+        kind,
         requests: &mut call.requests,
         responses: &mut call.responses,
         response: ObservationResponse {
@@ -76,10 +88,6 @@ fn init_of(request: ObservationRequest) -> Result<(StreamInit, String, String), 
     }
 }
 
-fn empty_operation() -> Failure {
-    Failure::new(Code::InvalidArgument, "the message has no operation")
-}
-
 /// What an overload means to this client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Overload {
@@ -103,8 +111,9 @@ enum Phase {
 }
 
 #[derive(Debug)]
-struct ObserveStream<'a> {
+struct SessionStream<'a> {
     core: &'a Core,
+    kind: Kind,
     requests: &'a mut Requests,
     responses: &'a mut Responses,
     /// Reused for each answer.
@@ -121,7 +130,7 @@ struct ObserveStream<'a> {
     end: Option<Result<(), Failure>>,
 }
 
-impl ObserveStream<'_> {
+impl SessionStream<'_> {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -197,12 +206,12 @@ impl ObserveStream<'_> {
         let first = self.request.sequence_number;
         match &self.request.operation {
             Some(Operation::Observation(episode)) => {
-                let fault = foreign(&self.request, &self.session);
+                let fault = foreign(&self.request, &self.session).err();
                 ready!(poll_observe(&mut self.session, cx, first, episode, fault));
             }
             Some(Operation::Batch(batch)) => {
                 if let Some(episode) = batch.observations.get(taken) {
-                    let fault = foreign(&self.request, &self.session);
+                    let fault = foreign(&self.request, &self.session).err();
                     let sequence = first.saturating_add(taken as u64);
                     ready!(poll_observe(&mut self.session, cx, sequence, episode, fault));
                     if taken + 1 < batch.observations.len() {
@@ -216,9 +225,22 @@ impl ObserveStream<'_> {
                 self.close(Phase::Closing, drain);
             }
             Some(Operation::Init(_)) => self.refuse_operation(first, "'init' was already sent"),
-            Some(Operation::Flow(_)) => self.refuse_operation(first, &not_served("flow").message),
-            Some(Operation::Recall(_)) => {
-                self.refuse_operation(first, &not_served("recall").message)
+            Some(Operation::Flow(flow)) => match convert::flow_action(flow) {
+                Ok(action) => {
+                    self.session.handle_flow(action);
+                    self.say(first, Answer::Status(convert::flow_status(self.session.is_paused())));
+                }
+                Err(failure) => self.refuse_operation(first, &failure.message),
+            },
+            Some(Operation::Recall(recall)) => {
+                let asked = recall_of(&self.request, recall, &self.session, self.kind);
+                match asked {
+                    Ok(asked) => ready!(self.session.poll_recall(&asked)),
+                    Err(failure) => {
+                        let status = convert::recall_failed(&recall.request_id, &failure);
+                        self.say(first, Answer::Status(status));
+                    }
+                }
             }
             None => self.end = Some(Err(empty_operation())),
         }
@@ -248,6 +270,15 @@ impl ObserveStream<'_> {
             }
             Event::Refused { sequence, memory_id, why } => {
                 self.tell_refusal(sequence, memory_id, why)
+            }
+            Event::Page { head, page, summary } => {
+                self.say(0, Answer::RecallResult(convert::recall_page(&head, &page, &summary)))
+            }
+            Event::Recalled { head, summary } => {
+                self.say(0, Answer::RecallResult(convert::recall_closing(&head, &summary)))
+            }
+            Event::RecallFailed { request_id, failure } => {
+                self.say(0, Answer::Status(convert::recall_failed(&request_id, &failure)))
             }
             Event::Ended(failure) => {
                 if failure.code == Code::Aborted {
@@ -301,34 +332,35 @@ fn poll_observe(
     cx: &mut Context<'_>,
     sequence: u64,
     episode: &Episode,
-    foreign: Option<Refused>,
+    fault: Option<ContentFault>,
 ) -> Poll<()> {
-    match foreign {
+    match fault {
         None => session.poll_observe(cx, sequence, &convert::observation(episode)),
-        Some(why) => {
-            session.refuse(sequence, episode.id.clone(), why);
+        Some(fault) => {
+            session.refuse(sequence, episode.id.clone(), fault.into());
             Poll::Ready(())
         }
     }
 }
 
-/// Why a message is not for this session, if it says so.
-fn foreign(request: &ObservationRequest, session: &Session) -> Option<Refused> {
-    let space = &session.space().settings.name;
-    if !request.memory_space_id.is_empty() && request.memory_space_id != *space {
-        let message = format!("Invalid memory_space_id: the session is of {space}");
-        return Some(Refused::Content { message, field: "memory_space_id" });
+/// The recall that a message asks for, if it is one for this stream.
+fn recall_of<'a>(
+    request: &ObservationRequest,
+    recall: &'a StreamingRecallRequest,
+    session: &Session,
+    kind: Kind,
+) -> Result<Recall<'a>, Failure> {
+    if kind == Kind::Observe {
+        return Err(not_served("recall on ObserveStream; use MemoryStream"));
     }
-    if request.session_id.is_empty() {
-        return None;
-    }
-    let given = Uuid::try_parse(&request.session_id).map(|uuid| uuid.as_u128());
-    if given == Ok(session.id().0) {
-        return None;
-    }
-    let own = Uuid::from_u128(session.id().0);
-    let message = format!("Session ID mismatch: expected {own}, got {}", request.session_id);
-    Some(Refused::Content { message, field: "session_id" })
+    foreign(request, session)?;
+    session.check_names(&recall.memory_space_id, &recall.session_id)?;
+    convert::recall(recall)
+}
+
+/// Whether a message is for this session: what is wrong with it otherwise.
+fn foreign(request: &ObservationRequest, session: &Session) -> Result<(), ContentFault> {
+    session.check_names(&request.memory_space_id, &request.session_id)
 }
 
 /// Whether the message's operation is an observation: then the last one's memory can be used again. (Without that

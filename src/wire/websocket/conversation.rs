@@ -5,6 +5,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use tungstenite::Message;
@@ -17,8 +18,8 @@ use engram_shards::message::{Drain, Isolation};
 use crate::core::Core;
 use crate::failure::Code;
 use crate::limits;
-use crate::recall::{self, Query};
-use crate::session::{AckMode, Event, Init, Session};
+use crate::recall::{Page, Query};
+use crate::session::{AckMode, Event, Init, Recall, RecallHead, Session};
 use crate::wire::calendar::Moment;
 use crate::wire::http::now;
 use crate::wire::transport::{Switched, Timers, Transport};
@@ -60,15 +61,12 @@ struct Attached {
     closing: bool,
 }
 
-type Recalling = Pin<Box<dyn Future<Output = Vec<Message>>>>;
-
 /// One client.
 pub(crate) struct Conversation<S, T> {
     core: Core,
     timers: T,
     socket: Socket<S>,
     attached: Option<Attached>,
-    recalls: Vec<Recalling>,
     heartbeat: Pin<Box<dyn Future<Output = ()>>>,
     stopping: Pin<Box<dyn Future<Output = ()>>>,
     /// Set once the server stops: nothing more is read.
@@ -95,7 +93,6 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
             timers,
             socket,
             attached: None,
-            recalls: Vec::new(),
             stopping,
             stopped: false,
             silent_heartbeats: 0,
@@ -135,8 +132,7 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, End>> {
         let closing = self.attached.as_ref().is_some_and(|attached| attached.closing);
-        let recalls_full = self.recalls.len() >= limits::WEBSOCKET_RECALLS_MAX;
-        self.listening = !(self.stopped || closing || recalls_full);
+        self.listening = !(self.stopped || closing);
         if let Poll::Ready(end) = self.poll_beside(cx) {
             return Poll::Ready(Err(end));
         }
@@ -182,26 +178,12 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
         }
     }
 
-    /// Tells the client the session's next event or a recall's results.
+    /// Tells the client the session's next event.
     fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        // A closing session's last event ends the conversation, so recalls are answered before.
-        let recalling = !self.recalls.is_empty();
-        if let Some(attached) = &mut self.attached
-            && !(attached.closing && recalling)
-            && let Poll::Ready(event) = attached.session.poll_event(cx)
-        {
-            return Poll::Ready(self.tell(event));
-        }
-        for at in 0..self.recalls.len() {
-            if let Poll::Ready(results) = self.recalls[at].as_mut().poll(cx) {
-                drop(self.recalls.swap_remove(at));
-                results.into_iter().for_each(|page| self.socket.say(page));
-                // There is room for another recall, so the client may be listened to again.
-                cx.waker().wake_by_ref();
-                return Poll::Ready(Ok(()));
-            }
-        }
-        Poll::Pending
+        let Some(attached) = &mut self.attached else {
+            return Poll::Pending;
+        };
+        attached.session.poll_event(cx).map(|event| self.tell(event))
     }
 
     /// Ready once the client was silent for too long.
@@ -249,6 +231,18 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
                 (ack.to_message(), Ok(()))
             }
             Event::Refused { sequence, why, .. } => (outbound::refused(&why, sequence, id), Ok(())),
+            Event::Page { head, page, summary } => {
+                (outbound::recall_result(&head, &page, &summary), Ok(()))
+            }
+            // The last page said so already.
+            Event::Recalled { summary, .. } if summary.results > 0 => return Ok(()),
+            Event::Recalled { head, summary } => {
+                let page = Page { found: Vec::new(), more_results: false };
+                (outbound::recall_result(&head, &page, &summary), Ok(()))
+            }
+            Event::RecallFailed { request_id, failure } => {
+                (outbound::failed(&failure, Some(id), Some(&request_id)), Ok(()))
+            }
             Event::Closed { last_sequence } => {
                 let end = if self.stopped { GOING_AWAY } else { END_OF_SESSION };
                 (closed(Some(id), "drained", last_sequence), Err(end))
@@ -284,10 +278,7 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
                 self.flow_control(&message);
                 Ok(())
             }
-            Ok(Inbound::Recall(message)) => {
-                self.recall(&message, scratch);
-                Ok(())
-            }
+            Ok(Inbound::Recall(message)) => self.recall(&message, scratch).await,
             Ok(Inbound::Close(message)) => self.close(&message),
             Err(fault) => {
                 self.refuse(&fault, Code::InvalidArgument);
@@ -322,22 +313,30 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
         }
         let observation = message.observation(scratch);
         let sequence = message.sequence_number;
+        self.hand_in(|session, cx| session.poll_observe(cx, sequence, &observation)).await
+    }
+
+    /// Waits until the session takes what is offered.
+    async fn hand_in(
+        &mut self,
+        mut offer: impl FnMut(&mut Session, &mut Context<'_>) -> Poll<()>,
+    ) -> Result<(), End> {
         self.listening = false;
         poll_fn(|cx| {
             loop {
-                // Nothing is lost with an observation that was not taken: it is never acked, so it is sent again.
+                // Nothing is lost with what was not taken: it is never answered, so it is sent again.
                 let Some(attached) = self.attached.as_mut().filter(|attached| !attached.closing)
                 else {
                     return Poll::Ready(Ok(()));
                 };
-                if attached.session.poll_observe(cx, sequence, &observation).is_ready() {
+                if offer(&mut attached.session, cx).is_ready() {
                     return Poll::Ready(Ok(()));
                 }
                 let told = self.told;
                 if let Poll::Ready(end) = self.poll_beside(cx) {
                     return Poll::Ready(Err(end));
                 }
-                // What the client was told may have made room for the observation.
+                // What the client was told may have made room for it.
                 if self.told == told {
                     return Poll::Pending;
                 }
@@ -384,39 +383,45 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
         if !self.admits(&message.session_id, "flow control") {
             return;
         }
-        match message.action.as_ref() {
-            "pause" | "resume" | "slow_down" | "speed_up" | "buffer_status" => {
-                self.refuse("Not served: flow_control", Code::Unimplemented);
+        match message.action() {
+            Ok(action) => {
+                let Attached { session, id, .. } = self.attached_mut();
+                session.handle_flow(action);
+                let state = if session.is_paused() { "paused" } else { "active" };
+                let status = outbound::status(Some(id), state, state, 0);
+                self.socket.say(status);
             }
-            other => {
-                let unknown = format!("Unknown flow control action: {other}");
-                self.refuse(&unknown, Code::InvalidArgument);
-            }
+            Err(failure) => self.refuse(&failure.message, failure.code),
         }
     }
 
-    fn recall(&mut self, message: &RecallMessage<'_>, scratch: &Scratch) {
-        let Some(attached) = &self.attached else {
+    async fn recall(&mut self, message: &RecallMessage<'_>, scratch: &Scratch) -> Result<(), End> {
+        if self.attached.is_none() {
             self.refuse("Must send 'init' before recall", Code::FailedPrecondition);
-            return;
-        };
+            return Ok(());
+        }
         if message.filtered {
             self.refuse("Not served: filter", Code::Unimplemented);
-            return;
+            return Ok(());
         }
-        let asked = Asked {
-            request_id: message.request_id.to_string(),
-            session_id: attached.id.clone(),
-            space: attached.session.space().settings.name.clone(),
-            vector: scratch.numbers().to_vec(),
-            results_max: message.results_max,
-            page_size: message.page_size,
+        let query = Query {
+            embedding: Embedding::F32(scratch.numbers()),
+            count: message.results_max,
+            width: 0,
             isolation: match message.snapshot_isolation {
                 true => Isolation::Durable,
                 false => Isolation::InFlight,
             },
+            similarity_min: -1.0,
         };
-        self.recalls.push(Box::pin(asked.answer(self.core.clone())));
+        let head =
+            RecallHead { request_id: Rc::from(&*message.request_id), include_embeddings: false };
+        let recall = Recall { head, query, page_results: message.page_results };
+        self.hand_in(|session, _| session.poll_recall(&recall)).await
+    }
+
+    fn attached_mut(&mut self) -> &mut Attached {
+        self.attached.as_mut().expect("it was there a moment ago")
     }
 
     fn close(&mut self, message: &CloseMessage<'_>) -> Result<(), End> {
@@ -427,7 +432,7 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
         let named = message.session_id.as_deref().unwrap_or(session_id).to_owned();
         if self.admits(&named, "close") {
             let drain = if message.drain_queue { Drain::Indexed } else { Drain::Durable };
-            self.attached.as_mut().expect("it was there a moment ago").close(drain);
+            self.attached_mut().close(drain);
         }
         Ok(())
     }
@@ -449,42 +454,11 @@ impl Attached {
     }
 }
 
-/// A recall under way: what was asked, owned, because the message is gone by the time of the answer.
-struct Asked {
-    request_id: String,
-    session_id: String,
-    space: String,
-    vector: Vec<f32>,
-    results_max: u32,
-    page_size: Option<u32>,
-    isolation: Isolation,
-}
-
-impl Asked {
-    async fn answer(self, core: Core) -> Vec<Message> {
-        let query = Query {
-            space: &self.space,
-            embedding: Embedding::F32(&self.vector),
-            count: self.results_max,
-            width: 0,
-            isolation: self.isolation,
-            similarity_min: -1.0,
-        };
-        match recall::recall(&core, query).await {
-            Ok(found) => outbound::recall_results(&found, &self.request_id, self.page_size),
-            Err(failure) => {
-                let (session_id, request_id) = (Some(&*self.session_id), Some(&*self.request_id));
-                vec![outbound::failed(&failure, session_id, request_id)]
-            }
-        }
-    }
-}
-
 const GOING_AWAY: End = End::Close(CloseCode::Away, "the server stops");
 const END_OF_SESSION: End = End::Close(CloseCode::Normal, "");
 
 fn closed(session_id: Option<&str>, message: &str, sequence_number: u64) -> Message {
-    Outbound::Status { session_id, state: "closed", message, sequence_number }.to_message()
+    outbound::status(session_id, "closed", message, sequence_number)
 }
 
 fn init_ack(attached: &Attached, queue_capacity: u32) -> Message {

@@ -10,8 +10,10 @@ use serde_json::value::RawValue;
 
 use engram_shards::message::Lane;
 
+use crate::failure::Failure;
 use crate::limits::RECALL_RESULTS_DEFAULT;
-use crate::session::AckMode;
+use crate::session::{AckMode, FlowAction};
+use crate::wire::convert;
 use crate::wire::websocket::key::{Text, missing};
 use crate::wire::websocket::observation::{ObservationMessage, Scratch, read_numbers};
 
@@ -45,7 +47,22 @@ pub(crate) struct InitMessage<'a> {
 #[derive(Debug)]
 pub(crate) struct FlowControlMessage<'a> {
     pub(crate) session_id: Cow<'a, str>,
-    pub(crate) action: Cow<'a, str>,
+    action: Cow<'a, str>,
+    preferred_rate: f32,
+    buffer_remaining: i64,
+}
+
+impl FlowControlMessage<'_> {
+    /// What it asks for.
+    pub(crate) fn action(&self) -> Result<FlowAction, Failure> {
+        match self.action.as_ref() {
+            "pause" => Ok(FlowAction::Pause),
+            "resume" => Ok(FlowAction::Resume),
+            "slow_down" | "speed_up" => convert::pace(self.preferred_rate),
+            "buffer_status" => convert::room(self.buffer_remaining),
+            other => Err(convert::unknown_flow_action(other)),
+        }
+    }
 }
 
 /// `recall`.
@@ -54,7 +71,8 @@ pub(crate) struct RecallMessage<'a> {
     pub(crate) request_id: Cow<'a, str>,
     pub(crate) results_max: u32,
     pub(crate) snapshot_isolation: bool,
-    pub(crate) page_size: Option<u32>,
+    /// Results in a page.
+    pub(crate) page_results: u32,
     /// Whether results are to be filtered.
     pub(crate) filtered: bool,
 }
@@ -147,11 +165,16 @@ fn flow_control(text: &str) -> Result<Inbound<'_>, String> {
         session_id: Option<Text<'a>>,
         #[serde(borrow)]
         action: Option<Text<'a>>,
+        preferred_rate: Option<f32>,
+        buffer_remaining: Option<i64>,
     }
     let keys: Keys<'_> = keys(text)?;
-    let session_id = keys.session_id.ok_or_else(|| missing("session_id"))?.0;
-    let action = keys.action.ok_or_else(|| missing("action"))?.0;
-    Ok(Inbound::FlowControl(FlowControlMessage { session_id, action }))
+    Ok(Inbound::FlowControl(FlowControlMessage {
+        session_id: keys.session_id.ok_or_else(|| missing("session_id"))?.0,
+        action: keys.action.ok_or_else(|| missing("action"))?.0,
+        preferred_rate: keys.preferred_rate.unwrap_or(0.0),
+        buffer_remaining: keys.buffer_remaining.unwrap_or(0),
+    }))
 }
 
 fn recall<'a>(text: &'a str, scratch: &mut Scratch) -> Result<Inbound<'a>, String> {
@@ -174,7 +197,8 @@ fn recall<'a>(text: &'a str, scratch: &mut Scratch) -> Result<Inbound<'a>, Strin
         request_id,
         results_max: keys.max_results.unwrap_or(RECALL_RESULTS_DEFAULT),
         snapshot_isolation: keys.snapshot_isolation.unwrap_or(false),
-        page_size: keys.page_size,
+        // A client that names no size knows nothing of pages.
+        page_results: keys.page_size.filter(|size| *size > 0).unwrap_or(u32::MAX),
         filtered: keys.filter.is_some(),
     }))
 }

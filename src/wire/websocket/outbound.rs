@@ -9,10 +9,10 @@ use engram_shards::log::record::Observation;
 use engram_shards::message::Durability;
 
 use crate::failure::{Code, Failure};
-use crate::recall::{Found, Recollection};
-use crate::session::Refused;
+use crate::recall::{Found, Page, Summary};
+use crate::session::{RecallHead, Refused};
 use crate::wire::calendar::Moment;
-use crate::wire::convert;
+use crate::wire::convert::{self, SESSION_PAUSED};
 
 /// A message to the client.
 #[derive(Debug, Serialize)]
@@ -135,10 +135,13 @@ pub(super) fn failed(
 /// Why an observation is refused.
 pub(super) fn refused(why: &Refused, sequence: u64, session_id: &str) -> Message {
     let (message, code, field, retry_after_ms) = match why {
-        Refused::Content { message, field } => (message, Code::InvalidArgument, Some(*field), None),
-        Refused::Sequence { message } => (message, Code::FailedPrecondition, None, None),
+        Refused::Content { message, field } => {
+            (message.as_str(), Code::InvalidArgument, Some(*field), None)
+        }
+        Refused::Sequence { message } => (message.as_str(), Code::FailedPrecondition, None, None),
+        Refused::Paused => (SESSION_PAUSED, Code::FailedPrecondition, None, None),
         Refused::Overloaded { message, retry_after_ms, .. } => {
-            (message, Code::ResourceExhausted, None, Some(u64::from(*retry_after_ms)))
+            (message.as_str(), Code::ResourceExhausted, None, Some(u64::from(*retry_after_ms)))
         }
     };
     Outbound::Error {
@@ -153,29 +156,26 @@ pub(super) fn refused(why: &Refused, sequence: u64, session_id: &str) -> Message
     .to_message()
 }
 
-/// The results of the recall `request_id`, in pages of at most `page_size`.
-pub(super) fn recall_results(
-    recollection: &Recollection,
-    request_id: &str,
-    page_size: Option<u32>,
-) -> Vec<Message> {
-    let page_size = match page_size {
-        None | Some(0) => usize::MAX,
-        Some(page_size) => page_size as usize,
-    };
-    let found = &recollection.found;
-    let pages = found.len().div_ceil(page_size).max(1);
-    let page = |page: usize| {
-        let results = found.iter().skip(page.saturating_mul(page_size)).take(page_size);
-        Outbound::RecallResult {
-            request_id,
-            results: results.map(|found| entry(found, &found.observation())).collect(),
-            more_results: page + 1 < pages,
-            snapshot_sequence: recollection.snapshot_sequence,
-        }
-        .to_message()
-    };
-    (0..pages).map(page).collect()
+/// How a session stands.
+pub(super) fn status(
+    session_id: Option<&str>,
+    state: &'static str,
+    message: &str,
+    sequence_number: u64,
+) -> Message {
+    Outbound::Status { session_id, state, message, sequence_number }.to_message()
+}
+
+/// A page of a recall's results.
+pub(super) fn recall_result(head: &RecallHead, page: &Page, summary: &Summary) -> Message {
+    let found = page.found.iter();
+    Outbound::RecallResult {
+        request_id: &head.request_id,
+        results: found.map(|found| entry(found, &found.observation())).collect(),
+        more_results: page.more_results,
+        snapshot_sequence: summary.snapshot_sequence,
+    }
+    .to_message()
 }
 
 fn entry<'a>(found: &Found, observation: &Observation<'a>) -> ResultEntry<'a> {
@@ -266,13 +266,19 @@ mod tests {
     }
 
     #[test]
-    fn a_recall_without_results_is_one_empty_page() {
-        let recollection =
-            Recollection { found: Vec::new(), snapshot_sequence: 12, rows: 0, dimension: 768 };
-        let pages = recall_results(&recollection, "q", Some(4));
-        assert_eq!(pages.len(), 1);
+    fn results_have_the_contracts_shape() {
+        let head = RecallHead { request_id: "q".into(), include_embeddings: false };
+        let summary = Summary {
+            results: 0,
+            activation_mean: 0.0,
+            snapshot_sequence: 12,
+            rows: 0,
+            dimension: 768,
+            took_micros: 0,
+        };
+        let page = Page { found: Vec::new(), more_results: false };
         let expected = json!({"type": "recall_result", "request_id": "q", "results": [],
             "more_results": false, "snapshot_sequence": 12});
-        assert_eq!(read(&pages[0]), expected);
+        assert_eq!(read(&recall_result(&head, &page, &summary)), expected);
     }
 }

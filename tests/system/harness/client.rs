@@ -117,10 +117,30 @@ impl Client {
 
     /// ObserveStream with its first message.
     pub(crate) async fn open(&self, first: ObservationRequest) -> Observing {
+        self.open_session(first, "ObserveStream").await
+    }
+
+    /// MemoryStream with its first message.
+    pub(crate) async fn open_memory(&self, first: ObservationRequest) -> Observing {
+        self.open_session(first, "MemoryStream").await
+    }
+
+    async fn open_session(&self, first: ObservationRequest, name: &str) -> Observing {
         let (send, requests) = mpsc::channel(64);
         send.send(first).await.expect("the receiver is held here");
-        let answers = self.both_streams(SERVICE, "ObserveStream", requests).await;
+        let answers = self.both_streams(SERVICE, name, requests).await;
         Observing::new(send, answers)
+    }
+
+    /// A call of the memory service with streams both ways, and the end to send into.
+    pub(crate) async fn talk<Q, A>(&self, name: &str) -> (mpsc::Sender<Q>, Streaming<A>)
+    where
+        Q: Message + 'static,
+        A: Message + Default + 'static,
+    {
+        let (send, requests) = mpsc::channel(64);
+        let answers = self.both_streams(SERVICE, name, requests).await;
+        (send, answers.expect("the call is taken"))
     }
 
     /// A new session in `space`.

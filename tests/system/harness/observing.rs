@@ -1,4 +1,4 @@
-//! One ObserveStream: what is sent, and what its answers must be.
+//! One ObserveStream or MemoryStream: what is sent, and what its answers must be.
 
 use engram_proto::engram::v1::observation_request::Operation;
 use engram_proto::engram::v1::observation_response::Result as Answer;
@@ -28,6 +28,15 @@ impl Observing {
         answers: Result<Streaming<ObservationResponse>, Status>,
     ) -> Observing {
         Observing { send, answers, session: String::new() }
+    }
+
+    /// Another one that sends on the same stream, but hears nothing.
+    pub(crate) fn sender(&self) -> Observing {
+        Observing {
+            send: self.send.clone(),
+            answers: Err(Status::unknown("the answers are another's")),
+            session: self.session.clone(),
+        }
     }
 
     /// The message that begins a session in a space, or resumes one.

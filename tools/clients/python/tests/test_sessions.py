@@ -334,17 +334,23 @@ class Sessions:
         activations = [memory.activation for page in pages for memory in page.memories]
         self.assertEqual(activations, sorted(activations, reverse=True))
 
-    def test_a_recall_on_the_sessions_stream_is_answered_or_refused_by_name(self):
-        client, space, observed = self.here(), self.space(), episodes(5)
-        try:
-            session = client.open_session(space, options=SessionOptions(recalls=True))
-        except engram.NotServedError as refused:
-            self.assertIn("MemoryStream", refused.message)
-            return
-        with session:
-            session.observe(observed[0]).result(PATIENCE_S)
-            best = session.recall(Recall(observed[0].embedding)).memories[0]
-            self.assertEqual(best.content, observed[0].what)
+    def test_recalls_share_the_sessions_stream_also_over_a_cut(self):
+        proxy, space, observed = self.proxy(self.server), self.space(), episodes(60)
+        client = self.client(proxy.address)
+        options = SessionOptions(recalls=True, reconnect_delay=0.001)
+        with client.open_session(space, options=options) as session:
+            for number, episode in enumerate(observed):
+                session.observe(episode).result(PATIENCE_S)
+                best = session.recall(Recall(episode.embedding, max_results=3)).memories[0]
+                self.assertEqual(best.content, episode.what)
+                if number % 20 == 19:
+                    proxy.cut()
+            self.assertGreaterEqual(session.reconnects, 1)
+            with self.assertRaises(engram.InvalidRequestError):
+                session.recall(Recall([1.0] * (DIMENSION - 1)))
+            everything = Recall([1.0] * DIMENSION, max_results=100, similarity_min=-1.0)
+            everything = session.recall(everything)
+            self.assertEqual(len(everything.memories), len(observed))
 
     def test_room_is_bounded(self):
         proxy, space, observed = self.proxy(self.server), self.space(), episodes(200)

@@ -8,11 +8,22 @@ use engram_shards::log::record::{Body, Embedding, Observation, encode_body, read
 use engram_shards::settings::{Metric, SpaceSettings};
 use engram_shards::vector::codes::{Codes, Encoded, VectorFault};
 
+use crate::failure::{Code, Failure};
+
 /// What is wrong with a message's content: the words that clients match on, and the field.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ContentFault {
-    pub(crate) message: String,
-    pub(crate) field: &'static str,
+pub struct ContentFault {
+    /// What a client reads.
+    pub message: String,
+    /// Which field.
+    pub field: &'static str,
+}
+
+impl From<ContentFault> for Failure {
+    fn from(fault: ContentFault) -> Failure {
+        let ContentFault { message, field } = fault;
+        Failure::new(Code::InvalidArgument, format!("{message} (field: {field})"))
+    }
 }
 
 /// An observation made ready for its owner.
