@@ -182,7 +182,8 @@ fn a_segment_that_a_forgotten_memory_needed_goes_once_it_is_compared() {
 #[test]
 fn a_removal_that_fails_is_tried_again() {
     let (mut world, stripe, _) = remembering();
-    let expected: BTreeSet<String> = ["deleted", "hidden", "kept", "replaced"].map(String::from).into();
+    let expected: BTreeSet<String> =
+        ["deleted", "hidden", "kept", "replaced"].map(String::from).into();
     world.crash(Fate::Lost, 1);
     compact(&mut world);
     world.crash(Fate::Lost, 1);

@@ -8,9 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use engram_proto::engram::v1::forget_request::Target;
-use engram_proto::engram::v1::{
-    ForgetMode, ForgetRequest, ForgetResponse, StreamingRecallRequest,
-};
+use engram_proto::engram::v1::{ForgetMode, ForgetRequest, ForgetResponse, StreamingRecallRequest};
 use engram_shards::limits::LOG_SEGMENT_BYTES;
 
 use crate::harness::{Client, Memories, PATIENCE, Recalled, Server, first_of, get, run, space};
@@ -46,7 +44,8 @@ fn sum(address: SocketAddr, name: &str) -> u64 {
 fn on_disk(folder: &Path) -> u64 {
     let mut bytes = 0;
     for log in fs::read_dir(folder.join("logs")).expect("it has logs") {
-        for file in fs::read_dir(log.expect("it can be listed").path()).expect("a log is a folder") {
+        for file in fs::read_dir(log.expect("it can be listed").path()).expect("a log is a folder")
+        {
             // A server may have removed it since.
             bytes += file.and_then(|file| file.metadata()).map_or(0, |file| file.len());
         }

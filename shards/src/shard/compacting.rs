@@ -306,11 +306,8 @@ impl Shard {
         while bytes < COMPACTION_STEP_BYTES as usize {
             let stripe = &self.stripes[slot.0];
             let (body, end) = encode_gone_behind(stripe.rows().gone().ranges(), after)?;
-            let head = RecordHead {
-                kind: RecordKind::Gone,
-                received_at: self.now,
-                ..stripe_head(stripe)
-            };
+            let head =
+                RecordHead { kind: RecordKind::Gone, received_at: self.now, ..stripe_head(stripe) };
             (after, bytes) = (end, bytes + body.bytes.len());
             self.carry(head, body, Carried::Gone(slot));
         }

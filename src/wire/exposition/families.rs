@@ -133,9 +133,7 @@ fn workers(page: &mut Page, shards: &[(String, &ShardStatus)], cores: &[(String,
         ("log_bytes", Kind::Gauge, "Bytes of the shard's log on the disk.", |status| {
             status.log_bytes
         }),
-        ("log_live_bytes", Kind::Gauge, "Bytes of records that count.", |status| {
-            status.live_bytes
-        }),
+        ("log_live_bytes", Kind::Gauge, "Bytes of records that count.", |status| status.live_bytes),
         ("compacted_segments_total", Kind::Counter, "Segments given up by compaction.", |status| {
             status.compacted_segments
         }),
