@@ -10,6 +10,7 @@ use engram_shards::ids::{
     Generation, Location, LogId, Row, SegmentId, SessionId, SpaceKey, StripeKey, Time,
 };
 use engram_shards::log::field::crc32c;
+use engram_shards::log::ranges::Ranges;
 use engram_shards::quality::RecallTarget;
 use engram_shards::session::{SessionKey, Sessions};
 use engram_shards::settings::{Metric, SpaceSettings};
@@ -125,7 +126,7 @@ fn whole(told: &Told) -> Vec<u8> {
 
 fn read(file: &[u8]) -> Option<Restored> {
     let found = CheckedHead::new(file, KEY, file.len() as u64).ok()?;
-    let mut reading = Reading::new(&found, SEED, Some(RecallTarget::default()));
+    let mut reading = Reading::new(&found, SEED, Some(RecallTarget::default()), Ranges::default());
     for piece in pieces(found.head()) {
         let (from, end) = (piece.offset as usize, (piece.offset + piece.bytes) as usize);
         reading.handle_piece(&file[from..end]).ok()?;

@@ -4,7 +4,8 @@ use crate::ids::{Generation, SegmentId, SessionId, SpaceKey, StripeKey};
 use crate::limits::{DIMENSION_MAX, DIMENSION_MIN, RECALLS_WAITING_MAX};
 use crate::log::record::{RecordHead, RecordKind, encode_space};
 use crate::message::{
-    Append, IfExists, Made, Origin, Recall, Refusal, Reply, ShardStatus, SpaceDescription,
+    Append, IfExists, LogStatus, Made, Origin, Recall, Refusal, Reply, ShardStatus,
+    SpaceDescription,
 };
 use crate::recall::Job;
 use crate::settings::SpaceSettings;
@@ -252,10 +253,12 @@ impl Shard {
             checkpoints: tally.checkpoints,
             checkpoint_bytes: tally.checkpoint_bytes,
             checkpoint_failures: tally.checkpoint_failures,
-            log_bytes: self.log.file_bytes(),
-            live_bytes: self.compacting.live().total(),
-            compacted_segments: tally.compacted_segments,
-            compaction_bytes: tally.compaction_bytes,
+            log: Box::new(LogStatus {
+                file_bytes: self.log.file_bytes(),
+                live_bytes: self.compacting.live().total(),
+                compacted_segments: tally.compacted_segments,
+                compaction_bytes: tally.compaction_bytes,
+            }),
             insert_batches: tally.insert_batches,
             insert_batch_rows: tally.insert_batch_rows.clone(),
             queue_wait_micros: tally.queue_wait_micros.clone(),

@@ -1,7 +1,7 @@
 //! What the metrics tell: names, types, labels and buckets.
 
 use engram_shards::histogram::Histogram as MicrosHistogram;
-use engram_shards::message::ShardStatus;
+use engram_shards::message::{LogStatus, ShardStatus};
 
 use crate::mesh::{CoreIndex, Unavailable};
 use crate::metrics::{Histogram, Metrics, Rejection, Stage};
@@ -129,22 +129,22 @@ fn workers(page: &mut Page, shards: &[(String, &ShardStatus)], cores: &[(String,
             family.value(&labels, nanos as f64 / 1e9);
         }
     }
-    let families: [(_, _, _, fn(&ShardStatus) -> u64); 4] = [
-        ("log_bytes", Kind::Gauge, "Bytes of the shard's log on the disk.", |status| {
-            status.log_bytes
+    type Told = fn(&LogStatus) -> u64;
+    let (gauge, counter) = (Kind::Gauge, Kind::Counter);
+    let families: [(_, _, _, Told); 4] = [
+        ("log_bytes", gauge, "Bytes of the shard's log on the disk.", |log| log.file_bytes),
+        ("log_live_bytes", gauge, "Bytes of records that count.", |log| log.live_bytes),
+        ("compacted_segments_total", counter, "Segments that were compacted.", |log| {
+            log.compacted_segments
         }),
-        ("log_live_bytes", Kind::Gauge, "Bytes of records that count.", |status| status.live_bytes),
-        ("compacted_segments_total", Kind::Counter, "Segments given up by compaction.", |status| {
-            status.compacted_segments
-        }),
-        ("compaction_bytes_total", Kind::Counter, "Bytes that compaction wrote.", |status| {
-            status.compaction_bytes
+        ("compaction_bytes_total", counter, "Bytes of records written for it.", |log| {
+            log.compaction_bytes
         }),
     ];
     for (name, kind, help, value) in families {
         let mut family = page.family(name, kind, help);
         for (worker, status) in shards {
-            family.value(&[("worker_id", worker)], value(status) as f64);
+            family.value(&[("worker_id", worker)], value(&status.log) as f64);
         }
     }
     let help = "Panics that were contained in a connection or a shard.";
@@ -317,10 +317,12 @@ mod tests {
             depth_by_lane: [1, 2, 3],
             capacity: 100,
             sessions_attached: 4,
-            log_bytes: 11,
-            live_bytes: 7,
-            compacted_segments: 2,
-            compaction_bytes: 13,
+            log: Box::new(LogStatus {
+                file_bytes: 11,
+                live_bytes: 7,
+                compacted_segments: 2,
+                compaction_bytes: 13,
+            }),
             insert_batches: 5,
             insert_batch_rows: MicrosHistogram::new(engram_shards::histogram::BATCH_ROWS),
             ..ShardStatus::default()
