@@ -20,6 +20,8 @@ pub struct Gone {
 struct Finding {
     /// The newest generation then.
     until: Generation,
+    /// How many slots there were then.
+    slots: u32,
     /// Rows in slots below this one were looked at …
     next: u32,
     /// … and these are kept.
@@ -29,9 +31,9 @@ struct Finding {
 }
 
 impl Gone {
-    /// All that has no row up to this generation is gone. What that is has to be [found](Gone::find).
-    pub(super) fn restored(until: Generation) -> Gone {
-        let finding = Finding { until, next: 0, held: Ranges::default(), added: 0 };
+    /// All that has no row up to this generation is gone. What that is has to be [found](Gone::find) in so many slots.
+    pub(super) fn restored(until: Generation, slots: u32) -> Gone {
+        let finding = Finding { until, slots, next: 0, held: Ranges::default(), added: 0 };
         Gone { finding: Some(finding), ..Gone::default() }
     }
 
@@ -49,7 +51,7 @@ impl Gone {
         kept: impl Fn(Row) -> Option<Generation>,
     ) -> bool {
         let Some(finding) = &mut self.finding else { return true };
-        let Finding { until, next, held, added } = finding;
+        let Finding { until, next, held, added, .. } = finding;
         if *next < slots {
             let end = slots.min(next.saturating_add(count));
             let rows = (*next..end).filter_map(|row| kept(Row(row)));
@@ -93,8 +95,8 @@ impl Gone {
 
     /// How many runs they may make, at most.
     pub fn runs_max(&self) -> u64 {
-        let held = self.finding.as_ref().map_or(0, |finding| u64::from(finding.next));
-        held.max(self.ranges.len_runs() as u64)
+        let between = self.finding.as_ref().map_or(0, |finding| u64::from(finding.slots));
+        between.max(self.ranges.len_runs() as u64)
     }
 
     /// Bytes of RAM that they take: a node of the map is seldom less than half full.
@@ -119,7 +121,7 @@ mod tests {
             // Row number n has the generation n + 1; the last five came later.
             let mut kept = kept;
             let until = (kept.len() as u64).saturating_sub(5);
-            let mut gone = Gone::restored(Generation(until));
+            let mut gone = Gone::restored(Generation(until), kept.len() as u32);
             let mut steps = 0;
             loop {
                 for (row, _) in leaving.iter().filter(|(_, at)| *at == steps) {

@@ -317,7 +317,7 @@ impl Rows {
                 self.living -= 1;
             }
         }
-        self.gone = Gone::restored(self.durable);
+        self.gone = Gone::restored(self.durable, self.slots());
     }
 
     /// Goes on to find out what of the generations before a restart is gone, by a look at so many rows. Whether all is found.
