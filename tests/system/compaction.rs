@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use engram_proto::engram::v1::forget_request::Target;
 use engram_proto::engram::v1::{ForgetMode, ForgetRequest, ForgetResponse, StreamingRecallRequest};
 use engram_shards::limits::LOG_SEGMENT_BYTES;
+use serde_json::Value;
 
 use crate::harness::{Client, Memories, PATIENCE, Recalled, Server, first_of, get, run, space};
 
@@ -111,9 +112,10 @@ async fn check(server: &Server, memories: &Memories) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_dead_gives_its_room_back() {
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let parent = tempfile::tempdir().expect("a temporary folder can be made");
+    let (folder, copy) = (parent.path().join("data"), parent.path().join("copy"));
     let memories = Memories::bundled();
-    let server = Server::start(folder.path());
+    let server = Server::start(&folder);
     let client = Client::connect(server.address).await;
     for round in 0..ROUNDS {
         let rows = if round == 0 { ROWS } else { REPLACED };
@@ -126,28 +128,34 @@ async fn what_is_dead_gives_its_room_back() {
     server.kill();
     // Each start finds segments that are written no more, and moves what counts in them together.
     for kill in 1..=KILLS {
-        let server = Server::start(folder.path());
+        let server = Server::start(&folder);
         check(&server, &memories).await;
         let enough = kill * u64::from(LOG_SEGMENT_BYTES) / 8;
         let is_over = |address| {
             sum(address, "compaction_bytes_total") >= enough
-                || on_disk(folder.path()) <= 2 * sum(address, "log_live_bytes")
+                || on_disk(&folder) <= 2 * sum(address, "log_live_bytes")
         };
         until("in the middle of a compaction", || is_over(server.address));
         server.kill();
     }
-    let server = Server::start(folder.path());
+    let server = Server::start(&folder);
     let more = SEGMENTS_MORE * u64::from(LOG_SEGMENT_BYTES);
     until("twice what counts", || {
-        on_disk(folder.path()) <= 2 * sum(server.address, "log_live_bytes") + more
+        on_disk(&folder) <= 2 * sum(server.address, "log_live_bytes") + more
     });
     check(&server, &memories).await;
-    let (live, disk) = (sum(server.address, "log_live_bytes"), on_disk(folder.path()));
+    let (live, disk) = (sum(server.address, "log_live_bytes"), on_disk(&folder));
     server.kill();
-    let path = folder.path().to_str().expect("temporary folders have plain names");
+    let [path, copy] = [&folder, &copy].map(|path| path.to_str().expect("a plain name"));
     let checked = run(&["check", path]);
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
-    let server = Server::start(folder.path());
+    // A segment that is full of what counts stays, and a backup shares it.
+    let copied = run(&["backup", copy, "--data-dir", path, "--json"]);
+    let said = String::from_utf8_lossy(&copied.stdout);
+    let sum = said.lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok());
+    let linked = sum.as_ref().and_then(|sum| sum["taken"]["linked"].as_u64());
+    assert!(copied.status.success() && linked >= Some(1), "{said}");
+    let server = Server::start(&folder);
     check(&server, &memories).await;
     assert!(server.stop().success());
     eprintln!("{} MiB of records that count, {} MiB on the disk", live >> 20, disk >> 20);
