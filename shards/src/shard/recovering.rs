@@ -379,6 +379,10 @@ impl Found {
                     session.tell(head.sequence, location.segment);
                 }
             }
+            if building.checkpoint.is_none() {
+                // What the space is may be told by nothing but a record that nobody vouches for.
+                building.push_early().map_err(|what| corrupt(building.place, what))?;
+            }
             building.check().map_err(|what| corrupt(building.place, what))?;
         }
         Ok(())
