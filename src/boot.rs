@@ -94,6 +94,8 @@ pub fn serve(config: ServeConfig) -> Result<(), BootError> {
     drop(starting);
     wait_for_starts(&starts, &mut executors)?;
     announce(&config, &folder, &bound).map_err(BootError::Stdout)?;
+    // This thread has nothing else to do.
+    segments.read_ahead();
     // All are joined before the first error is told: none may write once the folder is another's.
     let ends: Vec<_> = executors.into_iter().map(|(cpu, executor)| end_of(cpu, executor)).collect();
     ends.into_iter().collect()

@@ -99,7 +99,7 @@ impl Failure {
 
     /// An owner has no credit left to give.
     pub fn over_capacity(pressure: Pressure) -> Failure {
-        let Pressure { depth, capacity, retry_after_micros } = pressure;
+        let Pressure { depth, capacity, retry_after_micros, .. } = pressure;
         let message = format!("Queue error: Queue over capacity: {depth} of {capacity}");
         Failure::new(Code::ResourceExhausted, message)
             .retry_after(Duration::from_micros(retry_after_micros))

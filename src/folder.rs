@@ -12,9 +12,11 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use engram_shards::ids::{FolderSecret, LogId, SegmentId};
-use rustix::fs::{FlockOperation, SeekFrom, flock, seek};
+use rustix::fs::{Advice, FlockOperation, SeekFrom, fadvise, flock, seek};
 use rustix::io::Errno;
 use uuid::Uuid;
+
+use crate::limits::READ_AHEAD_PIECE_BYTES;
 
 /// The version of the folder's layout that this program reads and writes.
 pub const FOLDER_VERSION: u32 = 1;
@@ -231,22 +233,39 @@ pub fn read_segment_start(
 }
 
 /// A segment up to the last byte that the file system holds for it. Behind that there is only room that was reserved: it
-/// would read as zeros, and take as long as if it were something.
-pub fn read_segment(logs: &Path, segment: SegmentId) -> Result<Vec<u8>, FolderError> {
+/// would read as zeros, and take as long as if it were something. `bytes` is overwritten: memory's first use takes longer
+/// than to read into it, so whoever reads several segments gives the same again.
+pub fn read_segment(
+    logs: &Path,
+    segment: SegmentId,
+    bytes: &mut Vec<u8>,
+) -> Result<(), FolderError> {
     let path = segment_path(logs, segment);
-    let read = || {
+    let mut read = || {
         let mut file = File::open(&path)?;
         let end = data_end(&file)?;
         file.rewind()?;
-        let mut bytes = Vec::with_capacity(usize::try_from(end).expect("memory holds a segment"));
-        file.take(end).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        bytes.clear();
+        bytes.reserve(usize::try_from(end).expect("memory holds a segment"));
+        file.take(end).read_to_end(bytes)?;
+        Ok(())
     };
     read().map_err(|error| FolderError::Io { path: path.clone(), doing: "read", error })
 }
 
+/// Asks the kernel for the beginning of a file, at most so many bytes of it, in pieces that it takes as a whole; how many
+/// were asked for. It goes on before they are there, but for what the disk's queue does not hold.
+pub fn read_ahead(path: &Path, bytes_max: u64) -> io::Result<u64> {
+    let file = File::open(path)?;
+    let end = data_end(&file)?.min(bytes_max);
+    for offset in (0..end).step_by(READ_AHEAD_PIECE_BYTES.get() as usize) {
+        fadvise(&file, offset, Some(READ_AHEAD_PIECE_BYTES), Advice::WillNeed)?;
+    }
+    Ok(end)
+}
+
 /// Where a file's last data end; its end where the file system does not tell.
-fn data_end(file: &File) -> io::Result<u64> {
+pub fn data_end(file: &File) -> io::Result<u64> {
     let mut end = 0;
     loop {
         let data = match seek(file, SeekFrom::Data(end)) {
@@ -574,11 +593,13 @@ mod tests {
         fs::create_dir(log_path(logs.path(), segment.log)).expect("it can be made");
         let mut file = File::create(segment_path(logs.path(), segment)).expect("it can be written");
         file.set_len(RESERVED_BYTES).expect("it can be long");
-        assert!(read_segment(logs.path(), segment).expect("it is read").len() <= 4096);
+        let mut bytes = vec![7; 9_000];
+        read_segment(logs.path(), segment, &mut bytes).expect("it is read");
+        assert!(bytes.len() <= 4096);
         // What lies behind a gap counts as well.
         file.seek(io::SeekFrom::Start(RESERVED_BYTES / 2)).expect("it is that long");
         file.write_all(b"last").expect("it can be written");
-        let bytes = read_segment(logs.path(), segment).expect("it is read");
+        read_segment(logs.path(), segment, &mut bytes).expect("it is read");
         let (gap, rest) = bytes.split_at(RESERVED_BYTES as usize / 2);
         assert!(gap.iter().all(|byte| *byte == 0) && rest.starts_with(b"last"));
         assert!(rest.iter().skip(4).all(|byte| *byte == 0));

@@ -1,6 +1,7 @@
 //! Every bound of the runtime, with its unit last in the name and the reason beside it. The
 //! engine's own are in `engram_shards::limits`.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use engram_shards::limits::RECORD_BODY_BYTES_MAX;
@@ -25,6 +26,8 @@ pub const SPACE_DIMENSION_DEFAULT: u16 = 768;
 /// Answers of one session that wait for acks before them and that no credit bounds (refusals,
 /// repeats); with so many, it takes no further observation.
 pub const SESSION_ANSWERS_MAX: usize = 1_024;
+/// Accepted observations of one session whose second ack is still to come; with so many, it takes no further one.
+pub const SESSION_UNINDEXED_MAX: usize = 16_384;
 /// Recalls of one session under way at once; what they found waits for the client in memory.
 pub const SESSION_RECALLS_MAX: usize = 8;
 /// Stores of one stream without a session that are not answered; with so many, nothing more is read.
@@ -126,6 +129,11 @@ pub const EXECUTOR_IO_MEMORY_BYTES: usize = 1 << 20;
 /// Segment files that one core keeps open for reading.
 pub const OPEN_SEGMENTS_MAX: usize = 256;
 
+/// What a start reads is asked of the kernel ahead of its use, so much of it at most: what is read much earlier than it is
+/// used may be out of memory again by then.
+pub const READ_AHEAD_BYTES_MAX: u64 = 4 << 30;
+/// … in pieces of this size: of more, kernels of small windows read a part alone.
+pub const READ_AHEAD_PIECE_BYTES: NonZeroU64 = NonZeroU64::new(512 << 10).expect("more than none");
 /// Pieces of a checkpoint that are asked for ahead while it is read, so that the disk never waits for the core.
 pub const CHECKPOINT_READS_AHEAD: usize = 8;
 /// How long checkpoints may take that are written when the server stops: those of some million rows. What is not done

@@ -165,6 +165,8 @@ pub struct Metrics {
     pub panics: u64,
     /// Times that this core's shard was built anew after it had failed.
     pub shard_restarts: u64,
+    /// Checkpoints that were damaged: their stripes were replayed from the log.
+    pub checkpoints_left_aside: u64,
     /// Bytes between this core's sockets and the owners, now.
     pub between_bytes: u64,
     /// Requests between this core's sockets and the owners, now.

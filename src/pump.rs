@@ -428,13 +428,13 @@ impl Busy {
     }
 }
 
-/// Keeps a core awake, and returns credits that no one uses.
+/// Keeps a core awake, returns credits that no one uses, and hears of the load of owners.
 pub async fn tick(mesh: Mesh) {
     let knocks = Knocks::start(EXECUTOR_TICK);
     let mut knocks = knocks.expect("a process that made executors can make a thread");
     loop {
         knocks.next().await;
-        mesh.return_idle_credits();
+        mesh.tend_credits();
     }
 }
 

@@ -9,9 +9,12 @@ use std::sync::Arc;
 use engram_shards::checkpoint::block::CheckpointFault;
 use engram_shards::checkpoint::due::CheckpointLimits;
 use engram_shards::checkpoint::head::HeadFault;
-use engram_shards::checkpoint::reading::CheckedHead;
+use engram_shards::checkpoint::layout::file_bytes;
+use engram_shards::checkpoint::reading::{CheckedHead, is_covered};
 use engram_shards::ids::{LogId, SegmentId, StripeKey};
+use engram_shards::log::chain::{Chain, Link};
 use engram_shards::log::replay::{HEAD_BYTES, LogFault};
+use engram_shards::log::summary::Summary;
 use engram_shards::shard::{Loading, Ready, Recovering, Remains, Shard, ShardConfig};
 use engram_shards::space::TailLimits;
 
@@ -21,15 +24,18 @@ use crate::checkpoint_files::{
 use crate::clock::Clock;
 use crate::core::Core;
 use crate::folder::{
-    Folder, FolderError, list_segments, random_bytes, read_segment, read_segment_start,
+    Folder, FolderError, list_segments, random_bytes, read_ahead, read_segment, read_segment_start,
     read_summary, remove_leftovers, segment_path,
 };
+use crate::limits::READ_AHEAD_BYTES_MAX;
 
 /// The segments and checkpoints to be read, and how each begins.
 #[derive(Clone, Debug)]
 pub struct Segments {
     logs: PathBuf,
     remains: Arc<Remains>,
+    /// Stripes whose checkpoint has no sound head.
+    left_aside: Arc<[StripeKey]>,
 }
 
 impl Segments {
@@ -62,9 +68,43 @@ impl Segments {
         let summary =
             |(segment, _): &(SegmentId, _)| Some((*segment, read_summary(&logs, *segment)?));
         let summaries = heads.iter().filter_map(summary).collect();
-        let checkpoints = checked_heads(&checkpoints_beside(&logs))?;
-        let remains = Remains { heads, summaries, checkpoints };
-        Ok(Segments { logs, remains: Arc::new(remains) })
+        let (checkpoints, left_aside) = checked_heads(&checkpoints_beside(&logs))?;
+        let remains = Arc::new(Remains { heads, summaries, checkpoints });
+        Ok(Segments { logs, remains, left_aside: left_aside.into() })
+    }
+
+    /// Asks the kernel for what the shards are about to read, in their order, so that the disk works while they do
+    /// something else. Takes about as long as the disk does; what cannot be asked for, they read themselves.
+    pub fn read_ahead(&self) {
+        let checkpoints = &self.remains.checkpoints;
+        let head_of = |stripe| checkpoints.get(&stripe).map(CheckedHead::head);
+        let is_read = |link: &&Link| {
+            let summary = link.head.filter(|_| link.end.is_some()).and_then(|head| {
+                let summaries = &self.remains.summaries;
+                let place = summaries.binary_search_by_key(&link.segment, |(segment, _)| *segment);
+                Summary::decode(&summaries[place.ok()?].1, &head)
+            });
+            !summary.is_some_and(|summary| is_covered(&summary, |_| true, head_of))
+        };
+        let links = Chain::new(&self.remains.heads).links;
+        let segments = links.iter().rev().filter(is_read);
+        let mut by_size: Vec<_> =
+            checkpoints.iter().map(|(stripe, head)| (file_bytes(head.head()), *stripe)).collect();
+        by_size.sort_unstable();
+        let folder = checkpoints_beside(&self.logs);
+        let files = segments.map(|link| segment_path(&self.logs, link.segment));
+        let files =
+            files.chain(by_size.into_iter().map(|(_, stripe)| checkpoint_path(&folder, stripe)));
+        let mut left = READ_AHEAD_BYTES_MAX;
+        for path in files {
+            left = match read_ahead(&path, left) {
+                Ok(bytes) => left.saturating_sub(bytes),
+                Err(error) => {
+                    tracing::debug!(path = %path.display(), %error, "cannot be read ahead");
+                    left
+                }
+            };
+        }
     }
 
     /// Where the logs are.
@@ -77,8 +117,8 @@ impl Segments {
         self.remains.heads.len()
     }
 
-    fn read(&self, segment: SegmentId) -> Result<Vec<u8>, RecoveryError> {
-        read_segment(&self.logs, segment).map_err(RecoveryError::Folder)
+    fn read(&self, segment: SegmentId, bytes: &mut Vec<u8>) -> Result<(), RecoveryError> {
+        read_segment(&self.logs, segment, bytes).map_err(RecoveryError::Folder)
     }
 
     fn fault(&self, fault: LogFault) -> RecoveryError {
@@ -95,9 +135,12 @@ fn heads(
     heads.map_err(RecoveryError::Folder)
 }
 
-/// The heads of the checkpoints that are whole as far as these tell. One that is not is left aside, for the log has all.
-fn checked_heads(checkpoints: &Path) -> Result<BTreeMap<StripeKey, CheckedHead>, RecoveryError> {
-    let mut checked = BTreeMap::new();
+/// The heads of the checkpoints that are whole as far as these tell, and whose are not: those are left aside, for the log has
+/// all.
+fn checked_heads(
+    checkpoints: &Path,
+) -> Result<(BTreeMap<StripeKey, CheckedHead>, Vec<StripeKey>), RecoveryError> {
+    let (mut checked, mut damaged) = (BTreeMap::new(), Vec::new());
     for stripe in list_checkpoints(checkpoints).map_err(RecoveryError::Folder)? {
         let (head, length) = read_head(checkpoints, stripe).map_err(RecoveryError::Folder)?;
         match CheckedHead::new(&head, stripe, length) {
@@ -109,11 +152,12 @@ fn checked_heads(checkpoints: &Path) -> Result<BTreeMap<StripeKey, CheckedHead>,
                 return Err(RecoveryError::CheckpointVersion { path, version });
             }
             Err(HeadFault::Damaged) => {
-                leave_aside(&checkpoint_path(checkpoints, stripe), 0, "head")
+                damaged.push(stripe);
+                leave_aside(&checkpoint_path(checkpoints, stripe), 0, "head, or length");
             }
         }
     }
-    Ok(checked)
+    Ok((checked, damaged))
 }
 
 fn leave_aside(path: &Path, offset: u64, what: &str) {
@@ -148,6 +192,7 @@ pub struct Recovered {
 /// What a shard that serves already still lacks: the stripes that have a checkpoint.
 #[derive(Debug)]
 pub struct Rest {
+    core: Core,
     config: ShardConfig,
     segments: Segments,
     loading: Loading,
@@ -170,11 +215,13 @@ impl Recovery {
         };
         let placement = self.core.mesh().placement();
         let owns = Box::new(move |stripe| placement.owner_of(stripe) == core);
+        let left_aside = segments.left_aside.iter().filter(|stripe| owns(**stripe)).count();
+        self.core.metrics().checkpoints_left_aside += left_aside as u64;
         let fault = |fault| segments.fault(fault);
         let recovering = Recovering::new(config.clone(), &segments.remains, owns).map_err(fault)?;
         let recovering = replay(recovering, segments).await?;
         let (shard, loading, empty) = recovering.finish(self.clock.now()).map_err(fault)?;
-        let rest = Rest { config, segments: segments.clone(), loading };
+        let rest = Rest { core: self.core.clone(), config, segments: segments.clone(), loading };
         Ok(Recovered { shard, empty, rest })
     }
 }
@@ -183,8 +230,9 @@ async fn replay(
     mut recovering: Recovering,
     segments: &Segments,
 ) -> Result<Recovering, RecoveryError> {
+    let mut bytes = Vec::new();
     while let Some(segment) = recovering.next() {
-        let bytes = segments.read(segment)?;
+        segments.read(segment, &mut bytes)?;
         let handled = recovering.handle_segment(&bytes);
         handled.map_err(|fault| segments.fault(fault))?;
         // Between segments the core answers that it is not ready.
@@ -204,6 +252,7 @@ impl Rest {
                 Err(fault) => {
                     let path = checkpoint_path(&checkpoints, stripe);
                     leave_aside(&path, fault.offset, fault.what);
+                    self.core.metrics().checkpoints_left_aside += 1;
                     let (config, remains) = (self.config.clone(), &self.segments.remains);
                     let begun = Recovering::without_checkpoint(config, remains, stripe);
                     let recovering = begun.map_err(|fault| self.segments.fault(fault))?;

@@ -48,8 +48,8 @@ impl Admission {
         }
     }
 
-    /// Grants up to `wanted` credits of `lane`: as many as fit below the lane's threshold.
-    pub fn grant(&mut self, lane: Lane, wanted: u32) -> (u32, Pressure) {
+    /// Grants up to `wanted` credits of `lane`, one of `sessions`: as many as fit below the lane's threshold.
+    pub fn grant(&mut self, lane: Lane, wanted: u32, sessions: u32) -> (u32, Pressure) {
         let threshold = self.points(u64::from(threshold_points(lane)));
         let threshold = if planted!(CapacityExceeded) { 2 * threshold } else { threshold };
         let used = u64::from(self.credits) + u64::from(self.depth);
@@ -66,7 +66,12 @@ impl Admission {
             0 => self.retry_after_micros(used, threshold),
             _ => 0,
         };
-        (granted, Pressure { depth: self.depth, capacity: self.capacity, retry_after_micros })
+        let preferred_rate = match self.level {
+            Level::Normal | Level::Warning => 0,
+            Level::Critical | Level::Overloaded => self.drain.share(sessions),
+        };
+        let (depth, capacity, level) = (self.depth, self.capacity, self.level);
+        (granted, Pressure { depth, capacity, level, preferred_rate, retry_after_micros })
     }
 
     /// Takes back credits that were not used.
@@ -215,6 +220,12 @@ impl Drain {
         }
     }
 
+    /// One session's part of the rate, if `sessions` share it.
+    fn share(&self, sessions: u32) -> u32 {
+        let share = self.rows_per_s / u64::from(sessions.max(1));
+        share.clamp(1, u64::from(u32::MAX)) as u32
+    }
+
     /// Nothing is left to drain: the time until there is counts for nothing.
     fn pause(&mut self) {
         self.window = None;
@@ -235,8 +246,8 @@ mod tests {
     fn each_lane_is_open_up_to_its_threshold() {
         for (lane, open) in [(Lane::Low, 80), (Lane::Normal, 90), (Lane::High, 100)] {
             let mut admission = Admission::new(100);
-            assert_eq!(admission.grant(lane, 1_000).0, open);
-            let (granted, pressure) = admission.grant(lane, 1);
+            assert_eq!(admission.grant(lane, 1_000, 1).0, open);
+            let (granted, pressure) = admission.grant(lane, 1, 1);
             assert_eq!(granted, 0);
             assert!(pressure.retry_after_micros >= RETRY_MICROS_MIN);
         }
@@ -245,20 +256,20 @@ mod tests {
     #[test]
     fn credits_and_depth_together_stay_within_the_capacity() {
         let mut admission = Admission::new(100);
-        let (granted, _) = admission.grant(Lane::High, 60);
+        let (granted, _) = admission.grant(Lane::High, 60, 1);
         (0..granted).for_each(|_| admission.admit(Lane::High));
-        assert_eq!(admission.grant(Lane::High, 60).0, 40);
+        assert_eq!(admission.grant(Lane::High, 60, 1).0, 40);
         admission.take_back(10);
         admission.placed(Some(Lane::High), Time(1));
-        assert_eq!(admission.grant(Lane::High, 60).0, 11);
+        assert_eq!(admission.grant(Lane::High, 60, 1).0, 11);
     }
 
     #[test]
     fn a_depth_above_the_capacity_grants_nothing_until_it_has_fallen() {
         let mut admission = filled(10, 25);
-        assert_eq!(admission.grant(Lane::High, 1).0, 0);
+        assert_eq!(admission.grant(Lane::High, 1, 1).0, 0);
         (0..16).for_each(|_| admission.placed(None, Time(1)));
-        assert_eq!(admission.grant(Lane::High, 5).0, 1);
+        assert_eq!(admission.grant(Lane::High, 5, 1).0, 1);
     }
 
     #[test]
@@ -283,11 +294,24 @@ mod tests {
             fast.placed(None, Time(row * 20));
             slow.placed(None, Time(row * 2_000));
         }
-        let retry = |admission: &mut Admission| admission.grant(Lane::Low, 1).1.retry_after_micros;
+        let retry =
+            |admission: &mut Admission| admission.grant(Lane::Low, 1, 1).1.retry_after_micros;
         let (fast, slow) = (retry(&mut fast), retry(&mut slow));
         // 10,000 rows too many, at 50,000 and at 500 a second.
         assert!((195_000..220_000).contains(&fast), "{fast}");
         assert_eq!(slow, RETRY_MICROS_MAX);
+    }
+
+    #[test]
+    fn sessions_share_what_is_drained_once_the_shard_is_critical() {
+        let rate = |depth, sessions| {
+            let mut admission = filled(100_000, depth);
+            admission.grant(Lane::High, 1, sessions).1.preferred_rate
+        };
+        assert_eq!(rate(79_999, 4), 0);
+        assert_eq!(rate(80_000, 4), DRAIN_ROWS_PER_S_GUESS as u32 / 4);
+        assert_eq!(rate(95_000, 1_000_000), 1, "never a rate of nothing");
+        assert_eq!(rate(95_000, 0), DRAIN_ROWS_PER_S_GUESS as u32);
     }
 
     #[test]

@@ -213,6 +213,9 @@ pub enum Request {
         /// The attachment that ended.
         epoch: SessionEpoch,
     },
+    /// Waits until all that arrived in a stripe, which is here, waits for nothing: it is in the graph, or in a tail that is
+    /// short enough to be scanned. Reply: `Reply::Placed`. Loss: the caller never hears that its observations are indexed.
+    AwaitPlaced(StripeKey),
     /// Searches. Reply: `Reply::Recalled`.
     Recall(Recall),
     /// Forgets a memory. Reply: `Reply::Forgotten`, once that is durable. Loss: the caller waits for its deadline.
@@ -273,6 +276,8 @@ pub enum Reply {
     },
     /// The session is drained and detached; its last durable sequence in this stripe.
     Closed(Result<u64, Refusal>),
+    /// All that had arrived in the stripe when it was asked for waits for nothing, or will never be durable.
+    Placed(StripeKey),
     /// The recall's results.
     Recalled(Result<Recalled, Refusal>),
     /// How many memories are forgotten by this, one or none: from now on no recall gives it.
@@ -317,8 +322,20 @@ pub struct Pressure {
     pub depth: u32,
     /// The most that may be.
     pub capacity: u32,
+    /// How full that makes it.
+    pub level: Level,
+    /// What each session should keep to from [`Level::Critical`] on, in observations a second: its share of those that
+    /// cease to wait. 0 below.
+    pub preferred_rate: u32,
     /// After how many microseconds a refused client should come back; 0 where nothing was refused.
     pub retry_after_micros: u64,
+}
+
+impl Pressure {
+    /// After how many milliseconds a refused client should come back.
+    pub fn retry_after_ms(&self) -> u32 {
+        self.retry_after_micros.div_ceil(1_000).min(u64::from(u32::MAX)) as u32
+    }
 }
 
 /// The results of one stripe, best first.

@@ -211,6 +211,43 @@ fn a_session_drained_to_the_index_closes_as_soon_as_its_rows_wait_for_nothing() 
 }
 
 #[test]
+fn who_waits_for_rows_is_told_once_they_wait_for_nothing() {
+    let mut world = world_of(4, 100);
+    let stripe = world.space("diary");
+    let send = |world: &mut World, numbers: std::ops::RangeInclusive<u64>| {
+        for number in numbers {
+            world.observe(stripe, unary(number, &format!("m{number}"), vector(number)));
+        }
+    };
+    let wait = |world: &mut World| world.ask(stripe, CLIENT, Request::AwaitPlaced(stripe));
+    let told = |world: &mut World| {
+        world.take().iter().filter(|(_, reply)| matches!(reply, Reply::Placed(_))).count()
+    };
+    wait(&mut world);
+    assert_eq!(told(&mut world), 1, "nothing has arrived");
+    send(&mut world, 1..=4);
+    wait(&mut world);
+    assert_eq!(told(&mut world), 0, "not durable");
+    world.commit();
+    assert_eq!(told(&mut world), 1, "in the tail");
+    send(&mut world, 5..=5);
+    wait(&mut world);
+    send(&mut world, 6..=6);
+    wait(&mut world);
+    world.commit();
+    assert_eq!(told(&mut world), 0, "one and two wait behind the tail");
+    world.shards[0].work(1, world.now);
+    assert_eq!(told(&mut world), 1);
+    world.shards[0].work(1, world.now);
+    assert_eq!(told(&mut world), 1);
+    send(&mut world, 7..=7);
+    wait(&mut world);
+    world.disk.fault = Some(IoFault::Failed);
+    world.commit();
+    assert_eq!(told(&mut world), 1, "what was dropped waits for nothing");
+}
+
+#[test]
 fn a_restart_leaves_small_spaces_ready_and_counts_what_waits_of_others() {
     let mut world = world_of(32, 1_000);
     let small = world.space("small");

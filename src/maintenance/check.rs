@@ -1,17 +1,20 @@
 //! Everything that is wrong with a folder, told as it is found.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use engram_shards::ids::{SegmentId, StripeKey};
+use engram_shards::checkpoint::head::{Head, LogPosition};
+use engram_shards::ids::{LogId, SegmentId, StripeKey};
 use engram_shards::log::audit::{Audit, StripeFault};
 use engram_shards::log::chain::{Link, LogFault};
 use engram_shards::log::walk::Found;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::contents::{Contents, Walked, walk};
+use super::checkpoint_file::{Fault, read_whole};
+use super::contents::{Checkpoint, Contents, Walked, walk};
 use super::segment_file::SegmentFile;
 use crate::down::DownNote;
 use crate::folder::{FolderError, segment_path};
@@ -66,6 +69,26 @@ pub enum Finding {
         /// What is wrong.
         what: String,
     },
+    /// A checkpoint that is not as it was written. Nothing is lost: a server leaves it aside, for the log has all of it.
+    DamagedCheckpoint {
+        /// Its file.
+        file: PathBuf,
+        /// Offset in it, in bytes.
+        offset: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// A log ended later when a checkpoint was made than it does now.
+    MissingEnd {
+        /// The last segment's file.
+        file: PathBuf,
+        /// Offset in it at which it ends, in bytes.
+        offset: u64,
+        /// The checkpoint's file.
+        checkpoint: PathBuf,
+        /// The segment, and the offset in it, up to which it covers the log.
+        covered: (u32, u32),
+    },
     /// No damage of the folder: a shard of the server that uses it, or used it last, failed too often and stays down.
     ShardDown {
         /// Its core.
@@ -117,6 +140,18 @@ impl fmt::Display for Finding {
                 write!(f, "missing: what the space of key {space} is (stripe {stripe})")
             }
             Finding::Folder { what } => write!(f, "damaged: {what}"),
+            Finding::DamagedCheckpoint { file, offset, what } => write!(
+                f,
+                "damaged: the checkpoint {} at offset {offset}: {what}; the log has all that is in it",
+                file.display()
+            ),
+            Finding::MissingEnd { file, offset, checkpoint, covered: (segment, end) } => write!(
+                f,
+                "missing: the end of a log: {} ends at offset {offset}, but it went on to offset {end} of segment \
+                 {segment} when {} was made",
+                file.display(),
+                checkpoint.display()
+            ),
             Finding::ShardDown { core, at, cause } => write!(
                 f,
                 "note: the shard of core {core} failed too often and stays down since {at}: {cause}"
@@ -144,21 +179,27 @@ pub struct Checked {
     pub records: u64,
     /// Spaces of which there are records.
     pub spaces: u64,
+    /// Sound checkpoints.
+    pub checkpoints: u64,
     /// Observations, each counted once.
     pub observations: u64,
     /// Those of them that only a batch holds of which no one knows whether it was synced; a server appends them anew.
     pub unproven: u64,
     /// Findings that are damage.
     pub damage: u64,
+    /// Those of them by which nothing is lost: checkpoints.
+    pub damaged_checkpoints: u64,
 }
 
 impl fmt::Display for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Checked { segments, bytes, batches, records, spaces, observations, .. } = self;
+        let Checked {
+            segments, bytes, batches, records, spaces, observations, checkpoints, ..
+        } = self;
         write!(
             f,
             "{segments} segments ({bytes} bytes), {batches} batches, {records} records; \
-             {observations} observations in {spaces} spaces: "
+             {observations} observations in {spaces} spaces; {checkpoints} checkpoints: "
         )?;
         match self.damage {
             0 => f.write_str("sound"),
@@ -189,6 +230,7 @@ pub(super) fn audit(
         checking.check_segment(link)?;
     }
     progress.finish_and_clear();
+    checking.check_checkpoints()?;
     Ok(checking.finish())
 }
 
@@ -201,6 +243,8 @@ pub(super) struct Checking<'a> {
     is_copy: bool,
     tell: &'a mut dyn FnMut(&Finding),
     counted: Checked,
+    /// Where what counts of each log ends, as far as it was read.
+    ends: BTreeMap<LogId, LogPosition>,
     audit: Audit,
 }
 
@@ -212,9 +256,9 @@ impl<'a> Checking<'a> {
         tell: &'a mut dyn FnMut(&Finding),
     ) -> Checking<'a> {
         let secret = contents.identity().ok().map(|identity| identity.secret);
-        let (counted, audit) = (Checked::default(), Audit::new(secret));
+        let (counted, ends, audit) = (Checked::default(), BTreeMap::new(), Audit::new(secret));
         let logs = copy.map_or_else(|| contents.logs(), Path::to_owned);
-        Checking { contents, logs, is_copy: copy.is_some(), tell, counted, audit }
+        Checking { contents, logs, is_copy: copy.is_some(), tell, counted, ends, audit }
     }
 
     /// What was found, once all segments were checked.
@@ -288,8 +332,46 @@ impl<'a> Checking<'a> {
         Ok(())
     }
 
+    /// Reads the folder's checkpoints, once all segments were checked.
+    fn check_checkpoints(&mut self) -> Result<(), FolderError> {
+        for Checkpoint { stripe, head: listed } in self.contents.checkpoints() {
+            let file = self.contents.checkpoint_file(*stripe);
+            match read_whole(&file, *stripe)? {
+                Ok(head) => {
+                    self.counted.checkpoints += 1;
+                    // One that took its place meanwhile covers what was written meanwhile.
+                    if listed.as_ref() == Ok(&head) {
+                        self.check_covered(&file, head.head());
+                    }
+                }
+                Err(Fault { offset, what }) => {
+                    self.counted.damaged_checkpoints += 1;
+                    self.find(Finding::DamagedCheckpoint { file, offset, what });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether each log is there as far as a checkpoint covers it.
+    fn check_covered(&mut self, checkpoint: &Path, head: &Head) {
+        for covered in &head.covered {
+            let log = covered.segment.log;
+            let emptied = self.contents.emptied_ends().filter(|end| end.segment.log == log).max();
+            let end = self.ends.get(&log).copied().max(emptied);
+            if let Some(end) = end.filter(|end| end < covered) {
+                let (file, offset) = (self.file(end.segment), end.offset.into());
+                let covered = (covered.segment.number, covered.offset);
+                let checkpoint = checkpoint.to_owned();
+                self.find(Finding::MissingEnd { file, offset, checkpoint, covered });
+            }
+        }
+    }
+
     fn check_end(&mut self, link: &Link, walked: Walked) {
         let (segment, file) = (link.segment, self.file(link.segment));
+        let end = LogPosition { segment, offset: walked.end.live };
+        self.ends.insert(segment.log, end);
         self.counted.segments += 1;
         self.counted.bytes += u64::from(walked.end.live);
         for (offset, error) in walked.unreadable {

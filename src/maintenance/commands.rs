@@ -151,9 +151,15 @@ impl Check {
                     "salvaged: a space whose own record is lost, as {name}, compared by the cosine"
                 ));
             }
-        } else if checked.damage > 0 {
+        } else if checked.damage > checked.damaged_checkpoints {
             let dir = contents.path().display();
             printer.text(format!("mend: engram check {dir} --salvage NEW_DIR"));
+        }
+        if checked.damaged_checkpoints > 0 {
+            printer.text(
+                "mend: remove the damaged checkpoints, or start the server: it leaves them aside, and makes new ones"
+                    .to_owned(),
+            );
         }
         printer.end()?;
         match checked.damage {
@@ -188,11 +194,12 @@ impl Backup {
         let (taken, checked) =
             backup(&contents, &self.dest, &mut |finding| printer.finding(finding))?;
         let text = format!(
-            "{}: {checked}; {} segments linked, {} copied ({} bytes)",
+            "{}: {checked}; {} segments linked, {} copied ({} bytes), {} checkpoints",
             self.dest.display(),
             taken.linked,
             taken.copied,
-            taken.copied_bytes
+            taken.copied_bytes,
+            taken.checkpoints
         );
         printer.line(text, || {
             json!({"kind": "sum", "sound": checked.damage == 0, "counted": checked, "taken": taken})

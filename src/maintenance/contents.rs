@@ -1,4 +1,4 @@
-//! What a folder holds: what it is, which of its segments count, and a walk through each.
+//! What a folder holds: what it is, its checkpoints, which of its segments count, and a walk through each.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -6,17 +6,22 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use engram_shards::ids::SegmentId;
+use engram_shards::checkpoint::head::LogPosition;
+use engram_shards::checkpoint::reading::{CheckedHead, is_covered};
+use engram_shards::ids::{SegmentId, StripeKey};
 use engram_shards::limits::LOG_BLOCK_BYTES;
 use engram_shards::log::chain::{Chain, Link, LogFault};
 use engram_shards::log::replay::HEAD_BYTES;
 use engram_shards::log::segment::{LogEnd, SegmentHead};
+use engram_shards::log::summary::Summary;
 use engram_shards::log::walk::{Found, Source, Walk, end_of, lost_head};
 
 use super::backup_file::BackupFile;
+use super::checkpoint_file::{Fault, read_head};
 use super::segment_file::{SegmentFile, read_full};
+use crate::checkpoint_files::{checkpoint_path, list_checkpoints};
 use crate::folder::{
-    BACKUP_FILE, FolderError, Identity, list_segments, read_identity, segment_path,
+    BACKUP_FILE, FolderError, Identity, list_segments, read_identity, read_summary, segment_path,
 };
 use crate::preflight::raise_open_files;
 
@@ -28,9 +33,20 @@ pub struct Contents {
     identity: Result<Identity, &'static str>,
     /// What a backup says of itself; none for a folder that is served.
     backup: Option<BackupFile>,
+    /// Listed before the segments, so that none covers more than those hold, also while a server writes.
+    checkpoints: Vec<Checkpoint>,
     /// All segments, open: what a server empties or removes meanwhile can still be read.
     files: BTreeMap<SegmentId, File>,
     chain: Chain,
+}
+
+/// A checkpoint as its head told.
+#[derive(Debug)]
+pub(super) struct Checkpoint {
+    /// Whose it is.
+    pub(super) stripe: StripeKey,
+    /// Its head.
+    pub(super) head: Result<CheckedHead, Fault>,
 }
 
 /// What became of one segment's walk.
@@ -67,6 +83,11 @@ impl Contents {
                 Err(error) => return Err(error),
             },
         };
+        let (folder, mut checkpoints) = (path.join("checkpoints"), Vec::new());
+        for stripe in list_checkpoints(&folder)? {
+            let head = read_head(&checkpoint_path(&folder, stripe), stripe)?;
+            checkpoints.push(Checkpoint { stripe, head });
+        }
         let logs = path.join("logs");
         // Each segment takes one.
         raise_open_files();
@@ -79,7 +100,7 @@ impl Contents {
             _ => None,
         });
         match version {
-            None => Ok(Contents { path, identity, backup, files, chain }),
+            None => Ok(Contents { path, identity, backup, checkpoints, files, chain }),
             Some((segment, version)) => {
                 let path = segment_path(&logs, segment);
                 Err(FolderError::UnknownVersion { path, version })
@@ -95,6 +116,29 @@ impl Contents {
     /// Where its logs are.
     pub(super) fn logs(&self) -> PathBuf {
         self.path.join("logs")
+    }
+
+    /// Its checkpoints, in order.
+    pub(super) fn checkpoints(&self) -> &[Checkpoint] {
+        &self.checkpoints
+    }
+
+    /// The file of a stripe's checkpoint.
+    pub(super) fn checkpoint_file(&self, stripe: StripeKey) -> PathBuf {
+        checkpoint_path(&self.path.join("checkpoints"), stripe)
+    }
+
+    /// Whether a server that starts reads a segment whole: it does unless checkpoints cover what its summary tells.
+    pub(super) fn is_read_at_start(&self, link: &Link) -> bool {
+        let summary = link
+            .head
+            .filter(|_| link.end.is_some())
+            .and_then(|head| Summary::decode(&read_summary(&self.logs(), link.segment)?, &head));
+        let head_of = |stripe| {
+            let place = self.checkpoints.binary_search_by_key(&stripe, |one| one.stripe).ok()?;
+            self.checkpoints[place].head.as_ref().ok().map(CheckedHead::head)
+        };
+        !summary.is_some_and(|summary| is_covered(&summary, |_| true, head_of))
     }
 
     /// The file of a segment.
@@ -115,6 +159,12 @@ impl Contents {
     /// Its segments, in order.
     pub(super) fn chain(&self) -> &Chain {
         &self.chain
+    }
+
+    /// Where logs went on to at least: in a segment of which a compaction left the head, nobody can tell how far.
+    pub(super) fn emptied_ends(&self) -> impl Iterator<Item = LogPosition> + '_ {
+        let emptied = self.chain.emptied.iter().map(|head| head.segment);
+        emptied.map(|segment| LogPosition { segment, offset: u32::MAX })
     }
 
     /// Visits a segment that counts; see [`walk`].

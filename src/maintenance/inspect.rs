@@ -1,9 +1,12 @@
-//! Heads, batches and records, for a person or a program to read.
+//! Checkpoints, heads, batches and records, for a person or a program to read.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
+use engram_shards::checkpoint::head::{Head, LogPosition};
+use engram_shards::checkpoint::layout::file_bytes;
+use engram_shards::checkpoint::reading::CheckedHead;
 use engram_shards::ids::{LogId, SegmentId, SessionId, Time};
 use engram_shards::log::chain::Link;
 use engram_shards::log::ranges::Ranges;
@@ -14,7 +17,8 @@ use engram_shards::log::walk::{Found, Replayed, WholeBatch};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::contents::Contents;
+use super::checkpoint_file::Fault;
+use super::contents::{Checkpoint, Contents};
 use crate::folder::FolderError;
 
 /// What is to be printed.
@@ -40,6 +44,7 @@ pub fn inspect(
     let mut lines = Lines { out, json: asked.json, done: Ok(()) };
     if asked.segment.is_none() {
         lines.folder(contents);
+        contents.checkpoints().iter().for_each(|checkpoint| lines.checkpoint(contents, checkpoint));
     }
     for link in &contents.chain().links {
         if asked.segment.is_some_and(|segment| segment != link.segment) {
@@ -113,6 +118,45 @@ impl Lines<'_> {
         );
     }
 
+    fn checkpoint(&mut self, contents: &Contents, checkpoint: &Checkpoint) {
+        let Checkpoint { stripe, head } = checkpoint;
+        let file = contents.checkpoint_file(*stripe);
+        let (space, number) = (format!("{:016x}", stripe.space.0), stripe.stripe);
+        let head = match head.as_ref().map(CheckedHead::head) {
+            Ok(head) => head,
+            Err(Fault { what, .. }) => {
+                let text = format!("checkpoint {} cannot be used: {what}", file.display());
+                self.line(text, || json!({"kind": "checkpoint", "file": file, "damaged": what}));
+                return;
+            }
+        };
+        let Head { generation, taken_at, sessions, waiting, shape, .. } = head;
+        let bytes = file_bytes(head);
+        let text = format!(
+            "checkpoint {} space {space}/{number}: {} rows in the graph and {waiting} outside, {sessions} sessions, up to \
+             generation {}; {bytes} bytes, of {}",
+            file.display(),
+            shape.nodes,
+            generation.0,
+            time(*taken_at)
+        );
+        let covered = || {
+            let position = |position: &LogPosition| {
+                let LogPosition { segment, offset } = *position;
+                json!({"log": segment.log.0, "number": segment.number, "offset": offset})
+            };
+            head.covered.iter().map(position).collect::<Vec<_>>()
+        };
+        self.line(text, || {
+            json!({
+                "kind": "checkpoint", "file": file, "space": space, "stripe": number, "bytes": bytes,
+                "taken_at": time(*taken_at), "generation": generation.0, "dimension": head.dimension,
+                "nodes": shape.nodes, "upper_nodes": shape.upper, "waiting": waiting, "sessions": sessions,
+                "covered": covered(), "read_at_start": true,
+            })
+        });
+    }
+
     fn segment(&mut self, contents: &Contents, link: &Link) -> Result<(), FolderError> {
         let file = contents.file(link.segment);
         let Some(head) = link.head else {
@@ -125,11 +169,13 @@ impl Lines<'_> {
         let (log, number) = (link.segment.log.0, link.segment.number);
         let incarnation = format!("{:016x}", head.incarnation);
         let is_last = link.end.is_none();
+        let read_at_start = contents.is_read_at_start(link);
         let text = format!(
-            "segment {} log {log} number {number}: synced to offset {synced}{}; incarnation {incarnation}; made with {} \
+            "segment {} log {log} number {number}: synced to offset {synced}{}{}; incarnation {incarnation}; made with {} \
              shards behind segment {} (synced {}, live {})",
             file.display(),
             if is_last { ", the last of its log" } else { "" },
+            if read_at_start { "" } else { ", all of it in checkpoints" },
             head.shards,
             earlier.number,
             earlier.synced,
@@ -138,6 +184,7 @@ impl Lines<'_> {
         self.line(text, || {
             json!({
                 "kind": "segment", "file": file, "log": log, "number": number, "last": is_last, "synced": synced,
+                "read_at_start": read_at_start,
                 "head": {
                     "shards": head.shards, "bytes_total": head.bytes_total, "incarnation": incarnation,
                     "earlier_number": earlier.number, "earlier_synced": earlier.synced,

@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `segment_file` | a segment's bytes through a window |
 //! | `backup_file` | what a backup says of itself |
+//! | `checkpoint_file` | a checkpoint's file, read from front to back |
 //! | `contents` | what a folder holds, segment by segment |
 //! | `check` | everything that is wrong with it |
 //! | `salvage` | what is sound of it, in a new folder |
@@ -23,6 +24,7 @@
 
 mod segment_file;
 mod backup_file;
+mod checkpoint_file;
 mod contents;
 mod check;
 mod salvage;

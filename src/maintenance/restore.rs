@@ -1,14 +1,16 @@
-//! A data folder out of a backup. Each segment is checked as it lies in the new folder, right after it was copied; the
-//! folder is one only once all of it is on the disk.
+//! A data folder out of a backup. Each segment, and each checkpoint, is checked as it lies in the new folder, right after
+//! it was copied; the folder is one only once all of it is on the disk.
 
 use std::fs;
 use std::path::Path;
 
 use engram_shards::limits::LOG_BLOCK_BYTES;
 
-use super::backup::copy_start;
+use super::backup::{copy_start, copy_whole, take_summary};
 use super::check::{Checked, Checking, Finding};
-use super::contents::Contents;
+use super::checkpoint_file::{Fault, read_whole};
+use super::contents::{Checkpoint, Contents};
+use crate::checkpoint_files::{checkpoint_path, checkpoints_beside};
 use crate::folder::{FolderError, NewFolder, log_path, segment_path, sync_folder};
 
 /// Brings a backup back as the new folder at `path`. Where the check finds damage, it is left unfinished: no server opens
@@ -37,6 +39,7 @@ pub fn restore(
         let listed = backup.backup().and_then(|listed| listed.end_of(link.segment));
         let from = backup.open(link.segment).map_err(fault)?;
         copy_start(from, &to, listed.unwrap_or(0)).map_err(fault)?;
+        take_summary(&backup.logs(), &logs, link.segment).map_err(fault)?;
         sync_folder(&log).map_err(fault)?;
         checking.check_segment(link)?;
     }
@@ -51,9 +54,37 @@ pub fn restore(
         copy_start(from, &to, LOG_BLOCK_BYTES).map_err(fault)?;
         sync_folder(&log).map_err(fault)?;
     }
-    let (checked, _) = checking.finish();
+    let (mut checked, _) = checking.finish();
+    checked.checkpoints = restore_checkpoints(backup, &logs, tell)?;
     if checked.damage == 0 {
         new.finish(&identity)?;
     }
     Ok(checked)
+}
+
+/// Brings the checkpoints of a backup back; how many there are. One that is damaged is told and left out: nothing is lost by
+/// it.
+fn restore_checkpoints(
+    backup: &Contents,
+    logs: &Path,
+    tell: &mut dyn FnMut(&Finding),
+) -> Result<u64, FolderError> {
+    let checkpoints = checkpoints_beside(logs);
+    let fault = |error| FolderError::Io { path: checkpoints.clone(), doing: "fill", error };
+    fs::create_dir(&checkpoints).map_err(fault)?;
+    let mut restored = 0;
+    for Checkpoint { stripe, .. } in backup.checkpoints() {
+        let to = checkpoint_path(&checkpoints, *stripe);
+        copy_whole(&backup.checkpoint_file(*stripe), &to).map_err(fault)?;
+        match read_whole(&to, *stripe)? {
+            Ok(_) => restored += 1,
+            Err(Fault { offset, what }) => {
+                fs::remove_file(&to).map_err(fault)?;
+                let file = backup.checkpoint_file(*stripe);
+                tell(&Finding::DamagedCheckpoint { file, offset, what });
+            }
+        }
+    }
+    sync_folder(&checkpoints).map_err(fault)?;
+    Ok(restored)
 }

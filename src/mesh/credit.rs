@@ -14,7 +14,8 @@ use crate::limits::{
 pub(crate) struct CreditPool {
     chunk: u32,
     free: u32,
-    asked: bool,
+    /// How many the owner was asked for, until it answers.
+    asked: Option<u32>,
     refused: Option<(Pressure, Time)>,
     waiting: Vec<Address>,
     used_at: Time,
@@ -37,7 +38,7 @@ impl CreditPool {
         CreditPool {
             chunk,
             free: 0,
-            asked: false,
+            asked: None,
             refused: None,
             waiting: Vec::new(),
             used_at: Time(0),
@@ -63,11 +64,20 @@ impl CreditPool {
 
     /// How many to ask the owner for now, if any.
     pub(crate) fn wish(&mut self) -> Option<u32> {
-        if self.asked || self.refused.is_some() || self.free > self.chunk / 2 {
+        if self.asked.is_some() || self.refused.is_some() || self.free > self.chunk / 2 {
             return None;
         }
-        self.asked = true;
-        Some(self.chunk)
+        self.asked = Some(self.chunk);
+        self.asked
+    }
+
+    /// Whether the owner may be asked for none, only to hear how it is; then it is.
+    pub(crate) fn inquire(&mut self) -> bool {
+        let may = self.asked.is_none();
+        if may {
+            self.asked = Some(0);
+        }
+        may
     }
 
     /// The owner has answered. Returns the ports that waited for it.
@@ -77,10 +87,9 @@ impl CreditPool {
         pressure: Pressure,
         now: Time,
     ) -> Vec<Address> {
-        assert!(self.asked, "an owner answers what it was asked");
-        self.asked = false;
+        let asked = self.asked.take().expect("an owner answers what it was asked");
         self.free += granted;
-        if granted == 0 {
+        if granted == 0 && asked > 0 {
             let micros = pressure.retry_after_micros.clamp(1, CREDIT_REFUSAL_MICROS_MAX);
             self.refused = Some((pressure, now.after_micros(micros)));
         }
@@ -103,7 +112,7 @@ impl CreditPool {
     /// The owner has failed. Returns the ports that waited.
     pub(crate) fn fail(&mut self) -> Vec<Address> {
         self.free = 0;
-        self.asked = false;
+        self.asked = None;
         self.refused = None;
         std::mem::take(&mut self.waiting)
     }
@@ -111,11 +120,19 @@ impl CreditPool {
 
 #[cfg(test)]
 mod tests {
+    use engram_shards::message::Level;
+
     use super::*;
     use crate::cores::CoreIndex;
 
     const PORT: Address = Address { core: CoreIndex(0), slot: 3, generation: 0 };
-    const PRESSURE: Pressure = Pressure { depth: 9, capacity: 10, retry_after_micros: 5_000 };
+    const PRESSURE: Pressure = Pressure {
+        depth: 9,
+        capacity: 10,
+        level: Level::Overloaded,
+        preferred_rate: 1,
+        retry_after_micros: 5_000,
+    };
 
     #[test]
     fn asks_ahead_and_again_below_half() {
@@ -142,6 +159,17 @@ mod tests {
         assert_eq!(pool.wish(), None);
         assert_eq!(pool.take(PORT, Time(CREDIT_REFUSAL_MICROS_MAX)), Taken::Wait);
         assert_eq!(pool.wish(), Some(1));
+    }
+
+    #[test]
+    fn a_question_for_none_is_no_refusal() {
+        let mut pool = CreditPool::new(640, 2);
+        assert!(pool.inquire());
+        assert!(!pool.inquire(), "one question at a time");
+        assert_eq!(pool.take(PORT, Time(0)), Taken::Wait);
+        assert_eq!(pool.handle_answer(0, PRESSURE, Time(0)), [PORT]);
+        assert_eq!(pool.take(PORT, Time(0)), Taken::Wait);
+        assert_eq!(pool.wish(), Some(40));
     }
 
     #[test]

@@ -200,9 +200,10 @@ impl Mesh {
         all
     }
 
-    /// Gives back what this core has not used for long.
-    pub(crate) fn return_idle_credits(&self) {
-        if self.shared.with(State::return_idle_credits) {
+    /// Gives back what this core has not used for long, and asks loaded owners how they are. To be called a few dozen
+    /// times a second.
+    pub(crate) fn tend_credits(&self) {
+        if self.shared.with(State::tend_credits) {
             self.shared.nudge();
         }
     }

@@ -59,6 +59,11 @@ impl Port {
         self.shared.nudge();
     }
 
+    /// An owner's load as this core knows it. When its level changes, the waker is woken that [`Port::poll_reply`] left.
+    pub fn load_of(&self, owner: CoreIndex) -> Pressure {
+        self.shared.with(|state| state.load_of(owner))
+    }
+
     /// Takes room for one observation between socket and owner, of about `bytes`; pending while the
     /// core has none left.
     pub fn poll_budget(&mut self, cx: &mut Context<'_>, bytes: usize) -> Poll<Budget> {

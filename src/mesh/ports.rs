@@ -162,6 +162,12 @@ impl Ports {
         }
     }
 
+    /// Wakes whoever has ever spoken to `owner`.
+    pub(crate) fn wake_all_of(&mut self, owner: CoreIndex, wake: &mut Vec<Waker>) {
+        let speak = |slot: &&mut Slot| slot.owners.iter().any(|(spoken, _)| *spoken == owner);
+        wake.extend(self.slots.iter_mut().filter(speak).filter_map(Slot::wake));
+    }
+
     fn free_if_done(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         if slot.phase != Phase::Settling || !slot.under_way.is_empty() {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::task::{Context, Poll, Waker};
 
 use engram_shards::ids::{StripeKey, Time};
-use engram_shards::message::{Lane, Origin, Reply, Request};
+use engram_shards::message::{Lane, Level, Origin, Pressure, Reply, Request};
 
 use super::budget::BudgetPool;
 use super::credit::CreditPool;
@@ -55,10 +55,18 @@ pub(crate) struct State {
     pub(crate) budget: BudgetPool,
     /// By owner and lane.
     credits: Vec<[CreditPool; 3]>,
+    /// By owner: its load when this core last heard of it.
+    loads: Vec<Pressure>,
     gathered: BTreeMap<Gathering, Gathered>,
     next_gathering: u64,
     /// To be woken once the state is no longer borrowed.
     pub(crate) wake: Vec<Waker>,
+}
+
+/// The load of an owner that nothing was heard of.
+fn unloaded(capacity: u32) -> Pressure {
+    let (depth, preferred_rate, retry_after_micros) = (0, 0, 0);
+    Pressure { depth, capacity, level: Level::Normal, preferred_rate, retry_after_micros }
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +94,7 @@ impl State {
             ports: Ports::new(thread.core),
             budget: BudgetPool::new(settings.requests_max, settings.bytes_max),
             credits: (0..cores).map(|_| credits()).collect(),
+            loads: vec![unloaded(settings.capacity); usize::from(cores)],
             gathered: BTreeMap::new(),
             next_gathering: 0,
             wake: Vec::new(),
@@ -222,6 +231,21 @@ impl State {
         let now = self.now();
         let waiting = self.credit_pool(from, lane).handle_answer(granted, pressure, now);
         self.wake_ports(waiting);
+        self.note_load(from, pressure);
+    }
+
+    /// An owner's load is this now; who speaks to it hears of a change of its level.
+    fn note_load(&mut self, owner: CoreIndex, load: Pressure) {
+        let before = std::mem::replace(&mut self.loads[usize::from(owner.0)], load);
+        if before.level != load.level {
+            self.ports.wake_all_of(owner, &mut self.wake);
+        }
+    }
+
+    /// An owner's load when this core last heard of it: with each answer about credits, and while it is
+    /// [`Level::Critical`] or worse a few dozen times a second.
+    pub(crate) fn load_of(&self, owner: CoreIndex) -> Pressure {
+        self.loads[usize::from(owner.0)]
     }
 
     /// An owner has failed: gives back what it had, and tells all who waited for it.
@@ -238,6 +262,8 @@ impl State {
             let waiting = self.credit_pool(owner, lane).fail();
             self.wake_ports(waiting);
         }
+        let capacity = self.load_of(owner).capacity;
+        self.note_load(owner, unloaded(capacity));
     }
 
     fn wake_ports(&mut self, addresses: Vec<Address>) {
@@ -247,7 +273,8 @@ impl State {
         }
     }
 
-    pub(crate) fn return_idle_credits(&mut self) -> bool {
+    /// Gives idle credits back, and asks owners that are loaded how they are. Returns whether something was sent.
+    pub(crate) fn tend_credits(&mut self) -> bool {
         let now = self.now();
         let mut sent = false;
         for owner in 0..self.credits.len() as u16 {
@@ -260,6 +287,15 @@ impl State {
                     );
                     sent = true;
                 }
+            }
+            let (owner, lane) = (CoreIndex(owner), Lane::Normal);
+            if self.load_of(owner).level >= Level::Critical
+                && self.ready(owner).is_some()
+                && self.credit_pool(owner, lane).inquire()
+            {
+                let question = Request::Credit { lane, wanted: 0 };
+                self.send(owner, Frame::Request(self.own_origin(), question));
+                sent = true;
             }
         }
         sent

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use engram_shards::ids::{SessionEpoch, SessionId, SpaceKey, StripeKey, Time};
 use engram_shards::log::record::Body;
-use engram_shards::message::{Append, Lane, Origin, Pressure, Reply, Request, ShardStatus};
+use engram_shards::message::{Append, Lane, Level, Origin, Pressure, Reply, Request, ShardStatus};
 use engram_shards::vector::codes::Codes;
 use glommio::{LocalExecutorBuilder, Placement};
 
@@ -14,7 +14,13 @@ use super::*;
 use crate::clock::Clock;
 use crate::limits::{CREDIT_CHUNK_MAX, RING_SLOTS_MAX};
 
-const PRESSURE: Pressure = Pressure { depth: 1, capacity: 100, retry_after_micros: 1_000 };
+const PRESSURE: Pressure = Pressure {
+    depth: 1,
+    capacity: 100,
+    level: Level::Normal,
+    preferred_rate: 0,
+    retry_after_micros: 1_000,
+};
 const SESSION: SessionId = SessionId(7);
 
 fn settings() -> MeshSettings {

@@ -15,15 +15,16 @@ use engram_shards::settings::AckPolicy;
 use glommio::timer::Timer;
 use uuid::Uuid;
 
-use super::event::{AckMode, Event, Init, Recall, Refused};
+use super::event::{AckMode, Event, Init, Load, Recall, Refused};
 use super::flow::{Flow, FlowAction};
+use super::indexing::{Accepted, Indexing};
 use super::open::{self, Attached};
 use super::order::{Arrival, Order, Told};
 use super::recalls::{News, Recalls};
 use crate::content::{self, ContentFault};
 use crate::core::Core;
 use crate::failure::{Code, Failure};
-use crate::limits::{SESSION_ANSWERS_MAX, SESSION_RECALLS_MAX};
+use crate::limits::{SESSION_ANSWERS_MAX, SESSION_RECALLS_MAX, SESSION_UNINDEXED_MAX};
 use crate::mesh::{CreditAnswer, Port, Unavailable};
 use crate::metrics::{Rejection, Stage};
 use crate::recall::Asked;
@@ -32,8 +33,8 @@ use crate::recall::Asked;
 enum State {
     /// Takes observations.
     Live,
-    /// Asked to close; so many stripes have not answered yet.
-    Closing { stripes_waiting: usize },
+    /// Asked to close after draining so far; so many stripes have not answered yet.
+    Closing { stripes_waiting: usize, drain: Drain },
     /// Over, for this reason; told once the acks that came before it are.
     Ending(Failure),
     /// All is told.
@@ -53,6 +54,10 @@ pub struct Session {
     /// By number of the stripe.
     stripes: Vec<Attached>,
     order: Order,
+    /// None where no such acks are wanted.
+    indexing: Option<Indexing>,
+    /// What the client knows of the owners' load; none where it does not want to.
+    load_told: Option<Load>,
     flow: Flow,
     recalls: Recalls,
     /// Runs while results have to wait for the pace that the client asked for.
@@ -76,6 +81,8 @@ impl Session {
             initial_sequence: opened.durable_sequence,
             stripes: opened.stripes,
             order: Order::new(opened.durable_sequence, core.now()),
+            indexing: init.indexed_acks.then(Indexing::default),
+            load_told: init.load_statuses.then(Load::default),
             flow: Flow::default(),
             recalls: Recalls::default(),
             pacing: None,
@@ -130,7 +137,8 @@ impl Session {
             // The event that is still to be polled says so.
             State::Ending(_) | State::Over => return Poll::Ready(()),
         }
-        if self.order.unbounded_len() >= SESSION_ANSWERS_MAX {
+        let unindexed = self.indexing.as_ref().map_or(0, Indexing::len);
+        if self.order.unbounded_len() >= SESSION_ANSWERS_MAX || unindexed >= SESSION_UNINDEXED_MAX {
             return Poll::Pending;
         }
         match self.order.arrival(sequence) {
@@ -193,6 +201,8 @@ impl Session {
     pub fn handle_flow(&mut self, action: FlowAction) {
         self.flow.handle(action, self.core.now());
         self.pacing = None;
+        // The answer says that it is active or paused. Whatever else is true is told after it.
+        self.load_told = self.load_told.map(|_| Load::Active);
     }
 
     /// Whether the client has paused it.
@@ -213,7 +223,7 @@ impl Session {
             let session = self.id;
             self.port.send(owner, Request::CloseSession { stripe, session, epoch, drain });
         }
-        self.state = State::Closing { stripes_waiting: self.stripes.len() };
+        self.state = State::Closing { stripes_waiting: self.stripes.len(), drain };
     }
 
     /// The next event. To be polled before the next observation is handed in, by the same task.
@@ -225,6 +235,9 @@ impl Session {
             if let Some(told) = self.order.next(self.ack_mode) {
                 return Poll::Ready(self.event(told));
             }
+            if let Some(event) = self.next_indexed().or_else(|| self.next_load()) {
+                return Poll::Ready(event);
+            }
             if let Some(event) = self.last_event() {
                 return Poll::Ready(event);
             }
@@ -234,6 +247,34 @@ impl Session {
             let (_, reply) = ready!(self.port.poll_reply(cx));
             self.handle_reply(reply);
         }
+    }
+
+    /// What of the accepted is indexed; asks the owners about the rest.
+    fn next_indexed(&mut self) -> Option<Event> {
+        let indexing = self.indexing.as_mut()?;
+        if let Some(Accepted { first, last, memory_id }) = indexing.next() {
+            return Some(Event::Indexed { first, last, memory_id });
+        }
+        if !matches!(self.state, State::Ending(_)) && indexing.ask(self.stripes.len()) {
+            for &Attached { stripe, owner, .. } in &self.stripes {
+                self.port.send(owner, Request::AwaitPlaced(stripe));
+            }
+        }
+        None
+    }
+
+    /// The load of the owners, if it is another than the client knows. Not while it has paused: that it is active would
+    /// mean something else.
+    fn next_load(&mut self) -> Option<Event> {
+        let told = self.load_told.filter(|_| !self.flow.is_paused())?;
+        let loads = self.stripes.iter().map(|stripe| self.port.load_of(stripe.owner));
+        let pressure = loads.max_by_key(|load| load.level).expect("a space has a stripe");
+        let load = Load::from(pressure.level);
+        if load == told {
+            return None;
+        }
+        self.load_told = Some(load);
+        Some(Event::Load { load, pressure })
     }
 
     /// What the recalls under way have to tell.
@@ -313,7 +354,7 @@ impl Session {
         }
     }
 
-    fn event(&self, told: Told) -> Event {
+    fn event(&mut self, told: Told) -> Event {
         match told {
             Told::Accepted { first, last, memory_id, committed_at } => {
                 // An ack that only means that it was written tells no time of its commit.
@@ -323,6 +364,10 @@ impl Session {
                     Some(own) => own.into_string(),
                     None => self.memory_id(last, "").into_owned(),
                 };
+                if let Some(indexing) = &mut self.indexing {
+                    let memory_id = memory_id.clone();
+                    indexing.accept(Accepted { first, last, memory_id });
+                }
                 Event::Accepted { first, last, memory_id, committed_at }
             }
             Told::Refused { sequence, memory_id, why } => {
@@ -335,8 +380,11 @@ impl Session {
     fn last_event(&mut self) -> Option<Event> {
         let event = match &mut self.state {
             State::Ending(failure) => Event::Ended(failure.clone()),
-            State::Closing { stripes_waiting: 0 }
-                if self.order.is_settled() && self.recalls.is_empty() =>
+            State::Closing { stripes_waiting: 0, drain }
+                if self.order.is_settled()
+                    && self.recalls.is_empty()
+                    && (*drain == Drain::Durable
+                        || self.indexing.as_ref().is_none_or(Indexing::is_empty)) =>
             {
                 Event::Closed { last_sequence: self.order.told() }
             }
@@ -365,8 +413,11 @@ impl Session {
             }
             Ok(Reply::Dropped { refusal, .. }) => self.state = State::Ending(refusal.into()),
             Ok(Reply::Fenced { .. }) => self.state = State::Ending(Refusal::Fenced.into()),
+            Ok(Reply::Placed(_)) => {
+                self.indexing.as_mut().expect("only then is it asked").handle_placed();
+            }
             Ok(Reply::Closed(Ok(_))) => {
-                let State::Closing { stripes_waiting } = &mut self.state else {
+                let State::Closing { stripes_waiting, .. } = &mut self.state else {
                     panic!("closed without having been asked to");
                 };
                 *stripes_waiting -= 1;
@@ -395,11 +446,10 @@ fn own_id(observation: &Observation<'_>) -> Option<Box<str>> {
 }
 
 fn overloaded(pressure: Pressure) -> Refused {
-    let Pressure { depth, capacity, retry_after_micros } = pressure;
     Refused::Overloaded {
         message: Failure::over_capacity(pressure).message,
-        retry_after_ms: retry_after_micros.div_ceil(1_000).min(u64::from(u32::MAX)) as u32,
-        depth,
-        capacity,
+        retry_after_ms: pressure.retry_after_ms(),
+        depth: pressure.depth,
+        capacity: pressure.capacity,
     }
 }

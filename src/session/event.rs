@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use engram_shards::ids::Time;
-use engram_shards::message::Lane;
+use engram_shards::message::{Lane, Level, Pressure};
 
 use crate::content::ContentFault;
 use crate::failure::Failure;
@@ -30,6 +30,32 @@ pub struct Init {
     pub lane: Lane,
     /// How acks are told.
     pub ack_mode: AckMode,
+    /// Whether a second ack is told once an observation waits for nothing.
+    pub indexed_acks: bool,
+    /// Whether the owners' load is told when it changes.
+    pub load_statuses: bool,
+}
+
+/// How loaded the owners of a session's space are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Load {
+    /// Observations may come as they do.
+    #[default]
+    Active,
+    /// They should come more slowly.
+    Backpressure,
+    /// Most will be refused.
+    Overloaded,
+}
+
+impl From<Level> for Load {
+    fn from(level: Level) -> Load {
+        match level {
+            Level::Normal | Level::Warning => Load::Active,
+            Level::Critical => Load::Backpressure,
+            Level::Overloaded => Load::Overloaded,
+        }
+    }
 }
 
 /// A recall on a session's stream.
@@ -66,6 +92,23 @@ pub enum Event {
         /// When they were committed; for a repeat, a time by which it had been. None where an ack means that they were
         /// written.
         committed_at: Option<Time>,
+    },
+    /// `first..=last`, which were accepted, wait for nothing: they are in the graph, or in a tail that is short enough to be
+    /// scanned.
+    Indexed {
+        /// First sequence.
+        first: u64,
+        /// Last sequence.
+        last: u64,
+        /// Id of the last one's memory.
+        memory_id: String,
+    },
+    /// The load of the space's owners has changed; that of the most loaded one.
+    Load {
+        /// What it is now.
+        load: Load,
+        /// And exactly.
+        pressure: Pressure,
     },
     /// This observation is refused; its number is not consumed.
     Refused {

@@ -12,6 +12,7 @@
 //! | `event` | what goes in and what comes out |
 //! | `order` | the order rules, without I/O |
 //! | `flow` | how fast a client wants its results, without I/O |
+//! | `indexing` | what of the accepted is indexed, without I/O |
 //! | `recalls` | recalls under way and their pages |
 //! | `open` | beginning and resuming |
 //! | `attachment` | the open session that a transport drives |
@@ -22,10 +23,11 @@
 mod event;
 mod order;
 mod flow;
+mod indexing;
 mod recalls;
 mod open;
 mod attachment;
 
 pub use attachment::Session;
-pub use event::{AckMode, Event, Init, Recall, RecallHead, Refused};
+pub use event::{AckMode, Event, Init, Load, Recall, RecallHead, Refused};
 pub use flow::{Flow, FlowAction, Leave};

@@ -17,6 +17,7 @@ use crate::mesh::{CoreIndex, Unavailable};
 use crate::space_name::{check_space_name, default_settings};
 use crate::wire::calendar::Moment;
 use crate::wire::exposition::{self, Format};
+use crate::wire::http_memories;
 
 /// What the server calls itself.
 const SERVICE: &str = "engram";
@@ -34,8 +35,8 @@ enum Route {
     System,
     /// There only where the server was started with `--chaos`.
     Chaos,
-    /// Of the contract, but not served.
-    Unserved,
+    Remember,
+    Recall,
 }
 
 impl Route {
@@ -48,7 +49,8 @@ impl Route {
             "/api/v1/spaces" => Some(Route::Spaces),
             "/api/v1/system/health" => Some(Route::System),
             "/chaos" => Some(Route::Chaos),
-            "/api/v1/memories/remember" | "/api/v1/memories/recall" => Some(Route::Unserved),
+            "/api/v1/memories/remember" => Some(Route::Remember),
+            "/api/v1/memories/recall" => Some(Route::Recall),
             _ => None,
         }
     }
@@ -57,8 +59,7 @@ impl Route {
     fn methods(self) -> &'static str {
         match self {
             Route::Spaces => "GET, HEAD, POST",
-            Route::Chaos => "POST",
-            Route::Unserved => "GET, HEAD, POST",
+            Route::Chaos | Route::Remember => "POST",
             _ => "GET, HEAD",
         }
     }
@@ -90,10 +91,15 @@ pub async fn respond(core: &Core, request: Request<Bytes>) -> Response<Bytes> {
         (Route::Spaces, _) => list_spaces(&core.status().await),
         (Route::System, _) => Ok(system_health(core.readiness(), &core.status().await)),
         (Route::Chaos, _) => inject(core, request.body()),
-        (Route::Unserved, _) => Err(Failure::new(
-            Code::Unimplemented,
-            format!("not served: {path}; use gRPC or WebSocket"),
-        )),
+        (Route::Remember, _) => {
+            let stored = http_memories::remember(core, request.headers(), request.body()).await;
+            stored.map(|stored| json_response(StatusCode::CREATED, &stored))
+        }
+        (Route::Recall, _) => {
+            let query = request.uri().query();
+            let recalled = http_memories::recall(core, request.headers(), query).await;
+            recalled.map(|recalled| json_response(StatusCode::OK, &recalled))
+        }
     };
     outcome.unwrap_or_else(|failure| failure_response(status_of(failure.code), &failure))
 }

@@ -12,9 +12,12 @@
 //! | `transport` | bytes and timers as HTTP/1.1 and WebSocket see them |
 //! | `calendar` | dates as text |
 //! | `convert` | the wire's types and the engine's |
+//! | `operation` | what a message does to an open session |
 //! | `exposition` | metrics as text |
+//! | `memory_json` | a memory as JSON |
+//! | `http_memories` | memories stored and recalled over plain HTTP |
 //! | `http` | the routes of plain HTTP |
-//! | `websocket` | observations and recalls as JSON |
+//! | `websocket` | observations and recalls as JSON, and in the protocol's own messages |
 //! | `http1` | HTTP/1.1, and the way from it into WebSocket |
 //! | `grpc` | gRPC on one HTTP/2 stream |
 //! | `http2` | one HTTP/2 connection: limits, windows, its streams' tasks |
@@ -24,7 +27,10 @@ pub mod stream;
 pub mod transport;
 pub mod calendar;
 mod convert;
+mod operation;
 pub mod exposition;
+mod memory_json;
+mod http_memories;
 pub mod http;
 pub mod websocket;
 pub mod http1;

@@ -86,6 +86,17 @@ test('a paused session refuses observations and withholds results until it resum
   assert.equal((await client.ask(client.observation(2, episode(2)))).status, 'accepted');
 });
 
+test('a second ack tells that an observation is indexed, where it was asked for', async () => {
+  const client = await Client.begin(server, 'indexed', { indexed_acks: true });
+  for (let n = 1; n <= 20; n++) {
+    const accepted = await client.ask(client.observation(n, episode(n)));
+    const indexed = await client.next();
+    assert.deepEqual(
+      [accepted, indexed].map((ack) => [ack.type, ack.status, ack.sequence_number, ack.memory_id]),
+      [['ack', 'accepted', n, `row-${n}`], ['ack', 'indexed', n, `row-${n}`]]);
+  }
+});
+
 test('a dropped connection keeps its session, and a second one takes it over', async () => {
   const first = await Client.begin(server, 'resumed');
   assert.equal((await first.ask(first.observation(1, episode(1)))).status, 'accepted');

@@ -3,6 +3,7 @@
 import json
 import re
 import unittest
+import urllib.parse
 
 from server import Server
 
@@ -81,6 +82,35 @@ class Http(unittest.TestCase):
         self.assertEqual((status, json.loads(body)["error"]["code"]), (400, "invalid_argument"))
         ids = {space["id"] for space in json.loads(self.server.get("/api/v1/spaces")[1])["spaces"]}
         self.assertTrue(ids.isdisjoint({"ab", "UPPER", "small", "large"}), ids)
+
+    def test_a_memory_is_stored_and_recalled_by_requests(self):
+        self.assertEqual(self.post_space(id="rested", dimension=8)[0], 201)
+        path = "/api/v1/memories/remember"
+        for number in range(8):
+            embedding = [1.0 if at == number else 0.1 for at in range(8)]
+            memory = {"content": f"text {number}", "embedding": embedding, "id": f"m{number}"}
+            headers = {"Content-Type": "application/json"}
+            if number % 2:
+                memory["memory_space_id"] = "rested"
+            else:
+                headers["X-Memory-Space"] = "rested"
+            status, _, body = self.server.request("POST", path, json.dumps(memory), headers)
+            self.assertEqual((status, json.loads(body)["memory_id"]), (201, f"m{number}"))
+            asked = urllib.parse.urlencode({"embedding": embedding, "max_results": 3, "space": "rested"})
+            status, body = self.server.get(f"/api/v1/memories/recall?{asked}")
+            self.assertEqual(status, 200)
+            recalled = json.loads(body)
+            best = recalled["memories"][0]
+            self.assertEqual((best["id"], best["content"], best["durability"]), (f"m{number}", f"text {number}", "durable"))
+            self.assertEqual((len(recalled["memories"]), recalled["snapshot_sequence"]), (min(number + 1, 3), number + 1))
+        for asked, words in (("", "missing parameter embedding"), ("embedding=[1", "Invalid JSON: embedding: "),
+                             ("embedding=[1,2]&space=rested", "Embedding must be exactly 8 dimensions")):
+            status, body = self.server.get(f"/api/v1/memories/recall?{asked}")
+            error = json.loads(body)["error"]
+            self.assertEqual((status, error["code"]), (400, "invalid_argument"))
+            self.assertIn(words, error["message"])
+        self.assertEqual(self.server.get("/api/v1/memories/recall?embedding=[1]&space=nowhere")[0], 404)
+        self.assertEqual(self.server.get(path)[0], 405)
 
     def test_an_unknown_path_is_not_found(self):
         status, body = self.server.get("/no/such/path")

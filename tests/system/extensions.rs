@@ -1,9 +1,12 @@
-//! Our own fields, for clients that know them: batches, half floats, cumulative acks, pages, vectors in results.
+//! Our own fields, for clients that know them: batches, half floats, cumulative acks, second acks, pages, vectors in results.
 
 use engram_proto::engram::v1::observation_ack::Status as AckStatus;
 use engram_proto::engram::v1::observation_request::Operation;
+use engram_proto::engram::v1::observation_response::Result as Answer;
+use engram_proto::engram::v1::stream_status::State;
 use engram_proto::engram::v1::{
-    AckMode, Episode, ObservationBatch, ObservationRequest, StreamInit, StreamingRecallRequest,
+    AckMode, Episode, ObservationBatch, ObservationRequest, StreamClose, StreamInit,
+    StreamingRecallRequest,
 };
 use half::f16;
 
@@ -77,6 +80,65 @@ async fn a_batch_counts_each_of_its_observations_and_may_be_acked_at_once() {
         assert!(first_of(&recalled).activation > 0.999);
     }
     stream.close(3 * BATCH).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_ack_tells_that_an_observation_is_indexed() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let server = Server::start(folder.path());
+    let memories = Memories::bundled();
+    let client = Client::connect(server.address).await;
+    for ack_mode in [AckMode::Each, AckMode::Cumulative] {
+        let init = StreamInit {
+            enable_backpressure: true,
+            ack_mode: ack_mode.into(),
+            indexed_acks: true,
+            ..StreamInit::default()
+        };
+        let init = ObservationRequest {
+            operation: Some(Operation::Init(init)),
+            ..Observing::init(&format!("indexed-{ack_mode:?}").to_lowercase(), "")
+        };
+        let mut stream = client.open(init).await;
+        stream.await_init().await;
+        for sequence in 1..=BATCH {
+            let number = sequence as usize;
+            stream.observe(sequence, memories.episode(number, &format!("m{sequence}"))).await;
+        }
+        let drain = StreamClose { drain_queue: true, last_sequence: BATCH };
+        let close = ObservationRequest {
+            session_id: stream.session.clone(),
+            operation: Some(Operation::Close(drain)),
+            ..ObservationRequest::default()
+        };
+        assert!(stream.send(close).await);
+        let (mut accepted, mut indexed) = (0, 0);
+        loop {
+            let answer = stream.answer().await;
+            let last = answer.sequence_number;
+            let ack = match answer.result {
+                Some(Answer::Ack(ack)) => ack,
+                Some(Answer::Status(status)) if status.state() == State::Closed => break,
+                other => panic!("neither an ack nor CLOSED: {other:?}"),
+            };
+            let first = if ack_mode == AckMode::Each { last } else { ack.first_sequence };
+            assert_eq!(ack.memory_id, format!("m{last}"));
+            match ack.status() {
+                AckStatus::Accepted => {
+                    assert_eq!(first, accepted + 1);
+                    accepted = last;
+                }
+                AckStatus::Indexed => {
+                    assert_eq!(first, indexed + 1);
+                    assert!(last <= accepted, "{last} is indexed before it is accepted");
+                    assert_eq!(ack.committed_at, None);
+                    indexed = last;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((accepted, indexed), (BATCH, BATCH), "closed before all was told");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use engram_shards::limits::GRAPH_ROWS_MIN;
 use serde_json::Value;
 
-use crate::harness::{Pair, Server, run};
+use crate::harness::{Client, Memories, Pair, Server, run, space};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -49,6 +50,7 @@ fn segments(folder: &Path) -> Vec<PathBuf> {
         let listed = fs::read_dir(log).expect("a log is a folder");
         files.extend(listed.map(|file| file.expect("it can be listed").path()));
     }
+    files.retain(|file| file.extension().is_some_and(|ending| ending == "seg"));
     files.sort_unstable();
     files
 }
@@ -192,6 +194,75 @@ async fn a_backup_that_lost_something_is_not_restored() {
     fs::remove_file(copy.join("BACKUP")).expect("it is there");
     let said = refused(&["restore", name(&copy), name(&restored)], 1);
     assert!(said.contains("no backup"), "{said}");
+}
+
+/// The only file in a folder's folder of checkpoints.
+fn checkpoint(folder: &Path) -> PathBuf {
+    let listed = fs::read_dir(folder.join("checkpoints")).expect("it is there");
+    let files: Vec<_> = listed.map(|file| file.expect("it can be listed").path()).collect();
+    let [file] = &files[..] else { panic!("{files:?}") };
+    file.clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn checkpoints_are_shown_and_come_along() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = |name: &str| folder.path().join(name);
+    let (data, copy, restored) = (path("data"), path("copy"), path("restored"));
+    let rows = u64::from(GRAPH_ROWS_MIN) + 104;
+    let server = Server::start(&data);
+    let client = Client::connect(server.address).await;
+    client.store("kept", &Memories::bundled(), rows).await;
+    drop(client);
+    while space(server.address)["linked"] != rows {
+        tokio::task::yield_now().await;
+    }
+    assert!(server.stop().success());
+
+    let shown = lines(&["inspect", name(&data), "--json"]);
+    let shown: Vec<_> = shown.iter().filter(|line| line["kind"] == "checkpoint").collect();
+    let [shown] = &shown[..] else { panic!("{shown:?}") };
+    assert_eq!((&shown["nodes"], &shown["generation"]), (&rows.into(), &rows.into()), "{shown}");
+    assert_eq!(shown["bytes"], fs::metadata(checkpoint(&data)).expect("it is there").len());
+    assert_eq!(shown["file"].as_str(), Some(name(&checkpoint(&data.canonicalize().expect("it")))));
+
+    let sum = lines(&["backup", name(&copy), "--data-dir", name(&data), "--json"]).pop();
+    assert_eq!(sum.expect("a sum")["taken"]["checkpoints"], 1);
+    let sum = lines(&["restore", name(&copy), name(&restored), "--json"]).pop();
+    assert_eq!(sum.expect("a sum")["counted"]["checkpoints"], 1);
+    let server = Server::start(&restored);
+    assert_eq!(space(server.address)["linked"], rows, "it would have to be linked anew");
+    server.kill();
+
+    // Nothing is lost by a damaged one: it is told, and all else comes back.
+    let file = checkpoint(&copy);
+    let mut bytes = fs::read(&file).expect("it is there");
+    *bytes.last_mut().expect("it is not empty") ^= 1;
+    // A link of the folder's own.
+    fs::remove_file(&file).expect("it is there");
+    fs::write(&file, bytes).expect("it can be written");
+    let without = path("without");
+    let told = lines(&["restore", name(&copy), name(&without), "--json"]);
+    assert_eq!(told[0]["kind"], "damaged_checkpoint", "{told:?}");
+    assert_eq!(told[1]["counted"]["checkpoints"], 0);
+    let server = Server::start(&without);
+    assert_eq!(space(server.address)["rows"], rows);
+    server.kill();
+    lines(&["check", name(&data), "--json"]);
+
+    // A log that ends before what a checkpoint covers has lost its end.
+    let restored = path("cut");
+    fs::copy(checkpoint(&data), &file).expect("it can be copied");
+    lines(&["restore", name(&copy), name(&restored), "--json"]);
+    for file in segments(&restored) {
+        let bytes = fs::metadata(&file).expect("it is there").len();
+        let opened = fs::File::options().write(true).open(&file).expect("it can be opened");
+        opened.set_len(bytes - 4096).expect("it can be cut");
+    }
+    let output = run(&["check", name(&restored), "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let found = json(&output);
+    assert!(found.iter().any(|finding| finding["kind"] == "missing_end"), "{found:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -79,7 +79,7 @@ mod tests {
 
     /// Bytes of a 768-d record of 32-bit floats, and of its row in a checkpoint.
     const RECORD: u64 = 3_250;
-    const ROW: u64 = 1_040;
+    const ROW: u64 = 1_150;
 
     /// What is written, checkpoints included, in parts of the records, at its worst while a stripe grows to `rows`; and the
     /// most records that a restart replays, in parts of all.
@@ -104,9 +104,9 @@ mod tests {
     #[test]
     fn what_is_written_stays_within_a_factor_of_the_records_and_so_does_what_is_replayed() {
         let (small, replayed) = grown(100_000);
-        assert!(small < 1.55 && replayed < 0.65, "{small}, {replayed}");
+        assert!(small < 1.55 && replayed < 0.67, "{small}, {replayed}");
         let (large, replayed) = grown(1_000_000);
-        assert!(large < 2.05 && replayed < 0.35, "{large}, {replayed}");
+        assert!(large < 2.05 && replayed < 0.37, "{large}, {replayed}");
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use crate::bytes::Reader;
 use crate::checkpoint::block::{self, CheckpointFault};
-use crate::checkpoint::head::{HEAD_BYTES, Head, HeadFault, head_crc};
+use crate::checkpoint::head::{HEAD_BYTES, Head, HeadFault, LogPosition, head_crc};
 use crate::checkpoint::layout::{Block, Blocks, Kind, file_bytes};
 use crate::ids::{SessionId, StripeKey, Time};
 use crate::log::ranges::Ranges;
+use crate::log::summary::Summary;
 use crate::quality::RecallTarget;
 use crate::space::{Loaded, Loading};
 
@@ -30,6 +31,19 @@ impl CheckedHead {
     pub fn head(&self) -> &Head {
         &self.head
     }
+}
+
+/// Whether checkpoints cover what a segment holds of all stripes that `counts` names; `head_of` gives the heads of theirs.
+pub fn is_covered<'a>(
+    summary: &Summary,
+    counts: impl Fn(StripeKey) -> bool,
+    head_of: impl Fn(StripeKey) -> Option<&'a Head>,
+) -> bool {
+    let mut counting = summary.stripes.iter().filter(|(stripe, _)| counts(**stripe));
+    counting.all(|(stripe, end)| {
+        let position = LogPosition { segment: summary.segment, offset: *end };
+        head_of(*stripe).is_some_and(|head| head.covers(position))
+    })
 }
 
 /// What is known of a session.

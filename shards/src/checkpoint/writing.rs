@@ -9,6 +9,7 @@ use crate::ids::{Row, SessionId, Time};
 use crate::limits::CHECKPOINT_BLOCK_BYTES;
 use crate::session::Session;
 use crate::space::Stripe;
+use crate::vector::StoredMean;
 
 /// A part of the file, written at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Writing {
     state: Vec<u8>,
     /// As they were at the beginning.
     sessions: Vec<u8>,
+    /// The one in the state.
+    mean: StoredMean,
     /// The rows outside the graph at the beginning.
     waiting: Vec<Row>,
 }
@@ -75,6 +78,7 @@ impl Writing {
             written: 0,
             state,
             sessions: marks,
+            mean: rows.index().stored_mean(),
             waiting,
         }
     }
@@ -130,9 +134,9 @@ impl Writing {
             Kind::Upper(layer) => {
                 numbers.for_each(|node| index.write_upper_node(usize::from(layer), node, out));
             }
-            Kind::Rows => numbers.for_each(|row| rows.write_row(Row(row), out)),
+            Kind::Rows => numbers.for_each(|row| rows.write_row(Row(row), &self.mean, out)),
             Kind::Waiting => {
-                self.waiting[range].iter().for_each(|row| rows.write_row(*row, out));
+                self.waiting[range].iter().for_each(|row| rows.write_row(*row, &self.mean, out));
             }
         });
     }

@@ -8,6 +8,7 @@ use crate::bytes::Reader;
 use crate::ids::Row;
 use crate::limits::{GRAPH_LINKS, GRAPH_LINKS_BOTTOM};
 use crate::settings::Metric;
+use crate::vector::StoredMean;
 use crate::vector::rows::Rows;
 
 use super::Index;
@@ -98,9 +99,14 @@ impl Index {
         write_links(&layer.links, node, out);
     }
 
-    /// Writes the codes of a row.
-    pub fn write_codes(&self, row: Row, out: &mut Vec<u8>) {
-        self.rows.write_row(row.0, out);
+    /// The mean that [`Index::write_state`] writes now.
+    pub fn stored_mean(&self) -> StoredMean {
+        self.rows.stored_mean()
+    }
+
+    /// Writes the codes of a row, relative to the mean that was written.
+    pub fn write_codes(&self, row: Row, mean: &StoredMean, out: &mut Vec<u8>) {
+        self.rows.write_row(row.0, mean, out);
     }
 }
 
@@ -198,13 +204,7 @@ impl Loading {
         let Loading { mut index, shape } = self;
         let waiting = index.slots.waiting.len() as u32;
         let is_whole = index.shape() == shape && index.rows.len() == shape.nodes + waiting;
-        let drawn = |height| (0..shape.nodes).filter(move |row| level(index.seed, *row) >= height);
-        let mut layers = (1..).zip(&index.upper);
-        let is_drawn = layers.all(|(height, layer)| {
-            let nodes = (0..layer.links.len()).map(|node| layer.rows[node]);
-            nodes.eq(drawn(height))
-        });
-        if !is_whole || !is_drawn || drawn(index.upper.len() + 1).next().is_some() {
+        if !is_whole || !is_drawn(&index, shape.nodes) {
             return None;
         }
         let gone = (0..shape.nodes).filter(|row| index.states.of(*row) == State::Gone);
@@ -215,6 +215,22 @@ impl Loading {
             && (shape.nodes == 0 || index.states.of(0).is_linked());
         counts.then_some(index)
     }
+}
+
+/// Whether the upper layers hold the rows that are drawn for them, in order.
+fn is_drawn(index: &Index, nodes: u32) -> bool {
+    let mut passed = vec![0; index.upper.len()];
+    let mut rows = 0..nodes;
+    let are_there = rows.all(|row| {
+        let height = level(index.seed, row);
+        height <= index.upper.len()
+            && index.upper[..height].iter().zip(&mut passed).all(|(layer, passed)| {
+                let is_next = *passed < layer.links.len() && layer.rows[*passed] == row;
+                *passed += 1;
+                is_next
+            })
+    });
+    are_there && index.upper.iter().zip(passed).all(|(layer, passed)| passed == layer.links.len())
 }
 
 fn write_links<const SLOTS: usize>(links: &Links<SLOTS>, node: u32, out: &mut Vec<u8>) {

@@ -230,6 +230,8 @@ impl Shard {
         let stripe = &mut self.stripes[slot.0];
         self.recalls.truncate(slot, stripe.rows().kept(), stripe.rows());
         stripe.truncate().for_each(|lane| self.admission.forget(lane));
+        self.awaited.truncate(slot, self.stripes[slot.0].rows().arrived());
+        self.tell_placed(slot);
     }
 
     /// Gives the log the replayed records that it does not have.

@@ -10,9 +10,10 @@ use crate::ids::{SessionId, StripeKey, Time};
 use crate::limits::GRAPH_WIDTH_INSERT;
 use crate::log::log::{IoFault, Log, LogIo, Ordinal};
 use crate::log::record::{Body, RecordHead, record_bytes};
-use crate::message::{Origin, Reply, Request};
+use crate::message::{Level, Origin, Reply, Request};
 use crate::recall::Progress;
 use crate::session::{SessionKey, Sessions};
+use crate::shard::awaited::Awaited;
 use crate::shard::checkpoints::Checkpoints;
 use crate::shard::compaction::Compacting;
 use crate::shard::forgotten::Forgetting;
@@ -26,6 +27,9 @@ use crate::space::{LiveBytes, Placed, Rows, Stripe};
 
 /// How often sessions that can no longer be resumed are forgotten.
 const EXPIRE_MICROS: u64 = 600 * 1_000_000;
+
+/// How long a count of the sessions that are attached is good enough to share by.
+const SHARING_MICROS: u64 = 100_000;
 
 /// Which stripes a shard owns.
 pub(super) type Owns = Box<dyn Fn(StripeKey) -> bool>;
@@ -53,6 +57,8 @@ pub struct Shard {
     pub(super) waiting_for_index: Vec<SessionKey>,
     expire_at: Time,
     pub(super) admission: Admission,
+    sharing: Sharing,
+    pub(super) awaited: Awaited,
     pub(super) recalls: Recalls,
     pub(super) rotation: Rotation,
     pub(super) restless: Restless,
@@ -69,6 +75,13 @@ pub struct Shard {
     /// The search of the recall whose turn it is.
     seeking: Seeking,
     pub(super) tally: Tally,
+}
+
+/// How many sessions share what the shard takes, as of a moment ago.
+#[derive(Debug, Default)]
+struct Sharing {
+    sessions: u32,
+    until: Time,
 }
 
 /// What the shard counts.
@@ -129,6 +142,8 @@ impl Shard {
             sessions: Sessions::default(),
             waiting_for_index: Vec::new(),
             expire_at: now.after_micros(EXPIRE_MICROS),
+            sharing: Sharing::default(),
+            awaited: Awaited::default(),
             recalls: Recalls::default(),
             rotation: Rotation::default(),
             restless: Restless::default(),
@@ -166,10 +181,12 @@ impl Shard {
             Request::DetachSession { stripe, session, epoch } => {
                 self.detach_session(SessionKey { session, stripe }, epoch)
             }
+            Request::AwaitPlaced(stripe) => self.await_placed(origin, stripe),
             Request::Recall(recall) => self.recall(origin, recall),
             Request::Forget(forget) => self.forget(origin, forget),
             Request::Credit { lane, wanted } => {
-                let (granted, pressure) = self.admission.grant(lane, wanted);
+                let sessions = self.sharing_sessions();
+                let (granted, pressure) = self.admission.grant(lane, wanted, sessions);
                 self.reply(origin, Reply::Credit { lane, granted, pressure });
             }
             Request::ReturnCredit { count } => self.admission.take_back(count),
@@ -444,6 +461,33 @@ impl Shard {
                 let waited = self.now.micros_since(received_at);
                 self.tally.queue_wait_micros[lane.index()].record(waited);
             }
+        }
+        self.tell_placed(slot);
+    }
+
+    /// How many sessions share what the shard takes, where it is asked of them to hold back.
+    fn sharing_sessions(&mut self) -> u32 {
+        if self.admission.level() >= Level::Critical && self.sharing.until <= self.now {
+            let sessions = self.sessions.attached() as u32;
+            self.sharing = Sharing { sessions, until: self.now.after_micros(SHARING_MICROS) };
+        }
+        self.sharing.sessions
+    }
+
+    fn await_placed(&mut self, origin: Origin, key: StripeKey) {
+        let (slot, stripe) =
+            self.stripe(key).expect("who waits for its rows knows that it is here");
+        let arrived = stripe.rows().arrived();
+        self.awaited.wait(slot, arrived, origin);
+        self.tell_placed(slot);
+    }
+
+    /// Tells whoever waited for the rows of a stripe that wait for nothing.
+    pub(super) fn tell_placed(&mut self, slot: Slot) {
+        let stripe = &self.stripes[slot.0];
+        let (key, placed) = (stripe.key(), stripe.placed());
+        for origin in self.awaited.placed(slot, placed) {
+            self.reply(origin, Reply::Placed(key));
         }
     }
 

@@ -13,6 +13,7 @@
 //! | `compaction.rs` | which segments count how much, and the compaction under way |
 //! | `pending.rs` | what the log was given, until it answers |
 //! | `making.rs` | spaces that are being made |
+//! | `awaited.rs` | who waits until rows wait for nothing |
 //! | `wanted.rs` | what reads are for |
 //! | `engine.rs` | the shard's parts, its inputs and outputs |
 //! | `requests.rs` | spaces, observations, credits, lists |
@@ -32,6 +33,7 @@
 
 mod io;
 mod turns;
+mod awaited;
 mod forgotten;
 mod checkpoints;
 mod compaction;

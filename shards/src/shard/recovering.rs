@@ -18,7 +18,7 @@ use crate::checkpoint::block::CheckpointFault;
 use crate::checkpoint::due::Records;
 use crate::checkpoint::head::LogPosition;
 use crate::checkpoint::layout::{self, Piece};
-use crate::checkpoint::reading::{CheckedHead, Reading, Restored};
+use crate::checkpoint::reading::{CheckedHead, Reading, Restored, is_covered};
 use crate::ids::{Generation, Location, LogId, Row, SegmentId, SessionId, StripeKey, Time};
 use crate::log::log::Log;
 use crate::log::ranges::Ranges;
@@ -168,13 +168,8 @@ impl Recovering {
             (*stripe, Building::above(checkpoint.clone()))
         };
         let stripes: BTreeMap<_, _> = owned.map(building).collect();
-        replay.leave_out(&remains.summaries, |summary| {
-            let mut last = summary.stripes.iter().filter(|(stripe, _)| owns(**stripe));
-            last.all(|(stripe, end)| {
-                let position = LogPosition { segment: summary.segment, offset: *end };
-                stripes.get(stripe).is_some_and(|building| building.covers(position))
-            })
-        });
+        let head_of = |stripe| remains.checkpoints.get(&stripe).map(CheckedHead::head);
+        replay.leave_out(&remains.summaries, |summary| is_covered(summary, &owns, head_of));
         Ok(Recovering { config, owns, replay, found: Found { stripes, ..Found::default() } })
     }
 

@@ -4,7 +4,7 @@
 //! time after that moment (a row that was replaced since, a slot that another row has taken) is told by generations, and
 //! left out when they are read, for a replay brings it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::bytes::Reader;
 use crate::graph::{self, Fate, Index, IndexShape};
@@ -19,11 +19,15 @@ use crate::space::record::Records;
 use crate::space::rows::{Pair, Rows};
 use crate::space::spans::Spans;
 use crate::space::stripe::Stripe;
+use crate::vector::StoredMean;
 
 /// Bytes of a node of the bottom layer, with its part of the layers above.
 const NODE_BYTES: u64 = (Index::NODE_BYTES + Index::UPPER_NODE_BYTES / 15) as u64;
 /// Bytes of a row beside its codes.
 const RECORD_BYTES: usize = 5 * size_of::<u64>() + 4 * size_of::<u32>();
+
+/// Rows between the first look at what the table of ids reads of one and its entry: as many as memory takes for that.
+const ENTERING: usize = 16;
 
 /// Stands in the place of the generation from which on a row is not seen where it is suppressed; below it the segment
 /// whose record says so.
@@ -35,8 +39,8 @@ impl Rows {
         RECORD_BYTES + Index::codes_bytes(dimension)
     }
 
-    /// Writes the row in this slot, whatever it is.
-    pub fn write_row(&self, row: Row, out: &mut Vec<u8>) {
+    /// Writes the row in this slot, whatever it is, with codes relative to the mean that was written.
+    pub fn write_row(&self, row: Row, mean: &StoredMean, out: &mut Vec<u8>) {
         let (location, committed_at) = self.records.commit_of(row);
         let (from, mut until) = self.spans.of(row);
         if let Some(says_so) = self.hidden.get(&Generation(from)) {
@@ -48,7 +52,7 @@ impl Rows {
         for number in [u32::from(log.0), number, location.offset, location.bytes] {
             out.extend_from_slice(&number.to_le_bytes());
         }
-        self.index().write_codes(row, out);
+        self.index().write_codes(row, mean, out);
     }
 
     /// Durable rows outside the graph that are neither replaced nor deleted, by generation.
@@ -96,6 +100,10 @@ pub struct Loading {
     records: Records,
     spans: Spans,
     ids: Ids,
+    /// Rows on their way into the table of ids.
+    entering: VecDeque<u32>,
+    /// Hashes that several rows have.
+    shared: Vec<u64>,
     /// The newest generation that is read.
     durable: Generation,
     /// Generations of which rows are read as dead: they went later.
@@ -134,6 +142,8 @@ impl Loading {
         let settings = decode_space(bytes.bytes(length)?).ok()?;
         let upkeep = Upkeep::read_state(recall, shape.nodes, bytes)?;
         let of_vectors = (settings.dimension, settings.metric, seed);
+        let mut ids = Ids::new();
+        ids.expect(shape.nodes);
         let index = graph::Loading::new(of_vectors, shape, bytes)?;
         Some(Loading {
             key,
@@ -142,7 +152,9 @@ impl Loading {
             index,
             records: Records::new(),
             spans: Spans::new(),
-            ids: Ids::new(),
+            ids,
+            entering: VecDeque::new(),
+            shared: Vec::new(),
             durable,
             gone,
             live: LiveBytes::default(),
@@ -215,10 +227,14 @@ impl Loading {
             self.live.keep(location);
         }
         match (fate, stored.hidden_by) {
-            (Fate::Alive, None) => self.living += 1,
+            (Fate::Alive, None) => {
+                self.living += 1;
+                self.enter(row);
+            }
             (Fate::Alive, Some(says_so)) => {
                 self.spans.end(row, stored.from);
                 self.hidden.insert(stored.from, says_so);
+                self.enter(row);
             }
             _ => {
                 self.spans.end(row, stored.until);
@@ -228,12 +244,37 @@ impl Loading {
         Some(())
     }
 
+    /// Puts a row into the table of ids, as soon as what that reads was asked for some rows ago.
+    fn enter(&mut self, row: Row) {
+        self.ids.prefetch_bucket(row.0);
+        self.entering.push_back(row.0);
+        if let Some(before) = self.entering.len().checked_sub(ENTERING / 2) {
+            self.ids.prefetch_first(self.entering[before]);
+        }
+        if self.entering.len() == ENTERING {
+            self.enter_first();
+        }
+    }
+
+    fn enter_first(&mut self) {
+        if let Some(row) = self.entering.pop_front() {
+            let hash = self.ids.hash(row);
+            if self.ids.of(hash).next().is_some() {
+                self.shared.push(hash);
+            }
+            self.ids.enter(row);
+        }
+    }
+
     /// All was read.
-    pub fn finish(self) -> Option<Loaded> {
-        let Loading { settings, upkeep, index, records, spans, live, mut ids, .. } = self;
+    pub fn finish(mut self) -> Option<Loaded> {
+        while !self.entering.is_empty() {
+            self.enter_first();
+        }
+        let Loading { settings, upkeep, index, records, spans, ids, live, mut shared, .. } = self;
         let index = index.finish()?;
-        let kept = (0..index.len_slots()).filter(|row| index.is_held(Row(*row)));
-        let shared = ids.enter_all(self.living + self.hidden.len() as u32, kept);
+        shared.sort_unstable();
+        shared.dedup();
         let mut rows = Rows::new(settings.dimension, settings.metric, 0);
         (rows.durable, rows.inserted, rows.replaced) = (self.durable, self.inserted, self.replaced);
         (rows.living, rows.mended_beside) = (self.living, index.inserted());

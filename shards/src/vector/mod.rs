@@ -53,3 +53,5 @@ pub mod codes;
 mod mean;
 pub(crate) mod rows;
 mod stored;
+
+pub use stored::StoredMean;

@@ -60,13 +60,13 @@ pub(crate) struct Rows {
     dimension: u16,
     metric: Metric,
     pub(super) kernel: Kernel,
-    layout: SignLayout,
+    pub(super) layout: SignLayout,
     pub(super) codes8: Arena<Block>,
     /// Signs and factors.
     pub(super) codes1: Arena<Block>,
     pub(super) mean: Mean,
     /// The rows whose 1-bit codes are relative to the older mean.
-    stale: Range<u32>,
+    pub(super) stale: Range<u32>,
 }
 
 impl Rows {

@@ -34,7 +34,7 @@ pub struct SignLayout {
 
 impl SignLayout {
     /// Of rows of so many blocks of int8 codes.
-    pub fn new(blocks: usize) -> SignLayout {
+    pub const fn new(blocks: usize) -> SignLayout {
         let numbers = blocks * BLOCK_CODES;
         let halves = numbers.div_ceil(8 * HALF_BYTES);
         SignLayout { numbers, full: halves / 2, has_half: halves % 2 == 1 }
@@ -42,7 +42,12 @@ impl SignLayout {
 
     /// Blocks of a row.
     pub fn row_blocks(self) -> usize {
-        (self.factors_at() + FACTOR_BYTES).div_ceil(BLOCK_CODES)
+        self.row_bytes().div_ceil(BLOCK_CODES)
+    }
+
+    /// Bytes of a row that are not padding.
+    pub(super) const fn row_bytes(self) -> usize {
+        self.factors_at() + FACTOR_BYTES
     }
 
     /// Blocks of a query.
@@ -52,13 +57,13 @@ impl SignLayout {
 
     /// Halves of 32 bytes of signs.
     #[inline(always)]
-    pub(super) fn halves(self) -> usize {
-        2 * self.full + usize::from(self.has_half)
+    pub(super) const fn halves(self) -> usize {
+        2 * self.full + self.has_half as usize
     }
 
     /// The first byte of the factors.
     #[inline(always)]
-    pub(super) fn factors_at(self) -> usize {
+    pub(super) const fn factors_at(self) -> usize {
         self.halves() * HALF_BYTES
     }
 
@@ -115,6 +120,12 @@ impl Factors {
             scale: number(3),
             norm: number(4),
         }
+    }
+
+    /// Whether all of them are numbers.
+    pub(super) fn is_finite(self) -> bool {
+        let Factors { mean, factor, ones, scale, norm } = self;
+        [mean, factor, ones, scale, norm].iter().all(|number| number.is_finite())
     }
 
     fn write(self, layout: SignLayout, row: &mut [Block]) {

@@ -157,6 +157,26 @@ fn workers(page: &mut Page, shards: &[(String, &ShardStatus)], cores: &[(String,
     for (worker, metrics) in cores {
         family.value(&[("worker_id", worker)], metrics.shard_restarts as f64);
     }
+    checkpoints(page, shards, cores);
+}
+
+fn checkpoints(page: &mut Page, shards: &[(String, &ShardStatus)], cores: &[(String, &Metrics)]) {
+    let mut of_shards = |name, help, count: fn(&ShardStatus) -> u64| {
+        let mut family = page.family(name, Kind::Counter, help);
+        for (worker, status) in shards {
+            family.value(&[("worker_id", worker)], count(status) as f64);
+        }
+    };
+    of_shards("checkpoints_total", "Checkpoints that were written.", |shard| shard.checkpoints);
+    of_shards("checkpoint_bytes_total", "Bytes of those.", |shard| shard.checkpoint_bytes);
+    let help = "Checkpoints that could not be written; the ones before them stay.";
+    of_shards("checkpoint_failures_total", help, |shard| shard.checkpoint_failures);
+    let help =
+        "Damaged checkpoints that were left aside when their shard was built: it replayed the log.";
+    let mut family = page.family("checkpoints_left_aside_total", Kind::Counter, help);
+    for (worker, metrics) in cores {
+        family.value(&[("worker_id", worker)], metrics.checkpoints_left_aside as f64);
+    }
 }
 
 fn queue(page: &mut Page, shards: &[(String, &ShardStatus)], cores: &[(String, &Metrics)]) {
@@ -327,8 +347,12 @@ mod tests {
             insert_batch_rows: MicrosHistogram::new(engram_shards::histogram::BATCH_ROWS),
             ..ShardStatus::default()
         };
-        let mut metrics =
-            Metrics { utilisation_percent: 12.5, shard_restarts: 2, ..Metrics::default() };
+        let mut metrics = Metrics {
+            utilisation_percent: 12.5,
+            shard_restarts: 2,
+            checkpoints_left_aside: 3,
+            ..Metrics::default()
+        };
         metrics.space(SpaceKey(1)).reject(Rejection::OverCapacity);
         metrics.space(SpaceKey(1)).recall_latency.observe(0.003);
         let statuses = [(CoreIndex(0), Ok(status)), (CoreIndex(1), Err(Unavailable))];
@@ -399,6 +423,7 @@ mod tests {
         assert_eq!(value(r#"log_live_bytes{worker_id="0"}"#), 7.0);
         assert_eq!(value(r#"compacted_segments_total{worker_id="0"}"#), 2.0);
         assert_eq!(value(r#"compaction_bytes_total{worker_id="0"}"#), 13.0);
+        assert_eq!(value(r#"checkpoints_left_aside_total{worker_id="1"}"#), 3.0);
         assert_eq!(value(r#"batches_processed_total{worker_id="0"}"#), 5.0);
         assert_eq!(value(r#"worker_utilization{worker_id="1"}"#), 12.5);
         assert_eq!(value(r#"recall_latency_seconds_count{memory_space="robots"}"#), 2.0);

@@ -15,6 +15,7 @@
 //! | `observe` | ObserveStream, MemoryStream |
 //! | `calls` | MemoryFlow, StreamingRemember, StreamingRecall |
 //! | `recall` | RecallStream, Recall, Remember, Forget |
+//! | `introspect` | Introspect |
 //! | `health` | grpc.health.v1 |
 //! | `reflection` | server reflection, v1 and v1alpha |
 
@@ -24,6 +25,7 @@ mod method;
 mod observe;
 mod calls;
 mod recall;
+mod introspect;
 mod health;
 mod reflection;
 
@@ -119,6 +121,7 @@ async fn dispatch(method: Method, call: &mut Call) -> Result<(), Failure> {
         Method::Recall => recall::recall(call).await,
         Method::Remember => recall::remember(call).await,
         Method::Forget => recall::forget(call).await,
+        Method::Introspect => introspect::introspect(call).await,
         Method::HealthCheck => health::check(call).await,
         Method::HealthWatch => health::watch(call).await,
         Method::Reflection => reflection::serve(call).await,

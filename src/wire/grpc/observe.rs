@@ -12,22 +12,20 @@ use bytes::Bytes;
 use engram_proto::engram::v1::observation_request::Operation;
 use engram_proto::engram::v1::observation_response::Result as Answer;
 use engram_proto::engram::v1::stream_status::State;
-use engram_proto::engram::v1::{
-    Episode, ObservationRequest, ObservationResponse, StreamInit, StreamingRecallRequest,
-};
+use engram_proto::engram::v1::{ObservationRequest, ObservationResponse, StreamInit};
 use engram_shards::message::Drain;
 use prost::Message;
 use prost::encoding::{DecodeContext, decode_key, skip_field};
 
 use super::framing::{Requests, Responses};
 use super::{Call, decode};
-use crate::content::ContentFault;
 use crate::core::Core;
 use crate::failure::{Code, Failure};
 use crate::limits::STREAM_MESSAGES_RUN;
 use crate::metrics::Stage;
-use crate::session::{AckMode, Event, Recall, Refused, Session};
+use crate::session::{AckMode, Event, Refused, Session};
 use crate::wire::convert::{self, empty_operation, not_served};
+use crate::wire::operation;
 
 /// Which of the two streams it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,14 +204,14 @@ impl SessionStream<'_> {
         let first = self.request.sequence_number;
         match &self.request.operation {
             Some(Operation::Observation(episode)) => {
-                let fault = foreign(&self.request, &self.session).err();
-                ready!(poll_observe(&mut self.session, cx, first, episode, fault));
+                let (session, request) = (&mut self.session, &self.request);
+                ready!(operation::poll_observe(session, cx, request, first, episode));
             }
             Some(Operation::Batch(batch)) => {
                 if let Some(episode) = batch.observations.get(taken) {
-                    let fault = foreign(&self.request, &self.session).err();
+                    let (session, request) = (&mut self.session, &self.request);
                     let sequence = first.saturating_add(taken as u64);
-                    ready!(poll_observe(&mut self.session, cx, sequence, episode, fault));
+                    ready!(operation::poll_observe(session, cx, request, sequence, episode));
                     if taken + 1 < batch.observations.len() {
                         self.held = Some(taken + 1);
                         return Poll::Ready(());
@@ -233,7 +231,10 @@ impl SessionStream<'_> {
                 Err(failure) => self.refuse_operation(first, &failure.message),
             },
             Some(Operation::Recall(recall)) => {
-                let asked = recall_of(&self.request, recall, &self.session, self.kind);
+                let asked = match self.kind {
+                    Kind::Observe => Err(not_served("recall on ObserveStream; use MemoryStream")),
+                    Kind::Memory => operation::recall(&self.request, recall, &self.session),
+                };
                 match asked {
                     Ok(asked) => ready!(self.session.poll_recall(&asked)),
                     Err(failure) => {
@@ -263,59 +264,30 @@ impl SessionStream<'_> {
     }
 
     fn tell(&mut self, event: Event) {
-        match event {
-            Event::Accepted { first, last, memory_id, committed_at } => {
-                let ack = convert::accepted(self.ack_mode, first, memory_id, committed_at);
-                self.say(last, Answer::Ack(ack));
-            }
-            Event::Refused { sequence, memory_id, why } => {
-                self.tell_refusal(sequence, memory_id, why)
-            }
-            Event::Page { head, page, summary } => {
-                self.say(0, Answer::RecallResult(convert::recall_page(&head, &page, &summary)))
-            }
-            Event::Recalled { head, summary } => {
-                self.say(0, Answer::RecallResult(convert::recall_closing(&head, &summary)))
-            }
-            Event::RecallFailed { request_id, failure } => {
-                self.say(0, Answer::Status(convert::recall_failed(&request_id, &failure)))
-            }
-            Event::Ended(failure) => {
-                if failure.code == Code::Aborted {
-                    let status = convert::status(State::Closed, failure.message.clone());
-                    self.say(0, Answer::Status(status));
-                }
-                self.end = Some(Err(failure));
+        self.end = match &event {
+            Event::Ended(failure) => Some(Err(failure.clone())),
+            Event::Refused { why: Refused::Overloaded { message, retry_after_ms, .. }, .. }
+                if self.overload == Overload::EndsStream =>
+            {
+                let after = Duration::from_millis((*retry_after_ms).into());
+                let failure = Failure::new(Code::ResourceExhausted, message.clone());
+                self.end = Some(Err(failure.retry_after(after)));
+                return;
             }
             Event::Closed { last_sequence } => {
                 if self.phase == Phase::Closing {
-                    self.say(
-                        last_sequence,
-                        Answer::Status(convert::status(State::Closed, "closed")),
-                    );
+                    self.say(*last_sequence, Answer::Status(convert::closed("closed")));
                 }
-                self.end = Some(match self.phase {
+                Some(match self.phase {
                     Phase::Stopping => {
                         Err(Failure::new(Code::Unavailable, "the server stops; resume later"))
                     }
                     Phase::Open | Phase::Closing | Phase::HalfClosed => Ok(()),
-                });
+                })
             }
-        }
-    }
-
-    fn tell_refusal(&mut self, sequence: u64, memory_id: String, why: Refused) {
-        if let (Refused::Overloaded { message, retry_after_ms, .. }, Overload::EndsStream) =
-            (&why, self.overload)
-        {
-            let after = Duration::from_millis((*retry_after_ms).into());
-            self.end = Some(Err(
-                Failure::new(Code::ResourceExhausted, message.clone()).retry_after(after)
-            ));
-            return;
-        }
-        self.say(sequence, Answer::Status(convert::status_of(&why)));
-        self.say(sequence, Answer::Ack(convert::rejected(memory_id)));
+            _ => None,
+        };
+        convert::say_event(event, self.ack_mode, |sequence, answer| self.say(sequence, answer));
     }
 
     fn say(&mut self, sequence: u64, answer: Answer) {
@@ -324,43 +296,6 @@ impl SessionStream<'_> {
         self.response.result = Some(answer);
         self.responses.push(&self.response);
     }
-}
-
-/// Hands an observation in; one that is meant for elsewhere is refused in its place.
-fn poll_observe(
-    session: &mut Session,
-    cx: &mut Context<'_>,
-    sequence: u64,
-    episode: &Episode,
-    fault: Option<ContentFault>,
-) -> Poll<()> {
-    match fault {
-        None => session.poll_observe(cx, sequence, &convert::observation(episode)),
-        Some(fault) => {
-            session.refuse(sequence, episode.id.clone(), fault.into());
-            Poll::Ready(())
-        }
-    }
-}
-
-/// The recall that a message asks for, if it is one for this stream.
-fn recall_of<'a>(
-    request: &ObservationRequest,
-    recall: &'a StreamingRecallRequest,
-    session: &Session,
-    kind: Kind,
-) -> Result<Recall<'a>, Failure> {
-    if kind == Kind::Observe {
-        return Err(not_served("recall on ObserveStream; use MemoryStream"));
-    }
-    foreign(request, session)?;
-    session.check_names(&recall.memory_space_id, &recall.session_id)?;
-    convert::recall(recall)
-}
-
-/// Whether a message is for this session: what is wrong with it otherwise.
-fn foreign(request: &ObservationRequest, session: &Session) -> Result<(), ContentFault> {
-    session.check_names(&request.memory_space_id, &request.session_id)
 }
 
 /// Whether the message's operation is an observation: then the last one's memory can be used again. (Without that
@@ -383,6 +318,8 @@ fn carries_observation(mut bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use engram_proto::engram::v1::Episode;
+
     use super::*;
 
     #[test]

@@ -5,30 +5,26 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use engram_proto::engram::v1::observation_request::Operation;
+use engram_proto::engram::v1::{Episode, ObservationRequest};
+use engram_shards::message::Drain;
+use prost::Message as _;
 use tungstenite::Message;
 use tungstenite::protocol::frame::coding::CloseCode;
-use uuid::Uuid;
-
-use engram_shards::log::record::Embedding;
-use engram_shards::message::{Drain, Isolation};
 
 use crate::core::Core;
-use crate::failure::Code;
+use crate::failure::{Code, Failure};
 use crate::limits;
-use crate::recall::{Page, Query};
-use crate::session::{AckMode, Event, Init, Recall, RecallHead, Session};
-use crate::wire::calendar::Moment;
-use crate::wire::http::now;
+use crate::session::{AckMode, Event, FlowAction, Init, Session};
 use crate::wire::transport::{Switched, Timers, Transport};
-use crate::wire::websocket::inbound::{
-    CloseMessage, FlowControlMessage, Inbound, InitMessage, RecallMessage, read,
-};
-use crate::wire::websocket::observation::{ObservationMessage, Scratch};
-use crate::wire::websocket::outbound::{self, Capabilities, Outbound};
+use crate::wire::websocket::form::Form;
+use crate::wire::websocket::inbound::{Inbound, read};
+use crate::wire::websocket::observation::Scratch;
+use crate::wire::websocket::outbound::Addressee;
 use crate::wire::websocket::socket::{Fault, Socket};
+use crate::wire::{convert, operation};
 
 /// Another connection took the session over.
 const TAKEN_OVER: CloseCode = CloseCode::Library(4000);
@@ -55,8 +51,7 @@ impl From<Fault> for End {
 struct Attached {
     session: Session,
     id: String,
-    /// Whether acks tell of runs.
-    cumulative: bool,
+    ack_mode: AckMode,
     /// Whether it was asked to close; then no observation may follow.
     closing: bool,
 }
@@ -67,6 +62,8 @@ pub(crate) struct Conversation<S, T> {
     timers: T,
     socket: Socket<S>,
     attached: Option<Attached>,
+    /// How the client is told things: as it said `init`, and before that as it spoke last.
+    form: Form,
     heartbeat: Pin<Box<dyn Future<Output = ()>>>,
     stopping: Pin<Box<dyn Future<Output = ()>>>,
     /// Set once the server stops: nothing more is read.
@@ -93,6 +90,7 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
             timers,
             socket,
             attached: None,
+            form: Form::default(),
             stopping,
             stopped: false,
             silent_heartbeats: 0,
@@ -200,10 +198,7 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
                 return Poll::Ready(());
             }
             if !self.socket.is_congested() {
-                let session_id = self.session_id();
-                let heartbeat = Outbound::Heartbeat { session_id, timestamp: now(&self.core) };
-                let heartbeat = heartbeat.to_message();
-                self.socket.say(heartbeat);
+                self.say(Form::heartbeat);
                 self.socket.say(Message::Ping(Vec::new().into()));
             }
         }
@@ -214,106 +209,184 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
         self.attached.as_ref().map(|attached| attached.id.as_str())
     }
 
+    fn addressee(&self) -> Addressee<'_> {
+        let ack_mode = self.attached.as_ref().map(|attached| attached.ack_mode).unwrap_or_default();
+        Addressee { session_id: self.session_id(), ack_mode, now: self.core.now() }
+    }
+
+    fn say(&mut self, message: impl FnOnce(Form, &Addressee<'_>) -> Message) {
+        let message = message(self.form, &self.addressee());
+        self.socket.say(message);
+    }
+
+    fn say_closed(&mut self, message: &str, sequence: u64) {
+        self.say(|form, to| form.status(convert::closed(message), sequence, to));
+    }
+
     fn tell(&mut self, event: Event) -> Result<(), End> {
         self.told += 1;
-        let attached = self.attached.as_ref().expect("only a session has events");
-        let id = attached.id.as_str();
-        let (message, outcome) = match event {
-            Event::Accepted { first, last, memory_id, committed_at } => {
-                let ack = Outbound::Ack {
-                    session_id: id,
-                    sequence_number: last,
-                    first_sequence: attached.cumulative.then_some(first),
-                    status: "accepted",
-                    memory_id: &memory_id,
-                    committed_at: committed_at.map(|time| Moment::from_micros(time.0)),
-                };
-                (ack.to_message(), Ok(()))
-            }
-            Event::Refused { sequence, why, .. } => (outbound::refused(&why, sequence, id), Ok(())),
-            Event::Page { head, page, summary } => {
-                (outbound::recall_result(&head, &page, &summary), Ok(()))
-            }
-            // The last page said so already.
-            Event::Recalled { summary, .. } if summary.results > 0 => return Ok(()),
-            Event::Recalled { head, summary } => {
-                let page = Page { found: Vec::new(), more_results: false };
-                (outbound::recall_result(&head, &page, &summary), Ok(()))
-            }
-            Event::RecallFailed { request_id, failure } => {
-                (outbound::failed(&failure, Some(id), Some(&request_id)), Ok(()))
-            }
+        let outcome = match &event {
             Event::Closed { last_sequence } => {
-                let end = if self.stopped { GOING_AWAY } else { END_OF_SESSION };
-                (closed(Some(id), "drained", last_sequence), Err(end))
+                self.say_closed("drained", *last_sequence);
+                return Err(if self.stopped { GOING_AWAY } else { END_OF_SESSION });
             }
             Event::Ended(failure) if failure.code == Code::Aborted => {
-                let end = End::Close(TAKEN_OVER, "the session was taken over");
-                (closed(Some(id), &failure.message, attached.initial_sequence()), Err(end))
+                Err(End::Close(TAKEN_OVER, "the session was taken over"))
             }
-            Event::Ended(failure) => {
-                let message = outbound::failed(&failure, Some(id), None);
-                self.attached = None;
-                (message, if self.stopped { Err(GOING_AWAY) } else { Ok(()) })
-            }
+            Event::Ended(_) if self.stopped => Err(GOING_AWAY),
+            _ => Ok(()),
         };
-        self.socket.say(message);
+        let is_over = matches!(event, Event::Ended(_));
+        let attached = self.attached.as_ref().expect("only a session has events");
+        let to = Addressee {
+            session_id: Some(&attached.id),
+            ack_mode: attached.ack_mode,
+            now: self.core.now(),
+        };
+        self.form.say_event(event, &to, |message| self.socket.say(message));
+        if is_over {
+            self.attached = None;
+        }
         outcome
     }
 
-    fn refuse(&mut self, message: &str, code: Code) {
-        let refusal = outbound::error(message, code, self.session_id());
-        self.socket.say(refusal);
+    fn refuse(&mut self, message: impl Into<String>, code: Code) {
+        self.fail(&Failure::new(code, message));
+    }
+
+    fn fail(&mut self, failure: &Failure) {
+        self.say(|form, to| form.failed(failure, to));
     }
 
     async fn take(&mut self, message: &Message, scratch: &mut Scratch) -> Result<(), End> {
-        let Message::Text(text) = message else {
-            self.refuse("Not served: binary", Code::Unimplemented);
-            return Ok(());
+        let form = match message {
+            Message::Binary(_) => Form::Protobuf,
+            _ => Form::Json,
         };
-        match read(text, scratch) {
-            Ok(Inbound::Observation(message)) => self.observe(&message, scratch).await,
-            Ok(Inbound::Init(message)) => self.init(message).await,
-            Ok(Inbound::FlowControl(message)) => {
-                self.flow_control(&message);
+        if self.attached.is_none() {
+            self.form = form;
+        }
+        match message {
+            Message::Text(text) => match read(text, scratch) {
+                Ok(inbound) => self.take_json(inbound, scratch).await,
+                Err(fault) => {
+                    self.refuse(fault, Code::InvalidArgument);
+                    Ok(())
+                }
+            },
+            Message::Binary(bytes) => match ObservationRequest::decode(bytes.clone()) {
+                Ok(request) => self.take_request(&request).await,
+                Err(error) => {
+                    self.refuse(format!("not a message: {error}"), Code::InvalidArgument);
+                    Ok(())
+                }
+            },
+            other => unreachable!("the socket keeps frames to itself that say nothing: {other:?}"),
+        }
+    }
+
+    async fn take_json(&mut self, inbound: Inbound<'_>, scratch: &Scratch) -> Result<(), End> {
+        match inbound {
+            Inbound::Observation(message) => {
+                if !self.admits(Some(&message.session_id), "observations") {
+                    return Ok(());
+                }
+                let observation = message.observation(scratch);
+                let sequence = message.sequence_number;
+                self.hand_in(|session, cx| session.poll_observe(cx, sequence, &observation)).await
+            }
+            Inbound::Init(init) => self.open(Ok(init)).await,
+            Inbound::FlowControl(message) => {
+                if self.admits(Some(message.session_id()), "flow control") {
+                    self.flow(message.action(), 0);
+                }
                 Ok(())
             }
-            Ok(Inbound::Recall(message)) => self.recall(&message, scratch).await,
-            Ok(Inbound::Close(message)) => self.close(&message),
-            Err(fault) => {
-                self.refuse(&fault, Code::InvalidArgument);
+            Inbound::Recall(message) => match message.recall(scratch) {
+                _ if !self.admits(None, "recall") => Ok(()),
+                Ok(recall) => self.hand_in(|session, _| session.poll_recall(&recall)).await,
+                Err(failure) => {
+                    self.fail(&failure);
+                    Ok(())
+                }
+            },
+            Inbound::Close(message) => self.close(message.session_id.as_deref(), message.drain),
+        }
+    }
+
+    /// A message of the protocol itself. What is wrong with one is told as a status, and the connection stays open.
+    async fn take_request(&mut self, request: &ObservationRequest) -> Result<(), End> {
+        let sequence = request.sequence_number;
+        let named = Some(request.session_id.as_str()).filter(|id| !id.is_empty());
+        match &request.operation {
+            Some(Operation::Init(init)) => {
+                let (space, resume) = (&request.memory_space_id, &request.session_id);
+                self.open(convert::init(init, space.clone(), resume.clone())).await
+            }
+            Some(Operation::Observation(_) | Operation::Batch(_))
+                if !self.admits(None, "observations") =>
+            {
+                Ok(())
+            }
+            Some(Operation::Observation(episode)) => {
+                self.observe_each(request, std::slice::from_ref(episode)).await
+            }
+            Some(Operation::Batch(batch)) => self.observe_each(request, &batch.observations).await,
+            Some(Operation::Flow(flow)) => {
+                if self.admits(named, "flow control") {
+                    self.flow(convert::flow_action(flow), sequence);
+                }
+                Ok(())
+            }
+            Some(Operation::Recall(recall)) => {
+                if !self.admits(None, "recall") {
+                    return Ok(());
+                }
+                let session = &self.attached_mut().session;
+                match operation::recall(request, recall, session) {
+                    Ok(asked) => self.hand_in(|session, _| session.poll_recall(&asked)).await,
+                    Err(failure) => {
+                        let status = convert::recall_failed(&recall.request_id, &failure);
+                        self.say(|form, to| form.status(status, sequence, to));
+                        Ok(())
+                    }
+                }
+            }
+            Some(Operation::Close(close)) => self.close(named, convert::drain(close)),
+            None => {
+                self.fail(&convert::empty_operation());
                 Ok(())
             }
         }
     }
 
-    /// Whether a message may act on the open session; tells the client why not.
-    fn admits(&mut self, session_id: &str, purpose: &str) -> bool {
-        let fault = match self.session_id() {
-            None => Some((format!("Must send 'init' before {purpose}"), Code::FailedPrecondition)),
-            Some(id) if id != session_id => {
-                let mismatch = format!("Session ID mismatch: expected {id}, got {session_id}");
-                Some((mismatch, Code::InvalidArgument))
-            }
-            Some(_) => None,
-        };
-        if let Some((message, code)) = &fault {
-            self.refuse(message, *code);
-        }
-        fault.is_none()
-    }
-
-    async fn observe(
+    /// Observations of one request, whose number is the first one's.
+    async fn observe_each(
         &mut self,
-        message: &ObservationMessage<'_>,
-        scratch: &Scratch,
+        request: &ObservationRequest,
+        episodes: &[Episode],
     ) -> Result<(), End> {
-        if !self.admits(&message.session_id, "observations") {
-            return Ok(());
+        for (sequence, episode) in (request.sequence_number..).zip(episodes) {
+            self.hand_in(|session, cx| {
+                operation::poll_observe(session, cx, request, sequence, episode)
+            })
+            .await?;
         }
-        let observation = message.observation(scratch);
-        let sequence = message.sequence_number;
-        self.hand_in(|session, cx| session.poll_observe(cx, sequence, &observation)).await
+        Ok(())
+    }
+
+    /// Whether a message may act on the open session, which it perhaps names; tells the client why not.
+    fn admits(&mut self, named: Option<&str>, purpose: &str) -> bool {
+        let fault = match (self.session_id(), named) {
+            (None, _) => (format!("Must send 'init' before {purpose}"), Code::FailedPrecondition),
+            (Some(id), Some(named)) if id != named => {
+                (format!("Session ID mismatch: expected {id}, got {named}"), Code::InvalidArgument)
+            }
+            (Some(_), _) => return true,
+        };
+        let (message, code) = fault;
+        self.refuse(message, code);
+        false
     }
 
     /// Waits until the session takes what is offered.
@@ -345,22 +418,19 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
         .await
     }
 
-    async fn init(&mut self, message: InitMessage<'_>) -> Result<(), End> {
+    async fn open(&mut self, init: Result<Init, Failure>) -> Result<(), End> {
         if self.attached.is_some() {
             self.refuse("'init' was already sent", Code::FailedPrecondition);
             return Ok(());
         }
-        if message.indexed_acks {
-            self.refuse("Not served: indexed_acks", Code::Unimplemented);
-            return Ok(());
-        }
-        let cumulative = message.ack_mode == AckMode::Cumulative;
-        let init = Init {
-            space: message.space.into_owned(),
-            resume: message.resume.into_owned(),
-            lane: message.lane,
-            ack_mode: message.ack_mode,
+        let init = match init {
+            Ok(init) => init,
+            Err(failure) => {
+                self.fail(&failure);
+                return Ok(());
+            }
         };
+        let ack_mode = init.ack_mode;
         let core = self.core.clone();
         let mut opening = pin!(Session::open(&core, init));
         self.listening = false;
@@ -370,68 +440,38 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
         });
         match opened.await? {
             Ok(session) => {
-                let attached = Attached::new(session, cumulative);
-                self.socket.say(init_ack(&attached, self.core.settings().capacity));
-                self.attached = Some(attached);
+                let ack = convert::init_ack(&self.core, &session);
+                let id = ack.session_id.clone();
+                self.attached = Some(Attached { session, id, ack_mode, closing: false });
+                self.say(|form, to| form.init_ack(ack, to));
             }
-            Err(failure) => self.socket.say(outbound::failed(&failure, None, None)),
+            Err(failure) => self.fail(&failure),
         }
         Ok(())
     }
 
-    fn flow_control(&mut self, message: &FlowControlMessage<'_>) {
-        if !self.admits(&message.session_id, "flow control") {
-            return;
-        }
-        match message.action() {
+    fn flow(&mut self, action: Result<FlowAction, Failure>, sequence: u64) {
+        match action {
             Ok(action) => {
-                let Attached { session, id, .. } = self.attached_mut();
+                let session = &mut self.attached_mut().session;
                 session.handle_flow(action);
-                let state = if session.is_paused() { "paused" } else { "active" };
-                let status = outbound::status(Some(id), state, state, 0);
-                self.socket.say(status);
+                let status = convert::flow_status(session.is_paused());
+                self.say(|form, to| form.status(status, sequence, to));
             }
-            Err(failure) => self.refuse(&failure.message, failure.code),
+            Err(failure) => self.fail(&failure),
         }
-    }
-
-    async fn recall(&mut self, message: &RecallMessage<'_>, scratch: &Scratch) -> Result<(), End> {
-        if self.attached.is_none() {
-            self.refuse("Must send 'init' before recall", Code::FailedPrecondition);
-            return Ok(());
-        }
-        if message.filtered {
-            self.refuse("Not served: filter", Code::Unimplemented);
-            return Ok(());
-        }
-        let query = Query {
-            embedding: Embedding::F32(scratch.numbers()),
-            count: message.results_max,
-            width: 0,
-            isolation: match message.snapshot_isolation {
-                true => Isolation::Durable,
-                false => Isolation::InFlight,
-            },
-            similarity_min: -1.0,
-        };
-        let head =
-            RecallHead { request_id: Rc::from(&*message.request_id), include_embeddings: false };
-        let recall = Recall { head, query, page_results: message.page_results };
-        self.hand_in(|session, _| session.poll_recall(&recall)).await
     }
 
     fn attached_mut(&mut self) -> &mut Attached {
         self.attached.as_mut().expect("it was there a moment ago")
     }
 
-    fn close(&mut self, message: &CloseMessage<'_>) -> Result<(), End> {
-        let Some(session_id) = self.session_id() else {
-            self.socket.say(closed(None, "no session", 0));
+    fn close(&mut self, named: Option<&str>, drain: Drain) -> Result<(), End> {
+        if self.attached.is_none() {
+            self.say_closed("no session", 0);
             return Err(END_OF_SESSION);
-        };
-        let named = message.session_id.as_deref().unwrap_or(session_id).to_owned();
-        if self.admits(&named, "close") {
-            let drain = if message.drain_queue { Drain::Indexed } else { Drain::Durable };
+        }
+        if self.admits(named, "close") {
             self.attached_mut().close(drain);
         }
         Ok(())
@@ -439,15 +479,6 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
 }
 
 impl Attached {
-    fn new(session: Session, cumulative: bool) -> Attached {
-        let id = Uuid::from_u128(session.id().0).to_string();
-        Attached { session, id, cumulative, closing: false }
-    }
-
-    fn initial_sequence(&self) -> u64 {
-        self.session.initial_sequence()
-    }
-
     fn close(&mut self, drain: Drain) {
         self.closing = true;
         self.session.close(drain);
@@ -456,18 +487,3 @@ impl Attached {
 
 const GOING_AWAY: End = End::Close(CloseCode::Away, "the server stops");
 const END_OF_SESSION: End = End::Close(CloseCode::Normal, "");
-
-fn closed(session_id: Option<&str>, message: &str, sequence_number: u64) -> Message {
-    outbound::status(session_id, "closed", message, sequence_number)
-}
-
-fn init_ack(attached: &Attached, queue_capacity: u32) -> Message {
-    let capabilities = Capabilities {
-        max_observations_per_second: 0,
-        queue_capacity,
-        supports_backpressure: true,
-        supports_snapshot_isolation: true,
-    };
-    let initial_sequence = attached.initial_sequence();
-    Outbound::InitAck { session_id: &attached.id, initial_sequence, capabilities }.to_message()
-}

@@ -3,16 +3,19 @@
 //! Errors are the words of the wire contract, in its order: the JSON itself, its `type`, then the keys of that type.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use serde::Deserialize;
 use serde::de;
 use serde_json::value::RawValue;
 
-use engram_shards::message::Lane;
+use engram_shards::log::record::Embedding;
+use engram_shards::message::{Drain, Isolation, Lane};
 
 use crate::failure::Failure;
 use crate::limits::RECALL_RESULTS_DEFAULT;
-use crate::session::{AckMode, FlowAction};
+use crate::recall::Query;
+use crate::session::{AckMode, FlowAction, Init, Recall, RecallHead};
 use crate::wire::convert;
 use crate::wire::websocket::key::{Text, missing};
 use crate::wire::websocket::observation::{ObservationMessage, Scratch, read_numbers};
@@ -21,7 +24,7 @@ use crate::wire::websocket::observation::{ObservationMessage, Scratch, read_numb
 #[derive(Debug)]
 pub(crate) enum Inbound<'a> {
     /// Begins or resumes a session.
-    Init(InitMessage<'a>),
+    Init(Init),
     /// One observation; its embedding is in the scratch memory.
     Observation(ObservationMessage<'a>),
     /// Asks for another pace.
@@ -32,27 +35,21 @@ pub(crate) enum Inbound<'a> {
     Close(CloseMessage<'a>),
 }
 
-/// `init`.
-#[derive(Debug)]
-pub(crate) struct InitMessage<'a> {
-    pub(crate) space: Cow<'a, str>,
-    /// The session to resume; empty for a new one.
-    pub(crate) resume: Cow<'a, str>,
-    pub(crate) lane: Lane,
-    pub(crate) ack_mode: AckMode,
-    pub(crate) indexed_acks: bool,
-}
-
 /// `flow_control`.
 #[derive(Debug)]
 pub(crate) struct FlowControlMessage<'a> {
-    pub(crate) session_id: Cow<'a, str>,
+    session_id: Cow<'a, str>,
     action: Cow<'a, str>,
     preferred_rate: f32,
     buffer_remaining: i64,
 }
 
 impl FlowControlMessage<'_> {
+    /// The session that it is for.
+    pub(crate) fn session_id(&self) -> &str {
+        &self.session_id
+    }
+
     /// What it asks for.
     pub(crate) fn action(&self) -> Result<FlowAction, Failure> {
         match self.action.as_ref() {
@@ -68,20 +65,41 @@ impl FlowControlMessage<'_> {
 /// `recall`.
 #[derive(Debug)]
 pub(crate) struct RecallMessage<'a> {
-    pub(crate) request_id: Cow<'a, str>,
-    pub(crate) results_max: u32,
-    pub(crate) snapshot_isolation: bool,
-    /// Results in a page.
-    pub(crate) page_results: u32,
+    request_id: Cow<'a, str>,
+    results_max: u32,
+    snapshot_isolation: bool,
+    page_results: u32,
     /// Whether results are to be filtered.
-    pub(crate) filtered: bool,
+    filtered: bool,
+}
+
+impl RecallMessage<'_> {
+    /// What a session takes. `scratch` is the one that the message was read with.
+    pub(crate) fn recall<'b>(&self, scratch: &'b Scratch) -> Result<Recall<'b>, Failure> {
+        if self.filtered {
+            return Err(convert::not_served("filter"));
+        }
+        let query = Query {
+            embedding: Embedding::F32(scratch.numbers()),
+            count: self.results_max,
+            width: 0,
+            isolation: match self.snapshot_isolation {
+                true => Isolation::Durable,
+                false => Isolation::InFlight,
+            },
+            similarity_min: -1.0,
+        };
+        let head =
+            RecallHead { request_id: Rc::from(&*self.request_id), include_embeddings: false };
+        Ok(Recall { head, query, page_results: self.page_results })
+    }
 }
 
 /// `close`.
 #[derive(Debug)]
 pub(crate) struct CloseMessage<'a> {
     pub(crate) session_id: Option<Cow<'a, str>>,
-    pub(crate) drain_queue: bool,
+    pub(crate) drain: Drain,
 }
 
 /// Reads a text frame. The error is what the client is told.
@@ -135,6 +153,7 @@ fn init(text: &str) -> Result<Inbound<'_>, String> {
         #[serde(borrow)]
         priority: Option<Text<'a>>,
         indexed_acks: Option<bool>,
+        enable_backpressure: Option<bool>,
     }
     let keys: Keys<'_> = keys(text)?;
     let resume = keys.session_id.map(|text| text.0).unwrap_or_default();
@@ -155,7 +174,14 @@ fn init(text: &str) -> Result<Inbound<'_>, String> {
         Some(other) => return Err(format!("priority is high, normal or low, not {other}")),
     };
     let indexed_acks = keys.indexed_acks.unwrap_or(false);
-    Ok(Inbound::Init(InitMessage { space, resume, lane, ack_mode, indexed_acks }))
+    Ok(Inbound::Init(Init {
+        space: space.into_owned(),
+        resume: resume.into_owned(),
+        lane,
+        ack_mode,
+        indexed_acks,
+        load_statuses: keys.enable_backpressure.unwrap_or(false),
+    }))
 }
 
 fn flow_control(text: &str) -> Result<Inbound<'_>, String> {
@@ -212,7 +238,11 @@ fn close(text: &str) -> Result<Inbound<'_>, String> {
     }
     let keys: Keys<'_> = keys(text)?;
     let session_id = keys.session_id.map(|text| text.0);
-    Ok(Inbound::Close(CloseMessage { session_id, drain_queue: keys.drain_queue.unwrap_or(false) }))
+    let drain = match keys.drain_queue {
+        Some(true) => Drain::Indexed,
+        Some(false) | None => Drain::Durable,
+    };
+    Ok(Inbound::Close(CloseMessage { session_id, drain }))
 }
 
 fn keys<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
@@ -260,7 +290,7 @@ mod tests {
         let Ok(Inbound::Init(init)) = read(text, &mut Scratch::default()) else {
             panic!("an init");
         };
-        assert_eq!((init.space.as_ref(), init.resume.as_ref()), ("space", ""));
+        assert_eq!((init.space.as_str(), init.resume.as_str()), ("space", ""));
         assert_eq!((init.lane, init.ack_mode), (Lane::Low, AckMode::Cumulative));
     }
 
@@ -270,7 +300,7 @@ mod tests {
         let Ok(Inbound::Init(init)) = read(text, &mut Scratch::default()) else {
             panic!("an init");
         };
-        assert_eq!((init.space.as_ref(), init.resume.as_ref()), ("", "s"));
+        assert_eq!((init.space.as_str(), init.resume.as_str()), ("", "s"));
         assert!(
             refused(r#"{"type":"init","memory_space_id":"a","priority":"urgent"}"#)
                 .contains("urgent")

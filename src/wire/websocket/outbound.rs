@@ -1,18 +1,26 @@
-//! What a client is told: one JSON object in each text frame.
+//! What a client that speaks JSON is told: one object in each text frame.
 
-use std::collections::BTreeMap;
-
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use tungstenite::Message;
 
-use engram_shards::log::record::Observation;
-use engram_shards::message::Durability;
+use engram_proto::engram::v1::stream_status::State;
+use engram_proto::engram::v1::{StreamInitAck, StreamStatus};
+use engram_shards::ids::Time;
 
 use crate::failure::{Code, Failure};
-use crate::recall::{Found, Page, Summary};
-use crate::session::{RecallHead, Refused};
+use crate::recall::{Page, Summary};
+use crate::session::{AckMode, Event, RecallHead, Refused};
 use crate::wire::calendar::Moment;
 use crate::wire::convert::{self, SESSION_PAUSED};
+use crate::wire::memory_json::MemoryJson;
+
+/// Whom something is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addressee<'a> {
+    pub(super) session_id: Option<&'a str>,
+    pub(super) ack_mode: AckMode,
+    pub(super) now: Time,
+}
 
 /// A message to the client.
 #[derive(Debug, Serialize)]
@@ -20,7 +28,7 @@ use crate::wire::convert::{self, SESSION_PAUSED};
 pub(super) enum Outbound<'a> {
     /// A session is open.
     InitAck { session_id: &'a str, initial_sequence: u64, capabilities: Capabilities },
-    /// Observations are durable.
+    /// Observations are durable, or indexed.
     Ack {
         session_id: &'a str,
         sequence_number: u64,
@@ -38,12 +46,22 @@ pub(super) enum Outbound<'a> {
         session_id: Option<&'a str>,
         state: &'static str,
         message: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        queue_depth: Option<u32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        queue_capacity: Option<u32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pressure: Option<f32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        preferred_rate: Option<f32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u32>,
         sequence_number: u64,
     },
     /// Results of a recall, or a page of them.
     RecallResult {
         request_id: &'a str,
-        results: Vec<ResultEntry<'a>>,
+        results: Vec<MemoryJson<'a>>,
         more_results: bool,
         snapshot_sequence: u64,
     },
@@ -73,24 +91,6 @@ pub(super) struct Capabilities {
     pub(super) supports_snapshot_isolation: bool,
 }
 
-/// One result of a recall.
-#[derive(Debug, Serialize)]
-pub(super) struct ResultEntry<'a> {
-    id: &'a str,
-    content: &'a str,
-    activation: f32,
-    confidence: f32,
-    durability: &'static str,
-    when: Option<Moment>,
-    metadata: BTreeMap<String, String>,
-}
-
-impl Serialize for Moment {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
 impl Outbound<'_> {
     /// The message as a text frame.
     pub(super) fn to_message(&self) -> Message {
@@ -98,23 +98,76 @@ impl Outbound<'_> {
     }
 }
 
-/// Why a message as a whole is refused.
-pub(super) fn error(message: &str, code: Code, session_id: Option<&str>) -> Message {
-    let code = code.label();
-    let (sequence_number, request_id, field, retry_after_ms) = (None, None, None, None);
-    Outbound::Error {
-        message,
-        session_id,
-        code,
-        sequence_number,
-        request_id,
-        field,
-        retry_after_ms,
+/// Says an event of a session. That it has failed is said as what failed.
+pub(super) fn say_event(event: &Event, to: &Addressee<'_>, mut say: impl FnMut(Message)) {
+    let session_id = to.session_id;
+    match event {
+        Event::Accepted { first, last, memory_id, committed_at } => {
+            say(ack(to, "accepted", (*first, *last), memory_id, *committed_at))
+        }
+        Event::Indexed { first, last, memory_id } => {
+            say(ack(to, "indexed", (*first, *last), memory_id, None))
+        }
+        Event::Refused { sequence, why, .. } => say(refused(why, *sequence, session_id)),
+        Event::Load { load, pressure } => {
+            say(status(&convert::load_status(*load, *pressure), 0, session_id))
+        }
+        Event::Page { head, page, summary } => say(recall_result(head, page, summary)),
+        // The last page said so already.
+        Event::Recalled { summary, .. } if summary.results > 0 => {}
+        Event::Recalled { head, summary } => {
+            let page = Page { found: Vec::new(), more_results: false };
+            say(recall_result(head, &page, summary))
+        }
+        Event::RecallFailed { request_id, failure } => {
+            say(failed(failure, session_id, Some(request_id)))
+        }
+        Event::Ended(failure) if failure.code == Code::Aborted => {
+            say(status(&convert::closed(&*failure.message), 0, session_id))
+        }
+        Event::Ended(failure) => say(failed(failure, session_id, None)),
+        Event::Closed { .. } => {}
+    }
+}
+
+fn ack(
+    to: &Addressee<'_>,
+    status: &'static str,
+    (first, last): (u64, u64),
+    memory_id: &str,
+    committed_at: Option<Time>,
+) -> Message {
+    Outbound::Ack {
+        session_id: to.session_id.unwrap_or_default(),
+        sequence_number: last,
+        first_sequence: (to.ack_mode == AckMode::Cumulative).then_some(first),
+        status,
+        memory_id,
+        committed_at: committed_at.map(|time| Moment::from_micros(time.0)),
     }
     .to_message()
 }
 
-/// Why a call, such as the recall `request_id`, failed.
+/// A session is open.
+pub(super) fn init_ack(ack: &StreamInitAck) -> Message {
+    let told = ack.capabilities.unwrap_or_default();
+    let capabilities = Capabilities {
+        max_observations_per_second: told.max_observations_per_second,
+        queue_capacity: told.queue_capacity,
+        supports_backpressure: told.supports_backpressure,
+        supports_snapshot_isolation: told.supports_snapshot_isolation,
+    };
+    let (session_id, initial_sequence) = (&*ack.session_id, ack.initial_sequence);
+    Outbound::InitAck { session_id, initial_sequence, capabilities }.to_message()
+}
+
+/// The server lives.
+pub(super) fn heartbeat(to: &Addressee<'_>) -> Message {
+    let timestamp = Moment::from_micros(to.now.0);
+    Outbound::Heartbeat { session_id: to.session_id, timestamp }.to_message()
+}
+
+/// Why a message as a whole, such as the recall `request_id`, failed.
 pub(super) fn failed(
     failure: &Failure,
     session_id: Option<&str>,
@@ -133,7 +186,7 @@ pub(super) fn failed(
 }
 
 /// Why an observation is refused.
-pub(super) fn refused(why: &Refused, sequence: u64, session_id: &str) -> Message {
+fn refused(why: &Refused, sequence: u64, session_id: Option<&str>) -> Message {
     let (message, code, field, retry_after_ms) = match why {
         Refused::Content { message, field } => {
             (message.as_str(), Code::InvalidArgument, Some(*field), None)
@@ -141,12 +194,13 @@ pub(super) fn refused(why: &Refused, sequence: u64, session_id: &str) -> Message
         Refused::Sequence { message } => (message.as_str(), Code::FailedPrecondition, None, None),
         Refused::Paused => (SESSION_PAUSED, Code::FailedPrecondition, None, None),
         Refused::Overloaded { message, retry_after_ms, .. } => {
-            (message.as_str(), Code::ResourceExhausted, None, Some(u64::from(*retry_after_ms)))
+            let after_ms = u64::from(*retry_after_ms);
+            (message.as_str(), Code::ResourceExhausted, None, Some(after_ms))
         }
     };
     Outbound::Error {
         message,
-        session_id: Some(session_id),
+        session_id,
         code: code.label(),
         sequence_number: Some(sequence),
         request_id: None,
@@ -158,85 +212,96 @@ pub(super) fn refused(why: &Refused, sequence: u64, session_id: &str) -> Message
 
 /// How a session stands.
 pub(super) fn status(
-    session_id: Option<&str>,
-    state: &'static str,
-    message: &str,
+    status: &StreamStatus,
     sequence_number: u64,
+    session_id: Option<&str>,
 ) -> Message {
-    Outbound::Status { session_id, state, message, sequence_number }.to_message()
+    let is_load = status.queue_capacity > 0;
+    Outbound::Status {
+        session_id,
+        state: match status.state() {
+            State::Active => "active",
+            State::Paused => "paused",
+            State::Backpressure => "backpressure",
+            State::Overloaded => "overloaded",
+            State::Closed => "closed",
+            State::Error | State::Unspecified => "error",
+        },
+        message: &status.message,
+        queue_depth: is_load.then_some(status.queue_depth),
+        queue_capacity: is_load.then_some(status.queue_capacity),
+        pressure: is_load.then_some(status.pressure),
+        preferred_rate: (status.preferred_rate > 0.0).then_some(status.preferred_rate),
+        retry_after_ms: (status.retry_after_ms > 0).then_some(status.retry_after_ms),
+        sequence_number,
+    }
+    .to_message()
 }
 
 /// A page of a recall's results.
-pub(super) fn recall_result(head: &RecallHead, page: &Page, summary: &Summary) -> Message {
-    let found = page.found.iter();
+fn recall_result(head: &RecallHead, page: &Page, summary: &Summary) -> Message {
     Outbound::RecallResult {
         request_id: &head.request_id,
-        results: found.map(|found| entry(found, &found.observation())).collect(),
+        results: page.found.iter().map(MemoryJson::new).collect(),
         more_results: page.more_results,
         snapshot_sequence: summary.snapshot_sequence,
     }
     .to_message()
 }
 
-fn entry<'a>(found: &Found, observation: &Observation<'a>) -> ResultEntry<'a> {
-    ResultEntry {
-        id: observation.id,
-        content: observation.what,
-        activation: found.activation,
-        confidence: found.confidence,
-        durability: match found.durability {
-            Durability::Durable => "durable",
-            Durability::InFlight => "in_flight",
-        },
-        when: observation.when.map(|(seconds, nanos)| Moment { seconds, nanos }),
-        metadata: convert::metadata(observation),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use engram_proto::engram::v1::StreamCapabilities;
+    use engram_shards::message::{Level, Pressure};
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::session::Load;
 
     fn read(message: &Message) -> Value {
         serde_json::from_str(message.to_text().expect("text")).expect("JSON")
     }
 
+    fn to(ack_mode: AckMode) -> Addressee<'static> {
+        Addressee { session_id: Some("s"), ack_mode, now: Time(0) }
+    }
+
     #[test]
     fn acks_have_the_contracts_shape() {
-        let ack = |first_sequence| Outbound::Ack {
-            session_id: "s",
-            sequence_number: 7,
-            first_sequence,
-            status: "accepted",
-            memory_id: "m\"",
-            committed_at: Some(Moment { seconds: 0, nanos: 0 }),
+        let told = |ack_mode| {
+            let mut told = Vec::new();
+            let (memory_id, committed_at) = ("m\"".to_owned(), Some(Time(0)));
+            let accepted = Event::Accepted { first: 3, last: 7, memory_id, committed_at };
+            say_event(&accepted, &to(ack_mode), |message| told.push(read(&message)));
+            told.remove(0)
         };
         let expected = json!({"type": "ack", "session_id": "s", "sequence_number": 7,
             "status": "accepted", "memory_id": "m\"", "committed_at": "1970-01-01T00:00:00Z"});
-        assert_eq!(read(&ack(None).to_message()), expected);
-        assert_eq!(read(&ack(Some(3)).to_message())["first_sequence"], 3);
+        assert_eq!(told(AckMode::Each), expected);
+        assert_eq!(told(AckMode::Cumulative)["first_sequence"], 3);
     }
 
     #[test]
     fn init_ack_and_heartbeat_have_the_contracts_shape() {
-        let capabilities = Capabilities {
+        let capabilities = StreamCapabilities {
             max_observations_per_second: 0,
             queue_capacity: 5,
             supports_backpressure: true,
             supports_snapshot_isolation: true,
         };
-        let ack = Outbound::InitAck { session_id: "s", initial_sequence: 0, capabilities };
+        let ack = StreamInitAck {
+            session_id: "s".to_owned(),
+            initial_sequence: 0,
+            capabilities: Some(capabilities),
+        };
         let expected = json!({"type": "init_ack", "session_id": "s", "initial_sequence": 0,
             "capabilities": {"max_observations_per_second": 0, "queue_capacity": 5,
                 "supports_backpressure": true, "supports_snapshot_isolation": true}});
-        assert_eq!(read(&ack.to_message()), expected);
-        let timestamp = Moment { seconds: 0, nanos: 0 };
-        let heartbeat = Outbound::Heartbeat { session_id: None, timestamp };
+        assert_eq!(read(&init_ack(&ack)), expected);
+        let nobody = Addressee { session_id: None, ..to(AckMode::Each) };
         let expected =
             json!({"type": "heartbeat", "session_id": null, "timestamp": "1970-01-01T00:00:00Z"});
-        assert_eq!(read(&heartbeat.to_message()), expected);
+        assert_eq!(read(&heartbeat(&nobody)), expected);
     }
 
     #[test]
@@ -250,19 +315,39 @@ mod tests {
         let expected = json!({"type": "error", "session_id": "s", "sequence_number": 3,
             "message": "Queue error: Queue over capacity: 9/9", "code": "resource_exhausted",
             "retry_after_ms": 40});
-        assert_eq!(read(&refused(&why, 3, "s")), expected);
+        assert_eq!(read(&refused(&why, 3, Some("s"))), expected);
         let why = Refused::Content {
             message: String::from("Embedding must be finite"),
             field: "embedding",
         };
-        let told = read(&refused(&why, 4, "s"));
+        let told = read(&refused(&why, 4, Some("s")));
         assert_eq!(
             (&told["code"], &told["field"]),
             (&json!("invalid_argument"), &json!("embedding"))
         );
         let expected =
             json!({"type": "error", "message": "m", "session_id": null, "code": "not_found"});
-        assert_eq!(read(&error("m", Code::NotFound, None)), expected);
+        assert_eq!(read(&failed(&Failure::new(Code::NotFound, "m"), None, None)), expected);
+    }
+
+    #[test]
+    fn a_status_tells_of_load_where_there_is_some() {
+        let pressure = Pressure {
+            depth: 85,
+            capacity: 100,
+            level: Level::Critical,
+            preferred_rate: 50,
+            retry_after_micros: 0,
+        };
+        let loaded = convert::load_status(Load::Backpressure, pressure);
+        let expected = json!({"type": "status", "session_id": "s", "state": "backpressure",
+            "message": "the queue fills: send more slowly", "queue_depth": 85,
+            "queue_capacity": 100, "pressure": 0.85, "preferred_rate": 50.0,
+            "sequence_number": 0});
+        assert_eq!(read(&status(&loaded, 0, Some("s"))), expected);
+        let expected = json!({"type": "status", "session_id": null, "state": "paused",
+            "message": "paused", "sequence_number": 0});
+        assert_eq!(read(&status(&convert::flow_status(true), 0, None)), expected);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! | `server` | start, ready, kill, stop; fails the test where the server panicked |
 //! | `memories` | episodes made of the bundled real data |
 //! | `observing` | a session's stream, and what is expected of its answers |
+//! | `socket` | a WebSocket, by tungstenite |
 //! | `pair` | two sessions that stream through crashes, and what must be there after each |
 //! | `client` | tonic calls with ProstCodec, written out since no generator runs here |
 //!
@@ -22,6 +23,7 @@ mod server;
 mod memories;
 mod observing;
 mod client;
+mod socket;
 mod pair;
 
 use std::time::Duration;
@@ -34,6 +36,7 @@ pub(crate) use memories::Memories;
 pub(crate) use observing::Observing;
 pub(crate) use pair::{Pair, random, setting};
 pub(crate) use server::{Server, run};
+pub(crate) use socket::{Heard, Socket};
 
 /// How long anything may take before the test gives up on it: far beyond what a busy test machine needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);

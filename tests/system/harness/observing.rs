@@ -105,9 +105,10 @@ impl Observing {
     /// Takes the next ack, skipping statuses that only tell of load; its sequence and the ack.
     pub(crate) async fn next_ack(&mut self) -> Result<Option<(u64, ObservationAck)>, Status> {
         while let Some(answer) = self.next().await? {
+            let sequence = answer.sequence_number;
             match answer.result {
-                Some(Answer::Ack(ack)) => return Ok(Some((answer.sequence_number, ack))),
-                Some(Answer::Status(status)) if tells_of_load(&status) => {}
+                Some(Answer::Ack(ack)) => return Ok(Some((sequence, ack))),
+                Some(Answer::Status(status)) if sequence == 0 && tells_of_load(&status) => {}
                 other => panic!("no ack but {other:?}"),
             }
         }
@@ -169,7 +170,12 @@ impl Observing {
             ..ObservationRequest::default()
         };
         assert!(self.send(request).await, "the stream ended before `close`");
-        let (sequence, status) = self.status().await;
+        let (sequence, status) = loop {
+            match self.status().await {
+                (0, status) if tells_of_load(&status) => {}
+                told => break told,
+            }
+        };
         assert_eq!(status.state(), State::Closed, "{status:?}");
         assert_eq!(sequence, last_sequence, "CLOSED tells the final sequence");
         assert_eq!(self.next().await.expect("a closed stream ends well"), None);
@@ -177,5 +183,5 @@ impl Observing {
 }
 
 fn tells_of_load(status: &StreamStatus) -> bool {
-    matches!(status.state(), State::Backpressure | State::Active)
+    matches!(status.state(), State::Backpressure | State::Overloaded | State::Active)
 }

@@ -97,6 +97,11 @@ impl Server {
         }
     }
 
+    /// What it told until now.
+    pub(crate) fn said(&self) -> String {
+        text(&self.errors)
+    }
+
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()

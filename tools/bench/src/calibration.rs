@@ -1,6 +1,7 @@
-//! A yardstick: how fast this machine is just now, so that runs of different days can be told apart.
+//! What runs of different days are told apart by: the machine, how fast it is just now, and the commit.
 
 use std::hint::black_box;
+use std::process::Command;
 use std::time::Instant;
 
 /// Steps of the yardstick: about a fifth of a second.
@@ -15,4 +16,24 @@ pub(crate) fn nanos_per_step() -> f64 {
     }
     black_box(state);
     start.elapsed().as_nanos() as f64 / STEPS as f64
+}
+
+/// The processor, as it names itself.
+pub(crate) fn machine() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    name.map_or("unknown".to_owned(), |(_, name)| name.to_owned())
+}
+
+/// The commit that lies in the source folder, with `-dirty` where it has been changed.
+pub(crate) fn commit() -> String {
+    let output = Command::new("git")
+        .args(["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty"])
+        .output();
+    match output {
+        Ok(output) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        }
+        _ => "unknown".to_owned(),
+    }
 }

@@ -1,9 +1,11 @@
-//! `engram-bench`: what an observation costs, station by station, beside other programs in the same run; the index alone.
+//! `engram-bench`: what an observation costs, station by station, beside other programs in the same run; the index alone;
+//! how a server comes back.
 
 mod calibration;
 mod echo;
 mod index;
 mod process;
+mod restart;
 mod stations;
 
 use std::path::PathBuf;
@@ -27,6 +29,9 @@ enum Command {
     Stations(StationsArguments),
     /// The index alone, on one thread: inserts/s, recall against exact search, queries/s, memory.
     Index(index::IndexArguments),
+    /// A server's restart with one space: from the page cache, cold beside the disk alone, after SIGKILL; the first recall
+    /// behind it; what it writes and what it takes on the disk.
+    Restart(restart::RestartArguments),
     /// Run that tonic server (what `stations` starts beside).
     #[command(hide = true)]
     TonicEcho {
@@ -69,6 +74,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Stations(arguments) => stations::run(&arguments),
         Command::Index(arguments) => index::run(&arguments),
+        Command::Restart(arguments) => restart::run(&arguments),
         Command::TonicEcho { core } => echo::serve(core),
     };
     match outcome {

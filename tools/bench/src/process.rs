@@ -6,8 +6,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long a server may take until it is ready.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+use engram_shards::limits::GRAPH_ROWS_MIN;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// How long a server may take until it is ready: it may replay millions of rows.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+/// How often it is asked: what a restart takes is told to this.
+const READY_POLL: Duration = Duration::from_millis(2);
+/// How long the server may take to index what a load left behind.
+const DRAINED_WITHIN: Duration = Duration::from_secs(600);
+/// How often it is asked for that.
+const DRAINED_POLL: Duration = Duration::from_millis(50);
 
 /// A server that runs until this is dropped.
 pub(crate) struct Server {
@@ -43,15 +53,63 @@ impl Server {
             {
                 return Ok(());
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(READY_POLL);
         }
         Err(Error::other("the server was not ready in time"))
+    }
+
+    /// Waits until everything acked is in the graph too, but for spaces so small that they get none.
+    pub(crate) fn wait_drained(&self) -> Result<()> {
+        let start = Instant::now();
+        while start.elapsed() < DRAINED_WITHIN {
+            let metrics = get(self.address, "/metrics")?;
+            let depth = sum_of(&metrics, "engram_streaming_queue_depth", |_| true);
+            if depth == 0.0 && self.spaces()?.iter().all(is_linked) {
+                return Ok(());
+            }
+            std::thread::sleep(DRAINED_POLL);
+        }
+        Err(Error::other("the queue did not drain in time"))
+    }
+
+    /// What it tells of its spaces.
+    pub(crate) fn spaces(&self) -> Result<Vec<Value>> {
+        let answer = get(self.address, "/api/v1/spaces")?;
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        match serde_json::from_str::<Value>(body)?["spaces"].take() {
+            Value::Array(spaces) => Ok(spaces),
+            _ => Err(Error::other("no list of spaces")),
+        }
     }
 
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
+
+    /// Ends it in order.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        let status = self.child.wait()?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(Error::other(format!("the server did not stop in order: {status}"))),
+        }
+    }
+}
+
+/// Whether idle time will link no rows of it.
+fn is_linked(space: &Value) -> bool {
+    let of = |key: &str| space[key].as_u64().unwrap_or_default();
+    of("rows") < u64::from(GRAPH_ROWS_MIN) || of("linked") == of("indexed")
+}
+
+/// The sum of a metric's series.
+fn sum_of(text: &str, name: &str, wanted: impl Fn(&str) -> bool) -> f64 {
+    text.lines()
+        .filter(|line| line.starts_with(name) && wanted(line))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
 }
 
 impl Drop for Server {
@@ -94,6 +152,30 @@ pub(crate) fn cpu_seconds(pid: u32) -> Result<(f64, f64)> {
     match (ticks(11), ticks(12)) {
         (Some(user), Some(kernel)) => Ok((user / ticks_per_second(), kernel / ticks_per_second())),
         _ => Err(Error::other("/proc/PID/stat is not as expected")),
+    }
+}
+
+/// What `/proc/PID/io` says of a process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DiskBytes {
+    /// Bytes that it had the disk read.
+    pub(crate) read: u64,
+    /// Bytes that it caused to be written, through the page cache or past it.
+    pub(crate) written: u64,
+}
+
+impl DiskBytes {
+    /// Those of a process until now.
+    pub(crate) fn of(pid: u32) -> Result<DiskBytes> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/io"))?;
+        let number = |key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
+            line.and_then(|number| number.parse().ok())
+        };
+        match (number("read_bytes"), number("write_bytes")) {
+            (Some(read), Some(written)) => Ok(DiskBytes { read, written }),
+            _ => Err(Error::other("/proc/PID/io is not as expected")),
+        }
     }
 }
 

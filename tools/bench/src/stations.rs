@@ -7,17 +7,12 @@
 use std::collections::BTreeMap;
 use std::io::{Error, Result};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use engram_shards::limits::GRAPH_ROWS_MIN;
 use serde::{Deserialize, Serialize};
 
 use crate::StationsArguments;
 use crate::calibration;
 use crate::process::{Server, beside, cpu_seconds, get};
-
-/// How long the server may take to index what the load left behind.
-const DRAINED_WITHIN: Duration = Duration::from_secs(600);
 
 /// One run of one server.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -79,7 +74,7 @@ fn measure_engram(arguments: &StationsArguments) -> Result<Sample> {
     let stages_before = stage_seconds(&server)?;
     let cpu_before = cpu_seconds(server.pid())?;
     let load = drive(arguments, &server)?;
-    wait_drained(&server)?;
+    server.wait_drained()?;
     let cpu_after = cpu_seconds(server.pid())?;
     let stages_after = stage_seconds(&server)?;
     let mut sample = sample(arguments, &load, cpu_before, cpu_after);
@@ -134,32 +129,6 @@ fn drive(arguments: &StationsArguments, server: &Server) -> Result<Load> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// Waits until everything acked is in the graph too, but for spaces so small that they get none, so that its cost is
-/// counted.
-fn wait_drained(server: &Server) -> Result<()> {
-    let start = Instant::now();
-    while start.elapsed() < DRAINED_WITHIN {
-        let depth =
-            sum_of(&get(server.address, "/metrics")?, "engram_streaming_queue_depth", |_| true);
-        if depth == 0.0 && are_linked(&get(server.address, "/api/v1/spaces")?)? {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Err(Error::other("the queue did not drain in time"))
-}
-
-/// Whether this list of spaces, an answer with its head, tells of none that idle time will link rows of.
-fn are_linked(answer: &str) -> Result<bool> {
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    let list: serde_json::Value = serde_json::from_str(body)?;
-    let spaces = list["spaces"].as_array().ok_or_else(|| Error::other("no list of spaces"))?;
-    let of = |space: &serde_json::Value, key: &str| space[key].as_u64().unwrap_or_default();
-    Ok(spaces.iter().all(|space| {
-        of(space, "rows") < u64::from(GRAPH_ROWS_MIN) || of(space, "linked") == of(space, "indexed")
-    }))
-}
-
 fn stage_seconds(server: &Server) -> Result<BTreeMap<String, f64>> {
     let text = get(server.address, "/metrics")?;
     let mut stages = BTreeMap::new();
@@ -173,13 +142,6 @@ fn stage_seconds(server: &Server) -> Result<BTreeMap<String, f64>> {
         }
     }
     Ok(stages)
-}
-
-fn sum_of(text: &str, name: &str, wanted: impl Fn(&str) -> bool) -> f64 {
-    text.lines()
-        .filter(|line| line.starts_with(name) && wanted(line))
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum()
 }
 
 fn print_table(report: &Report) {

@@ -377,7 +377,7 @@ impl Client {
                 requests = self.give_back();
                 self.leave();
             }
-            Reply::Status(_) | Reply::Recalled(_) | Reply::Forgotten(_) => {
+            Reply::Status(_) | Reply::Recalled(_) | Reply::Forgotten(_) | Reply::Placed(_) => {
                 wrong!(Answer, "a reply that no client asked for")
             }
         }

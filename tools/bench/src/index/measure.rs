@@ -1,7 +1,6 @@
 //! Runs, one after the other, and what is told of them.
 
 use std::io::{Error, Result};
-use std::process::Command;
 use std::time::Instant;
 
 use engram::dataset::{DIMENSION, Dataset};
@@ -45,8 +44,8 @@ pub(crate) fn run(arguments: &IndexArguments) -> Result<()> {
         dimension: DIMENSION,
         m: LINKS,
         ef: WIDTH_INSERT,
-        machine: machine(),
-        commit: commit(),
+        machine: calibration::machine(),
+        commit: calibration::commit(),
     };
     let report = Report::new(setting, memory.expect("a run at least"), runs);
     match arguments.json {
@@ -122,24 +121,4 @@ fn batches(arguments: &IndexArguments, data: &Dataset) -> Vec<AtBatch> {
         }
     };
     BATCHES.map(load).to_vec()
-}
-
-/// The processor, as it names itself.
-fn machine() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    name.map_or("unknown".to_owned(), |(_, name)| name.to_owned())
-}
-
-/// The commit that lies in the source folder, with `-dirty` where it has been changed.
-fn commit() -> String {
-    let output = Command::new("git")
-        .args(["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty"])
-        .output();
-    match output {
-        Ok(output) if output.status.success() => {
-            String::from_utf8_lossy(&output.stdout).trim().to_owned()
-        }
-        _ => "unknown".to_owned(),
-    }
 }

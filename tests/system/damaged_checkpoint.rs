@@ -1,0 +1,101 @@
+//! A damaged checkpoint costs time alone: whichever part of it is damaged, it is left aside, told in the log by file and
+//! offset, counted, and everything acked is found.
+//!
+//! One byte is turned in the head and in each kind of block, then the file is cut short by one. `engram check` names the
+//! same place, and says that nothing is lost.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use engram_shards::checkpoint::head::HEAD_BYTES;
+use engram_shards::checkpoint::layout::{Block, Blocks, Kind};
+use engram_shards::checkpoint::reading::CheckedHead;
+use engram_shards::ids::{SpaceKey, StripeKey};
+use engram_shards::limits::GRAPH_ROWS_MIN;
+use serde_json::Value;
+
+use crate::harness::{Client, Memories, Server, first_of, get, run, space};
+
+/// Rows of a space that gets a graph of two layers at least.
+const ROWS: u64 = GRAPH_ROWS_MIN as u64 + 104;
+
+/// The only checkpoint of a folder.
+fn checkpoint_of(folder: &Path) -> PathBuf {
+    let listed = fs::read_dir(folder.join("checkpoints")).expect("it is there");
+    let files: Vec<_> = listed.map(|file| file.expect("it can be listed").path()).collect();
+    let [file] = &files[..] else { panic!("{files:?}") };
+    file.clone()
+}
+
+/// The blocks of a sound checkpoint.
+fn blocks_of(file: &Path, bytes: &[u8]) -> Vec<Block> {
+    let name = file.file_stem().and_then(|name| name.to_str()).expect("a plain name");
+    let (space, stripe) = name.split_once('-').expect("KEY-STRIPE");
+    let space = SpaceKey(u64::from_str_radix(space, 16).expect("a key"));
+    let key = StripeKey { space, stripe: stripe.parse().expect("a number") };
+    let head = CheckedHead::new(&bytes[..HEAD_BYTES], key, bytes.len() as u64).expect("sound");
+    Blocks::of(head.head()).collect()
+}
+
+/// Serves with this checkpoint in place of the folder's; what is wrong with it begins at `offset`.
+async fn serve_with(folder: &Path, file: &Path, damaged: &[u8], offset: u64) {
+    fs::write(file, damaged).expect("it can be written");
+    let path = folder.to_str().expect("temporary folders have plain names");
+    let output = run(&["check", path, "--json"]);
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut lines = lines.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+    let (found, sum): (Value, Value) = (lines.next().expect("it"), lines.next().expect("a sum"));
+    assert_eq!((output.status.code(), &found["kind"]), (Some(1), &"damaged_checkpoint".into()));
+    assert_eq!((found["file"].as_str(), found["offset"].as_u64()), (file.to_str(), Some(offset)));
+    assert_eq!(sum["counted"]["damage"], sum["counted"]["damaged_checkpoints"], "{sum}");
+
+    let server = Server::start(folder);
+    assert_eq!(space(server.address)["rows"], ROWS);
+    let client = Client::connect(server.address).await;
+    let memories = Memories::bundled();
+    for number in (1..=ROWS as usize).step_by(500) {
+        let recalled = client.nearest("kept", &memories, number, 1).await;
+        assert_eq!(first_of(&recalled).id, format!("m{number}"));
+    }
+    let metrics = get(server.address, "/metrics").expect("it answers").body;
+    let counted = metrics.lines().filter(|line| {
+        line.starts_with("engram_streaming_checkpoints_left_aside_total{") && line.ends_with(" 1")
+    });
+    assert_eq!(counted.count(), 1, "one core counts it");
+    let said = server.said();
+    let told = said.lines().find(|line| line.contains("a checkpoint is damaged and left aside"));
+    let told = told.unwrap_or_else(|| panic!("not told:\n{said}"));
+    assert!(told.contains(&format!("offset={offset} ")), "{told}");
+    assert!(told.contains(file.to_str().expect("a plain name")), "{told}");
+    server.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_is_damaged_of_a_checkpoint_is_in_the_log() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let folder = &folder.path().canonicalize().expect("it is there");
+    let server = Server::start(folder);
+    let client = Client::connect(server.address).await;
+    client.store("kept", &Memories::bundled(), ROWS).await;
+    drop(client);
+    while space(server.address)["linked"] != ROWS {
+        tokio::task::yield_now().await;
+    }
+    assert!(server.stop().success());
+    let file = checkpoint_of(folder);
+    let sound = fs::read(&file).expect("it is there");
+    let blocks = blocks_of(&file, &sound);
+    let with_flip = |at: u64| {
+        let mut damaged = sound.clone();
+        damaged[at as usize] ^= 0x10;
+        damaged
+    };
+    serve_with(folder, &file, &with_flip(60), 0).await;
+    // Of this one there are no rows outside the graph.
+    for kind in [Kind::State, Kind::Sessions, Kind::Nodes, Kind::Upper(0), Kind::Rows] {
+        let of_kind = |block: &&Block| block.kind == kind;
+        let block = blocks.iter().rfind(of_kind).unwrap_or_else(|| panic!("no {kind:?}"));
+        serve_with(folder, &file, &with_flip(block.end() - 1), block.offset).await;
+    }
+    serve_with(folder, &file, &sound[..sound.len() - 1], 0).await;
+}
