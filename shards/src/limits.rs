@@ -119,7 +119,7 @@ pub const PRESSURE_ROWS_MIN: u32 = 256;
 pub const PRESSURE_ROWS_MAX: u32 = 4_096;
 /// Search width while a row is refined …
 pub const GRAPH_WIDTH_REFINE: u32 = 128;
-/// … and where recalls need more than [`GRAPH_WIDTH_RECALL_NARROW`] for the target after that: 200 µs among 1,000,000.
+/// … and where recalls need more than [`GRAPH_WIDTH_RECALL_NARROW`] for the target after that: 300 µs among 1,000,000.
 pub const GRAPH_WIDTH_REFINE_DEEP: u32 = 256;
 /// See [`GRAPH_WIDTH_REFINE_DEEP`].
 pub const GRAPH_WIDTH_RECALL_NARROW: u32 = 48;

@@ -111,7 +111,10 @@ impl Report {
         print_start("started from the page cache", page_cache);
         self.page_cache_rounds.iter().for_each(|round| print_start("  a round", round));
         print_start("started cold", &cold.restarted);
-        self.cold_rounds.iter().for_each(|round| print_start("  a round", &round.restarted));
+        for round in &self.cold_rounds {
+            let what = format!("  a round, {:.2} times the read", round.cold_over_read);
+            print_start(&what, &round.restarted);
+        }
         println!(
             "  {} MB read by one thread, cold: {:.3} s; the start takes {:.2} times that ({} MB stayed in the cache)",
             mega(cold.cold_read_bytes),
