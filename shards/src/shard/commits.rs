@@ -130,6 +130,10 @@ impl Shard {
                 self.settle_forget_again(number, location.segment);
                 None
             }
+            Replayed::Copy(carrying, from) => {
+                self.settle_copy(carrying, from, location);
+                None
+            }
         }
     }
 
@@ -185,7 +189,7 @@ impl Shard {
                 Pending::Session(key) => fenced.push(key),
                 Pending::Forget => self.settle_forget_dropped(&refusal),
                 Pending::Carried(number, _) => self.settle_carried_dropped(number),
-                Pending::Replayed(Replayed::Forget(_)) => {}
+                Pending::Replayed(Replayed::Forget(_) | Replayed::Copy(..)) => {}
                 Pending::Replayed(Replayed::Space(stripe)) => {
                     self.settle_stripe_delayed(stripe, &refusal)
                 }

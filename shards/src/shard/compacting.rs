@@ -28,7 +28,7 @@ use crate::shard::compaction::{Job, JobNumber, Step, WORTH_BYTES};
 use crate::shard::engine::Shard;
 use crate::shard::io::{Io, IoOutput, IoTicket, Output};
 use crate::shard::pending::{Carried, Carrying, Pending};
-use crate::shard::turns::Slot;
+use crate::shard::turns::{RecallNumber, Slot};
 use crate::shard::wanted::{Unverified, Wanted};
 use crate::space::{Pair, Place, Reading, Stripe, Told};
 
@@ -41,7 +41,7 @@ impl Shard {
 
     /// Does the next step, if it is time.
     pub(super) fn compact(&mut self) {
-        if self.unproven.is_empty() && matches!(self.step(), Some(Step::Readers(_))) {
+        if self.unproven.is_empty() && self.awaits_readers() {
             self.empty_if_unread();
         }
         if self.compaction_at().is_none_or(|at| at > self.now) {
@@ -55,10 +55,15 @@ impl Shard {
             Some(&Step::Rows(slot, row)) => self.look_at_rows(slot, row),
             Some(&Step::Sessions(after)) => self.look_at_sessions(after),
             Some(&Step::Stripes(slot, after)) => self.look_at_stripes(slot, after),
-            Some(Step::Reading(..) | Step::Readers(_) | Step::Emptying(..)) => {
+            Some(Step::Reading(..) | Step::Readers(..) | Step::Emptying(..)) => {
                 unreachable!("it waits for others")
             }
         }
+    }
+
+    /// Whether somebody else may be what it waits for.
+    pub(super) fn awaits_readers(&self) -> bool {
+        matches!(self.step(), Some(Step::Readers(..)))
     }
 
     fn job(&mut self) -> &mut Job {
@@ -271,7 +276,7 @@ impl Shard {
         if end < self.stripes.len() {
             return self.set_step(Step::Stripes(Slot(end), 0));
         }
-        self.set_step(Step::Readers(IoTicket(self.next_ticket)));
+        self.set_step(Step::Readers(IoTicket(self.next_ticket), self.recalls.next_number()));
         self.empty_if_unread();
     }
 
@@ -361,7 +366,7 @@ impl Shard {
     }
 
     /// The copy of a row's record is durable: it lies there now, unless the row has gone.
-    fn settle_copy(&mut self, carrying: Carrying, from: Location, location: Location) {
+    pub(super) fn settle_copy(&mut self, carrying: Carrying, from: Location, location: Location) {
         let Carrying { slot, row, generation } = carrying;
         let stripe = &mut self.stripes[slot.0];
         let rows = stripe.rows();
@@ -385,8 +390,8 @@ impl Shard {
     /// Empties the segments, once all that counts is elsewhere and nobody reads there.
     fn empty_if_unread(&mut self) {
         let Some(job) = &self.compacting.job else { return };
-        let &Step::Readers(last) = &job.step else { return };
-        if job.under_way > 0 && !planted!(EmptiedBeforeCopied) || self.is_read(last) {
+        let &Step::Readers(ticket, recall) = &job.step else { return };
+        if job.under_way > 0 && !planted!(EmptiedBeforeCopied) || self.is_read(ticket, recall) {
             return;
         }
         let job = self.job();
@@ -399,8 +404,9 @@ impl Shard {
         self.empty_next();
     }
 
-    /// Whether somebody reads in the segments that are to go, or will, of those who asked up to this ticket.
-    fn is_read(&self, last: IoTicket) -> bool {
+    /// Whether somebody reads in the segments that are to go, or will, of those who asked up to this ticket, and before this
+    /// recall: an earlier one may yet come upon rows that were replaced while it went on.
+    fn is_read(&self, last_ticket: IoTicket, next_recall: RecallNumber) -> bool {
         // A row of a pair may be replaced already, and is still compared with older ones.
         let lies_there = |one: &Unverified| {
             let rows = self.stripes[one.slot.0].rows();
@@ -408,13 +414,13 @@ impl Shard {
             [older, newer].iter().any(|&row| self.is_victim(rows.stored(row).segment))
         };
         let reads_there = |(ticket, wanted): (&IoTicket, &Wanted)| match wanted {
-            Wanted::Recall(_, places) => {
-                places.iter().any(|(_, location)| self.is_victim(location.segment))
-            }
-            Wanted::Pairs(pairs) => *ticket <= last || pairs.iter().any(lies_there),
-            Wanted::Forget(..) | Wanted::Carried(..) => *ticket <= last,
+            Wanted::Recall(number, _) => *number < next_recall,
+            Wanted::Pairs(pairs) => *ticket <= last_ticket || pairs.iter().any(lies_there),
+            Wanted::Forget(..) | Wanted::Carried(..) => *ticket <= last_ticket,
         };
-        self.replacing.backlog.iter().any(lies_there) || self.reads.iter().any(reads_there)
+        self.recalls.first().is_some_and(|first| first < next_recall)
+            || self.replacing.backlog.iter().any(lies_there)
+            || self.reads.iter().any(reads_there)
     }
 
     fn empty_next(&mut self) {

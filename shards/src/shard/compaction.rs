@@ -10,7 +10,7 @@ use crate::limits::{
 use crate::log::segments::Emptying;
 use crate::session::SessionKey;
 use crate::shard::io::IoTicket;
-use crate::shard::turns::Slot;
+use crate::shard::turns::{RecallNumber, Slot};
 use crate::space::{LiveBytes, Told};
 
 /// A segment of which fewer bytes count is worth a compaction.
@@ -69,8 +69,8 @@ pub(super) enum Step {
     /// Stripes from this one on are looked at: their own records, and what they tell of what is gone behind this
     /// generation.
     Stripes(Slot, u64),
-    /// Nobody may read there any more who asked up to this ticket.
-    Readers(IoTicket),
+    /// Nobody may read there any more who asked up to this ticket, and before this recall.
+    Readers(IoTicket, RecallNumber),
     /// The disk is asked to empty this segment.
     Emptying(IoTicket, SegmentId, Emptying),
 }

@@ -281,6 +281,9 @@ impl Shard {
             self.tally.insert_batch_rows.record(inserted);
             self.settle_indexed();
         }
+        if self.awaits_readers() {
+            self.compact();
+        }
         self.tally.distances += u64::from(spent);
         spent
     }

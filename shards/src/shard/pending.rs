@@ -35,6 +35,8 @@ pub(super) enum Replayed {
     Session(SessionKey),
     /// That a memory is forgotten.
     Forget(ForgetNumber),
+    /// The copy of a row's record, and where that lies.
+    Copy(Carrying, Location),
 }
 
 /// What a compaction writes anew before it empties a segment.

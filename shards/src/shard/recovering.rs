@@ -24,7 +24,7 @@ use crate::log::log::Log;
 use crate::log::ranges::Ranges;
 use crate::log::record::{
     Body, RecordHead, RecordKind, decode_body, decode_forgotten, decode_gone, decode_space,
-    encode_forgotten, first_commit, read_embedding,
+    encode_copy, encode_forgotten, first_commit, read_embedding,
 };
 use crate::log::replay::{LogFault, Replay, ReplayEnd, Replayed};
 use crate::message::{ForgetMode, Made, SpaceDescription};
@@ -34,7 +34,7 @@ use crate::shard::engine::{Owns, Shard};
 use crate::shard::forgotten::Forgotten;
 use crate::shard::io::ShardConfig;
 use crate::shard::making::Making;
-use crate::shard::pending;
+use crate::shard::pending::{self, Carrying};
 use crate::shard::requests::stripe_seed;
 use crate::shard::unproven::Unvouched;
 use crate::space::{Arrival, LiveBytes, Loaded, Pair, Place, Rows, Stripe};
@@ -95,8 +95,8 @@ struct Building {
     /// Rows that came before it was known how their space compares: the logs of several shards may be read in another
     /// order than they were written, and a checkpoint is read behind them. No larger than the same rows are in `rows`.
     early: Vec<Durable>,
-    /// Records of rows of the checkpoint that lie elsewhere since, and whether somebody vouches for them.
-    moved: Vec<(RecordHead, Location, bool)>,
+    /// Records of rows of the checkpoint that lie elsewhere since.
+    moved: Vec<Moved>,
     /// Generations of the rows above `covered`.
     seen: HashSet<u64, BuildHasherDefault<SipHasher13>>,
     generation_max: u64,
@@ -104,7 +104,9 @@ struct Building {
     unproven: BTreeMap<u64, Observed>,
     /// Copies that nobody vouches for. What they were copied from was durable: if it is not found, it was given up because
     /// they are.
-    copies: BTreeMap<u64, Durable>,
+    copies: BTreeMap<u64, Observed>,
+    /// Of rows that are durable, the records that were found where nobody vouches for them, by generation.
+    doubtful: BTreeMap<u64, Doubtful>,
     /// Generations that are no more.
     gone: Ranges,
     /// Bytes of the records of its rows.
@@ -133,6 +135,22 @@ struct Durable {
 /// An observation that nobody vouches for.
 struct Observed {
     durable: Durable,
+    body: Body,
+}
+
+/// A further record of a row of the checkpoint.
+struct Moved {
+    head: RecordHead,
+    location: Location,
+    /// Where nobody vouches for it, its body.
+    unproven: Option<Body>,
+}
+
+/// A record of a row that is durable, which may be another one than that which made it so. Another may be in its place
+/// after the next power cut, so it is copied before any segment goes.
+struct Doubtful {
+    head: RecordHead,
+    location: Location,
     body: Body,
 }
 
@@ -357,7 +375,9 @@ impl Found {
         let sequence = if planted!(MarkForgotten) { 0 } else { record.head.sequence };
         let session = self.sessions.replayed(key);
         session.replay(sequence, at);
-        session.tell(sequence, record.location.segment);
+        if record.proven {
+            session.tell(sequence, record.location.segment);
+        }
     }
 
     /// Whether what was found is whole: a hole between durable observations would be a loss that no one was told of.
@@ -365,13 +385,11 @@ impl Found {
         for building in self.stripes.values_mut() {
             building.settle().map_err(|what| corrupt(building.place, what))?;
             building.forget_doubles();
-            for Observed { durable, .. } in building.take_preceding() {
-                let Durable { head, location, committed_at, .. } = durable;
-                building.take_durable(durable).map_err(|what| corrupt(location, what))?;
+            for observed in building.take_preceding() {
+                let Durable { head, location, committed_at, .. } = observed.durable;
+                building.take_doubtful(observed).map_err(|what| corrupt(location, what))?;
                 if let Some(key) = Shard::session_key(head.session, head.stripe) {
-                    let session = self.sessions.replayed(key);
-                    session.replay(head.sequence, committed_at);
-                    session.tell(head.sequence, location.segment);
+                    self.sessions.replayed(key).replay(head.sequence, committed_at);
                 }
             }
             if building.checkpoint.is_none() {
@@ -405,6 +423,7 @@ impl Building {
             generation_max: 0,
             unproven: BTreeMap::new(),
             copies: BTreeMap::new(),
+            doubtful: BTreeMap::new(),
             gone: Ranges::default(),
             live: LiveBytes::default(),
             recorded_in: None,
@@ -443,15 +462,18 @@ impl Building {
         self.settings_unproven = None;
         let mut rows = loaded.take_rows();
         self.live.merge(&loaded.live);
-        for (head, location, proven) in std::mem::take(&mut self.moved) {
+        for Moved { head, location, unproven } in std::mem::take(&mut self.moved) {
             let row = rows.find(head.memory_hash, head.generation);
             // A copy that nobody vouches for counts where what it was copied from is no more: then it was synced before
             // that went. Else it may live in a cache alone, and the row lies where it lay.
-            let is_elsewhere = |row: &Row| proven || !whole.contains(&rows.stored(*row).segment);
-            if let Some(row) = row.filter(is_elsewhere) {
-                self.live.free(rows.stored(row));
-                rows.relocate(row, location);
-                self.live.keep(location);
+            let is_elsewhere =
+                |row: &Row| unproven.is_none() || !whole.contains(&rows.stored(*row).segment);
+            let Some(row) = row.filter(is_elsewhere) else { continue };
+            self.live.free(rows.stored(row));
+            rows.relocate(row, location);
+            self.live.keep(location);
+            if let Some(body) = unproven {
+                self.doubtful.insert(head.generation.0, Doubtful { head, location, body });
             }
         }
         self.rows = Some(rows);
@@ -511,7 +533,9 @@ impl Building {
         if generation <= self.covered.0 {
             // Before it was written again, it lay elsewhere.
             if !self.covers(LogPosition::behind(record.location)) {
-                self.moved.push((record.head, record.location, record.proven));
+                let unproven = (!record.proven).then(|| body_of(record));
+                let Replayed { head, location, .. } = *record;
+                self.moved.push(Moved { head, location, unproven });
             }
             return Ok(());
         }
@@ -526,7 +550,7 @@ impl Building {
             committed_at: first_commit.unwrap_or(record.committed_at),
         };
         if !record.proven && first_commit.is_some() {
-            self.copies.insert(generation, durable);
+            self.copies.insert(generation, Observed { durable, body: body_of(record) });
             return Ok(());
         }
         if !record.proven && planted!(UnprovenLost) {
@@ -558,6 +582,14 @@ impl Building {
         }
     }
 
+    /// Takes one that is durable, though nobody vouches for this record of it.
+    fn take_doubtful(&mut self, observed: Observed) -> Result<(), &'static str> {
+        let Observed { durable, body } = observed;
+        let Durable { head, location, .. } = durable;
+        self.doubtful.insert(head.generation.0, Doubtful { head, location, body });
+        self.take_durable(durable)
+    }
+
     /// Everything was read: what the settings are is known, or never will be, but by a checkpoint.
     fn settle(&mut self) -> Result<(), &'static str> {
         self.generation_max = self.generation_max.max(self.gone.last().unwrap_or(0));
@@ -566,7 +598,7 @@ impl Building {
                 || self.unproven.contains_key(&generation)
                 || self.gone.contains(generation);
             if !is_known {
-                self.take_durable(copy)?;
+                self.take_doubtful(copy)?;
             }
         }
         if self.checkpoint.is_some() {
@@ -711,7 +743,8 @@ impl Shard {
 
     fn restore_rows(&mut self, key: StripeKey, building: Building) {
         let Building { checkpoint_bytes, replayed, gone, mut live, recorded_in, .. } = building;
-        let Building { settings, rows, loaded, mut arrived, mut pairs, unproven, .. } = building;
+        let Building { settings, rows, loaded, mut arrived, mut pairs, unproven, doubtful, .. } =
+            building;
         let settings = settings.expect("checked when the last segment was read");
         let SpaceSettings { dimension, metric, .. } = settings;
         let mut rows = rows.unwrap_or_else(|| Rows::new(dimension, metric, stripe_seed(key)));
@@ -754,6 +787,17 @@ impl Shard {
         pairs.extend(arrived.into_iter().filter_map(|row| stripe.enter(row)));
         if planted!(ReplacementForgotten) {
             pairs.clear();
+        }
+        for Doubtful { head, location, body } in doubtful.into_values() {
+            let row = stripe.rows().find(head.memory_hash, head.generation);
+            let Some(row) = row.filter(|&row| stripe.rows().stored(row) == location) else {
+                continue;
+            };
+            let body = encode_copy(&body.bytes, stripe.rows().committed_at(row));
+            let body = body.expect("it was read when it was replayed");
+            let carrying = Carrying { slot, row, generation: head.generation };
+            let replayed = pending::Replayed::Copy(carrying, location);
+            self.unproven.push(Unvouched { head, body, replayed });
         }
         self.admission.recover(stripe.waiting());
         let overlong = stripe.is_overlong();
