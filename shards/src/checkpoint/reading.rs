@@ -5,9 +5,10 @@ use crate::checkpoint::block::{self, CheckpointFault};
 use crate::checkpoint::head::{HEAD_BYTES, Head, HeadFault, LogPosition, head_crc};
 use crate::checkpoint::layout::{Block, Blocks, Kind, file_bytes};
 use crate::ids::{SessionId, StripeKey, Time};
+use crate::log::ranges::Ranges;
 use crate::log::summary::Summary;
 use crate::quality::RecallTarget;
-use crate::space::{Loaded, Loading};
+use crate::space::{Extent, Loaded, Loading};
 
 /// The head of a checkpoint's file, with all that is needed to check the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,16 +110,22 @@ struct Taking {
     head: Head,
     seed: u64,
     recall: Option<RecallTarget>,
+    gone: Ranges,
     /// None before the state was read, which comes first.
     loading: Option<Loading>,
     marks: Vec<Mark>,
 }
 
 impl Reading {
-    /// Of a stripe whose graph has this seed, and which is to hold this recall.
-    pub fn new(found: &CheckedHead, seed: u64, recall: Option<RecallTarget>) -> Reading {
+    /// Of a stripe whose graph has this seed, and which is to hold this recall; rows of these generations are `gone` since.
+    pub fn new(
+        found: &CheckedHead,
+        seed: u64,
+        recall: Option<RecallTarget>,
+        gone: Ranges,
+    ) -> Reading {
         let (head, loading, marks) = (found.head.clone(), None, Vec::new());
-        let taking = Taking { head, seed, recall, loading, marks };
+        let taking = Taking { head, seed, recall, gone, loading, marks };
         Reading { checking: Checking::new(found), taking }
     }
 
@@ -148,8 +155,14 @@ impl Taking {
         let mut bytes = Reader::new(items);
         if block.kind == Kind::State {
             let Head { form, stripe, dimension, generation, ref shape, .. } = self.head;
-            let (stripe, size) = ((stripe, self.seed), (shape.clone(), generation, form));
-            let loading = Loading::new(stripe, self.recall, size, &mut bytes)?;
+            let extent = Extent {
+                shape: shape.clone(),
+                durable: generation,
+                gone: std::mem::take(&mut self.gone),
+                form,
+            };
+            let stripe = (stripe, self.seed);
+            let loading = Loading::new(stripe, self.recall, extent, &mut bytes)?;
             let is_of_it = loading.settings().dimension == dimension && bytes.is_empty();
             self.loading = is_of_it.then_some(loading);
             return self.loading.as_ref().map(|_| ());

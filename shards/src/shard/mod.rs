@@ -9,11 +9,12 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `io.rs` | what a shard is made with, and what crosses between it and the runtime |
+//! | `forgotten.rs` | memories on their way to be forgotten |
+//! | `compaction.rs` | which segments count how much, and the compaction under way |
 //! | `pending.rs` | what the log was given, until it answers |
 //! | `making.rs` | spaces that are being made |
 //! | `awaited.rs` | who waits until rows wait for nothing |
 //! | `subscribers.rs` | who hears what happens in stripes |
-//! | `forgotten.rs` | memories on their way to be forgotten |
 //! | `wanted.rs` | what reads are for |
 //! | `engine.rs` | the shard's parts, its inputs and outputs |
 //! | `requests.rs` | spaces, observations, credits, lists |
@@ -23,6 +24,7 @@
 //! | `reads.rs` | records read back: for recalls, and to verify replacements |
 //! | `events.rs` | what happens in stripes, told |
 //! | `forgetting.rs` | memories that are deleted or suppressed |
+//! | `compacting.rs` | segments that are mostly dead: what counts is copied, the rest goes |
 //! | `turns.rs` | whose turn it is: recalls first, spaces in fair rotation |
 //! | `checkpoints.rs` | which stripe's checkpoint is due, and the one that is being written |
 //! | `checkpointing.rs` | how that goes on, step by step |
@@ -37,6 +39,7 @@ mod awaited;
 mod subscribers;
 mod forgotten;
 mod checkpoints;
+mod compaction;
 mod pending;
 mod making;
 mod wanted;
@@ -49,6 +52,7 @@ mod reads;
 mod events;
 mod checkpointing;
 mod forgetting;
+mod compacting;
 mod recovering;
 
 pub use engine::Shard;

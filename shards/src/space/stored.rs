@@ -11,9 +11,11 @@ use crate::bytes::Reader;
 use crate::graph::{self, Fate, Index, IndexShape};
 use crate::ids::{Generation, Location, LogId, Row, SegmentId, StripeKey, Time};
 use crate::log::body::{decode_space, encode_space};
+use crate::log::ranges::Ranges;
 use crate::quality::{RecallTarget, Upkeep};
 use crate::settings::SpaceSettings;
 use crate::space::ids::Ids;
+use crate::space::live::LiveBytes;
 use crate::space::record::Records;
 use crate::space::rows::{self, Pair, Rows};
 use crate::space::spans::Spans;
@@ -40,6 +42,19 @@ pub enum RowForm {
     Bare,
     /// All, as it is written.
     Whole,
+}
+
+/// What the head of a checkpoint, and what was learned since, say of its rows.
+#[derive(Debug)]
+pub struct Extent {
+    /// How large its graph is.
+    pub shape: IndexShape,
+    /// Rows up to this generation are in it …
+    pub durable: Generation,
+    /// … but for these, which are no more.
+    pub gone: Ranges,
+    /// How rows are written.
+    pub form: RowForm,
 }
 
 impl Rows {
@@ -78,13 +93,9 @@ impl Rows {
         rows
     }
 
-    /// The record of a durable row that none has replaced lies elsewhere now. Whether there is such a row.
-    pub fn relocate(&mut self, hash: u64, generation: Generation, location: Location) -> bool {
-        let row = self.ids.of(hash).map(Row).find(|&row| self.generation(row) == generation);
-        if let Some(row) = row {
-            self.records.relocate(row, location);
-        }
-        row.is_some()
+    /// The durable row of this hash and generation, if there is one.
+    pub fn find(&self, hash: u64, generation: Generation) -> Option<Row> {
+        self.ids.of(hash).map(Row).find(|&row| self.generation(row) == generation)
     }
 }
 
@@ -126,6 +137,9 @@ pub struct Loading {
     shared: Vec<u64>,
     /// The newest generation that is read.
     durable: Generation,
+    /// Generations of which rows are read as dead: they went later.
+    gone: Ranges,
+    live: LiveBytes,
     inserted: Generation,
     replaced: Generation,
     living: u32,
@@ -141,16 +155,18 @@ pub struct Loaded {
     pub rows: Rows,
     /// Those of them that may be one memory.
     pub pairs: Vec<Pair>,
+    /// Bytes of the records of those that are kept.
+    pub live: LiveBytes,
     upkeep: Upkeep,
 }
 
 impl Loading {
     /// Begins with what [`Stripe::write_state`] wrote; `seed` draws the graph's layers, and of rows those up to the
-    /// generation `durable` count, which were written in `form`.
+    /// generation that it says count, unless they are gone since.
     pub fn new(
         (key, seed): (StripeKey, u64),
         recall: Option<RecallTarget>,
-        (shape, durable, form): (IndexShape, Generation, RowForm),
+        Extent { shape, durable, gone, form }: Extent,
         bytes: &mut Reader<'_>,
     ) -> Option<Loading> {
         let length = bytes.u32()? as usize;
@@ -173,6 +189,8 @@ impl Loading {
             entering: VecDeque::new(),
             shared: Vec::new(),
             durable,
+            gone,
+            live: LiveBytes::default(),
             inserted: Generation(0),
             replaced: Generation(0),
             living: 0,
@@ -202,7 +220,7 @@ impl Loading {
 
     /// The row of the next slot of the graph.
     pub fn push_row(&mut self, bytes: &mut Reader<'_>) -> Option<()> {
-        let stored = Stored::read(self.form, bytes)?;
+        let stored = Stored::read(self.form, bytes)?.unless(&self.gone);
         let fate = stored.fate(self.durable);
         let row = self.index.push_row(bytes, fate)?;
         self.ids.put(row.0, stored.hash);
@@ -219,7 +237,7 @@ impl Loading {
 
     /// The next row outside the graph.
     pub fn push_waiting(&mut self, bytes: &mut Reader<'_>) -> Option<()> {
-        let stored = Stored::read(self.form, bytes)?;
+        let stored = Stored::read(self.form, bytes)?.unless(&self.gone);
         match stored.fate(self.durable) {
             Fate::Alive => {
                 let row = self.index.push_waiting(bytes)?;
@@ -240,6 +258,9 @@ impl Loading {
         self.spans.put(row, stored.from);
         let location = Records::may_hold(stored.location).then_some(stored.location)?;
         self.records.commit(row, location, stored.committed_at);
+        if fate == Fate::Alive {
+            self.live.keep(location);
+        }
         match (fate, stored.hidden_by) {
             (Fate::Alive, None) => {
                 self.living += 1;
@@ -285,8 +306,8 @@ impl Loading {
         while !self.entering.is_empty() {
             self.enter_first();
         }
-        let Loading { settings, upkeep, index, records, spans, attributes, ids, .. } = self;
-        let mut shared = self.shared;
+        let Loading { settings, upkeep, index, records, spans, attributes, .. } = self;
+        let (ids, live, mut shared) = (self.ids, self.live, self.shared);
         let index = index.finish()?;
         shared.sort_unstable();
         shared.dedup();
@@ -297,7 +318,7 @@ impl Loading {
         (rows.index, rows.records, rows.spans, rows.ids) = (index, records, spans, ids);
         rows.attributes = attributes;
         let pairs = shared.into_iter().flat_map(|hash| rows.pairs_of(hash)).collect();
-        Some(Loaded { settings, rows, pairs, upkeep })
+        Some(Loaded { settings, rows, pairs, live, upkeep })
     }
 }
 
@@ -362,6 +383,14 @@ impl Stored {
             location,
             attributes,
         })
+    }
+
+    /// The same row, which is no more if it is of one of these generations.
+    fn unless(self, gone: &Ranges) -> Stored {
+        match gone.contains(self.from.0) {
+            true => Stored { until: self.from, hidden_by: None, ..self },
+            false => self,
+        }
     }
 
     /// What the row was when `durable` was the newest generation.
