@@ -161,6 +161,13 @@ impl From<Refusal> for Failure {
             Refusal::TooManySubscribers => {
                 Failure::new(Code::ResourceExhausted, "Too many subscribers of this memory space")
             }
+            Refusal::TooLongAgo { oldest } => {
+                let (seconds, micros) = (oldest.0 / 1_000_000, oldest.0 % 1_000_000);
+                let message = format!(
+                    "snapshot_time is too long ago: the oldest is {seconds}.{micros:06} s after 1970"
+                );
+                Failure::new(Code::OutOfRange, message)
+            }
             Refusal::Unavailable => Failure::unavailable(),
         }
     }

@@ -34,8 +34,10 @@ pub struct Query<'a> {
     pub count: u32,
     /// Search width; 0 means the default.
     pub width: u32,
-    /// Which rows it may see.
+    /// Which rows it may see …
     pub isolation: Isolation,
+    /// … and when; none: now.
+    pub as_of: Option<Time>,
     /// Results of less activation are left out; where angles are compared, also such below zero are told apart.
     pub similarity_min: f32,
     /// What else results must be.
@@ -307,6 +309,7 @@ fn scatter(core: &Core, port: &Port, space: &SpaceDescription, query: &Query<'_>
             count: query.count.min(RECALL_RESULTS_MAX),
             width: query.width,
             isolation: query.isolation,
+            as_of: query.as_of,
             similarity_min,
             filter: filter.clone(),
         };

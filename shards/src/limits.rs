@@ -72,6 +72,9 @@ pub const CHECKPOINT_LOGS_MAX: usize = 330;
 /// Longest body of a list of generations that are gone; a longer list takes several records.
 pub const LOG_GONE_BYTES_MAX: usize = 256 << 10;
 
+/// How far back a recall may look: a stripe notes its commits for so long, some megabytes where they never pause.
+pub const PAST_MICROS: u64 = 60 * 1_000_000;
+
 /// Subscribers of one stripe's events: each costs a message for each observation.
 pub const STRIPE_SUBSCRIBERS_MAX: usize = 64;
 

@@ -127,6 +127,8 @@ pub struct Recall {
     pub width: u32,
     /// Leave out what is not yet durable.
     pub isolation: Isolation,
+    /// Leave out what was not yet durable at this time; none: what is not now.
+    pub as_of: Option<Time>,
     /// Results below this similarity are left out; it is measured as [`Hit::similarity`] is.
     pub similarity_min: f32,
     /// What else results must be; none: anything.
@@ -587,6 +589,11 @@ pub enum Refusal {
     TooManySessions,
     /// So many subscribers hear what happens in the stripe that no further one can.
     TooManySubscribers,
+    /// What could be found at that time is not known any more; it is from this time on.
+    TooLongAgo {
+        /// The oldest time that can be asked for.
+        oldest: Time,
+    },
     /// The shard failed; resume later.
     Unavailable,
 }

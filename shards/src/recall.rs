@@ -24,7 +24,7 @@ use crate::limits::{
 };
 use crate::log::log::Ordinal;
 use crate::log::record::{BodyFault, Observation, decode_body, read_body, read_embedding};
-use crate::message::{Cue, Durability, Hit, Isolation, Recall, Recalled};
+use crate::message::{Cue, Durability, Hit, Isolation, Recall, Recalled, Refusal};
 use crate::settings::Metric;
 use crate::space::{Place, Reading, Rows, Stripe, View};
 use crate::vector::codes::{Codes, normalise};
@@ -114,18 +114,21 @@ pub enum Progress {
 }
 
 impl Job {
-    /// Begins `query`, with what the stripe holds now. [`Job::into_reading`] ends with it.
-    pub fn new(mut query: Recall, stripe: &mut Stripe) -> Job {
+    /// Begins `query`, with what the stripe holds now, or held at the time that it names. [`Job::into_reading`] ends with it.
+    pub fn new(mut query: Recall, stripe: &mut Stripe) -> Result<Job, Refusal> {
         assert!(
             query.count <= RECALL_RESULTS_MAX,
             "the number of results is checked where a request is made"
         );
+        let past = query.as_of.map(|at| stripe.durable_at(at)).transpose()?;
         if query.width == 0 {
             query.width = stripe.recall_width();
         }
         let reading = stripe.begin_reading();
         let rows = stripe.rows();
+        let snapshot = past.unwrap_or(stripe.generation());
         let (limit, end, seen) = match query.isolation {
+            _ if past.is_some() => (snapshot, rows.durable(), rows.living()),
             Isolation::Durable if !planted!(InFlightRecalled) => {
                 (stripe.generation(), rows.durable(), rows.living())
             }
@@ -134,7 +137,7 @@ impl Job {
             }
         };
         let stage = Job::first_stage(&query, end, rows);
-        Job {
+        Ok(Job {
             query,
             metric: stripe.space().settings.metric,
             stage,
@@ -143,14 +146,14 @@ impl Job {
             breadth: 1,
             departed: rows.index().departed(),
             reading,
-            snapshot: stripe.generation(),
+            snapshot,
             rows: seen,
             found: Vec::new(),
             newest: Newest::default(),
             candidates: Vec::new(),
             distances: 0,
             unreadable: 0,
-        }
+        })
     }
 
     /// One step. Returns the distances that it took, and where it led to. `seeking` is the same in each step until the first

@@ -93,6 +93,7 @@ pub(super) async fn recall(
         count,
         width: 0,
         isolation: Isolation::InFlight,
+        as_of: None,
         similarity_min: -1.0,
         criteria: Criteria::default(),
     };

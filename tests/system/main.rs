@@ -34,5 +34,6 @@ mod sessions;
 mod shard_restart;
 #[cfg(feature = "chaos")]
 mod silence;
+mod snapshot_time;
 mod standard_services;
 mod websocket_messages;

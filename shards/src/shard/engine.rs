@@ -568,10 +568,11 @@ impl Shard {
         Slot(self.stripes.len())
     }
 
-    pub(super) fn add_stripe(&mut self, stripe: Stripe) -> Slot {
+    pub(super) fn add_stripe(&mut self, mut stripe: Stripe) -> Slot {
         let slot = self.next_slot();
         let earlier = self.slots.insert(stripe.key(), slot);
         assert!(earlier.is_none(), "a stripe is made once");
+        stripe.begin(self.now);
         self.stripes.push(stripe);
         slot
     }

@@ -233,7 +233,7 @@ impl Shard {
             }
             stripe.note_cue(codes);
         }
-        let job = Job::new(recall, stripe);
+        let job = Job::new(recall, stripe)?;
         self.keep_up_with(slot);
         Ok(Asked { origin, slot, job })
     }

@@ -35,6 +35,7 @@ mod live;
 mod withheld;
 mod rows;
 mod tail;
+mod past;
 mod stripe;
 mod stored;
 

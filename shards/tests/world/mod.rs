@@ -569,7 +569,7 @@ pub(crate) fn recall_by(
     let codes = encoded.codes(metric).expect("of a usual length");
     let similarity_min = f32::NEG_INFINITY;
     let cue = Cue::Like { vector, codes };
-    Recall { stripe, cue, count, width: 0, isolation, similarity_min, filter: None }
+    Recall { stripe, cue, count, width: 0, isolation, as_of: None, similarity_min, filter: None }
 }
 
 pub(crate) fn settings(name: &str) -> SpaceSettings {

@@ -20,5 +20,5 @@ pub(crate) use happenings::{events_missed, happened, wanted};
 pub(crate) use memories::{confidence, metadata, observation, timestamp};
 pub(crate) use requests::{
     drain, empty_operation, flow_action, forget_mode, forget_target, init, not_served, pace,
-    recall, remembered, room, unary_query, unknown_flow_action,
+    recall, remembered, room, time_of, unary_query, unknown_flow_action,
 };

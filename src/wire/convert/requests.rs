@@ -10,7 +10,8 @@ use engram_proto::engram::v1::{
     ForgetMode as WireForgetMode, ForgetRequest, Priority, RecallFilter, RecallRequest,
     RememberRequest, StreamClose, StreamInit, StreamingRecallRequest, forget_request,
 };
-use engram_shards::attributes::Criteria;
+use engram_shards::attributes::{Criteria, Moment};
+use engram_shards::ids::Time;
 use engram_shards::limits::{RECALL_RESULTS_MAX, WHO_ENTRIES_MAX};
 use engram_shards::log::record::{Embedding, Observation};
 use engram_shards::message::{Drain, ForgetMode, Isolation, Lane};
@@ -81,12 +82,11 @@ pub(crate) fn recall_head(request: &StreamingRecallRequest) -> RecallHead {
 
 /// What a streaming recall asks.
 pub(crate) fn streaming_query(request: &StreamingRecallRequest) -> Result<Query<'_>, Failure> {
-    if request.snapshot_time.is_some() {
-        return Err(not_served("snapshot_time"));
-    }
     let isolation =
         if request.snapshot_isolation { Isolation::Durable } else { Isolation::InFlight };
     let query = query(request.cue.as_ref(), request.max_results, request.search_width, isolation)?;
+    let as_of = moment(&request.snapshot_time)?.map(time_of);
+    let query = Query { as_of, ..query };
     let Some(filter) = &request.filter else {
         return Ok(query);
     };
@@ -181,6 +181,7 @@ fn query(
         count: counts.into_iter().find(|count| *count > 0).unwrap_or(RECALL_RESULTS_DEFAULT),
         width,
         isolation,
+        as_of: None,
         similarity_min: similarity_min(threshold, threshold_of_cue)?,
         criteria,
     })
@@ -198,19 +199,28 @@ fn asked(
     who: &[String],
     tags: &[String],
 ) -> Result<Criteria, Failure> {
-    let moment = |time: &Option<Timestamp>| match time {
-        Some(Timestamp { seconds, nanos: nanos @ 0..1_000_000_000 }) => {
-            Ok(Some((*seconds, *nanos as u32)))
-        }
-        Some(_) => Err(invalid("a time has 0 to 999,999,999 nanoseconds")),
-        None => Ok(None),
-    };
     if who.len() > WHO_ENTRIES_MAX || tags.len() > WHO_ENTRIES_MAX {
         return Err(invalid(format!("a filter names {WHO_ENTRIES_MAX} at most")));
     }
     let boxed = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
     let (from, to) = (moment(from)?, moment(to)?);
     Ok(Criteria { from, to, place: place.into(), who: boxed(who), tags: boxed(tags) })
+}
+
+fn moment(time: &Option<Timestamp>) -> Result<Option<Moment>, Failure> {
+    match time {
+        Some(Timestamp { seconds, nanos: nanos @ 0..1_000_000_000 }) => {
+            Ok(Some((*seconds, *nanos as u32)))
+        }
+        Some(_) => Err(invalid("a time has 0 to 999,999,999 nanoseconds")),
+        None => Ok(None),
+    }
+}
+
+/// The engine's time at this moment; before 1970, its begin.
+pub(crate) fn time_of((seconds, nanos): Moment) -> Time {
+    let micros = u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000);
+    Time(micros.saturating_add(u64::from(nanos / 1_000)))
 }
 
 /// What both ask.

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use engram_proto::engram::v1::{StreamEventType, StreamSubscription};
-use engram_shards::attributes::Criteria;
+use engram_shards::attributes::{self, Criteria};
+use engram_shards::ids::Time;
 use engram_shards::limits::WHO_ENTRIES_MAX;
 use engram_shards::log::record::Embedding;
 use engram_shards::message::{Drain, Isolation, Lane};
@@ -73,6 +74,7 @@ pub(crate) struct RecallMessage<'a> {
     request_id: Cow<'a, str>,
     results_max: u32,
     snapshot_isolation: bool,
+    as_of: Option<Time>,
     page_results: u32,
     /// Without one, the newest are asked for.
     has_embedding: bool,
@@ -90,6 +92,7 @@ impl RecallMessage<'_> {
                 true => Isolation::Durable,
                 false => Isolation::InFlight,
             },
+            as_of: self.as_of,
             similarity_min: -1.0,
             criteria: self.criteria.clone(),
         };
@@ -222,6 +225,8 @@ fn recall<'a>(text: &'a str, scratch: &mut Scratch) -> Result<Inbound<'a>, Strin
         embedding: Option<&'a RawValue>,
         max_results: Option<u32>,
         snapshot_isolation: Option<bool>,
+        #[serde(borrow)]
+        snapshot_time: Option<Text<'a>>,
         page_size: Option<u32>,
         #[serde(borrow)]
         filter: Option<FilterKeys<'a>>,
@@ -240,6 +245,7 @@ fn recall<'a>(text: &'a str, scratch: &mut Scratch) -> Result<Inbound<'a>, Strin
         request_id,
         results_max: keys.max_results.unwrap_or(RECALL_RESULTS_DEFAULT),
         snapshot_isolation: keys.snapshot_isolation.unwrap_or(false),
+        as_of: time("snapshot_time", keys.snapshot_time)?.map(convert::time_of),
         // A client that names no size knows nothing of pages.
         page_results: keys.page_size.filter(|size| *size > 0).unwrap_or(u32::MAX),
         has_embedding: keys.embedding.is_some(),
@@ -265,24 +271,27 @@ struct FilterKeys<'a> {
 impl FilterKeys<'_> {
     fn criteria(self) -> Result<Criteria, String> {
         let FilterKeys { from, to, where_location, who, tags } = self;
-        let time = |key: &str, text: Option<Text<'_>>| match text {
-            None => Ok(None),
-            Some(text) => match Moment::parse_rfc3339(&text.0) {
-                Some(Moment { seconds, nanos }) => Ok(Some((seconds, nanos))),
-                None => Err(format!("filter.{key} is no time by RFC 3339")),
-            },
-        };
         let names = |names: Vec<Text<'_>>| match names.len() <= WHO_ENTRIES_MAX {
             true => Ok(names.iter().map(|name| Box::from(&*name.0)).collect()),
             false => Err(format!("a filter names {WHO_ENTRIES_MAX} at most")),
         };
         Ok(Criteria {
-            from: time("from", from)?,
-            to: time("to", to)?,
+            from: time("filter.from", from)?,
+            to: time("filter.to", to)?,
             place: where_location.map_or_else(Box::default, |place| Box::from(&*place.0)),
             who: names(who)?,
             tags: names(tags)?,
         })
+    }
+}
+
+fn time(key: &str, text: Option<Text<'_>>) -> Result<Option<attributes::Moment>, String> {
+    match text {
+        None => Ok(None),
+        Some(text) => match Moment::parse_rfc3339(&text.0) {
+            Some(Moment { seconds, nanos }) => Ok(Some((seconds, nanos))),
+            None => Err(format!("{key} is no time by RFC 3339")),
+        },
     }
 }
 

@@ -779,6 +779,7 @@ impl World {
             count,
             width: 0,
             isolation,
+            as_of: None,
             similarity_min: f32::NEG_INFINITY,
             filter: None,
         });
