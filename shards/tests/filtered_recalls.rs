@@ -179,9 +179,10 @@ proptest! {
             }
             model.store(format!("m{id}"), memory);
         }
+        // Until it is durable, a memory does not take the place of one that is.
+        model.world.commit();
         for restart in [false, true] {
             if restart {
-                model.world.commit();
                 model.world.crash(Fate::Whole, 1);
             }
             for (number, criteria, count) in &queries {
