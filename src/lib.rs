@@ -21,6 +21,7 @@ pub mod down;
 pub mod maintenance;
 pub mod disk;
 pub mod placement;
+pub mod memory;
 pub mod mesh;
 pub mod pump;
 pub mod core;

@@ -131,6 +131,10 @@ pub const OPEN_SEGMENTS_MAX: usize = 256;
 pub const READ_AHEAD_BYTES_MAX: u64 = 4 << 30;
 /// … in pieces of this size: of more, kernels of small windows read a part alone.
 pub const READ_AHEAD_PIECE_BYTES: NonZeroU64 = NonZeroU64::new(512 << 10).expect("more than none");
+/// Slabs of memory that are found for a core and that it has not taken yet.
+pub const RESERVES_AHEAD_MAX: usize = 4;
+/// The priority of who finds them, as `nice` has it.
+pub const LOWEST_PRIORITY: i32 = 19;
 /// Pieces of a checkpoint that are asked for ahead while it is read, so that the disk never waits for the core.
 pub const CHECKPOINT_READS_AHEAD: usize = 8;
 /// How long checkpoints may take that are written when the server stops: those of some million rows. What is not done

@@ -1,5 +1,6 @@
 //! A core's shard from the logs and checkpoints of the folder.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -28,6 +29,8 @@ use crate::folder::{
     read_summary, segment_path,
 };
 use crate::limits::READ_AHEAD_BYTES_MAX;
+use crate::memory::MemoryAhead;
+use crate::placement::Placement;
 
 /// The segments and checkpoints to be read, and how each begins.
 #[derive(Clone, Debug)]
@@ -103,6 +106,17 @@ impl Segments {
         }
     }
 
+    /// How much memory the checkpoints of each of `cores` will take: about as much as their files, which hold what is kept
+    /// in memory, and hardly more.
+    pub fn memory_bytes(&self, cores: u16) -> Vec<u64> {
+        let placement = Placement::spread(cores);
+        let mut bytes = vec![0; usize::from(cores)];
+        for (stripe, head) in &self.remains.checkpoints {
+            bytes[usize::from(placement.owner_of(*stripe).0)] += file_bytes(head.head());
+        }
+        bytes
+    }
+
     /// Where the logs are.
     pub fn logs(&self) -> &Path {
         &self.logs
@@ -172,6 +186,8 @@ pub struct Recovery {
     pub cores: u16,
     /// The server's clock.
     pub clock: Clock,
+    /// For what is loaded when the server starts.
+    pub memory: RefCell<Option<MemoryAhead>>,
 }
 
 /// A shard as it begins to serve.
@@ -192,6 +208,7 @@ pub struct Rest {
     config: ShardConfig,
     segments: Segments,
     loading: Loading,
+    memory: Option<MemoryAhead>,
 }
 
 impl Recovery {
@@ -217,7 +234,8 @@ impl Recovery {
         let recovering = Recovering::new(config.clone(), &segments.remains, owns).map_err(fault)?;
         let recovering = replay(recovering, segments).await?;
         let (shard, loading, empty) = recovering.finish(self.clock.now()).map_err(fault)?;
-        let rest = Rest { core: self.core.clone(), config, segments: segments.clone(), loading };
+        let (core, segments, memory) = (self.core.clone(), segments.clone(), self.memory.take());
+        let rest = Rest { core, config, segments, loading, memory };
         Ok(Recovered { shard, empty, rest })
     }
 }
@@ -277,6 +295,9 @@ impl Rest {
         loop {
             let read = reader.next(loading.ahead().map(|(_, piece)| piece)).await;
             let bytes = read.map_err(|error| unreadable(loading, &error))?;
+            if let Some(memory) = &self.memory {
+                memory.adopt();
+            }
             if let Some(ready) = loading.handle_piece(&bytes)? {
                 return Ok(ready);
             }
