@@ -20,7 +20,8 @@ use engram_shards::shard::{Loading, Ready, Recovering, Remains, Shard, ShardConf
 use engram_shards::space::TailLimits;
 
 use crate::checkpoint_files::{
-    PieceReader, checkpoint_path, checkpoints_beside, list_checkpoints, read_head, remove_drafts,
+    PieceReader, checkpoint_path, checkpoints_beside, list_checkpoints, read_cached_ahead, read_head,
+    remove_drafts,
 };
 use crate::clock::Clock;
 use crate::core::Core;
@@ -91,11 +92,13 @@ impl Segments {
             checkpoints.iter().map(|(stripe, head)| (file_bytes(head.head()), *stripe)).collect();
         by_size.sort_unstable();
         let folder = checkpoints_beside(&self.logs);
-        let files = segments.map(|link| segment_path(&self.logs, link.segment));
-        let files =
-            files.chain(by_size.into_iter().map(|(_, stripe)| checkpoint_path(&folder, stripe)));
+        let checkpoints = by_size.into_iter().map(|(_, stripe)| checkpoint_path(&folder, stripe));
+        type ReadAhead = fn(&Path, u64) -> io::Result<u64>;
+        let segments = segments.map(|link| segment_path(&self.logs, link.segment));
+        let segments = segments.map(|path| (path, read_ahead as ReadAhead));
+        let files = segments.chain(checkpoints.map(|path| (path, read_cached_ahead as ReadAhead)));
         let mut left = READ_AHEAD_BYTES_MAX;
-        for path in files {
+        for (path, read_ahead) in files {
             left = match read_ahead(&path, left) {
                 Ok(bytes) => left.saturating_sub(bytes),
                 Err(error) => {
