@@ -271,3 +271,56 @@ impl Drafts {
         draft.file.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{Advice, fadvise};
+
+    const STRIPE: StripeKey = StripeKey { space: SpaceKey(7), stripe: 0 };
+    const LENGTH: u64 = 40_000;
+
+    /// What the pieces of a file are read as, and whether past the page cache.
+    async fn read_all(folder: &Path, pieces: &[Piece]) -> (Vec<Vec<u8>>, bool) {
+        let mut reader = PieceReader::open(folder, STRIPE).await.expect("it is there");
+        let mut found = Vec::new();
+        for first in 0..pieces.len() {
+            let read = reader.next(pieces[first..].iter().copied()).await.expect("it can be read");
+            found.push(read.to_vec());
+        }
+        (found, reader.alignment > 1)
+    }
+
+    #[test]
+    fn pieces_are_the_same_from_the_page_cache_and_past_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let bytes: Vec<u8> = (0..LENGTH).map(|at| (at * at % 251) as u8).collect();
+        let path = checkpoint_path(folder.path(), STRIPE);
+        fs::write(&path, &bytes).expect("it can be written");
+        // The last one begins within the file, and ends behind it.
+        let ends = [4_096, 4_097, 8_192, 10_000, 30_000, LENGTH + 5_000];
+        let starts = [0].into_iter().chain(ends);
+        let pieces: Vec<Piece> =
+            starts.zip(ends).map(|(offset, end)| Piece { offset, bytes: end - offset }).collect();
+        let expected: Vec<Vec<u8>> = pieces
+            .iter()
+            .map(|piece| {
+                let end = (piece.offset + piece.bytes).min(LENGTH);
+                bytes[piece.offset as usize..end as usize].to_vec()
+            })
+            .collect();
+        let executor = glommio::LocalExecutorBuilder::default().io_memory(1 << 20);
+        let executor = executor.make().expect("an executor can be made");
+        executor.run(async {
+            let (found, is_direct) = read_all(folder.path(), &pieces).await;
+            assert_eq!((found, is_direct), (expected.clone(), false), "it was written just now");
+            let file = File::open(&path).expect("it is there");
+            file.sync_all().expect("it can be synced");
+            fadvise(&file, 0, None, Advice::DontNeed).expect("the kernel takes advice");
+            let is_gone = !is_cached(&file).expect("it can be read");
+            let (found, is_direct) = read_all(folder.path(), &pieces).await;
+            // A file system in memory keeps all of it there.
+            assert_eq!((found, is_direct), (expected, is_gone));
+        });
+    }
+}

@@ -52,3 +52,21 @@ impl MemoryAhead {
         reserves.for_each(Reserve::adopt);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_found_than_is_needed() {
+        let slabs = 2 + RESERVES_AHEAD_MAX as u64;
+        let memory = MemoryAhead::find((slabs + 1) * SLAB_BYTES as u64 - 1, CoreIndex(0));
+        let reserves = memory.reserves.as_ref().expect("they are found");
+        assert_eq!(reserves.iter().count() as u64, slabs);
+    }
+
+    #[test]
+    fn who_needs_little_finds_it_alone() {
+        assert!(MemoryAhead::find(SLAB_BYTES as u64 - 1, CoreIndex(0)).reserves.is_none());
+    }
+}

@@ -20,8 +20,8 @@ use engram_shards::shard::{Loading, Ready, Recovering, Remains, Shard, ShardConf
 use engram_shards::space::TailLimits;
 
 use crate::checkpoint_files::{
-    PieceReader, checkpoint_path, checkpoints_beside, list_checkpoints, read_cached_ahead, read_head,
-    remove_drafts,
+    PieceReader, checkpoint_path, checkpoints_beside, list_checkpoints, read_cached_ahead,
+    read_head, remove_drafts,
 };
 use crate::clock::Clock;
 use crate::core::Core;

@@ -171,13 +171,17 @@ mod pages {
             self.bytes
         }
 
-        /// Has the kernel find memory for all of it; tells whether it did.
+        /// Has the kernel find memory for all of it; tells whether it did. Page by page: meanwhile no
+        /// other thread can map or unmap anything.
         pub(super) fn touch(&self) -> bool {
-            // SAFETY: all of it is mapped, and no one's yet; it stays zero.
-            let populated = unsafe {
-                madvise(self.base.as_ptr().cast(), self.bytes, Advice::LinuxPopulateWrite)
-            };
-            populated.is_ok()
+            (0..self.bytes).step_by(HUGE_PAGE_BYTES).all(|at| {
+                // SAFETY: all of it is mapped, in whole huge pages, and no one's yet; it stays zero.
+                let populated = unsafe {
+                    let page = self.base.add(at).as_ptr();
+                    madvise(page.cast(), HUGE_PAGE_BYTES, Advice::LinuxPopulateWrite)
+                };
+                populated.is_ok()
+            })
         }
 
         /// # Safety
