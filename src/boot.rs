@@ -38,6 +38,7 @@ use crate::limits::{
     CHECKPOINT_DRAIN_MAX, DRAIN_MAX, EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_PREEMPT, EXECUTOR_TICK,
 };
 use crate::listen::{ListenError, listen};
+use crate::log_readers::{LogReaders, Reading};
 use crate::memory::MemoryAhead;
 use crate::mesh::{CoreIndex, Mesh, MeshSettings, Thread, weave};
 use crate::pump::{Pump, PumpHandle, tick};
@@ -72,6 +73,7 @@ pub fn serve(config: ServeConfig) -> Result<(), BootError> {
 
     let (starting, starts) = mpsc::channel();
     let clock = Clock::start();
+    let readers = LogReaders::default();
     let mut signals = Some(signals);
     let mut executors = Vec::new();
     let numbered = (0..cores).map(CoreIndex).zip(segments.memory_bytes(cores));
@@ -89,6 +91,8 @@ pub fn serve(config: ServeConfig) -> Result<(), BootError> {
             secret: folder.secret(),
             folder: folder.path().to_owned(),
             segments: segments.clone(),
+            readers: readers.clone(),
+            reading: readers.begin(),
             settings: config.settings.clone(),
         };
         executors.push((*cpu, spawn(*cpu, plan)?));
@@ -173,6 +177,9 @@ struct Plan {
     secret: FolderSecret,
     folder: PathBuf,
     segments: Segments,
+    readers: LogReaders,
+    /// Its shard is one of them.
+    reading: Reading,
     /// For what it loads.
     memory: MemoryAhead,
     settings: ServeSettings,
@@ -207,7 +214,7 @@ async fn run_core(plan: Plan) -> Result<(), BootError> {
     // Whoever waits for it is gone only if another executor failed to start.
     let _ = plan.started.send(mesh.core());
     let core = Core::new(mesh.clone(), plan.clock, plan.secret, plan.settings);
-    let disk = Disk::new(plan.segments.logs().to_owned());
+    let disk = Disk::new(plan.segments.logs().to_owned(), plan.readers.clone());
     let (pump, shard) = Pump::new(mesh.clone(), disk.clone(), plan.clock);
     let pumping = glommio::spawn_local(pump.run());
     let mut beside = vec![glommio::spawn_local(tick(mesh.clone()))];
@@ -224,9 +231,11 @@ async fn run_core(plan: Plan) -> Result<(), BootError> {
         segments: plan.segments,
         shard: shard.clone(),
         disk,
+        readers: plan.readers,
         folder: plan.folder,
     };
-    let supervised = async { Err(BootError::Recovery(supervisor.run().await)) };
+    let reading = plan.reading;
+    let supervised = async { Err(BootError::Recovery(supervisor.run(reading).await)) };
     let supervised = supervised.or(async {
         mesh.stopping().wait().await;
         Ok(())

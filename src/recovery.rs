@@ -27,7 +27,7 @@ use crate::clock::Clock;
 use crate::core::Core;
 use crate::folder::{
     Folder, FolderError, list_segments, random_bytes, read_ahead, read_segment, read_segment_start,
-    read_summary, segment_path,
+    read_summary, remove_leftovers, segment_path,
 };
 use crate::limits::READ_AHEAD_BYTES_MAX;
 use crate::memory::MemoryAhead;
@@ -46,21 +46,25 @@ impl Segments {
     /// All there are in a folder in which no shard runs.
     pub fn find(folder: &Folder) -> Result<Segments, RecoveryError> {
         let logs = folder.logs();
+        remove_leftovers(&logs).map_err(RecoveryError::Folder)?;
         remove_drafts(&checkpoints_beside(&logs)).map_err(RecoveryError::Folder)?;
         let heads = heads(&logs, folder.segments().map_err(RecoveryError::Folder)?)?;
         Segments::of(logs, heads)
     }
 
     /// Those that may hold something of the shard of log `own` now, while the other shards run: all of its own log, and of
-    /// the others what was there when the server started. What they have written since is theirs alone, and may be half
-    /// done.
+    /// the others what is left of what was there when the server started. What they have written since is theirs alone, for
+    /// a shard writes to its own log only, and may be half done. None may be removed meanwhile.
     pub fn find_again(&self, own: LogId) -> Result<Segments, RecoveryError> {
-        let heads_before = self.remains.heads.iter();
-        let of_others = heads_before.filter(|(segment, _)| segment.log != own).cloned();
+        // They are in order.
+        let before = self.remains.heads.iter().map(|(segment, _)| (segment.log, segment.number));
+        let last_before: BTreeMap<LogId, u32> = before.collect();
+        let counts = |segment: &SegmentId| {
+            let last = last_before.get(&segment.log);
+            segment.log == own || last.is_some_and(|last| segment.number <= *last)
+        };
         let listed = list_segments(&self.logs).map_err(RecoveryError::Folder)?;
-        let mut heads = heads(&self.logs, listed.into_iter().filter(|segment| segment.log == own))?;
-        heads.extend(of_others.filter(|(segment, _)| segment_path(&self.logs, *segment).exists()));
-        heads.sort_unstable_by_key(|(segment, _)| *segment);
+        let heads = heads(&self.logs, listed.into_iter().filter(counts))?;
         Segments::of(self.logs.clone(), heads)
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use engram_shards::ids::{SessionId, Time};
 use engram_shards::limits::LOG_COMMIT_WAIT_MICROS;
+use engram_shards::log::chain::Chain;
 use engram_shards::message::{
     Append, Forget, ForgetMode, Isolation, Origin, Recall, Reply, Request, ShardStatus,
 };
@@ -40,6 +41,8 @@ pub struct Summary {
     pub checkpoints: usize,
     /// Memories that were forgotten.
     pub forgotten: usize,
+    /// Segments of which a compaction left the head alone.
+    pub emptied: usize,
 }
 
 /// Runs the world of `seed`, with a bug planted or without.
@@ -194,6 +197,7 @@ impl World {
         let recovered = audit(&self.device.disk, &self.keys(), &self.ledger)?;
         self.ask_all()?;
         self.check_rows(&recovered)?;
+        self.check_disk()?;
         self.summary.sent = self.ledger.next_token().0;
         self.summary.acked = self.ledger.attempts().filter(|(_, sent)| sent.acked).count();
         Ok(())
@@ -227,6 +231,24 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// In the end no segment is left that was worth a compaction: here, each that is written no more. Those that were made
+    /// beside another number of shards may hold what is others' and stay.
+    fn check_disk(&mut self) -> Result<(), Wrong> {
+        let Chain { links, emptied, .. } = Chain::new(&self.device.disk.heads());
+        self.summary.emptied += emptied.len();
+        let mut whole = BTreeMap::new();
+        for head in links.iter().filter_map(|link| link.head) {
+            if head.shards == self.shards {
+                whole.entry(head.segment.log).or_insert_with(Vec::new).push(head.segment.number);
+            }
+        }
+        // The last one may hold nothing, and the one before it is the open one then.
+        match whole.iter().find(|(_, numbers)| numbers.len() > 2) {
+            Some((log, numbers)) => wrong!(Disk, "{log:?} still has the segments {numbers:?}"),
+            None => Ok(()),
+        }
     }
 
     fn recall_all_acked(&mut self) -> Result<(), Wrong> {
@@ -373,7 +395,7 @@ impl World {
         if self.random.chance(500) {
             empty.into_iter().for_each(|segment| self.device.disk.remove(segment));
         }
-        self.recovered_rows = recovered.iter().map(|space| space.tokens.len() as u32).sum();
+        self.recovered_rows = recovered.iter().map(|space| space.records).sum();
         self.recall_recovered(&recovered);
         for client in 0..self.clients.len() {
             let pause = self.random.within(100..3_000);
@@ -776,9 +798,18 @@ impl World {
         let acks = if is_ready && is_plain { self.ledger.acks() } else { 0 };
         self.recalls_asked += 1;
         let origin = RECALL_ORIGINS | self.recalls_asked << 32;
-        let answers = self.ledger.answers();
-        let asked =
-            Asked { space, metric, vector, isolation, snapshot_min, acks, answers, expected };
+        let (answers, forgets) = (self.ledger.answers(), self.ledger.forgets());
+        let asked = Asked {
+            space,
+            metric,
+            vector,
+            isolation,
+            snapshot_min,
+            acks,
+            answers,
+            forgets,
+            expected,
+        };
         self.asked.insert(origin, asked);
         self.send(origin, shard, request);
     }

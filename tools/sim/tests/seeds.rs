@@ -37,6 +37,7 @@ fn fixed_seeds_hold_every_promise() {
         all.used_again += summary.used_again;
         all.checkpoints += summary.checkpoints;
         all.forgotten += summary.forgotten;
+        all.emptied += summary.emptied;
     }
     println!("{SEEDS} seeds: {all:?}");
     // A world in which little happens proves little.
@@ -44,6 +45,7 @@ fn fixed_seeds_hold_every_promise() {
     assert!(all.acked > 30 * seeds && all.recalls > 30 * seeds, "{all:?}");
     assert!(all.crashes as usize > 2 * seeds && all.failures > seeds, "{all:?}");
     assert!(all.used_again > 3 * SEEDS && all.forgotten > 2 * seeds, "{all:?}");
+    assert!(all.emptied > seeds / 4, "{all:?}");
     assert!(all.checkpoints > seeds, "{all:?}");
 }
 
