@@ -179,12 +179,13 @@ proptest! {
             }
             model.store(format!("m{id}"), memory);
         }
-        // Until it is durable, a memory does not take the place of one that is.
-        model.world.commit();
         for restart in [false, true] {
             if restart {
                 model.world.crash(Fate::Whole, 1);
             }
+            // Until it is durable, a memory may not take the place of one that is; also after a restart, where it has to be
+            // proven again.
+            model.world.commit();
             for (number, criteria, count) in &queries {
                 model.check(&vector(u64::from(*number)), criteria, *count);
             }
