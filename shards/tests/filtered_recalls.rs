@@ -7,7 +7,7 @@ mod world;
 use std::collections::BTreeMap;
 
 use engram_shards::attributes::{Attributes, Criteria, Filter, Moment, when_of};
-use engram_shards::ids::StripeKey;
+use engram_shards::ids::{StripeKey, Time};
 use engram_shards::log::record::{Embedding, Observation, encode_body};
 use engram_shards::message::{Append, Cue, Isolation, Lane, Recall, Reply, Request};
 use proptest::prelude::*;
@@ -102,10 +102,15 @@ impl Model {
         }
     }
 
+    /// When all of them were received.
+    fn received(&self) -> Time {
+        unary(0, "m", vec![1.0; DIMENSION]).append(self.stripe).received_at
+    }
+
     /// All that passes, in the order that a recall is to have.
     fn expected(&self, cue: Option<&[f32]>, criteria: &Criteria) -> Vec<String> {
         let filter = Filter::new(criteria.clone(), &SECRET);
-        let received = unary(0, "m", vec![1.0; DIMENSION]).append(self.stripe).received_at;
+        let received = self.received();
         let passes =
             |(id, memory): &(&String, &Memory)| filter.passes(&memory.observation(id), received);
         let mut passing: Vec<_> = self.memories.iter().filter(passes).collect();
@@ -130,9 +135,9 @@ impl Model {
             if cue.is_some() {
                 assert_eq!(found, first, "{criteria:?}");
             }
-            let times = |ids: &[String]| -> Vec<_> {
-                ids.iter().map(|id| self.memories[id].when).collect()
-            };
+            let received = self.received();
+            let when = |id: &String| when_of(&self.memories[id].observation(id), received);
+            let times = |ids: &[String]| -> Vec<Moment> { ids.iter().map(when).collect() };
             assert_eq!(times(&found), times(first), "{criteria:?}");
             assert!(found.iter().all(|id| expected.contains(id)), "{criteria:?}");
         }
@@ -147,7 +152,9 @@ fn memory() -> impl Strategy<Value = (u64, Memory)> {
     // Many names set nearly all bits: then any name seems to be there.
     let crowd = prop::collection::vec("[f-z]{3}", 40);
     let who = prop_oneof![3 => names(3), 1 => crowd];
-    let when = prop::option::of((1_699_999_990..1_700_000_010i64, 0..3u32));
+    // Of those of one millisecond, any may be looked at.
+    let nanos = (0..3u32).prop_map(|millis| millis * 1_000_000);
+    let when = prop::option::of((1_699_999_990..1_700_000_010i64, nanos));
     (0..80u64, when, "[x-z]?", who, names(3), any::<u32>()).prop_map(
         |(id, when, place, who, tags, number)| {
             (id, Memory { vector: vector(number.into()), when, place, who, tags })
