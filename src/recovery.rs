@@ -24,8 +24,8 @@ use crate::checkpoint_files::{
 use crate::clock::Clock;
 use crate::core::Core;
 use crate::folder::{
-    Folder, FolderError, list_segments, random_bytes, read_ahead, read_segment, read_segment_start,
-    read_summary, segment_path,
+    Folder, FolderError, last_path, list_segments, random_bytes, read_ahead, read_segment,
+    read_segment_start, read_summary, segment_path,
 };
 use crate::limits::READ_AHEAD_BYTES_MAX;
 
@@ -44,27 +44,35 @@ impl Segments {
         let logs = folder.logs();
         remove_drafts(&checkpoints_beside(&logs)).map_err(RecoveryError::Folder)?;
         let heads = heads(&logs, folder.segments().map_err(RecoveryError::Folder)?)?;
-        Segments::of(logs, heads)
+        Segments::of(logs, heads, |_| true)
     }
 
     /// Those that may hold something of the shard of log `own` now, while the other shards run: all of its own log, and of
     /// the others what was there when the server started. What they have written since is theirs alone, and may be half
-    /// done.
-    pub fn find_again(&self, own: LogId) -> Result<Segments, RecoveryError> {
+    /// done. Checkpoints are those of stripes that it `owns`: others cover what is not read.
+    pub fn find_again(
+        &self,
+        own: LogId,
+        owns: impl Fn(StripeKey) -> bool,
+    ) -> Result<Segments, RecoveryError> {
         let heads_before = self.remains.heads.iter();
         let of_others = heads_before.filter(|(segment, _)| segment.log != own).cloned();
         let listed = list_segments(&self.logs).map_err(RecoveryError::Folder)?;
         let mut heads = heads(&self.logs, listed.into_iter().filter(|segment| segment.log == own))?;
         heads.extend(of_others.filter(|(segment, _)| segment_path(&self.logs, *segment).exists()));
         heads.sort_unstable_by_key(|(segment, _)| *segment);
-        Segments::of(self.logs.clone(), heads)
+        Segments::of(self.logs.clone(), heads, owns)
     }
 
-    fn of(logs: PathBuf, heads: Vec<(SegmentId, Vec<u8>)>) -> Result<Segments, RecoveryError> {
+    fn of(
+        logs: PathBuf,
+        heads: Vec<(SegmentId, Vec<u8>)>,
+        counts: impl Fn(StripeKey) -> bool,
+    ) -> Result<Segments, RecoveryError> {
         let summary =
             |(segment, _): &(SegmentId, _)| Some((*segment, read_summary(&logs, *segment)?));
         let summaries = heads.iter().filter_map(summary).collect();
-        let (checkpoints, left_aside) = checked_heads(&checkpoints_beside(&logs))?;
+        let (checkpoints, left_aside) = checked_heads(&checkpoints_beside(&logs), counts)?;
         let remains = Arc::new(Remains { heads, summaries, checkpoints });
         Ok(Segments { logs, remains, left_aside: left_aside.into() })
     }
@@ -131,13 +139,16 @@ fn heads(
     heads.map_err(RecoveryError::Folder)
 }
 
-/// The heads of the checkpoints that are whole as far as these tell, and whose are not: those are left aside, for the log has
-/// all.
+/// The heads of the checkpoints that count and are whole as far as these tell, and whose are not: those are left aside, for
+/// the log has all.
 fn checked_heads(
     checkpoints: &Path,
+    counts: impl Fn(StripeKey) -> bool,
 ) -> Result<(BTreeMap<StripeKey, CheckedHead>, Vec<StripeKey>), RecoveryError> {
     let (mut checked, mut damaged) = (BTreeMap::new(), Vec::new());
-    for stripe in list_checkpoints(checkpoints).map_err(RecoveryError::Folder)? {
+    let mut listed = list_checkpoints(checkpoints).map_err(RecoveryError::Folder)?;
+    listed.retain(|stripe| counts(*stripe));
+    for stripe in listed {
         let (head, length) = read_head(checkpoints, stripe).map_err(RecoveryError::Folder)?;
         match CheckedHead::new(&head, stripe, length) {
             Ok(head) => {
@@ -209,8 +220,7 @@ impl Recovery {
             tail: TailLimits::default(),
             checkpoints: CheckpointLimits::default(),
         };
-        let placement = self.core.mesh().placement();
-        let owns = Box::new(move |stripe| placement.owner_of(stripe) == core);
+        let owns = Box::new(self.owns());
         let left_aside = segments.left_aside.iter().filter(|stripe| owns(**stripe)).count();
         self.core.metrics().checkpoints_left_aside += left_aside as u64;
         let fault = |fault| segments.fault(fault);
@@ -219,6 +229,12 @@ impl Recovery {
         let (shard, loading, empty) = recovering.finish(self.clock.now()).map_err(fault)?;
         let rest = Rest { core: self.core.clone(), config, segments: segments.clone(), loading };
         Ok(Recovered { shard, empty, rest })
+    }
+
+    /// Which stripes are the core's.
+    pub fn owns(&self) -> impl Fn(StripeKey) -> bool + use<> {
+        let (placement, core) = (self.core.mesh().placement(), self.core.mesh().core());
+        move |stripe| placement.owner_of(stripe) == core
     }
 }
 
@@ -350,6 +366,21 @@ fn write_fault(f: &mut fmt::Formatter<'_>, logs: &Path, fault: &LogFault) -> fmt
                 f,
                 "{} is missing between others of its log",
                 segment_path(logs, *segment).display()
+            )
+        }
+        LogFault::EndMissing { segment, offset, covered: (number, end), stripe } => {
+            let path = last_path(logs, *segment);
+            let checkpoint = checkpoint_path(&checkpoints_beside(logs), *stripe);
+            let folder = logs.parent().unwrap_or(logs);
+            write!(
+                f,
+                "the end of a log is missing: {} ends at offset {offset}, but the log went on to offset {end} of segment \
+                 {number} when {} was made\n  \
+                 mend: bring back its files as they were, or restore a backup (engram restore); \
+                 engram check {} --salvage NEW_DIR saves what is left",
+                path.display(),
+                checkpoint.display(),
+                folder.display()
             )
         }
     }

@@ -127,7 +127,8 @@ impl Supervisor {
 
     /// Segments that hold nothing stay where they are: other cores may be reading.
     async fn build_again(&self) -> Result<Recovered, RecoveryError> {
-        let segments = self.segments.find_again(LogId(self.core().0))?;
+        let own = LogId(self.core().0);
+        let segments = self.segments.find_again(own, self.recovery.owns())?;
         self.build(&segments).await
     }
 

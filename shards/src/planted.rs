@@ -80,6 +80,7 @@ mod switch {
         CoveredTooFar: "a checkpoint says that it covers the rest of its segment",
         BlockCrcSkipped: "the checksum of a checkpoint's block is not compared",
         GoneRowLinked: "rows that link to a removed one keep that link when it goes",
+        EndUnchecked: "a start does not look whether its logs go as far as checkpoints cover them",
     }
 
     thread_local! {

@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::checkpoint_file::{Fault, read_whole};
 use super::contents::{Checkpoint, Contents, Walked, walk};
 use crate::down::DownNote;
-use crate::folder::{FolderError, segment_path};
+use crate::folder::{FolderError, last_path, segment_path};
 
 /// One thing that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -79,7 +79,7 @@ pub enum Finding {
     },
     /// A log ended later when a checkpoint was made than it does now.
     MissingEnd {
-        /// The last segment's file.
+        /// The last segment's file; the log's folder where it has none.
         file: PathBuf,
         /// Offset in it at which it ends, in bytes.
         offset: u64,
@@ -146,7 +146,7 @@ impl fmt::Display for Finding {
             ),
             Finding::MissingEnd { file, offset, checkpoint, covered: (segment, end) } => write!(
                 f,
-                "missing: the end of a log: {} ends at offset {offset}, but it went on to offset {end} of segment \
+                "missing: the end of a log: {} ends at offset {offset}, but the log went on to offset {end} of segment \
                  {segment} when {} was made",
                 file.display(),
                 checkpoint.display()
@@ -277,6 +277,7 @@ impl<'a> Checking<'a> {
                 LogFault::UnknownVersion { .. } => {
                     unreachable!("a folder of another version is not listed")
                 }
+                LogFault::EndMissing { .. } => unreachable!("no head tells of a checkpoint"),
             }
         }
         for segment in &contents.chain().dead {
@@ -347,9 +348,11 @@ impl<'a> Checking<'a> {
     /// Whether each log is there as far as a checkpoint covers it.
     fn check_covered(&mut self, checkpoint: &Path, head: &Head) {
         for covered in &head.covered {
-            let end = self.ends.get(&covered.segment.log).copied();
-            if let Some(end) = end.filter(|end| end < covered) {
-                let (file, offset) = (self.file(end.segment), end.offset.into());
+            let log = covered.segment.log;
+            let nowhere = LogPosition { segment: SegmentId { log, number: 0 }, offset: 0 };
+            let end = self.ends.get(&log).copied().unwrap_or(nowhere);
+            if end < *covered {
+                let (file, offset) = (last_path(self.logs, end.segment), end.offset.into());
                 let covered = (covered.segment.number, covered.offset);
                 let checkpoint = checkpoint.to_owned();
                 self.find(Finding::MissingEnd { file, offset, checkpoint, covered });
@@ -359,8 +362,9 @@ impl<'a> Checking<'a> {
 
     fn check_end(&mut self, link: &Link, walked: Walked) {
         let (segment, file) = (link.segment, self.file(link.segment));
-        let end = LogPosition { segment, offset: walked.end.live };
-        self.ends.insert(segment.log, end);
+        if walked.head.is_some() {
+            self.ends.insert(segment.log, LogPosition { segment, offset: walked.end.live });
+        }
         self.counted.segments += 1;
         self.counted.bytes += u64::from(walked.end.live);
         for (offset, error) in walked.unreadable {

@@ -67,6 +67,17 @@ pub fn audit_checkpoints(disk: &Disk) -> Result<(), Wrong> {
     Ok(())
 }
 
+/// A copy of the disk on which a log ends before what a checkpoint covers of it; none where there is no checkpoint.
+pub fn without_end(disk: &Disk, random: &mut Random) -> Option<Disk> {
+    let head = |(stripe, bytes): (_, &[u8])| {
+        CheckedHead::new(bytes, stripe, bytes.len() as u64).ok().map(|head| head.head().clone())
+    };
+    let covered: Vec<_> =
+        disk.checkpoints().filter_map(head).flat_map(|head| head.covered).collect();
+    let end = covered.get(random.index(covered.len().max(1)))?;
+    Some(disk.cut(end.segment, random.index(end.offset as usize)))
+}
+
 /// The newest of each id, unless it is forgotten.
 fn left(
     observations: &Observations,

@@ -254,6 +254,14 @@ impl Disk {
         Some((segment, copy))
     }
 
+    /// A copy in which a log ends at `offset` of this segment, where it went on.
+    pub fn cut(&self, last: SegmentId, offset: usize) -> Disk {
+        let mut copy = self.clone();
+        copy.files.retain(|segment, _| segment.log != last.log || *segment <= last);
+        copy.file(last).cached.truncate(offset);
+        copy
+    }
+
     fn damage(&mut self, random: &mut Random, change: impl Fn(&mut Vec<u8>, usize)) {
         let index = random.index(self.files.len().max(1));
         if let Some(file) =

@@ -9,7 +9,9 @@ use engram_shards::message::{
 };
 use engram_shards::shard::{IoTicket, Output, Shard};
 
-use crate::audit::{Recovered, RecoveredSpace, audit, audit_checkpoints, audit_rotten};
+use crate::audit::{
+    Recovered, RecoveredSpace, audit, audit_checkpoints, audit_rotten, without_end,
+};
 use crate::client::{Client, Space, prepared};
 use crate::device::Device;
 use crate::fault::{Bug, Weather};
@@ -362,6 +364,9 @@ impl World {
             let others: Vec<u16> = (1..4).filter(|shards| *shards != self.shards).collect();
             self.shards = others[self.random.index(others.len())];
         }
+        if self.random.chance(self.weather.ends_lost) {
+            self.start_without_end()?;
+        }
         let (disk, random) = (&self.device.disk, &mut self.random);
         let started = Process::start(disk, self.shards, &self.weather, random, self.now);
         let (process, empty) = started.map_err(|fault| Wrong {
@@ -399,6 +404,16 @@ impl World {
         self.crashes_left = self.crashes_left.saturating_sub(1);
         self.is_stopping = is_last && self.ledger.next_token().0 >= self.weather.observations;
         Ok(())
+    }
+
+    /// A log that lost its end, which a checkpoint covers, is not gone on with.
+    fn start_without_end(&mut self) -> Result<(), Wrong> {
+        let Some(disk) = without_end(&self.device.disk, &mut self.random) else { return Ok(()) };
+        let (weather, random) = (&self.weather, &mut self.random);
+        match Process::start(&disk, self.shards, weather, random, self.now) {
+            Err(_) => Ok(()),
+            Ok(_) => wrong!(Damage, "what a checkpoint covers of a log is lost, and that was not told"),
+        }
     }
 
     /// Asks each space for all that it has: just that must be there which the disk held.

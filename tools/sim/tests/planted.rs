@@ -51,6 +51,7 @@ fn finder(bug: Planted) -> Checker {
         Planted::CoveredTooFar => Checker::Log,
         Planted::BlockCrcSkipped => Checker::Graph,
         Planted::GoneRowLinked => Checker::Graph,
+        Planted::EndUnchecked => Checker::Damage,
     }
 }
 
