@@ -271,6 +271,18 @@ impl Ledger {
         forgets.map(|forget| forget.mode).max()
     }
 
+    /// How many were asked for.
+    pub fn forgets(&self) -> usize {
+        self.forgets.len()
+    }
+
+    /// Whether `token` is asked to be forgotten since so many were asked for.
+    pub fn is_forgotten_since(&self, token: Token, forgets: usize) -> bool {
+        let sent = &self.attempts[token.0];
+        let mut since = self.forgets[forgets..].iter();
+        since.any(|forget| forget.space == sent.space && forget.id == sent.id)
+    }
+
     fn of_memory(&self, token: Token) -> impl Iterator<Item = &Forget> {
         let sent = &self.attempts[token.0];
         self.forgets.iter().filter(|forget| forget.space == sent.space && forget.id == sent.id)

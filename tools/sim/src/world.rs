@@ -791,9 +791,18 @@ impl World {
         let acks = if is_ready && is_plain { self.ledger.acks() } else { 0 };
         self.recalls_asked += 1;
         let origin = RECALL_ORIGINS | self.recalls_asked << 32;
-        let answers = self.ledger.answers();
-        let asked =
-            Asked { space, metric, vector, isolation, snapshot_min, acks, answers, expected };
+        let (answers, forgets) = (self.ledger.answers(), self.ledger.forgets());
+        let asked = Asked {
+            space,
+            metric,
+            vector,
+            isolation,
+            snapshot_min,
+            acks,
+            answers,
+            forgets,
+            expected,
+        };
         self.asked.insert(origin, asked);
         self.send(origin, shard, request);
     }
