@@ -149,7 +149,11 @@ fn checked_heads(
     let mut listed = list_checkpoints(checkpoints).map_err(RecoveryError::Folder)?;
     listed.retain(|stripe| counts(*stripe));
     for stripe in listed {
-        let (head, length) = read_head(checkpoints, stripe).map_err(RecoveryError::Folder)?;
+        let read = read_head(checkpoints, stripe);
+        let (head, length) = read.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot read a checkpoint");
+            (Vec::new(), 0)
+        });
         match CheckedHead::new(&head, stripe, length) {
             Ok(head) => {
                 checked.insert(stripe, head);

@@ -23,7 +23,7 @@ impl Shard {
     ) {
         assert!((DIMENSION_MIN..=DIMENSION_MAX).contains(&settings.dimension));
         let key = self.config.secret.space_key(&settings.name);
-        if self.is_loading(key) {
+        if self.is_loading(key) && !planted!(LoadingUnnoticed) {
             return self.reply(origin, Reply::Space(Err(Refusal::Unavailable)));
         }
         let creation = Creation { origin, settings, if_exists };

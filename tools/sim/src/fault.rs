@@ -76,6 +76,8 @@ pub struct Weather {
     pub checkpoints: CheckpointLimits,
     /// That a step of a checkpoint fails.
     pub checkpoint_fails: u64,
+    /// That a piece of a checkpoint cannot be read, is cut short, or has a bit changed; and that its head is not there.
+    pub checkpoint_read_fails: u64,
     /// That a restart finds a checkpoint with a bit changed.
     pub checkpoint_rots: u64,
     /// That a restart finds a log without an end that a checkpoint covers (a copy of it is tried).
@@ -144,6 +146,7 @@ impl Weather {
             checkpoints: draw_checkpoints(random),
             checkpoint_fails: if random.chance(300) { random.within(0..200) } else { 0 },
             checkpoint_rots: if random.chance(200) { random.within(0..700) } else { 0 },
+            checkpoint_read_fails: if random.chance(300) { random.within(0..500) } else { 0 },
             ends_lost: if random.chance(300) { random.within(0..1_001) } else { 0 },
         };
         // Some store the same few memories over and over, so that rows leave the graph and others take their slots.

@@ -16,7 +16,7 @@ use crate::client::{Client, Space, prepared};
 use crate::device::Device;
 use crate::fault::{Bug, Weather};
 use crate::ledger::{Checker, Ledger, Token, Wrong, wrong};
-use crate::process::{Process, SECRET};
+use crate::process::{Process, SECRET, Step};
 use crate::random::Random;
 use crate::trace::{Story, Trace};
 use crate::verify::{Asked, Expected, check_status};
@@ -40,6 +40,10 @@ pub struct Summary {
     pub used_again: u64,
     /// Checkpoints that a start found.
     pub checkpoints: usize,
+    /// Stripes that were loaded from one, or instead of one, while others were served.
+    pub loaded: usize,
+    /// Checkpoints that were left aside while they were read.
+    pub left_aside: usize,
     /// Memories that were forgotten.
     pub forgotten: usize,
 }
@@ -69,6 +73,7 @@ enum Event {
     IoEnds { shard: usize, ticket: IoTicket },
     Act { client: usize },
     Work { shard: usize },
+    Load { shard: usize },
     Ask { shard: usize },
     Leap,
     Crash,
@@ -100,6 +105,10 @@ struct World {
     events_planned: u64,
     device: Device,
     process: Option<Process>,
+    /// What the last start found on the disk.
+    recovered: Recovered,
+    /// How many memories were asked to be forgotten before it.
+    forgets_before: usize,
     /// Depth that a shard may have beyond its capacity: what it found at its start.
     recovered_rows: u32,
     shards: u16,
@@ -151,6 +160,8 @@ impl World {
             events_planned: 0,
             device: Device::default(),
             process: None,
+            recovered: Recovered::new(),
+            forgets_before: 0,
             recovered_rows: 0,
             shards: weather.shards,
             ledger: Ledger::new(spaces.len()),
@@ -289,6 +300,7 @@ impl World {
             Event::IoEnds { shard, ticket } => self.end_io(shard, ticket),
             Event::Act { client } => self.act(client),
             Event::Work { shard } => self.work(shard),
+            Event::Load { shard } => return self.load(shard),
             Event::Ask { shard } => {
                 self.send(STATUS_ORIGIN, shard, Request::Status);
                 if !self.is_stopping {
@@ -379,7 +391,12 @@ impl World {
             empty.into_iter().for_each(|segment| self.device.disk.remove(segment));
         }
         self.recovered_rows = recovered.iter().map(|space| space.tokens.len() as u32).sum();
-        self.recall_recovered(&recovered);
+        (self.recovered, self.forgets_before) = (recovered, self.ledger.forgets());
+        for space in 0..self.spaces.len() {
+            if !self.is_loading(space) {
+                self.recall_recovered(space, World::send);
+            }
+        }
         for client in 0..self.clients.len() {
             let pause = self.random.within(100..3_000);
             self.plan(pause, Event::Act { client });
@@ -387,6 +404,7 @@ impl World {
         for shard in 0..usize::from(self.shards) {
             self.plan(100, Event::Ask { shard });
             self.plan(50, Event::Work { shard });
+            self.plan_load(shard);
         }
         let Weather { observations, crashes, crashes_busy, .. } = self.weather;
         let later = observations * self.crashes_left as usize / (crashes as usize + 1);
@@ -410,20 +428,62 @@ impl World {
     fn start_without_end(&mut self) -> Result<(), Wrong> {
         let Some(disk) = without_end(&self.device.disk, &mut self.random) else { return Ok(()) };
         let (weather, random) = (&self.weather, &mut self.random);
-        match Process::start(&disk, self.shards, weather, random, self.now) {
+        let weather = Weather { checkpoint_read_fails: 0, ..weather.clone() };
+        match Process::start(&disk, self.shards, &weather, random, self.now) {
             Err(_) => Ok(()),
             Ok(_) => wrong!(Damage, "what a checkpoint covers of a log is lost, and that was not told"),
         }
     }
 
-    /// Asks each space for all that it has: just that must be there which the disk held.
-    fn recall_recovered(&mut self, recovered: &Recovered) {
-        let is_there = |(_, space): &(usize, &RecoveredSpace)| !space.tokens.is_empty();
-        for (space, RecoveredSpace { left, .. }) in recovered.iter().enumerate().filter(is_there) {
-            let expected = Expected::Exactly(left.clone());
-            let vector = vec![1.0; usize::from(self.spaces[space].settings.dimension)];
-            self.recall(space, vector, Isolation::InFlight, 800, expected);
+    fn is_loading(&self, space: usize) -> bool {
+        let process = self.process.as_ref().expect("it lives");
+        process.is_loading(self.spaces[space].stripe())
+    }
+
+    fn plan_load(&mut self, shard: usize) {
+        let takes = self.random.within(1..self.weather.io_micros_max);
+        self.plan(takes, Event::Load { shard });
+    }
+
+    /// A shard takes the next step of loading what it lacks. Stripes that are there since have just what the disk held.
+    fn load(&mut self, shard: usize) -> Result<(), Wrong> {
+        let process = self.process.as_mut().expect("its events end with a process");
+        let (device, weather, random) = (&self.device, &self.weather, &mut self.random);
+        let step = process.load(shard, device, weather, random, self.now);
+        let step = step.map_err(|fault| Wrong {
+            checker: Checker::Log,
+            text: format!("a stripe cannot be loaded: {fault:?}"),
+        })?;
+        match step {
+            None => return Ok(()),
+            Some(Step::Read) => {}
+            Some(Step::LeftAside) => self.summary.left_aside += 1,
+            Some(Step::Served(stripes)) => {
+                self.summary.loaded += stripes.len();
+                check_graphs(process)?;
+                let is_served = |space: &Space| stripes.contains(&space.stripe());
+                let served: Vec<usize> =
+                    (0..self.spaces.len()).filter(|&space| is_served(&self.spaces[space])).collect();
+                for space in served {
+                    self.recall_recovered(space, World::deliver_at_once);
+                }
+            }
         }
+        self.plan_load(shard);
+        Ok(())
+    }
+
+    /// Asks a space for all that it has: just that must be there which the disk held.
+    fn recall_recovered(&mut self, space: usize, carry: fn(&mut World, u64, usize, Request)) {
+        let RecoveredSpace { tokens, left } = &self.recovered[space];
+        if tokens.is_empty() {
+            return;
+        }
+        let expected = Expected::Exactly(left.clone());
+        let vector = vec![1.0; usize::from(self.spaces[space].settings.dimension)];
+        let (origin, shard, request) =
+            self.cue(space, vector, Isolation::InFlight, 800, expected);
+        carry(self, origin, shard, request);
     }
 
     fn crash(&mut self) -> Result<(), Wrong> {
@@ -616,9 +676,17 @@ impl World {
         at
     }
 
+    /// A request that was on no way.
+    fn deliver_at_once(&mut self, origin: u64, shard: usize, request: Request) {
+        self.deliver(shard, origin, request);
+    }
+
     fn deliver(&mut self, shard: usize, origin: u64, request: Request) {
         let process = self.process.as_mut().expect("its events end with a process");
         let now = process.time(self.now);
+        if let (Request::Recall(recall), Some(asked)) = (&request, self.asked.get_mut(&origin)) {
+            asked.is_early = process.is_loading(recall.stripe);
+        }
         if let (Some(bug), Request::Append(append)) = (self.bug, &request) {
             let Append { session, sequence, .. } = *append;
             if bug == Bug::AckInVain && self.random.chance(50) {
@@ -763,6 +831,19 @@ impl World {
         count: u32,
         expected: Expected,
     ) {
+        let (origin, shard, request) = self.cue(space, vector, isolation, count, expected);
+        self.send(origin, shard, request);
+    }
+
+    /// A recall, noted with what it must find; who asks, and which shard is to answer.
+    fn cue(
+        &mut self,
+        space: usize,
+        vector: Vec<f32>,
+        isolation: Isolation,
+        count: u32,
+        expected: Expected,
+    ) -> (u64, usize, Request) {
         let metric = self.spaces[space].settings.metric;
         let (cue, codes) = prepared(&vector, metric);
         let stripe = self.spaces[space].stripe();
@@ -778,7 +859,7 @@ impl World {
         let process = self.process.as_ref().expect("it lives");
         let shard = process.owner(stripe);
         // What was acked before a restart is promised again once it is durable again.
-        let is_ready = !process.shards[shard].has_unproven();
+        let is_ready = !process.shards[shard].has_unproven() && !process.is_loading(stripe);
         let (expected, snapshot_min) = match (is_ready, expected) {
             (false, Expected::First(_)) => (Expected::Any, 0),
             (false, expected) => (expected, 0),
@@ -791,7 +872,7 @@ impl World {
         let acks = if is_ready && is_plain { self.ledger.acks() } else { 0 };
         self.recalls_asked += 1;
         let origin = RECALL_ORIGINS | self.recalls_asked << 32;
-        let (answers, forgets) = (self.ledger.answers(), self.ledger.forgets());
+        let (answers, forgets) = (self.ledger.answers(), self.forgets_before);
         let asked = Asked {
             space,
             metric,
@@ -801,10 +882,11 @@ impl World {
             acks,
             answers,
             forgets,
+            is_early: false,
             expected,
         };
         self.asked.insert(origin, asked);
-        self.send(origin, shard, request);
+        (origin, shard, request)
     }
 
     fn keys(&self) -> Vec<engram_shards::ids::SpaceKey> {

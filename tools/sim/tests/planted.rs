@@ -51,6 +51,8 @@ fn finder(bug: Planted) -> Checker {
         Planted::CoveredTooFar => Checker::Log,
         Planted::BlockCrcSkipped => Checker::Graph,
         Planted::GoneRowLinked => Checker::Graph,
+        Planted::CheckpointFailureIgnored => Checker::Checkpoint,
+        Planted::LoadingUnnoticed => Checker::Generations,
         Planted::EndUnchecked => Checker::Damage,
     }
 }

@@ -36,6 +36,8 @@ fn fixed_seeds_hold_every_promise() {
         all.failures += summary.failures;
         all.used_again += summary.used_again;
         all.checkpoints += summary.checkpoints;
+        all.loaded += summary.loaded;
+        all.left_aside += summary.left_aside;
         all.forgotten += summary.forgotten;
     }
     println!("{SEEDS} seeds: {all:?}");
@@ -45,6 +47,7 @@ fn fixed_seeds_hold_every_promise() {
     assert!(all.crashes as usize > 2 * seeds && all.failures > seeds, "{all:?}");
     assert!(all.used_again > 3 * SEEDS && all.forgotten > 2 * seeds, "{all:?}");
     assert!(all.checkpoints > seeds, "{all:?}");
+    assert!(all.loaded > seeds && all.left_aside > seeds / 10, "{all:?}");
 }
 
 #[test]
