@@ -23,7 +23,11 @@ fn listed(folder: &Path) -> Vec<(PathBuf, u64)> {
         for entry in fs::read_dir(folder).expect("it is there") {
             let entry = entry.expect("it can be listed");
             let is = entry.metadata().expect("it is there");
-            if is.is_dir() { folders.push(entry.path()) } else { files.push((entry.path(), is.len())) }
+            if is.is_dir() {
+                folders.push(entry.path())
+            } else {
+                files.push((entry.path(), is.len()))
+            }
         }
     }
     files.sort_unstable();
@@ -48,7 +52,8 @@ fn refuse(folder: &Path, last: &Path, checkpoint: &Path) {
     let output = run(&["check", path, "--json"]);
     let lines = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut found = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    let found = found.find(|line| line["kind"] == "missing_end").unwrap_or_else(|| panic!("{lines}"));
+    let found =
+        found.find(|line| line["kind"] == "missing_end").unwrap_or_else(|| panic!("{lines}"));
     assert_eq!((found["file"].as_str(), output.status.code()), (last.to_str(), Some(1)));
     assert_eq!(found["checkpoint"].as_str(), checkpoint.to_str());
 }

@@ -54,6 +54,16 @@ impl ReplayEnd {
         })
     }
 
+    /// Whether a log goes as far as this offset in a segment. One that has the segment goes to the end of its head, whether or
+    /// not anything behind it counts.
+    pub fn reaches(&self, segment: SegmentId, offset: u32) -> bool {
+        self.logs.get(&segment.log).is_some_and(|LogStart { end, next_segment, .. }| {
+            let has_it = segment.number < *next_segment;
+            (end.number, end.live) >= (segment.number, offset)
+                || has_it && offset <= LOG_BLOCK_BYTES
+        })
+    }
+
     /// Where a log ends; in the segment of number 0 where none of it counts.
     pub fn end_of(&self, log: LogId) -> (SegmentId, u32) {
         let end = self.logs.get(&log).map_or(LogEnd::NONE, |start| start.end);

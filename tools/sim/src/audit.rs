@@ -6,7 +6,7 @@ use engram_shards::checkpoint::layout::{Piece, pieces};
 use engram_shards::checkpoint::reading::{CheckedHead, Checking};
 use engram_shards::ids::{SpaceKey, Time};
 use engram_shards::log::record::{Embedding, RecordKind, decode_body, decode_forgotten};
-use engram_shards::log::replay::{LogFault, Replay, Replayed};
+use engram_shards::log::replay::{HEAD_BYTES, LogFault, Replay, Replayed};
 
 use crate::disk::Disk;
 use crate::ledger::{Checker, Ledger, Token, Wrong, wrong};
@@ -72,8 +72,9 @@ pub fn without_end(disk: &Disk, random: &mut Random) -> Option<Disk> {
     let head = |(stripe, bytes): (_, &[u8])| {
         CheckedHead::new(bytes, stripe, bytes.len() as u64).ok().map(|head| head.head().clone())
     };
-    let covered: Vec<_> =
-        disk.checkpoints().filter_map(head).flat_map(|head| head.covered).collect();
+    let covered = disk.checkpoints().filter_map(head).flat_map(|head| head.covered);
+    // Of one that covers no more than a segment's head nothing can be missing.
+    let covered: Vec<_> = covered.filter(|end| end.offset as usize > HEAD_BYTES).collect();
     let end = covered.get(random.index(covered.len().max(1)))?;
     Some(disk.cut(end.segment, random.index(end.offset as usize)))
 }

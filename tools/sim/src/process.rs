@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use engram_shards::checkpoint::reading::CheckedHead;
 use engram_shards::ids::{FolderSecret, LogId, SegmentId, StripeKey, Time};
 use engram_shards::log::replay::LogFault;
-use engram_shards::shard::{
-    Io, IoTicket, Loading, Ready, Recovering, Remains, Shard, ShardConfig,
-};
+use engram_shards::shard::{Io, IoTicket, Loading, Ready, Recovering, Remains, Shard, ShardConfig};
 
 use crate::device::Device;
 use crate::disk::{Disk, Reached};
@@ -149,6 +147,11 @@ impl Process {
         ready.into_iter().for_each(|ready| self.shards[shard].restore(ready, now));
         self.loading.retain(|stripe| !served.contains(stripe));
         Ok(Some(Step::Served(served)))
+    }
+
+    /// Whether all stripes are served.
+    pub fn is_loaded(&self) -> bool {
+        self.loading.is_empty()
     }
 
     /// Whether a stripe is not served yet.

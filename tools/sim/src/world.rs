@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use engram_shards::ids::{SessionId, Time};
+use engram_shards::ids::{SegmentId, SessionId, Time};
 use engram_shards::limits::LOG_COMMIT_WAIT_MICROS;
 use engram_shards::message::{
     Append, Forget, ForgetMode, Isolation, Origin, Recall, Reply, Request, ShardStatus,
@@ -107,6 +107,8 @@ struct World {
     process: Option<Process>,
     /// What the last start found on the disk.
     recovered: Recovered,
+    /// Segments that hold nothing, until they are removed.
+    empty: Vec<SegmentId>,
     /// How many memories were asked to be forgotten before it.
     forgets_before: usize,
     /// Depth that a shard may have beyond its capacity: what it found at its start.
@@ -161,6 +163,7 @@ impl World {
             device: Device::default(),
             process: None,
             recovered: Recovered::new(),
+            empty: Vec::new(),
             forgets_before: 0,
             recovered_rows: 0,
             shards: weather.shards,
@@ -387,9 +390,8 @@ impl World {
         })?;
         check_graphs(&process)?;
         self.process = Some(process);
-        if self.random.chance(500) {
-            empty.into_iter().for_each(|segment| self.device.disk.remove(segment));
-        }
+        self.empty = if self.random.chance(500) { empty } else { Vec::new() };
+        self.remove_empty();
         self.recovered_rows = recovered.iter().map(|space| space.tokens.len() as u32).sum();
         (self.recovered, self.forgets_before) = (recovered, self.ledger.forgets());
         for space in 0..self.spaces.len() {
@@ -431,7 +433,17 @@ impl World {
         let weather = Weather { checkpoint_read_fails: 0, ..weather.clone() };
         match Process::start(&disk, self.shards, &weather, random, self.now) {
             Err(_) => Ok(()),
-            Ok(_) => wrong!(Damage, "what a checkpoint covers of a log is lost, and that was not told"),
+            Ok(_) => {
+                wrong!(Damage, "what a checkpoint covers of a log is lost, and that was not told")
+            }
+        }
+    }
+
+    /// Removes what holds nothing, once no one reads whole logs any more.
+    fn remove_empty(&mut self) {
+        if self.process.as_ref().is_some_and(Process::is_loaded) {
+            let Device { disk, .. } = &mut self.device;
+            std::mem::take(&mut self.empty).into_iter().for_each(|segment| disk.remove(segment));
         }
     }
 
@@ -454,6 +466,8 @@ impl World {
             checker: Checker::Log,
             text: format!("a stripe cannot be loaded: {fault:?}"),
         })?;
+        let now = self.now;
+        self.trace.note(now, format_args!("shard {shard}: {step:?}"));
         match step {
             None => return Ok(()),
             Some(Step::Read) => {}
@@ -462,11 +476,13 @@ impl World {
                 self.summary.loaded += stripes.len();
                 check_graphs(process)?;
                 let is_served = |space: &Space| stripes.contains(&space.stripe());
-                let served: Vec<usize> =
-                    (0..self.spaces.len()).filter(|&space| is_served(&self.spaces[space])).collect();
+                let served: Vec<usize> = (0..self.spaces.len())
+                    .filter(|&space| is_served(&self.spaces[space]))
+                    .collect();
                 for space in served {
                     self.recall_recovered(space, World::deliver_at_once);
                 }
+                self.remove_empty();
             }
         }
         self.plan_load(shard);
@@ -481,8 +497,7 @@ impl World {
         }
         let expected = Expected::Exactly(left.clone());
         let vector = vec![1.0; usize::from(self.spaces[space].settings.dimension)];
-        let (origin, shard, request) =
-            self.cue(space, vector, Isolation::InFlight, 800, expected);
+        let (origin, shard, request) = self.cue(space, vector, Isolation::InFlight, 800, expected);
         carry(self, origin, shard, request);
     }
 
@@ -678,6 +693,7 @@ impl World {
 
     /// A request that was on no way.
     fn deliver_at_once(&mut self, origin: u64, shard: usize, request: Request) {
+        self.note(&Event::Request { shard, origin, request: request.clone() });
         self.deliver(shard, origin, request);
     }
 

@@ -52,7 +52,7 @@ fn finder(bug: Planted) -> Checker {
         Planted::BlockCrcSkipped => Checker::Graph,
         Planted::GoneRowLinked => Checker::Graph,
         Planted::CheckpointFailureIgnored => Checker::Checkpoint,
-        Planted::LoadingUnnoticed => Checker::Generations,
+        Planted::LoadingUnnoticed => Checker::Once,
         Planted::EndUnchecked => Checker::Damage,
     }
 }
