@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use engram_shards::checkpoint::head::HEAD_BYTES;
 use engram_shards::checkpoint::layout::{Block, Blocks, Kind};
 use engram_shards::checkpoint::reading::CheckedHead;
-use engram_shards::ids::{SpaceKey, StripeKey};
 use engram_shards::limits::GRAPH_ROWS_MIN;
 use serde_json::Value;
 
-use crate::harness::{Client, Fault, FaultyDisk, Memories, Server, first_of, get, run, space};
+use crate::harness::{
+    Client, Fault, FaultyDisk, Memories, Server, first_of, get, run, space, stripe_of,
+};
 
 /// Rows of a space that gets a graph of two layers at least.
 const ROWS: u64 = GRAPH_ROWS_MIN as u64 + 104;
@@ -32,11 +33,8 @@ fn checkpoint_of(folder: &Path) -> PathBuf {
 
 /// The blocks of a sound checkpoint.
 fn blocks_of(file: &Path, bytes: &[u8]) -> Vec<Block> {
-    let name = file.file_stem().and_then(|name| name.to_str()).expect("a plain name");
-    let (space, stripe) = name.split_once('-').expect("KEY-STRIPE");
-    let space = SpaceKey(u64::from_str_radix(space, 16).expect("a key"));
-    let key = StripeKey { space, stripe: stripe.parse().expect("a number") };
-    let head = CheckedHead::new(&bytes[..HEAD_BYTES], key, bytes.len() as u64).expect("sound");
+    let (head, stripe) = (&bytes[..HEAD_BYTES], stripe_of(file));
+    let head = CheckedHead::new(head, stripe, bytes.len() as u64).expect("sound");
     Blocks::of(head.head()).collect()
 }
 

@@ -7,10 +7,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use engram_shards::checkpoint::head::LogPosition;
+use engram_shards::checkpoint::reading::CheckedHead;
+use engram_shards::ids::LogId;
 use engram_shards::limits::LOG_BLOCK_BYTES;
 use serde_json::Value;
 
-use crate::harness::{Client, Memories, Server, run, space};
+use crate::harness::{Client, Memories, Server, run, space, stripe_of};
 
 /// Rows of a space that gets a checkpoint when the server stops.
 const ROWS: u64 = 1_000;
@@ -32,6 +35,15 @@ fn listed(folder: &Path) -> Vec<(PathBuf, u64)> {
     }
     files.sort_unstable();
     files
+}
+
+/// Up to which offset the first segment of log 0 is covered.
+fn covered_of(checkpoint: &Path) -> u32 {
+    let bytes = fs::read(checkpoint).expect("it is there");
+    let head = CheckedHead::new(&bytes, stripe_of(checkpoint), bytes.len() as u64).expect("sound");
+    let [LogPosition { segment, offset }] = head.head().covered[..] else { panic!("{head:?}") };
+    assert_eq!((segment.log, segment.number), (LogId(0), 1));
+    offset
 }
 
 /// What the log lost is told by its files and offset, by a server that does not start and by a check.
@@ -74,9 +86,9 @@ async fn a_log_without_its_end_is_not_served() {
     assert_eq!(fs::read_dir(&log).expect("it is there").count(), 1, "all lies in one segment");
 
     let whole = fs::read(&segment).expect("it is there");
-    let end = whole.iter().rposition(|byte| *byte != 0).expect("something was written");
-    let blocks = end / LOG_BLOCK_BYTES as usize;
-    fs::write(&segment, &whole[..blocks * LOG_BLOCK_BYTES as usize]).expect("it can be written");
+    // The least that is missed: the last block of what the checkpoint covers.
+    let cut = covered_of(&checkpoint) - LOG_BLOCK_BYTES;
+    fs::write(&segment, &whole[..cut as usize]).expect("it can be written");
     refuse(folder, &segment, &checkpoint);
     fs::remove_file(&segment).expect("it is there");
     refuse(folder, &log, &checkpoint);
