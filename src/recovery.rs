@@ -223,6 +223,7 @@ impl Recovery {
             acks: self.core.settings().durability,
             tail: TailLimits::default(),
             checkpoints: CheckpointLimits::default(),
+            record_cache_bytes: self.core.settings().record_cache_bytes,
         };
         let owns = Box::new(self.owns());
         let left_aside = segments.left_aside.iter().filter(|stripe| owns(**stripe)).count();

@@ -247,6 +247,7 @@ impl Shard {
             commit_failures_full: tally.commit_failures_full,
             commit_failures_other: tally.commit_failures_other,
             unreadable: tally.unreadable,
+            record_cache: Box::new(self.record_cache.status()),
             checkpoints: tally.checkpoints,
             checkpoint_bytes: tally.checkpoint_bytes,
             checkpoint_failures: tally.checkpoint_failures,

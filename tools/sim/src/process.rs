@@ -88,6 +88,7 @@ impl Process {
                 acks: weather.acks,
                 tail: weather.tail,
                 checkpoints: weather.checkpoints,
+                record_cache_bytes: weather.record_cache_bytes,
             };
             let owns = Box::new(move |stripe| owner_of(stripe, shards) == usize::from(shard));
             let mut recovering = Recovering::new(config.clone(), &remains, owns)?;

@@ -53,6 +53,7 @@ fn finder(bug: Planted) -> Checker {
         Planted::GoneRowLinked => Checker::Graph,
         Planted::CheckpointFailureIgnored => Checker::Checkpoint,
         Planted::LoadingUnnoticed => Checker::Once,
+        Planted::RecordMistaken => Checker::Recall,
         Planted::EndUnchecked => Checker::Damage,
     }
 }
