@@ -37,6 +37,7 @@ use crate::limits::{
     CHECKPOINT_DRAIN_MAX, DRAIN_MAX, EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_PREEMPT, EXECUTOR_TICK,
 };
 use crate::listen::{ListenError, listen};
+use crate::log_readers::{LogReaders, Reading};
 use crate::mesh::{CoreIndex, Mesh, MeshSettings, Thread, weave};
 use crate::pump::{Pump, PumpHandle, tick};
 use crate::recovery::{Recovery, RecoveryError, Segments};
@@ -70,6 +71,7 @@ pub fn serve(config: ServeConfig) -> Result<(), BootError> {
 
     let (starting, starts) = mpsc::channel();
     let clock = Clock::start();
+    let readers = LogReaders::default();
     let mut signals = Some(signals);
     let mut executors = Vec::new();
     for ((thread, sockets), cpu) in weave(cores).into_iter().zip(sockets).zip(&config.cores) {
@@ -83,6 +85,8 @@ pub fn serve(config: ServeConfig) -> Result<(), BootError> {
             secret: folder.secret(),
             folder: folder.path().to_owned(),
             segments: segments.clone(),
+            readers: readers.clone(),
+            reading: readers.begin(),
             settings: config.settings.clone(),
         };
         executors.push((*cpu, spawn(*cpu, plan)?));
@@ -167,6 +171,9 @@ struct Plan {
     secret: FolderSecret,
     folder: PathBuf,
     segments: Segments,
+    readers: LogReaders,
+    /// Its shard is one of them.
+    reading: Reading,
     settings: ServeSettings,
 }
 
@@ -199,7 +206,7 @@ async fn run_core(plan: Plan) -> Result<(), BootError> {
     // Whoever waits for it is gone only if another executor failed to start.
     let _ = plan.started.send(mesh.core());
     let core = Core::new(mesh.clone(), plan.clock, plan.secret, plan.settings);
-    let disk = Disk::new(plan.segments.logs().to_owned());
+    let disk = Disk::new(plan.segments.logs().to_owned(), plan.readers.clone());
     let (pump, shard) = Pump::new(mesh.clone(), disk.clone(), plan.clock);
     let pumping = glommio::spawn_local(pump.run());
     let mut beside = vec![glommio::spawn_local(tick(mesh.clone()))];
@@ -215,9 +222,11 @@ async fn run_core(plan: Plan) -> Result<(), BootError> {
         segments: plan.segments,
         shard: shard.clone(),
         disk,
+        readers: plan.readers,
         folder: plan.folder,
     };
-    let supervised = async { Err(BootError::Recovery(supervisor.run().await)) };
+    let reading = plan.reading;
+    let supervised = async { Err(BootError::Recovery(supervisor.run(reading).await)) };
     let supervised = supervised.or(async {
         mesh.stopping().wait().await;
         Ok(())

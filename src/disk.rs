@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use engram_shards::ids::{Location, SegmentId, StripeKey};
@@ -19,8 +19,9 @@ use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::chaos::DiskFaults;
 use crate::checkpoint_files::{Drafts, checkpoints_beside};
-use crate::folder::{log_path, segment_path, summary_path};
+use crate::folder::{draft_path, log_path, segment_path, summary_path};
 use crate::limits::OPEN_SEGMENTS_MAX;
+use crate::log_readers::LogReaders;
 
 type OpenFiles = VecDeque<(SegmentId, Rc<BufferedFile>)>;
 
@@ -31,14 +32,15 @@ pub struct Disk {
     /// Files that are open, the one used last at the back.
     open: Rc<RefCell<OpenFiles>>,
     drafts: Drafts,
+    readers: LogReaders,
     faults: DiskFaults,
 }
 
 impl Disk {
-    /// The logs below `logs`, and the checkpoints beside it.
-    pub fn new(logs: PathBuf) -> Disk {
+    /// The logs below `logs`, and the checkpoints beside it; `readers` are those of all cores.
+    pub fn new(logs: PathBuf, readers: LogReaders) -> Disk {
         let drafts = Drafts::new(checkpoints_beside(&logs));
-        Disk { logs, open: Rc::default(), drafts, faults: DiskFaults::default() }
+        Disk { logs, open: Rc::default(), drafts, readers, faults: DiskFaults::default() }
     }
 
     /// What a test lets fail.
@@ -65,6 +67,18 @@ impl Disk {
             Io::Sync { segment } => {
                 let synced = self.sync(segment).await;
                 synced.map(|()| IoOutput::Done).map_err(|error| fault_of("sync", segment, &error))
+            }
+            Io::EmptySegment { segment, bytes } => {
+                let _removal = self.readers.try_remove().ok_or(IoFault::Failed)?;
+                let emptied = self.empty(segment, bytes).await;
+                emptied.map(|()| IoOutput::Done).map_err(|error| fault_of("empty", segment, &error))
+            }
+            Io::RemoveSegment { segment } => {
+                let _removal = self.readers.try_remove().ok_or(IoFault::Failed)?;
+                let removed = self.remove(segment).await;
+                removed
+                    .map(|()| IoOutput::Done)
+                    .map_err(|error| fault_of("remove", segment, &error))
             }
             Io::Read { places } => self.read(places).await.map(IoOutput::Read),
             Io::CreateCheckpoint { stripe, bytes_total } => {
@@ -94,14 +108,29 @@ impl Disk {
         })
     }
 
-    /// Removes a segment that holds nothing.
+    /// Removes a segment that holds nothing, if it is there: an attempt before may have ended in its middle.
     pub async fn remove(&self, segment: SegmentId) -> io::Result<()> {
         self.open.borrow_mut().retain(|(open, _)| *open != segment);
-        std::fs::remove_file(segment_path(&self.logs, segment))?;
-        match std::fs::remove_file(summary_path(&self.logs, segment)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove_if_there(&segment_path(&self.logs, segment))?;
+        remove_if_there(&summary_path(&self.logs, segment))?;
+        Ok(Directory::open(log_path(&self.logs, segment.log)).await?.sync().await?)
+    }
+
+    /// Puts a file of these bytes in the place of a segment's: whoever linked to that one keeps it. What said what it holds
+    /// goes.
+    async fn empty(&self, segment: SegmentId, bytes: Vec<u8>) -> io::Result<()> {
+        let (path, draft) = (segment_path(&self.logs, segment), draft_path(&self.logs, segment));
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .buffered_open(&draft)
+            .await?;
+        write_whole(&file, bytes, 0).await?;
+        file.fdatasync().await?;
+        self.open.borrow_mut().retain(|(open, _)| *open != segment);
+        std::fs::rename(&draft, &path)?;
+        remove_if_there(&summary_path(&self.logs, segment))?;
         Ok(Directory::open(log_path(&self.logs, segment.log)).await?.sync().await?)
     }
 
@@ -205,6 +234,13 @@ impl Disk {
     }
 }
 
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 async fn write_whole(file: &BufferedFile, bytes: Vec<u8>, offset: u32) -> io::Result<()> {
     let length = bytes.len();
     match file.write_at(bytes, u64::from(offset)).await? {
@@ -283,7 +319,7 @@ mod tests {
         let logs = folder.path().to_owned();
         let executor = glommio::LocalExecutorBuilder::default()
             .io_memory(1 << 20)
-            .spawn(move || async move { test(Disk::new(logs)).await })
+            .spawn(move || async move { test(Disk::new(logs, LogReaders::default())).await })
             .expect("an executor starts");
         executor.join().expect("its promises held");
     }
@@ -304,7 +340,7 @@ mod tests {
             assert_eq!(disk.run(commit).await, Ok(IoOutput::Done));
             assert_eq!(disk.run(Io::Sync { segment: SEGMENT }).await, Ok(IoOutput::Done));
             // Another core's disk has no file open yet.
-            let other = Disk::new(disk.logs.clone());
+            let other = Disk::new(disk.logs.clone(), LogReaders::default());
             let places =
                 vec![place(LOG_BLOCK_BYTES + 5, 300), place(0, 2), place(LOG_BLOCK_BYTES, 1)];
             let read = other.run(Io::Read { places }).await;
@@ -354,9 +390,38 @@ mod tests {
     fn a_removed_segment_is_gone_also_for_readers() {
         with_disk(|disk| async move {
             assert_eq!(disk.run(create(1)).await, Ok(IoOutput::Done));
-            disk.remove(SEGMENT).await.expect("it can be removed");
+            let reading = disk.readers.begin();
+            let remove = Io::RemoveSegment { segment: SEGMENT };
+            assert_eq!(disk.run(remove.clone()).await, Err(IoFault::Failed), "somebody reads");
+            assert!(disk.run(Io::Read { places: vec![place(0, 1)] }).await.is_ok());
+            drop(reading);
+            assert_eq!(disk.run(remove.clone()).await, Ok(IoOutput::Done));
+            assert_eq!(disk.run(remove).await, Ok(IoOutput::Done), "it is gone already");
             let read = disk.run(Io::Read { places: vec![place(0, 1)] }).await;
             assert_eq!(read, Err(IoFault::Failed));
+        });
+    }
+
+    #[test]
+    fn an_emptied_segment_is_the_file_that_took_its_place() {
+        with_disk(|disk| async move {
+            assert_eq!(disk.run(create(1)).await, Ok(IoOutput::Done));
+            let summary = summary_path(&disk.logs, SEGMENT);
+            let sum_up = Io::WriteSummary { segment: SEGMENT, bytes: vec![5] };
+            assert_eq!(disk.run(sum_up).await, Ok(IoOutput::Done));
+            assert!(summary.exists());
+            let link = disk.logs.join("linked");
+            std::fs::hard_link(segment_path(&disk.logs, SEGMENT), &link).expect("it is linked");
+            let empty = Io::EmptySegment { segment: SEGMENT, bytes: vec![7; 9] };
+            let reading = disk.readers.begin();
+            assert_eq!(disk.run(empty.clone()).await, Err(IoFault::Failed), "somebody reads");
+            drop(reading);
+            assert_eq!(disk.run(empty).await, Ok(IoOutput::Done));
+            let read = disk.run(Io::Read { places: vec![place(0, 9)] }).await;
+            assert_eq!(read, Ok(IoOutput::Read(vec![vec![7; 9]])));
+            assert!(!summary.exists() && !draft_path(&disk.logs, SEGMENT).exists());
+            let kept = std::fs::metadata(&link).expect("whoever linked to it keeps it");
+            assert_eq!(kept.len(), u64::from(4 * LOG_BLOCK_BYTES));
         });
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! LOCK      held by the one server that uses the folder; its process id, for people
 //! FOLDER    format version, id and secret of the folder; written once, whole
-//! logs/     LLLLL/SSSSSSSSSS.seg: segment number S of log L; .sum: what it holds
+//! logs/     LLLLL/SSSSSSSSSS.seg: segment number S of log L; .sum: what it holds; .new: what is to take its place
 //! ```
 
 use std::fmt;
@@ -133,20 +133,10 @@ impl NewFolder {
 
 /// All segments below a folder of logs, in order. What is named otherwise is none of ours and left alone.
 pub fn list_segments(logs: &Path) -> Result<Vec<SegmentId>, FolderError> {
-    let fault = |error| FolderError::Io { path: logs.to_owned(), doing: "list", error };
     let mut segments = Vec::new();
-    for log in fs::read_dir(logs).map_err(fault)? {
-        let log = log.map_err(fault)?;
-        let Some(id) = number_of(&log.file_name().to_string_lossy(), 5, "") else {
-            continue;
-        };
-        for file in fs::read_dir(log.path()).map_err(fault)? {
-            let name = file.map_err(fault)?.file_name();
-            let Some(number) = number_of(&name.to_string_lossy(), 10, ".seg") else {
-                continue;
-            };
-            segments.push(SegmentId { log: LogId(id), number });
-        }
+    for log in numbered(logs, 5, "")?.into_iter().map(LogId) {
+        let numbers = numbered(&log_path(logs, log), 10, ".seg")?;
+        segments.extend(numbers.into_iter().map(|number| SegmentId { log, number }));
     }
     segments.sort_unstable();
     Ok(segments)
@@ -173,6 +163,48 @@ pub fn segment_path(logs: &Path, segment: SegmentId) -> PathBuf {
 /// Where the last segment of a log lies; the log where it has none, which is number 0.
 pub fn last_path(logs: &Path, last: SegmentId) -> PathBuf {
     if last.number == 0 { log_path(logs, last.log) } else { segment_path(logs, last) }
+}
+
+/// Where what takes a segment's place is written, before it does.
+pub fn draft_path(logs: &Path, segment: SegmentId) -> PathBuf {
+    segment_path(logs, segment).with_extension("new")
+}
+
+/// Removes what removals of segments left that ended in their middle: drafts, and summaries of what is not there. No shard
+/// may run.
+pub fn remove_leftovers(logs: &Path) -> Result<(), FolderError> {
+    for log in numbered(logs, 5, "")?.into_iter().map(LogId) {
+        let log = log_path(logs, log);
+        let remove = |path: PathBuf| {
+            let removed = fs::remove_file(&path);
+            removed.map_err(|error| FolderError::Io { path, doing: "remove", error })
+        };
+        let name = |number: u32| log.join(format!("{number:010}"));
+        for number in numbered(&log, 10, ".new")? {
+            remove(name(number).with_extension("new"))?;
+        }
+        for number in numbered(&log, 10, ".sum")? {
+            if !name(number).with_extension("seg").exists() {
+                remove(name(number).with_extension("sum"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The numbers in the names of a folder that have so many digits and this ending.
+fn numbered<T: std::str::FromStr>(
+    folder: &Path,
+    digits: usize,
+    ending: &str,
+) -> Result<Vec<T>, FolderError> {
+    let fault = |error| FolderError::Io { path: folder.to_owned(), doing: "list", error };
+    let mut numbers = Vec::new();
+    for file in fs::read_dir(folder).map_err(fault)? {
+        let name = file.map_err(fault)?.file_name();
+        numbers.extend(number_of::<T>(&name.to_string_lossy(), digits, ending));
+    }
+    Ok(numbers)
 }
 
 /// Where the summary of a segment lies below the folder of logs.

@@ -19,6 +19,7 @@ pub mod folder;
 pub mod checkpoint_files;
 pub mod down;
 pub mod maintenance;
+pub mod log_readers;
 pub mod disk;
 pub mod placement;
 pub mod mesh;

@@ -18,6 +18,9 @@ pub const SESSION_SILENCE_DEFAULT: Duration = Duration::from_secs(300);
 /// The least that it may be set to; clients rely on it.
 pub const SESSION_SILENCE_MIN: Duration = Duration::from_secs(60);
 
+/// Between two looks at whether segments may be removed, or whether none is: both last milliseconds, and come up when a
+/// shard is built.
+pub const REMOVAL_WAIT: Duration = Duration::from_millis(1);
 /// Dimension of a space that a first init or Remember makes.
 pub const SPACE_DIMENSION_DEFAULT: u16 = 768;
 /// Answers of one session that wait for acks before them and that no credit bounds (refusals,

@@ -452,6 +452,7 @@ mod tests {
     use engram_shards::space::TailLimits;
     use futures_lite::Future;
 
+    use crate::log_readers::LogReaders;
     use crate::mesh::{CoreIndex, CreditAnswer, MeshSettings, Unavailable, weave};
 
     const SECRET: FolderSecret = FolderSecret([5; 16]);
@@ -473,7 +474,8 @@ mod tests {
                 };
                 let thread = weave(1).pop().expect("one was woven");
                 let mesh = Mesh::new(thread, settings);
-                let (pump, handle) = Pump::new(mesh.clone(), Disk::new(logs), clock);
+                let disk = Disk::new(logs, LogReaders::default());
+                let (pump, handle) = Pump::new(mesh.clone(), disk, clock);
                 let pumping = glommio::spawn_local(pump.run());
                 run(mesh, handle.clone()).await;
                 handle.finish();

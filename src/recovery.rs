@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::core::Core;
 use crate::folder::{
     Folder, FolderError, last_path, list_segments, random_bytes, read_ahead, read_segment,
-    read_segment_start, read_summary, segment_path,
+    read_segment_start, read_summary, remove_leftovers, segment_path,
 };
 use crate::limits::READ_AHEAD_BYTES_MAX;
 
@@ -42,37 +42,33 @@ impl Segments {
     /// All there are in a folder in which no shard runs.
     pub fn find(folder: &Folder) -> Result<Segments, RecoveryError> {
         let logs = folder.logs();
+        remove_leftovers(&logs).map_err(RecoveryError::Folder)?;
         remove_drafts(&checkpoints_beside(&logs)).map_err(RecoveryError::Folder)?;
         let heads = heads(&logs, folder.segments().map_err(RecoveryError::Folder)?)?;
-        Segments::of(logs, heads, |_| true)
+        Segments::of(logs, heads)
     }
 
     /// Those that may hold something of the shard of log `own` now, while the other shards run: all of its own log, and of
-    /// the others what was there when the server started. What they have written since is theirs alone, and may be half
-    /// done. Checkpoints are those of stripes that it `owns`: others cover what is not read.
-    pub fn find_again(
-        &self,
-        own: LogId,
-        owns: impl Fn(StripeKey) -> bool,
-    ) -> Result<Segments, RecoveryError> {
-        let heads_before = self.remains.heads.iter();
-        let of_others = heads_before.filter(|(segment, _)| segment.log != own).cloned();
+    /// the others what is left of what was there when the server started. What they have written since is theirs alone, for
+    /// a shard writes to its own log only, and may be half done. None may be removed meanwhile.
+    pub fn find_again(&self, own: LogId) -> Result<Segments, RecoveryError> {
+        // They are in order.
+        let before = self.remains.heads.iter().map(|(segment, _)| (segment.log, segment.number));
+        let last_before: BTreeMap<LogId, u32> = before.collect();
+        let counts = |segment: &SegmentId| {
+            let last = last_before.get(&segment.log);
+            segment.log == own || last.is_some_and(|last| segment.number <= *last)
+        };
         let listed = list_segments(&self.logs).map_err(RecoveryError::Folder)?;
-        let mut heads = heads(&self.logs, listed.into_iter().filter(|segment| segment.log == own))?;
-        heads.extend(of_others.filter(|(segment, _)| segment_path(&self.logs, *segment).exists()));
-        heads.sort_unstable_by_key(|(segment, _)| *segment);
-        Segments::of(self.logs.clone(), heads, owns)
+        let heads = heads(&self.logs, listed.into_iter().filter(counts))?;
+        Segments::of(self.logs.clone(), heads)
     }
 
-    fn of(
-        logs: PathBuf,
-        heads: Vec<(SegmentId, Vec<u8>)>,
-        counts: impl Fn(StripeKey) -> bool,
-    ) -> Result<Segments, RecoveryError> {
+    fn of(logs: PathBuf, heads: Vec<(SegmentId, Vec<u8>)>) -> Result<Segments, RecoveryError> {
         let summary =
             |(segment, _): &(SegmentId, _)| Some((*segment, read_summary(&logs, *segment)?));
         let summaries = heads.iter().filter_map(summary).collect();
-        let (checkpoints, left_aside) = checked_heads(&checkpoints_beside(&logs), counts)?;
+        let (checkpoints, left_aside) = checked_heads(&checkpoints_beside(&logs))?;
         let remains = Arc::new(Remains { heads, summaries, checkpoints });
         Ok(Segments { logs, remains, left_aside: left_aside.into() })
     }
@@ -139,16 +135,13 @@ fn heads(
     heads.map_err(RecoveryError::Folder)
 }
 
-/// The heads of the checkpoints that count and are whole as far as these tell, and whose are not: those are left aside, for
-/// the log has all.
+/// The heads of the checkpoints that are whole as far as these tell, and whose are not: those are left aside, for the log has
+/// all.
 fn checked_heads(
     checkpoints: &Path,
-    counts: impl Fn(StripeKey) -> bool,
 ) -> Result<(BTreeMap<StripeKey, CheckedHead>, Vec<StripeKey>), RecoveryError> {
     let (mut checked, mut damaged) = (BTreeMap::new(), Vec::new());
-    let mut listed = list_checkpoints(checkpoints).map_err(RecoveryError::Folder)?;
-    listed.retain(|stripe| counts(*stripe));
-    for stripe in listed {
+    for stripe in list_checkpoints(checkpoints).map_err(RecoveryError::Folder)? {
         let read = read_head(checkpoints, stripe);
         let (head, length) = read.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot read a checkpoint");
@@ -225,7 +218,8 @@ impl Recovery {
             checkpoints: CheckpointLimits::default(),
             record_cache_bytes: self.core.settings().record_cache_bytes,
         };
-        let owns = Box::new(self.owns());
+        let placement = self.core.mesh().placement();
+        let owns = Box::new(move |stripe| placement.owner_of(stripe) == core);
         let left_aside = segments.left_aside.iter().filter(|stripe| owns(**stripe)).count();
         self.core.metrics().checkpoints_left_aside += left_aside as u64;
         let fault = |fault| segments.fault(fault);
@@ -234,12 +228,6 @@ impl Recovery {
         let (shard, loading, empty) = recovering.finish(self.clock.now()).map_err(fault)?;
         let rest = Rest { core: self.core.clone(), config, segments: segments.clone(), loading };
         Ok(Recovered { shard, empty, rest })
-    }
-
-    /// Which stripes are the core's.
-    pub fn owns(&self) -> impl Fn(StripeKey) -> bool + use<> {
-        let (placement, core) = (self.core.mesh().placement(), self.core.mesh().core());
-        move |stripe| placement.owner_of(stripe) == core
     }
 }
 

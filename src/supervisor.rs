@@ -21,6 +21,7 @@ use crate::disk::Disk;
 use crate::down::DownNote;
 use crate::folder::segment_path;
 use crate::limits::{SHARD_FAILURES_WINDOW, SHARD_REBUILD_REST};
+use crate::log_readers::{LogReaders, Reading};
 use crate::pump::PumpHandle;
 use crate::recovery::{Recovered, Recovery, RecoveryError, Rest, Segments};
 
@@ -35,15 +36,18 @@ pub struct Supervisor {
     pub shard: PumpHandle,
     /// The core's way to the logs.
     pub disk: Disk,
+    /// Those that read logs, of all cores.
+    pub readers: LogReaders,
     /// The data folder.
     pub folder: PathBuf,
 }
 
 impl Supervisor {
-    /// Runs until it is dropped; ends only if the shard cannot be built when the server starts.
-    pub async fn run(self) -> RecoveryError {
+    /// Runs until it is dropped; ends only if the shard cannot be built when the server starts. It is `reading` the logs from
+    /// the start on.
+    pub async fn run(self, reading: Reading) -> RecoveryError {
         let mut rest = match self.build(&self.segments).await {
-            Ok(recovered) => self.start(recovered),
+            Ok(recovered) => Some((self.start(recovered), reading)),
             Err(error) => return error,
         };
         let failures_max = self.recovery.core.settings().chaos.shard_failures_max;
@@ -62,9 +66,10 @@ impl Supervisor {
             is_first = false;
             let begun = Instant::now();
             while failures.note(Instant::now()) {
+                let reading = self.readers.begin_again().await;
                 match self.build_again().await {
                     Ok(recovered) => {
-                        rest = self.install_again(recovered, begun);
+                        rest = Some((self.install_again(recovered, begun), reading));
                         break;
                     }
                     Err(error) => {
@@ -74,6 +79,7 @@ impl Supervisor {
                             cause,
                             "a shard cannot be built anew"
                         );
+                        drop(reading);
                         Timer::new(SHARD_REBUILD_REST).await;
                     }
                 }
@@ -90,12 +96,13 @@ impl Supervisor {
     }
 
     /// Gives the shard the rest of its stripes, and ends when it has failed, or when they cannot be read.
-    async fn serve(&self, rest: Option<Rest>) -> Result<Panic, RecoveryError> {
-        let Some(rest) = rest else { return Ok(self.shard.failure().await) };
+    async fn serve(&self, rest: Option<(Rest, Reading)>) -> Result<Panic, RecoveryError> {
+        let Some((rest, reading)) = rest else { return Ok(self.shard.failure().await) };
         let begun = Instant::now();
         let loaded = async {
             let loaded = contain(rest.load(|ready| self.shard.restore(ready))).await;
             loaded.unwrap_or_else(|panic| Err(RecoveryError::Panicked(panic.message)))?;
+            drop(reading);
             let millis = begun.elapsed().as_millis() as u64;
             tracing::info!(core = self.core().0, millis, "all spaces of a shard are loaded");
             pending().await
@@ -108,37 +115,37 @@ impl Supervisor {
         built.unwrap_or_else(|panic| Err(RecoveryError::Panicked(panic.message)))
     }
 
-    fn start(&self, recovered: Recovered) -> Option<Rest> {
+    fn start(&self, recovered: Recovered) -> Rest {
         let Recovered { shard, empty, rest } = recovered;
         self.shard.install(shard);
         tracing::info!(core = self.core().0, segments = self.segments.count(), "a shard is ready");
         if self.core() == CoreIndex(0) {
             let mesh = self.recovery.core.mesh().clone();
             let (segments, disk) = (self.segments.clone(), self.disk.clone());
+            let readers = self.readers.clone();
             let removal = async move {
-                // Once no core reads them any more.
                 mesh.ready().wait().await;
+                let _removal = readers.remove().await;
                 remove(empty, &segments, &disk).await;
             };
             glommio::spawn_local(removal).detach();
         }
-        Some(rest)
+        rest
     }
 
-    /// Segments that hold nothing stay where they are: other cores may be reading.
+    /// Segments that hold nothing stay where they are until the server starts again.
     async fn build_again(&self) -> Result<Recovered, RecoveryError> {
-        let own = LogId(self.core().0);
-        let segments = self.segments.find_again(own, self.recovery.owns())?;
+        let segments = self.segments.find_again(LogId(self.core().0))?;
         self.build(&segments).await
     }
 
-    fn install_again(&self, recovered: Recovered, begun: Instant) -> Option<Rest> {
+    fn install_again(&self, recovered: Recovered, begun: Instant) -> Rest {
         let Recovered { shard, rest, .. } = recovered;
         self.shard.install(shard);
         self.recovery.core.metrics().shard_restarts += 1;
         let millis = begun.elapsed().as_millis() as u64;
         tracing::warn!(core = self.core().0, millis, "a shard that failed is ready again");
-        Some(rest)
+        rest
     }
 
     fn give_up(&self, cause: &str) {

@@ -9,6 +9,7 @@ use engram_shards::checkpoint::reading::{CheckedHead, Reading};
 use engram_shards::checkpoint::writing::Writing;
 use engram_shards::graph::Scratch;
 use engram_shards::ids::{Generation, Location, LogId, Row, SegmentId, SpaceKey, StripeKey, Time};
+use engram_shards::log::ranges::Ranges;
 use engram_shards::message::Lane;
 use engram_shards::session::Sessions;
 use engram_shards::settings::{Metric, SpaceSettings};
@@ -80,7 +81,7 @@ fn main() {
     for _ in 0..3 {
         let begun = Instant::now();
         let found = CheckedHead::new(&file, KEY, file.len() as u64).expect("it is whole");
-        let mut reading = Reading::new(&found, 1, None);
+        let mut reading = Reading::new(&found, 1, None, Ranges::default());
         let mut piece_copy = Vec::new();
         for piece in pieces(found.head()) {
             // As it comes from the page cache: copied once.

@@ -22,6 +22,31 @@ pub const LOG_COMMIT_BYTES_MAX: u32 = 4 << 20;
 /// Longest record body: the wire's 4 MiB message cannot make a longer one, and it fits one commit.
 pub const RECORD_BODY_BYTES_MAX: u32 = 1 << 20;
 
+/// A segment is compacted once less than one in so many of its bytes counts: so the disk holds at most so many times what
+/// counts, and each byte that is freed costs less than one that is copied.
+pub const COMPACTION_SHARE: u64 = 2;
+/// What one compaction frees is so many times as long as the lists of what is gone that it writes: where these are long,
+/// several segments are compacted together.
+pub const COMPACTION_LISTS_SHARE: u64 = 8;
+/// Bytes of records that one step of a compaction copies, about: they join a commit …
+pub const COMPACTION_STEP_BYTES: u32 = 128 << 10;
+/// … and so many records at most …
+pub const COMPACTION_STEP_RECORDS: usize = 64;
+/// … and the next step follows so that no more than these bytes are copied a second, of one shard, for each segment that
+/// is worth it: whoever replaces faster is followed faster.
+pub const COMPACTION_BYTES_PER_SECOND: u64 = 32 << 20;
+/// Rows that one step of a compaction looks at: some 50 µs.
+pub const COMPACTION_STEP_ROWS: u32 = 8_192;
+/// The same where the generations of rows are put in order: some 200 µs.
+pub const COMPACTION_STEP_GENERATIONS: u32 = 2_048;
+/// Sessions that one step of a compaction looks at.
+pub const COMPACTION_STEP_SESSIONS: usize = 1_024;
+/// Stripes that one step of a compaction looks at.
+pub const COMPACTION_STEP_STRIPES: usize = 256;
+/// Where no segment is worth it, the next look follows this late at the earliest: it takes in all of them.
+pub const COMPACTION_REST_MICROS: u64 = 100_000;
+/// A compaction that failed is tried again after this long.
+pub const COMPACTION_RETRY_MICROS: u64 = 1_000_000;
 /// Bytes of a checkpoint that are checked together, and written at once: about 100 µs of copying and summing.
 pub const CHECKPOINT_BLOCK_BYTES: u32 = 256 << 10;
 /// Bytes of a checkpoint that are read at once: several are asked for ahead.

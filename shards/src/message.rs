@@ -421,6 +421,8 @@ pub struct ShardStatus {
     pub checkpoint_bytes: u64,
     /// Checkpoints that could not be written.
     pub checkpoint_failures: u64,
+    /// How much of its log counts. Apart, for replies are moved about.
+    pub log: Box<LogStatus>,
     /// Insertion batches, of rows that waited.
     pub insert_batches: u64,
     /// Rows in each insertion batch.
@@ -429,6 +431,19 @@ pub struct ShardStatus {
     pub queue_wait_micros: [Histogram; 3],
     /// Distances computed, for recalls, insertions and upkeep.
     pub distances: u64,
+}
+
+/// How much of a shard's log counts, and what was done about the rest in this run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogStatus {
+    /// Bytes of the log's files, as they are reserved.
+    pub file_bytes: u64,
+    /// Bytes of the records of rows that there are, in whichever log.
+    pub live_bytes: u64,
+    /// Segments that were compacted.
+    pub compacted_segments: u64,
+    /// Bytes of records that were written for it.
+    pub compaction_bytes: u64,
 }
 
 /// One stripe, for lists and metrics. Counts begin at zero with each run.

@@ -4,8 +4,9 @@
 //! entry rise strictly, until a drop sets them back to the durable mark and fences the attachment.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
-use crate::ids::{SessionEpoch, SessionId, StripeKey, Time};
+use crate::ids::{SegmentId, SessionEpoch, SessionId, StripeKey, Time};
 use crate::limits::SESSION_RESUME_MICROS;
 use crate::message::{Drain, Origin, Refusal};
 
@@ -49,6 +50,8 @@ pub struct Session {
     /// Its own record is durable.
     recorded: bool,
     durable_sequence: u64,
+    /// What told it; none where that is not known.
+    told_by: Option<SegmentId>,
     handed_sequence: u64,
     in_flight: u32,
     /// The mark of its stripe behind its last row.
@@ -122,6 +125,18 @@ impl Session {
     pub fn replay(&mut self, sequence: u64, at: Time) {
         self.note(sequence, at);
         self.handed_sequence = self.handed_sequence.max(sequence);
+    }
+
+    /// A record in this segment says what the mark is.
+    pub fn tell(&mut self, sequence: u64, segment: SegmentId) {
+        if sequence >= self.durable_sequence {
+            self.told_by = Some(segment);
+        }
+    }
+
+    /// Which segment says what the mark is; none where that is not known.
+    pub fn told_by(&self) -> Option<SegmentId> {
+        self.told_by
     }
 
     /// An unproven record of the session was replayed and goes to the log again; `rows_end` is the mark behind its row, if
@@ -204,7 +219,8 @@ impl Session {
             && matches!(self.waiting, Some(Waiting::Close { drain: Drain::Indexed, .. }))
     }
 
-    fn is_expired(&self, now: Time) -> bool {
+    /// Whether it can be resumed no more.
+    pub fn is_expired(&self, now: Time) -> bool {
         let idle = self.attached.is_none() && self.waiting.is_none() && self.in_flight == 0;
         idle && now.micros_since(self.last_record_at) > SESSION_RESUME_MICROS
     }
@@ -218,6 +234,9 @@ impl Session {
 
     fn note(&mut self, sequence: u64, at: Time) {
         self.recorded = true;
+        if sequence > self.durable_sequence {
+            self.told_by = None;
+        }
         self.durable_sequence = self.durable_sequence.max(sequence);
         self.last_record_at = self.last_record_at.max(at);
     }
@@ -285,6 +304,17 @@ impl Sessions {
     /// Forgets those that can no longer be resumed.
     pub fn expire(&mut self, now: Time) {
         self.by_key.retain(|_, session| !session.is_expired(now));
+    }
+
+    /// The next `count` behind this one, in order.
+    pub fn some_after(
+        &self,
+        after: Option<SessionKey>,
+        count: usize,
+    ) -> Vec<(SessionKey, &Session)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let entries = self.by_key.range((from, Bound::Unbounded)).take(count);
+        entries.map(|(key, session)| (*key, session)).collect()
     }
 
     /// How many are known.

@@ -10,6 +10,7 @@ use engram_shards::ids::{
     Generation, Location, LogId, Row, SegmentId, SessionId, SpaceKey, StripeKey, Time,
 };
 use engram_shards::log::field::crc32c;
+use engram_shards::log::ranges::Ranges;
 use engram_shards::quality::RecallTarget;
 use engram_shards::session::{SessionKey, Sessions};
 use engram_shards::settings::{Metric, SpaceSettings};
@@ -124,8 +125,13 @@ fn whole(told: &Told) -> Vec<u8> {
 }
 
 fn read(file: &[u8]) -> Option<Restored> {
+    read_without(file, Ranges::default())
+}
+
+/// The same of all rows but those of some generations.
+fn read_without(file: &[u8], gone: Ranges) -> Option<Restored> {
     let found = CheckedHead::new(file, KEY, file.len() as u64).ok()?;
-    let mut reading = Reading::new(&found, SEED, Some(RecallTarget::default()));
+    let mut reading = Reading::new(&found, SEED, Some(RecallTarget::default()), gone);
     for piece in pieces(found.head()) {
         let (from, end) = (piece.offset as usize, (piece.offset + piece.bytes) as usize);
         reading.handle_piece(&file[from..end]).ok()?;
@@ -181,6 +187,28 @@ fn busy() -> Told {
         told.store(2_000 + number % 20);
     }
     told
+}
+
+#[test]
+fn rows_that_a_later_list_names_are_dead() {
+    let told = busy();
+    let before = living(&told.stripe);
+    let mut gone = Ranges::default();
+    before.iter().step_by(3).for_each(|row| {
+        gone.insert(row.0.0);
+    });
+    let Restored { loaded, .. } = read_without(&whole(&told), gone.clone()).expect("it is whole");
+    let left: Vec<Known> = before.into_iter().filter(|row| !gone.contains(row.0.0)).collect();
+    let bytes: u64 = 64 * left.len() as u64;
+    assert_eq!(loaded.live.total(), bytes, "each record has 64 bytes");
+    let mut loaded = loaded;
+    let (settings, rows) = (loaded.settings.clone(), loaded.take_rows());
+    let stripe = loaded.completed(Stripe::new(KEY, settings, None, TAIL, rows));
+    stripe.check().expect("its graph is sound");
+    assert_eq!(living(&stripe), left);
+    for (generation, _) in (0..60).flat_map(|number| found(&stripe, number)) {
+        assert!(!gone.contains(generation.0), "{generation:?} is found");
+    }
 }
 
 #[test]

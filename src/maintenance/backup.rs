@@ -10,13 +10,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use engram_shards::checkpoint::head::LogPosition;
-use engram_shards::ids::{LogId, SegmentId, Time};
+use engram_shards::ids::{SegmentId, Time};
+use engram_shards::limits::LOG_BLOCK_BYTES;
 use engram_shards::log::chain::Link;
 use serde::Serialize;
 
@@ -58,6 +60,9 @@ pub fn backup(
     let taken_at = Time(now.as_micros().try_into().unwrap_or(u64::MAX));
     let mut copy = Copy { contents, path: draft.path.clone(), done: BackedUp::default() };
     let mut segments = Vec::new();
+    for head in &contents.chain().emptied {
+        copy.take_head(head.segment)?;
+    }
     for link in &contents.chain().links {
         segments.extend(copy.take(link)?.map(|end| (link.segment, end)));
     }
@@ -138,6 +143,25 @@ impl Copy<'_> {
         self.path.join("logs")
     }
 
+    /// The folder of a segment's log, made if it is not there.
+    fn log(&self, segment: SegmentId) -> Result<PathBuf, FolderError> {
+        let log = log_path(&self.logs(), segment.log);
+        let fault = |error| FolderError::Io { path: log.clone(), doing: "make", error };
+        if !log.exists() {
+            fs::create_dir(&log).map_err(fault)?;
+        }
+        Ok(log)
+    }
+
+    /// Takes over what is left of a segment that was emptied.
+    fn take_head(&mut self, segment: SegmentId) -> Result<(), FolderError> {
+        let to = segment_path(&self.logs(), segment);
+        let fault = |error| FolderError::Io { path: to.clone(), doing: "write", error };
+        let log = self.log(segment)?;
+        let from = self.contents.open(segment).map_err(fault)?;
+        copy_start(from, &to, LOG_BLOCK_BYTES).and_then(|()| sync_folder(&log)).map_err(fault)
+    }
+
     /// Takes a segment over; the offset up to which it counts. None where it counts for nothing.
     fn take(&mut self, link: &Link) -> Result<Option<u32>, FolderError> {
         let from = self.contents.file(link.segment);
@@ -154,15 +178,13 @@ impl Copy<'_> {
                 walked.end.live
             }
         };
-        let log = log_path(&self.logs(), link.segment.log);
-        if !log.exists() {
-            fs::create_dir(&log).map_err(fault)?;
-        }
+        let log = self.log(link.segment)?;
+        let file = self.contents.open(link.segment).map_err(fault)?;
         // Only what is never written again may be shared.
-        if link.end.is_some() && fs::hard_link(&from, &to).is_ok() {
+        if link.end.is_some() && share(&file, &from, &to).map_err(fault)? {
             self.done.linked += 1;
         } else {
-            copy_start(&from, &to, end).map_err(fault)?;
+            copy_start(file, &to, end).map_err(fault)?;
             self.done.copied += 1;
             self.done.copied_bytes += u64::from(end);
         }
@@ -175,10 +197,12 @@ impl Copy<'_> {
 
     /// Takes the checkpoints over that cover no more than these ends of segments.
     fn take_checkpoints(&mut self, segments: &[(SegmentId, u32)]) -> Result<(), FolderError> {
-        let lasts: BTreeMap<LogId, LogPosition> = segments
-            .iter()
-            .map(|&(segment, offset)| (segment.log, LogPosition { segment, offset }))
-            .collect();
+        let whole = segments.iter().map(|&(segment, offset)| LogPosition { segment, offset });
+        let mut lasts = BTreeMap::new();
+        for last in whole.chain(self.contents.emptied_ends()) {
+            let known = lasts.entry(last.segment.log).or_insert(last);
+            *known = last.max(*known);
+        }
         let is_there = |covered: &LogPosition| {
             lasts.get(&covered.segment.log).is_some_and(|last| covered <= last)
         };
@@ -227,9 +251,25 @@ pub(super) fn copy_whole(from: &Path, to: &Path) -> io::Result<()> {
     target.sync_all()
 }
 
+/// Links `to` to the file, where the file system can and the file still lies at `from`: a server may have put what is left
+/// of an emptied segment in its place.
+fn share(file: &File, from: &Path, to: &Path) -> io::Result<bool> {
+    if fs::hard_link(from, to).is_err() {
+        return Ok(false);
+    }
+    let (one, other) = (file.metadata()?, fs::metadata(to)?);
+    let is_same = (one.dev(), one.ino()) == (other.dev(), other.ino());
+    if !is_same {
+        fs::remove_file(to)?;
+    }
+    Ok(is_same)
+}
+
 /// Copies the first `bytes` of a file and syncs them.
-pub(super) fn copy_start(from: &Path, to: &Path, bytes: u32) -> io::Result<()> {
-    let mut source = File::open(from)?.take(bytes.into());
+pub(super) fn copy_start(mut from: File, to: &Path, bytes: u32) -> io::Result<()> {
+    // Its handle may have been read by before.
+    from.rewind()?;
+    let mut source = from.take(bytes.into());
     let mut target = File::create_new(to)?;
     let copied = io::copy(&mut source, &mut target)?;
     if copied < u64::from(bytes) {

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::checkpoint_file::{Fault, read_whole};
 use super::contents::{Checkpoint, Contents, Walked, walk};
+use super::segment_file::SegmentFile;
 use crate::down::DownNote;
 use crate::folder::{FolderError, last_path, segment_path};
 
@@ -222,8 +223,7 @@ pub(super) fn audit(
     contents: &Contents,
     tell: &mut dyn FnMut(&Finding),
 ) -> Result<(Checked, Audit), FolderError> {
-    let logs = contents.logs();
-    let mut checking = Checking::new(contents, &logs, tell);
+    let mut checking = Checking::new(contents, None, tell);
     checking.check_folder();
     let progress = ProgressBar::new(contents.chain().links.len() as u64);
     for link in progress.wrap_iter(contents.chain().links.iter()) {
@@ -237,8 +237,10 @@ pub(super) fn audit(
 /// A check under way.
 pub(super) struct Checking<'a> {
     contents: &'a Contents,
-    /// Where the segments are read: the folder's own, or those of its copy.
-    logs: &'a Path,
+    /// Where the segments lie …
+    logs: PathBuf,
+    /// … and whether that is a copy that was made of them.
+    is_copy: bool,
     tell: &'a mut dyn FnMut(&Finding),
     counted: Checked,
     /// Where what counts of each log ends, as far as it was read.
@@ -247,15 +249,16 @@ pub(super) struct Checking<'a> {
 }
 
 impl<'a> Checking<'a> {
-    /// Nothing was looked at yet.
+    /// Nothing was looked at yet of the folder, or of the copy of its logs.
     pub(super) fn new(
         contents: &'a Contents,
-        logs: &'a Path,
+        copy: Option<&Path>,
         tell: &'a mut dyn FnMut(&Finding),
     ) -> Checking<'a> {
         let secret = contents.identity().ok().map(|identity| identity.secret);
         let (counted, ends, audit) = (Checked::default(), BTreeMap::new(), Audit::new(secret));
-        Checking { contents, logs, tell, counted, ends, audit }
+        let logs = copy.map_or_else(|| contents.logs(), Path::to_owned);
+        Checking { contents, logs, is_copy: copy.is_some(), tell, counted, ends, audit }
     }
 
     /// What was found, once all segments were checked.
@@ -299,8 +302,14 @@ impl<'a> Checking<'a> {
     /// Reads a segment.
     pub(super) fn check_segment(&mut self, link: &Link) -> Result<(), FolderError> {
         let file = self.file(link.segment);
+        let source = match self.is_copy {
+            true => SegmentFile::open(&file),
+            false => self.contents.open(link.segment).map(SegmentFile::of),
+        };
+        let fault = |error| FolderError::Io { path: file.clone(), doing: "read", error };
+        let source = source.map_err(fault)?;
         let Checking { tell, counted, audit, .. } = self;
-        let walked = walk(&file, link, &mut |found| {
+        let walked = walk(source, link, &mut |found| {
             let damage = match found {
                 Found::Batch(_) => {
                     counted.batches += 1;
@@ -319,7 +328,7 @@ impl<'a> Checking<'a> {
                 tell(&Finding::Damaged { file: file.clone(), offset, what });
             }
             ControlFlow::Continue(())
-        })?;
+        });
         self.check_end(link, walked);
         Ok(())
     }
@@ -349,10 +358,11 @@ impl<'a> Checking<'a> {
     fn check_covered(&mut self, checkpoint: &Path, head: &Head) {
         for covered in &head.covered {
             let log = covered.segment.log;
+            let emptied = self.contents.emptied_ends().filter(|end| end.segment.log == log).max();
             let nowhere = LogPosition { segment: SegmentId { log, number: 0 }, offset: 0 };
-            let end = self.ends.get(&log).copied().unwrap_or(nowhere);
+            let end = self.ends.get(&log).copied().max(emptied).unwrap_or(nowhere);
             if end < *covered {
-                let (file, offset) = (last_path(self.logs, end.segment), end.offset.into());
+                let (file, offset) = (last_path(&self.logs, end.segment), end.offset.into());
                 let covered = (covered.segment.number, covered.offset);
                 let checkpoint = checkpoint.to_owned();
                 self.find(Finding::MissingEnd { file, offset, checkpoint, covered });
@@ -419,7 +429,7 @@ impl<'a> Checking<'a> {
     }
 
     fn file(&self, segment: SegmentId) -> PathBuf {
-        segment_path(self.logs, segment)
+        segment_path(&self.logs, segment)
     }
 
     fn miss(&mut self, segment: SegmentId) {

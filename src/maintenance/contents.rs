@@ -1,9 +1,12 @@
 //! What a folder holds: what it is, its checkpoints, which of its segments count, and a walk through each.
 
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use engram_shards::checkpoint::head::LogPosition;
 use engram_shards::checkpoint::reading::{CheckedHead, is_covered};
 use engram_shards::ids::{SegmentId, StripeKey};
 use engram_shards::limits::LOG_BLOCK_BYTES;
@@ -15,12 +18,12 @@ use engram_shards::log::walk::{Found, Source, Walk, end_of, lost_head};
 
 use super::backup_file::BackupFile;
 use super::checkpoint_file::{Fault, read_head};
-use super::segment_file::SegmentFile;
+use super::segment_file::{SegmentFile, read_full};
 use crate::checkpoint_files::{checkpoint_path, list_checkpoints};
 use crate::folder::{
-    BACKUP_FILE, FolderError, Identity, list_segments, read_identity, read_segment_start,
-    read_summary, segment_path,
+    BACKUP_FILE, FolderError, Identity, list_segments, read_identity, read_summary, segment_path,
 };
+use crate::preflight::raise_open_files;
 
 /// A folder that is only read.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub struct Contents {
     backup: Option<BackupFile>,
     /// Listed before the segments, so that none covers more than those hold, also while a server writes.
     checkpoints: Vec<Checkpoint>,
+    /// All segments, open: what a server empties or removes meanwhile can still be read.
+    files: BTreeMap<SegmentId, File>,
     chain: Chain,
 }
 
@@ -84,18 +89,9 @@ impl Contents {
             checkpoints.push(Checkpoint { stripe, head });
         }
         let logs = path.join("logs");
-        let mut heads = Vec::new();
-        for segment in list_segments(&logs)? {
-            match read_segment_start(&logs, segment, HEAD_BYTES) {
-                Ok(head) => heads.push((segment, head)),
-                // A server that starts removes segments that hold nothing.
-                Err(FolderError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(FolderError::Io { error, .. }) if error.raw_os_error() == Some(libc::EIO) => {
-                    heads.push((segment, Vec::new()));
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        // Each segment takes one.
+        raise_open_files();
+        let (heads, files) = open_segments(&logs)?;
         let mut chain = Chain::new(&heads);
         // From the first log's first segment on.
         chain.links.reverse();
@@ -104,7 +100,7 @@ impl Contents {
             _ => None,
         });
         match version {
-            None => Ok(Contents { path, identity, backup, checkpoints, chain }),
+            None => Ok(Contents { path, identity, backup, checkpoints, files, chain }),
             Some((segment, version)) => {
                 let path = segment_path(&logs, segment);
                 Err(FolderError::UnknownVersion { path, version })
@@ -165,46 +161,90 @@ impl Contents {
         &self.chain
     }
 
+    /// Where logs went on to at least: in a segment of which a compaction left the head, nobody can tell how far.
+    pub(super) fn emptied_ends(&self) -> impl Iterator<Item = LogPosition> + '_ {
+        let emptied = self.chain.emptied.iter().map(|head| head.segment);
+        emptied.map(|segment| LogPosition { segment, offset: u32::MAX })
+    }
+
     /// Visits a segment that counts; see [`walk`].
     pub(super) fn walk(
         &self,
         link: &Link,
         visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
     ) -> Result<Walked, FolderError> {
-        walk(&self.file(link.segment), link, visit)
+        let path = self.file(link.segment);
+        let fault = |error| FolderError::Io { path, doing: "read", error };
+        let file = self.open(link.segment).map_err(fault)?;
+        Ok(walk(SegmentFile::of(file), link, visit))
+    }
+
+    /// The file of a segment, as it was when the folder was listed.
+    pub(super) fn open(&self, segment: SegmentId) -> io::Result<File> {
+        self.files[&segment].try_clone()
     }
 
     /// Where a segment ends, without looking at its records: what is known to be synced.
     pub(super) fn end_of(&self, link: &Link) -> Result<Option<LogEnd>, FolderError> {
         let path = self.file(link.segment);
-        let fault = |error| FolderError::Io { path: path.clone(), doing: "read", error };
-        let mut file = SegmentFile::open(&path).map_err(fault)?;
+        let fault = |error| FolderError::Io { path, doing: "read", error };
+        let mut file = SegmentFile::of(self.open(link.segment).map_err(fault)?);
         Ok(link.head.map(|head| end_of(&mut file, &head, link.end)))
     }
 }
 
-/// Visits what the segment in the file at `path` holds, in order. A visitor that breaks ends it early; then the end says
-/// nothing.
+/// The first block of each segment below a folder of logs, in order, and the segment's file. What counted in one that a
+/// server emptied before it was opened lies in others, of which the last are listed after that.
+#[allow(clippy::type_complexity)] // what a chain wants, and what is kept
+fn open_segments(
+    logs: &Path,
+) -> Result<(Vec<(SegmentId, Vec<u8>)>, BTreeMap<SegmentId, File>), FolderError> {
+    let (mut heads, mut files) = (BTreeMap::new(), BTreeMap::new());
+    loop {
+        let listed = list_segments(logs)?;
+        let new: Vec<_> = listed.into_iter().filter(|one| !files.contains_key(one)).collect();
+        if new.is_empty() {
+            return Ok((heads.into_iter().collect(), files));
+        }
+        for segment in new {
+            let path = segment_path(logs, segment);
+            let fault = |error| FolderError::Io { path: path.clone(), doing: "read", error };
+            let file = match File::open(&path) {
+                // A server may remove those that hold nothing.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened.map_err(fault)?,
+            };
+            let mut head = vec![0; HEAD_BYTES];
+            match read_full(&file, &mut head, 0) {
+                Ok(length) => head.truncate(length),
+                Err(error) if error.raw_os_error() == Some(libc::EIO) => head.clear(),
+                Err(error) => return Err(fault(error)),
+            }
+            heads.insert(segment, head);
+            files.insert(segment, file);
+        }
+    }
+}
+
+/// Visits what a segment holds, in order. A visitor that breaks ends it early; then the end says nothing.
 pub(super) fn walk(
-    path: &Path,
+    mut file: SegmentFile,
     link: &Link,
     visit: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
-) -> Result<Walked, FolderError> {
-    let fault = |error| FolderError::Io { path: path.to_owned(), doing: "read", error };
-    let mut file = SegmentFile::open(path).map_err(fault)?;
+) -> Walked {
     let head = link.head.or_else(|| lost_head(&mut file, link.segment));
     let lost_head = link.head.is_none() && head.is_some();
     let Some(head) = head else {
         let end = LogEnd { number: link.segment.number, synced: 0, live: 0 };
         let unreadable = unreadable(&file);
-        return Ok(Walked { head, lost_head, end, is_torn: false, unreadable });
+        return Walked { head, lost_head, end, is_torn: false, unreadable };
     };
     let known = end_of(&mut file, &head, link.end);
     // What lies below that does not change any more; what was read until now may have.
     file.forget();
     let end = Walk::new(&mut file, &head, known).run(visit).end;
     let is_torn = link.end.is_none() && !is_zero(file.at(end.live, LOG_BLOCK_BYTES));
-    Ok(Walked { head: Some(head), lost_head, end, is_torn, unreadable: unreadable(&file) })
+    Walked { head: Some(head), lost_head, end, is_torn, unreadable: unreadable(&file) }
 }
 
 fn unreadable(file: &SegmentFile) -> Vec<(u64, String)> {

@@ -57,6 +57,15 @@ pub fn inspect(
         }
     }
     if asked.segment.is_none() {
+        for head in &contents.chain().emptied {
+            let (file, earlier) = (contents.file(head.segment), head.earlier.number);
+            let text =
+                format!("segment {} was emptied; segment {earlier} comes before", file.display());
+            lines.line(
+                text,
+                || json!({"kind": "emptied_segment", "file": file, "earlier_number": earlier}),
+            );
+        }
         for segment in &contents.chain().dead {
             let file = contents.file(*segment);
             let text = format!("segment {} counts for nothing", file.display());

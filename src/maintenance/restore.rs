@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 
+use engram_shards::limits::LOG_BLOCK_BYTES;
+
 use super::backup::{copy_start, copy_whole, take_summary};
 use super::check::{Checked, Checking, Finding};
 use super::checkpoint_file::{Fault, read_whole};
@@ -25,7 +27,7 @@ pub fn restore(
     let identity = backup.backup().ok_or_else(not_one)?.identity;
     let new = NewFolder::make(path)?;
     let logs = new.logs();
-    let mut checking = Checking::new(backup, &logs, tell);
+    let mut checking = Checking::new(backup, Some(&logs), tell);
     checking.check_folder();
     for link in &backup.chain().links {
         let to = segment_path(&logs, link.segment);
@@ -35,10 +37,22 @@ pub fn restore(
             fs::create_dir(&log).map_err(fault)?;
         }
         let listed = backup.backup().and_then(|listed| listed.end_of(link.segment));
-        copy_start(&backup.file(link.segment), &to, listed.unwrap_or(0)).map_err(fault)?;
+        let from = backup.open(link.segment).map_err(fault)?;
+        copy_start(from, &to, listed.unwrap_or(0)).map_err(fault)?;
         take_summary(&backup.logs(), &logs, link.segment).map_err(fault)?;
         sync_folder(&log).map_err(fault)?;
         checking.check_segment(link)?;
+    }
+    for head in &backup.chain().emptied {
+        let to = segment_path(&logs, head.segment);
+        let fault = |error| FolderError::Io { path: to.clone(), doing: "write", error };
+        let log = log_path(&logs, head.segment.log);
+        if !log.exists() {
+            fs::create_dir(&log).map_err(fault)?;
+        }
+        let from = backup.open(head.segment).map_err(fault)?;
+        copy_start(from, &to, LOG_BLOCK_BYTES).map_err(fault)?;
+        sync_folder(&log).map_err(fault)?;
     }
     let (mut checked, _) = checking.finish();
     checked.checkpoints = restore_checkpoints(backup, &logs, tell)?;

@@ -37,13 +37,18 @@ pub(super) struct Unreadable {
 impl SegmentFile {
     /// Opens it for reading.
     pub(super) fn open(path: &Path) -> io::Result<SegmentFile> {
-        Ok(SegmentFile {
-            file: File::open(path)?,
+        File::open(path).map(SegmentFile::of)
+    }
+
+    /// One that is open.
+    pub(super) fn of(file: File) -> SegmentFile {
+        SegmentFile {
+            file,
             window: Vec::new(),
             window_at: 0,
             is_last: false,
             unreadable: Vec::new(),
-        })
+        }
     }
 
     /// Blocks that could not be read, in the order in which that was found out.
@@ -107,7 +112,7 @@ impl Source for SegmentFile {
 }
 
 /// Reads until `bytes` are full or the file ends.
-fn read_full(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(super) fn read_full(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut length = 0;
     while length < bytes.len() {
         match file.read_at(&mut bytes[length..], offset + length as u64) {

@@ -8,6 +8,7 @@ mod harness;
 mod ack_policies;
 mod broken_disk;
 mod command_line;
+mod compaction;
 mod conformance;
 mod damaged_checkpoint;
 mod durable;

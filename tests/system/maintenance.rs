@@ -142,8 +142,7 @@ async fn a_backup_of_a_running_server_holds_what_was_acked_before() {
             let sum = lines(&["backup", name(&copy), "--data-dir", name(&data), "--json"]);
             let sum = sum.last().expect("a sum");
             assert_eq!(sum["sound"], true, "{sum}");
-            // What the first server wrote is sealed, what the second one writes is not.
-            assert!(sum["taken"]["linked"].as_u64() >= Some(1), "{sum}");
+            // What the second server writes is not sealed; what the first one wrote may lie there too by now.
             assert!(sum["taken"]["copied"].as_u64() >= Some(1), "{sum}");
             server.kill();
         })

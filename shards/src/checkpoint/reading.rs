@@ -5,6 +5,7 @@ use crate::checkpoint::block::{self, CheckpointFault};
 use crate::checkpoint::head::{HEAD_BYTES, Head, HeadFault, LogPosition, head_crc};
 use crate::checkpoint::layout::{Block, Blocks, Kind, file_bytes};
 use crate::ids::{SessionId, StripeKey, Time};
+use crate::log::ranges::Ranges;
 use crate::log::summary::Summary;
 use crate::quality::RecallTarget;
 use crate::space::{Loaded, Loading};
@@ -109,16 +110,22 @@ struct Taking {
     head: Head,
     seed: u64,
     recall: Option<RecallTarget>,
+    gone: Ranges,
     /// None before the state was read, which comes first.
     loading: Option<Loading>,
     marks: Vec<Mark>,
 }
 
 impl Reading {
-    /// Of a stripe whose graph has this seed, and which is to hold this recall.
-    pub fn new(found: &CheckedHead, seed: u64, recall: Option<RecallTarget>) -> Reading {
+    /// Of a stripe whose graph has this seed, and which is to hold this recall; rows of these generations are `gone` since.
+    pub fn new(
+        found: &CheckedHead,
+        seed: u64,
+        recall: Option<RecallTarget>,
+        gone: Ranges,
+    ) -> Reading {
         let (head, loading, marks) = (found.head.clone(), None, Vec::new());
-        let taking = Taking { head, seed, recall, loading, marks };
+        let taking = Taking { head, seed, recall, gone, loading, marks };
         Reading { checking: Checking::new(found), taking }
     }
 
@@ -148,7 +155,8 @@ impl Taking {
         let mut bytes = Reader::new(items);
         if block.kind == Kind::State {
             let Head { stripe, dimension, generation, ref shape, .. } = self.head;
-            let (stripe, size) = ((stripe, self.seed), (shape.clone(), generation));
+            let gone = std::mem::take(&mut self.gone);
+            let (stripe, size) = ((stripe, self.seed), (shape.clone(), generation, gone));
             let loading = Loading::new(stripe, self.recall, size, &mut bytes)?;
             let is_of_it = loading.settings().dimension == dimension && bytes.is_empty();
             self.loading = is_of_it.then_some(loading);

@@ -67,6 +67,8 @@ pub(crate) struct LastSegment {
 pub struct Chain {
     /// Those that count, the next one to be read last.
     pub links: Vec<Link>,
+    /// Those of which only the head is left, for the sake of the chain.
+    pub emptied: Vec<SegmentHead>,
     /// Those in between: they never took a commit that succeeded.
     pub dead: Vec<SegmentId>,
     /// What is wrong with the heads. A log is linked on behind a fault as far as it goes.
@@ -111,7 +113,10 @@ impl Chain {
             if end.is_some() && head.is_none() {
                 self.faults.push(LogFault::Corrupt { segment, offset: 0, what: HEAD_FAULT });
             }
-            self.links.push(Link { segment, head, end });
+            match head.filter(SegmentHead::is_emptied) {
+                Some(head) => self.emptied.push(head),
+                None => self.links.push(Link { segment, head, end }),
+            }
             last_linked = last_linked.or(head.map(|head| head.earlier));
             end = head.map(|head| head.earlier);
         }

@@ -56,15 +56,26 @@ pub const GONE_RUN_BYTES: usize = GONE_AT + 4;
 
 /// Encodes the bodies of `Gone` records: together they list these generations.
 pub fn encode_gone(gone: &Ranges) -> Vec<Body> {
-    let mut bodies = Vec::new();
+    let mut after = 0;
+    let next = || {
+        let (body, last) = encode_gone_behind(gone, after)?;
+        after = last;
+        Some(body)
+    };
+    std::iter::from_fn(next).collect()
+}
+
+/// Encodes the body of the next one: it lists the first of these generations that lie behind `after`. Also the last that
+/// it lists. None where none is left.
+pub fn encode_gone_behind(gone: &Ranges, after: u64) -> Option<(Body, u64)> {
     let mut out: Vec<u8> = Vec::new();
-    let mut end = 0;
-    for (first, last) in gone.runs() {
-        let mut first = first;
+    let mut end = after;
+    for (first, last) in gone.runs_behind(after) {
+        let mut first = first.max(after + 1);
         while first <= last {
             let is_full = out.len() + GONE_RUN_BYTES > limits::LOG_GONE_BYTES_MAX;
             if !out.is_empty() && (is_full || first - 1 - end > u64::from(u32::MAX)) {
-                bodies.push(Body::of(std::mem::take(&mut out)));
+                return Some((Body::of(out), end));
             }
             if out.is_empty() {
                 end = first - 1;
@@ -78,10 +89,7 @@ pub fn encode_gone(gone: &Ranges) -> Vec<Body> {
             first = end + 1;
         }
     }
-    if !out.is_empty() {
-        bodies.push(Body::of(out));
-    }
-    bodies
+    (!out.is_empty()).then(|| (Body::of(out), end))
 }
 
 /// Reads the body of a `Gone` record into `gone`.

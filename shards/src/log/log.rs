@@ -10,6 +10,7 @@ use crate::limits;
 use crate::log::batch::{self, BATCH_HEADER_BYTES, Placement};
 use crate::log::record::{Body, RecordHead, RecordKind, record_bytes};
 use crate::log::segment::{self, LogEnd, SegmentHead};
+use crate::log::segments::Segments;
 use crate::log::summary::Summary;
 use crate::settings::AckPolicy;
 
@@ -114,6 +115,8 @@ pub struct Log {
     next_segment: u32,
     /// The segment that takes batches; none before the first append and after a failure.
     open: Option<OpenSegment>,
+    /// Those that count, with the open one once something in it does.
+    segments: Segments,
     /// Everything before this is on disk; a segment to be made will state it.
     end: LogEnd,
     committed_at: Time,
@@ -152,6 +155,7 @@ pub struct Log {
 struct OpenSegment {
     segment: SegmentId,
     incarnation: u64,
+    earlier: LogEnd,
 }
 
 #[derive(Debug)]
@@ -200,6 +204,7 @@ impl Log {
             draining: false,
             next_segment: start.next_segment,
             open: None,
+            segments: Segments::default(),
             end: start.end,
             committed_at: start.committed_at,
             pending: VecDeque::new(),
@@ -217,6 +222,34 @@ impl Log {
     /// The same log, with other promises.
     pub fn with(self, acks: AckPolicy) -> Log {
         Log { acks, ..self }
+    }
+
+    /// The same log, of which these segments count.
+    pub fn after(mut self, heads: impl Iterator<Item = SegmentHead>) -> Log {
+        let end = self.end.number;
+        let counts = heads.filter(|head| head.segment.number <= end);
+        counts.for_each(|head| self.segments.add(head));
+        self
+    }
+
+    /// The segments that count.
+    pub fn segments(&mut self) -> &mut Segments {
+        &mut self.segments
+    }
+
+    /// Those that are written no more, and were made beside as many shards as there are: all that they hold belongs to
+    /// this shard's stripes.
+    pub fn own_sealed(&self) -> impl Iterator<Item = SegmentId> + '_ {
+        let open = self.open.map(|open| open.segment);
+        let own = self.segments.whole().filter(|head| head.shards == self.shards);
+        own.map(|head| head.segment).filter(move |segment| Some(*segment) != open)
+    }
+
+    /// Bytes of all files of the log that count.
+    pub fn file_bytes(&self) -> u64 {
+        let is_new = self.open.is_some_and(|open| !self.segments.has(open.segment));
+        let new = if is_new { u64::from(limits::LOG_SEGMENT_BYTES) } else { 0 };
+        self.segments.file_bytes() + new
     }
 
     /// The same log, whose last segment holds this.
@@ -398,14 +431,9 @@ impl Log {
         let open = OpenSegment {
             segment: SegmentId { log: self.log, number },
             incarnation: incarnation(self.incarnation_seed, self.log, number),
-        };
-        let head = SegmentHead {
-            segment: open.segment,
-            shards: self.shards,
-            bytes_total: limits::LOG_SEGMENT_BYTES,
-            incarnation: open.incarnation,
             earlier: if planted!(EndUnstated) { LogEnd::NONE } else { self.end },
         };
+        let head = self.head_of(open);
         // The one before takes no more.
         self.open = None;
         self.in_flight = Some(InFlight::Create(open));
@@ -414,6 +442,12 @@ impl Log {
             bytes_total: limits::LOG_SEGMENT_BYTES,
             head: segment::encode(&head),
         }
+    }
+
+    fn head_of(&self, open: OpenSegment) -> SegmentHead {
+        let OpenSegment { segment, incarnation, earlier } = open;
+        let (shards, bytes_total) = (self.shards, limits::LOG_SEGMENT_BYTES);
+        SegmentHead { segment, shards, bytes_total, incarnation, earlier }
     }
 
     fn commit(
@@ -530,7 +564,7 @@ impl Log {
         let open = self.open.expect("a commit goes to the open segment");
         let mut offset = batch.offset + BATCH_HEADER_BYTES as u32;
         let mut locations = Vec::with_capacity(record_count);
-        let OpenSegment { segment, incarnation } = open;
+        let OpenSegment { segment, incarnation, .. } = open;
         let summary = self.summary.get_or_insert_with(|| Summary::new(segment, incarnation));
         for pending in self.pending.drain(..record_count) {
             let bytes = record_bytes(pending.body.bytes.len()) as u32;
@@ -544,6 +578,9 @@ impl Log {
             end,
             "the batch's records fill it"
         );
+        if self.end.number != open.segment.number {
+            self.segments.add(self.head_of(open));
+        }
         self.end = LogEnd { number: open.segment.number, synced: end, live: end };
         let first = self.first;
         self.first.0 += record_count as u64;

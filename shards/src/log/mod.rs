@@ -19,6 +19,7 @@
 //! | `summary` | which stripes have records in a segment that is written no more |
 //! | `batch` | what one commit writes |
 //! | `chain` | which segments count, by their heads |
+//! | `segments` | which of them are written no more, and how one is emptied |
 //! | `walk` | one segment, piece by piece: whole, damaged, cut |
 //! | `audit` | whether the records of all logs make whole stripes |
 //! | `log` | the open end: group commit, sealing after a failure |
@@ -39,6 +40,7 @@ pub mod segment;
 pub mod summary;
 pub mod batch;
 pub mod chain;
+pub mod segments;
 pub mod walk;
 pub mod audit;
 #[allow(clippy::module_inception)] // the log itself, among what it is made of

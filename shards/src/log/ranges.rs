@@ -1,7 +1,7 @@
 //! A set of numbers that mostly follow each other: which generations of a stripe there are, or are no more.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
+use std::ops::{Bound, RangeInclusive};
 
 /// A set of numbers that mostly follow each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +54,13 @@ impl Ranges {
     /// First and last of each run, in order.
     pub fn runs(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.runs.iter().map(|(&first, &last)| (first, last))
+    }
+
+    /// The same of all that reach beyond a number.
+    pub fn runs_behind(&self, number: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let across = self.runs.range(..=number).next_back().filter(|(_, last)| **last > number);
+        let behind = self.runs.range((Bound::Excluded(number), Bound::Unbounded));
+        across.into_iter().chain(behind).map(|(&first, &last)| (first, last))
     }
 
     /// Adds all numbers of a run.
@@ -132,6 +139,10 @@ mod tests {
             prop_assert_eq!(ranges.gaps().flatten().collect::<Vec<_>>(), missing);
             for number in 0..62 {
                 prop_assert_eq!(ranges.contains(number), set.contains(&number));
+            }
+            for number in 0..62 {
+                let behind = ranges.runs().filter(|(_, last)| *last > number);
+                prop_assert!(ranges.runs_behind(number).eq(behind));
             }
             for (first, last, before) in ranges.ranks() {
                 prop_assert_eq!(before, set.range(..first).count() as u64);

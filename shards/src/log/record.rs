@@ -5,8 +5,8 @@ pub use crate::log::body::{
     read_embedding,
 };
 pub use crate::log::gone::{
-    decode_cancelled, decode_forgotten, decode_gone, encode_cancelled, encode_copy,
-    encode_forgotten, encode_gone, first_commit,
+    GONE_RUN_BYTES, decode_cancelled, decode_forgotten, decode_gone, encode_cancelled, encode_copy,
+    encode_forgotten, encode_gone, encode_gone_behind, first_commit,
 };
 
 use crate::ids::{Generation, SessionId, SpaceKey, StripeKey, Time};

@@ -17,7 +17,7 @@ use crate::ids::{Location, LogId, SegmentId, Time};
 use crate::limits::LOG_BLOCK_BYTES;
 use crate::log::chain::{Chain, HEAD_FAULT, LastSegment, Link};
 use crate::log::log::LogStart;
-use crate::log::segment::LogEnd;
+use crate::log::segment::{LogEnd, SegmentHead};
 use crate::log::summary::Summary;
 use crate::log::walk::{Found, Walk, end_of, highest_synced};
 
@@ -30,11 +30,24 @@ pub struct ReplayEnd {
     pub committed_at: Time,
     /// Segments that count for nothing and may be removed.
     pub empty: Vec<SegmentId>,
+    /// The heads of all segments that count.
+    heads: Vec<SegmentHead>,
     /// What those hold that were read.
     summaries: BTreeMap<SegmentId, Summary>,
 }
 
 impl ReplayEnd {
+    /// The heads of the segments of `log` that count.
+    pub fn heads_of(&self, log: LogId) -> impl Iterator<Item = SegmentHead> + '_ {
+        self.heads.iter().copied().filter(move |head| head.segment.log == log)
+    }
+
+    /// The segments that count and were not emptied.
+    pub fn whole(&self) -> impl Iterator<Item = SegmentId> + '_ {
+        let whole = self.heads.iter().filter(|head| !head.is_emptied());
+        whole.map(|head| head.segment)
+    }
+
     /// What a segment holds, if it was read.
     pub fn take_summary(&mut self, segment: SegmentId) -> Option<Summary> {
         self.summaries.remove(&segment)
@@ -54,13 +67,18 @@ impl ReplayEnd {
         })
     }
 
-    /// Whether a log goes as far as this offset in a segment. One that has the segment goes to the end of its head, whether or
-    /// not anything behind it counts.
+    /// Whether a log goes as far as this offset in a segment, or did before it was emptied. One that has the segment goes to
+    /// the end of its head, whether or not anything behind it counts.
     pub fn reaches(&self, segment: SegmentId, offset: u32) -> bool {
+        let is_emptied = |head: &SegmentHead| {
+            let other = head.segment;
+            head.is_emptied() && other.log == segment.log && other.number >= segment.number
+        };
         self.logs.get(&segment.log).is_some_and(|LogStart { end, next_segment, .. }| {
             let has_it = segment.number < *next_segment;
             (end.number, end.live) >= (segment.number, offset)
                 || has_it && offset <= LOG_BLOCK_BYTES
+                || self.heads.iter().any(is_emptied)
         })
     }
 
@@ -91,6 +109,7 @@ pub struct Replay {
     empty: Vec<SegmentId>,
     /// Segments yet to be read, the next one last.
     waiting: Vec<Link>,
+    heads: Vec<SegmentHead>,
     /// What those hold that were read.
     summaries: BTreeMap<SegmentId, Summary>,
 }
@@ -98,7 +117,7 @@ pub struct Replay {
 impl Replay {
     /// `heads` holds for every segment file its first [`HEAD_BYTES`] (fewer where the file is shorter).
     pub fn new(heads: &[(SegmentId, Vec<u8>)]) -> Result<Replay, LogFault> {
-        let Chain { links, dead, faults, logs } = Chain::new(heads);
+        let Chain { links, emptied, dead, faults, logs } = Chain::new(heads);
         if let Some(fault) = faults.into_iter().next() {
             return Err(fault);
         }
@@ -109,8 +128,9 @@ impl Replay {
             committed_at: Time(0),
         };
         let logs = logs.into_iter().map(|(log, last)| (log, start(last))).collect();
+        let heads = links.iter().filter_map(|link| link.head).chain(emptied).collect();
         let (committed_at, summaries) = (Time(0), BTreeMap::new());
-        Ok(Replay { logs, committed_at, empty: dead, waiting: links, summaries })
+        Ok(Replay { logs, committed_at, empty: dead, waiting: links, heads, summaries })
     }
 
     /// Leaves out segments of which a summary is at hand, if `is_covered` says so: the last one of a log is always read.
@@ -187,7 +207,7 @@ impl Replay {
     /// Ends the replay, once `next()` is `None`.
     pub fn finish(self) -> ReplayEnd {
         assert!(self.waiting.is_empty(), "all segments were given");
-        let Replay { logs, committed_at, empty, summaries, .. } = self;
-        ReplayEnd { logs, committed_at, empty, summaries }
+        let Replay { logs, committed_at, empty, heads, summaries, .. } = self;
+        ReplayEnd { logs, committed_at, empty, heads, summaries }
     }
 }

@@ -37,6 +37,13 @@ pub struct SegmentHead {
     pub earlier: LogEnd,
 }
 
+impl SegmentHead {
+    /// Whether it is all that is left of the segment: a compaction has taken what counted in it elsewhere.
+    pub fn is_emptied(&self) -> bool {
+        self.bytes_total == LOG_BLOCK_BYTES
+    }
+}
+
 /// The format that is written, and the only one read.
 pub const FORMAT_VERSION: u32 = 1;
 pub(crate) const SEGMENT_MAGIC: [u8; 8] = *b"ENGRMSEG";

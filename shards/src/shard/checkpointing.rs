@@ -28,7 +28,8 @@ use crate::shard::turns::Slot;
 const LINKED_SHARE: u64 = 16;
 
 impl Shard {
-    /// Up to where the logs were synced that were replayed, and what those segments hold that were read and are written no more.
+    /// Up to where the logs were synced that were replayed, and what those segments hold that were read and are written no
+    /// more.
     pub(super) fn note_logs(&mut self, end: &mut ReplayEnd) {
         let (own, shards) = (self.config.log, self.config.shards);
         let others = end.synced().filter(|(segment, _)| segment.log != own);

@@ -82,9 +82,12 @@ impl Shard {
                         told.push(Told { origin: sender.origin, session, sequence });
                     }
                 }
-                Pending::Space(stripe) => self.settle_stripe_made(stripe),
+                Pending::Space(stripe) => self.settle_stripe_made(stripe, location.segment),
+                Pending::Carried(number, carried) => self.settle_carried(number, carried, location),
                 Pending::Session(key) => {
-                    self.sessions.in_flight(key).durable(0, committed_at);
+                    let session = self.sessions.in_flight(key);
+                    session.durable(0, committed_at);
+                    session.tell(0, location.segment);
                     sessions.push(key);
                 }
                 Pending::Forget => self.settle_forget_logged(location.segment),
@@ -114,15 +117,21 @@ impl Shard {
         match replayed {
             Replayed::Observation(observed) => self.commit_row(observed, location, committed_at),
             Replayed::Space(stripe) => {
-                self.settle_stripe_made(stripe);
+                self.settle_stripe_made(stripe, location.segment);
                 None
             }
             Replayed::Session(key) => {
-                self.sessions.in_flight(key).durable(0, committed_at);
+                let session = self.sessions.in_flight(key);
+                session.durable(0, committed_at);
+                session.tell(0, location.segment);
                 Some(key)
             }
             Replayed::Forget(number) => {
                 self.settle_forget_again(number, location.segment);
+                None
+            }
+            Replayed::Copy(carrying, from) => {
+                self.settle_copy(carrying, from, location);
                 None
             }
         }
@@ -139,6 +148,8 @@ impl Shard {
         let stripe = &mut self.stripes[slot.0];
         let was_overlong = stripe.is_overlong();
         let pair = stripe.commit(row, location, committed_at);
+        self.compacting.keep(location);
+        let stripe = &mut self.stripes[slot.0];
         let is_still = self.checkpoints.still() == Some(slot);
         if stripe.is_overlong() && !was_overlong && !is_still {
             self.rotation.enter(slot);
@@ -150,7 +161,9 @@ impl Shard {
             self.verify_pair(slot, pair);
         }
         let key = Shard::session_key(session, self.stripes[slot.0].key())?;
-        self.sessions.in_flight(key).durable(sequence, committed_at);
+        let session = self.sessions.in_flight(key);
+        session.durable(sequence, committed_at);
+        session.tell(sequence, location.segment);
         Some(key)
     }
 
@@ -175,7 +188,8 @@ impl Shard {
                 Pending::Space(stripe) => self.settle_stripe_dropped(stripe, &refusal),
                 Pending::Session(key) => fenced.push(key),
                 Pending::Forget => self.settle_forget_dropped(&refusal),
-                Pending::Replayed(Replayed::Forget(_)) => {}
+                Pending::Carried(number, _) => self.settle_carried_dropped(number),
+                Pending::Replayed(Replayed::Forget(_) | Replayed::Copy(..)) => {}
                 Pending::Replayed(Replayed::Space(stripe)) => {
                     self.settle_stripe_delayed(stripe, &refusal)
                 }

@@ -16,6 +16,7 @@ use crate::record_cache::RecordCache;
 use crate::session::{SessionKey, Sessions};
 use crate::shard::awaited::Awaited;
 use crate::shard::checkpoints::Checkpoints;
+use crate::shard::compaction::Compacting;
 use crate::shard::forgotten::Forgetting;
 use crate::shard::io::{Io, IoOutput, IoTicket, Output, ShardConfig};
 use crate::shard::making::Making;
@@ -23,7 +24,7 @@ use crate::shard::pending::Pending;
 use crate::shard::turns::{Asked, Recalls, Restless, Rotation, Slot};
 use crate::shard::unproven::Unproven;
 use crate::shard::wanted::{Replacing, Wanted};
-use crate::space::{Placed, Stripe};
+use crate::space::{LiveBytes, Placed, Rows, Stripe};
 
 /// How often sessions that can no longer be resumed are forgotten.
 const EXPIRE_MICROS: u64 = 600 * 1_000_000;
@@ -67,11 +68,12 @@ pub struct Shard {
     pub(super) loading: BTreeSet<StripeKey>,
     pub(super) replacing: Replacing,
     pub(super) forgetting: Forgetting,
+    pub(super) compacting: Compacting,
     pub(super) reads: BTreeMap<IoTicket, Wanted>,
     /// Records that recalls read.
     pub(super) record_cache: RecordCache,
-    next_ticket: u64,
-    outputs: VecDeque<Output>,
+    pub(super) next_ticket: u64,
+    pub(super) outputs: VecDeque<Output>,
     scratch: Scratch,
     /// The search of the recall whose turn it is.
     seeking: Seeking,
@@ -95,6 +97,8 @@ pub(super) struct Tally {
     pub(super) checkpoints: u64,
     pub(super) checkpoint_bytes: u64,
     pub(super) checkpoint_failures: u64,
+    pub(super) compacted_segments: u64,
+    pub(super) compaction_bytes: u64,
     pub(super) insert_batches: u64,
     pub(super) insert_batch_rows: Histogram,
     pub(super) queue_wait_micros: [Histogram; 3],
@@ -111,6 +115,8 @@ impl Tally {
             checkpoints: 0,
             checkpoint_bytes: 0,
             checkpoint_failures: 0,
+            compacted_segments: 0,
+            compaction_bytes: 0,
             insert_batches: 0,
             insert_batch_rows: Histogram::new(BATCH_ROWS),
             queue_wait_micros: Default::default(),
@@ -149,6 +155,7 @@ impl Shard {
             loading: BTreeSet::new(),
             replacing: Replacing::default(),
             forgetting: Forgetting::default(),
+            compacting: Compacting::default(),
             reads: BTreeMap::new(),
             next_ticket: 0,
             outputs: VecDeque::new(),
@@ -204,7 +211,10 @@ impl Shard {
             while let Some(outcome) = self.log.more() {
                 self.settle_commit(outcome);
             }
-            return;
+            return self.compact();
+        }
+        if self.settle_emptying(ticket, &result) {
+            return self.compact();
         }
         if self.settle_checkpoint_io(ticket, result.as_ref().map(|_| ()).map_err(|fault| *fault)) {
             return;
@@ -216,6 +226,7 @@ impl Shard {
             Err(fault) => Err(fault),
         };
         self.settle_read(wanted, records);
+        self.compact();
     }
 
     /// The time has come that [`Shard::deadline`] named (earlier or later calls do no harm).
@@ -228,12 +239,14 @@ impl Shard {
             self.sessions.expire(self.now);
             self.expire_at = self.now.after_micros(EXPIRE_MICROS);
         }
+        self.compact();
     }
 
     /// The server stops: what comes from now on is made durable without waiting for more, and stripes that a restart would
     /// replay much of get a checkpoint.
     pub fn drain(&mut self) {
         self.log.drain();
+        self.compacting.drain();
         self.drain_checkpoints();
     }
 
@@ -272,6 +285,9 @@ impl Shard {
             self.tally.insert_batch_rows.record(inserted);
             self.settle_indexed();
         }
+        if self.awaits_readers() {
+            self.compact();
+        }
         self.tally.distances += u64::from(spent);
         spent
     }
@@ -300,8 +316,9 @@ impl Shard {
             None => self.log.deadline(),
         };
         let expire = (!self.sessions.is_empty()).then_some(self.expire_at);
-        let checkpoint = self.checkpoints.deadline();
-        [log, self.unproven.retry_at(), expire, checkpoint].into_iter().flatten().min()
+        let (checkpoint, compaction) = (self.checkpoints.deadline(), self.compaction_at());
+        let all = [log, self.unproven.retry_at(), expire, checkpoint, compaction];
+        all.into_iter().flatten().min()
     }
 
     /// The next output, to be called until there is none.
@@ -319,6 +336,8 @@ impl Shard {
         }
         let io = match self.log.poll(self.now)? {
             LogIo::Create { segment, bytes_total, head } => {
+                // The one before is written no more.
+                self.compacting.consider(self.now);
                 Io::CreateSegment { segment, bytes_total, head }
             }
             LogIo::Commit { segment, offset, bytes, sync } => {
@@ -342,16 +361,28 @@ impl Shard {
         !self.unproven.is_empty()
     }
 
-    /// Checks what must hold of every stripe's graph; the text says what does not. Costs time: for tests and tools.
+    /// Checks what must hold of every stripe's graph, and which segments count how much; the text says what does not. Costs
+    /// time: for tests and tools.
     pub fn check(&self) -> Result<(), String> {
-        self.stripes.iter().try_for_each(Stripe::check)
+        self.stripes.iter().try_for_each(Stripe::check)?;
+        let mut live = LiveBytes::default();
+        let rows = self.stripes.iter().map(Stripe::rows);
+        rows.flat_map(Rows::all_stored).for_each(|location| live.keep(location));
+        match live == *self.compacting.live() {
+            true => Ok(()),
+            false => {
+                let counted = self.compacting.live();
+                Err(format!("segments hold {live:?}, and {counted:?} is counted"))
+            }
+        }
     }
 
     /// Whether a planted bug takes the end of this I/O for something else.
     #[cfg(feature = "planted")]
     fn mistakes_io(&mut self, ticket: IoTicket, result: &Result<IoOutput, IoFault>) -> bool {
         if planted!(AckBeforeSync) {
-            return self.log_ticket != Some(ticket) && !self.reads.contains_key(&ticket);
+            let is_other = self.reads.contains_key(&ticket) || self.compacting.awaits(ticket);
+            return self.log_ticket != Some(ticket) && !is_other;
         }
         if planted!(SyncRetriedInPlace) && self.log_ticket == Some(ticket) && result.is_err() {
             let again = self.log.sync_again();

@@ -90,6 +90,7 @@ impl Shard {
         let replayed = replayed.find(|replayed| replayed.number == number);
         let replayed = replayed.expect("it waits until its record is durable");
         (replayed.segment, replayed.is_durable) = (segment, true);
+        self.compacting.consider(self.now);
     }
 
     /// Looks for the rows of those that were replayed, once they and all that they are about are durable.
@@ -155,8 +156,14 @@ impl Shard {
                 let is_alive = stripe.rows().is_alive(row);
                 comparing.is_found |= is_alive || !is_kept || *mode == ForgetMode::Delete;
                 match mode {
-                    ForgetMode::Delete if is_kept => stripe.forget(row),
+                    ForgetMode::Delete if is_kept => {
+                        let location = stripe.rows().stored(row);
+                        stripe.forget(row);
+                        self.compacting.free(location);
+                    }
                     ForgetMode::Suppress if is_alive => stripe.hide(row, comparing.segment),
+                    // A checkpoint may name a segment that was emptied since.
+                    ForgetMode::Suppress if is_kept => stripe.hide_again(row, comparing.segment),
                     ForgetMode::Delete | ForgetMode::Suppress => {}
                 }
             }
@@ -170,13 +177,21 @@ impl Shard {
     /// All rows were compared. What cannot be read is withheld until it can be, after a restart.
     fn settle_forget(&mut self, number: ForgetNumber) {
         let comparing = self.forgetting.comparing.remove(&number).expect("it was being compared");
-        let Comparing { forgotten, slot, reading, is_found, is_unreadable, .. } = comparing;
+        let Comparing { forgotten, slot, segment, reading, is_found, is_unreadable, .. } =
+            comparing;
         let Forgotten { memory_hash, id, until, origin, .. } = forgotten;
         let stripe = &mut self.stripes[slot.0];
         stripe.end_reading(reading);
         match is_unreadable {
-            true => self.tally.unreadable += 1,
-            false => stripe.withheld().remove(memory_hash, &id, until),
+            true => {
+                self.tally.unreadable += 1;
+                self.forgetting.unresolved.push(segment);
+            }
+            false => {
+                stripe.withheld().remove(memory_hash, &id, until);
+                // Nothing needs its segment any more.
+                self.compacting.consider(self.now);
+            }
         }
         self.keep_up_with(slot);
         if let Some(origin) = origin {

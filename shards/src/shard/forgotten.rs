@@ -56,6 +56,8 @@ pub(super) struct Forgetting {
     /// Replayed, and withheld: they, or what they are about, are not durable again yet.
     pub(super) replayed: Vec<Replayed>,
     pub(super) comparing: BTreeMap<ForgetNumber, Comparing>,
+    /// Where records lie that are not applied to all rows, for some could not be read.
+    pub(super) unresolved: Vec<SegmentId>,
     next: u64,
 }
 
@@ -65,6 +67,14 @@ impl Forgetting {
         let number = self.number();
         self.comparing.insert(number, comparing);
         number
+    }
+
+    /// Whether a record in this segment is not applied to all rows yet.
+    pub(super) fn needs(&self, segment: SegmentId) -> bool {
+        let replayed = self.replayed.iter().map(|replayed| replayed.segment);
+        let comparing = self.comparing.values().map(|comparing| comparing.segment);
+        let mut all = replayed.chain(comparing).chain(self.unresolved.iter().copied());
+        all.any(|other| other == segment)
     }
 
     /// A name for the next one.

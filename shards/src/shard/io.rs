@@ -64,6 +64,19 @@ pub enum Io {
         /// The segment.
         segment: SegmentId,
     },
+    /// Put a file of these bytes in the place of the segment's: write it beside, sync it, rename it, sync the folder.
+    /// Whoever has the file open closes it.
+    EmptySegment {
+        /// The segment.
+        segment: SegmentId,
+        /// The whole file that is left.
+        bytes: Vec<u8>,
+    },
+    /// Remove the segment's file, which counts for nothing. Loss: a restart removes it.
+    RemoveSegment {
+        /// The segment.
+        segment: SegmentId,
+    },
     /// Make the draft of a stripe's checkpoint anew, and reserve its size.
     CreateCheckpoint {
         /// The stripe.

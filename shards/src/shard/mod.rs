@@ -9,10 +9,11 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `io.rs` | what a shard is made with, and what crosses between it and the runtime |
+//! | `forgotten.rs` | memories on their way to be forgotten |
+//! | `compaction.rs` | which segments count how much, and the compaction under way |
 //! | `pending.rs` | what the log was given, until it answers |
 //! | `making.rs` | spaces that are being made |
 //! | `awaited.rs` | who waits until rows wait for nothing |
-//! | `forgotten.rs` | memories on their way to be forgotten |
 //! | `wanted.rs` | what reads are for |
 //! | `engine.rs` | the shard's parts, its inputs and outputs |
 //! | `requests.rs` | spaces, observations, credits, lists |
@@ -21,6 +22,7 @@
 //! | `unproven.rs` | replayed records that nobody vouches for: to the log again |
 //! | `reads.rs` | records read back: for recalls, and to verify replacements |
 //! | `forgetting.rs` | memories that are deleted or suppressed |
+//! | `compacting.rs` | segments that are mostly dead: what counts is copied, the rest goes |
 //! | `turns.rs` | whose turn it is: recalls first, spaces in fair rotation |
 //! | `checkpoints.rs` | which stripe's checkpoint is due, and the one that is being written |
 //! | `checkpointing.rs` | how that goes on, step by step |
@@ -34,6 +36,7 @@ mod turns;
 mod awaited;
 mod forgotten;
 mod checkpoints;
+mod compaction;
 mod pending;
 mod making;
 mod wanted;
@@ -45,6 +48,7 @@ mod commits;
 mod reads;
 mod checkpointing;
 mod forgetting;
+mod compacting;
 mod recovering;
 
 pub use engine::Shard;

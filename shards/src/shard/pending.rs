@@ -1,8 +1,9 @@
 //! What the log was given, until it answers.
 
-use crate::ids::{Row, SessionId, StripeKey};
+use crate::ids::{Generation, Location, Row, SessionId, StripeKey};
 use crate::message::{Lane, Origin};
 use crate::session::SessionKey;
+use crate::shard::compaction::JobNumber;
 use crate::shard::forgotten::ForgetNumber;
 use crate::shard::turns::Slot;
 
@@ -15,6 +16,8 @@ pub(super) enum Pending {
     Space(StripeKey),
     /// A session that is being begun.
     Session(SessionKey),
+    /// What a compaction carries on.
+    Carried(JobNumber, Carried),
     /// That a memory is forgotten: the next one that waits for it.
     Forget,
     /// A replayed record on its way to the log again.
@@ -32,6 +35,31 @@ pub(super) enum Replayed {
     Session(SessionKey),
     /// That a memory is forgotten.
     Forget(ForgetNumber),
+    /// The copy of a row's record, and where that lies.
+    Copy(Carrying, Location),
+}
+
+/// What a compaction writes anew before it empties a segment.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Carried {
+    /// The copy of a row's record, and where that lay.
+    Copy(Carrying, Location),
+    /// That a row is suppressed.
+    Suppression(Carrying),
+    /// The durable mark of a session.
+    Mark(SessionKey, u64),
+    /// What a space is made with.
+    Space(Slot),
+    /// A part of the list of what is gone.
+    Gone(Slot),
+}
+
+/// A row, as long as it has this generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Carrying {
+    pub(super) slot: Slot,
+    pub(super) row: Row,
+    pub(super) generation: Generation,
 }
 
 /// An observation in its stripe and its session.

@@ -73,6 +73,9 @@ impl Shard {
                 self.settle_pairs(pairs, records);
                 self.read_pairs();
             }
+            Wanted::Carried(number, rows, reading) => {
+                self.carry_rows(number, &rows, reading, records)
+            }
             Wanted::Forget(number, rows) => match records {
                 Ok(records) => {
                     assert_eq!(records.len(), rows.len(), "one record a place");
@@ -139,7 +142,9 @@ impl Shard {
         match memory_id(older).zip(memory_id(newer)) {
             Some((older, newer)) if older == newer || planted!(HashTrusted) => {
                 if stripe.rows().is_kept(pair.older) {
+                    let location = stripe.rows().stored(pair.older);
                     stripe.replace(pair);
+                    self.compacting.free(location);
                 }
             }
             Some(_) => next = stripe.rows().older_twin(pair.newer, pair.older),

@@ -7,7 +7,7 @@
 //!  checkpoints, the smallest first ──────► Loading ─► Ready ─► Shard::restore, stripe by stripe, while others are served
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::BuildHasherDefault;
 
@@ -21,9 +21,10 @@ use crate::checkpoint::layout::{self, Piece};
 use crate::checkpoint::reading::{CheckedHead, Reading, Restored, is_covered};
 use crate::ids::{Generation, Location, LogId, Row, SegmentId, SessionId, StripeKey, Time};
 use crate::log::log::Log;
+use crate::log::ranges::Ranges;
 use crate::log::record::{
-    Body, RecordHead, RecordKind, decode_body, decode_forgotten, decode_space, encode_forgotten,
-    read_embedding,
+    Body, RecordHead, RecordKind, decode_body, decode_forgotten, decode_gone, decode_space,
+    encode_copy, encode_forgotten, first_commit, read_embedding,
 };
 use crate::log::replay::{LogFault, Replay, ReplayEnd, Replayed};
 use crate::message::{ForgetMode, Made, SpaceDescription};
@@ -33,10 +34,10 @@ use crate::shard::engine::{Owns, Shard};
 use crate::shard::forgotten::Forgotten;
 use crate::shard::io::ShardConfig;
 use crate::shard::making::Making;
-use crate::shard::pending;
+use crate::shard::pending::{self, Carrying};
 use crate::shard::requests::stripe_seed;
 use crate::shard::unproven::Unvouched;
-use crate::space::{Arrival, Loaded, Pair, Place, Rows, Stripe};
+use crate::space::{Arrival, LiveBytes, Loaded, Pair, Place, Rows, Stripe};
 use crate::vector::codes::{Codes, Encoded};
 
 /// What a folder holds, as far as it is known before anything is read whole.
@@ -55,7 +56,7 @@ pub struct Recovering {
     config: ShardConfig,
     owns: Owns,
     replay: Replay,
-    /// For each log the furthest position that a checkpoint covers, and whose that is.
+    /// For each log that no other shard looks after the furthest position that a checkpoint covers, and whose that is.
     covered: BTreeMap<LogId, (LogPosition, StripeKey)>,
     found: Found,
 }
@@ -97,12 +98,23 @@ struct Building {
     /// order than they were written, and a checkpoint is read behind them. No larger than the same rows are in `rows`.
     early: Vec<Durable>,
     /// Records of rows of the checkpoint that lie elsewhere since.
-    moved: Vec<(RecordHead, Location)>,
+    moved: Vec<Moved>,
     /// Generations of the rows above `covered`.
     seen: HashSet<u64, BuildHasherDefault<SipHasher13>>,
     generation_max: u64,
     /// By generation.
     unproven: BTreeMap<u64, Observed>,
+    /// Copies that nobody vouches for. What they were copied from was durable: if it is not found, it was given up because
+    /// they are.
+    copies: BTreeMap<u64, Observed>,
+    /// Of rows that are durable, the records that were found where nobody vouches for them, by generation.
+    doubtful: BTreeMap<u64, Doubtful>,
+    /// Generations that are no more.
+    gone: Ranges,
+    /// Bytes of the records of its rows.
+    live: LiveBytes,
+    /// Where its own record lies.
+    recorded_in: Option<SegmentId>,
     /// What records say of forgotten memories, each once.
     forgotten: BTreeMap<(Box<str>, u64, ForgetMode), ForgottenRecord>,
 }
@@ -128,6 +140,22 @@ struct Observed {
     body: Body,
 }
 
+/// A further record of a row of the checkpoint.
+struct Moved {
+    head: RecordHead,
+    location: Location,
+    /// Where nobody vouches for it, its body.
+    unproven: Option<Body>,
+}
+
+/// A record of a row that is durable, which may be another one than that which made it so. Another may be in its place
+/// after the next power cut, so it is copied before any segment goes.
+struct Doubtful {
+    head: RecordHead,
+    location: Location,
+    body: Body,
+}
+
 /// Checkpoints that are being read, one after the other.
 pub struct Loading {
     config: ShardConfig,
@@ -135,6 +163,8 @@ pub struct Loading {
     waiting: Vec<(StripeKey, Building)>,
     /// The one that is being read, and the pieces of it that are to come, the next one last.
     current: Option<(Reading, Vec<Piece>)>,
+    /// Segments that were not emptied.
+    whole: BTreeSet<SegmentId>,
 }
 
 /// A stripe that can be served, once [`Shard::restore`] has taken it in.
@@ -160,7 +190,7 @@ impl Recovering {
         let stripes: BTreeMap<_, _> = owned.map(building).collect();
         let head_of = |stripe| remains.checkpoints.get(&stripe).map(CheckedHead::head);
         replay.leave_out(&remains.summaries, |summary| is_covered(summary, &owns, head_of));
-        let (covered, found) = (furthest(remains), Found { stripes, ..Found::default() });
+        let (covered, found) = (furthest(&config, remains), Found { stripes, ..Found::default() });
         Ok(Recovering { config, owns, replay, covered, found })
     }
 
@@ -195,9 +225,9 @@ impl Recovering {
         }
     }
 
-    /// The shard, once `next()` is `None`, unless a log ends before what a checkpoint covers of it: it serves the stripes that have no checkpoint. Their rows are in the tails, and
-    /// unproven records are on their way to the log. The others are still to be loaded. Also the segments that hold nothing
-    /// and may be removed.
+    /// The shard, once `next()` is `None`, unless a log ends before what a checkpoint covers of it: it serves the stripes
+    /// that have no checkpoint. Their rows are in the tails, and unproven records are on their way to the log. The others
+    /// are still to be loaded. Also the segments that hold nothing and may be removed.
     pub fn finish(self, now: Time) -> Result<(Shard, Loading, Vec<SegmentId>), LogFault> {
         let Recovering { config, owns, replay, covered, mut found } = self;
         let mut end = replay.finish();
@@ -206,6 +236,8 @@ impl Recovering {
         let log = log_behind(&config, &mut end);
         let mut shard = Shard::new(config.clone(), owns, log, now);
         shard.note_logs(&mut end);
+        let whole = end.whole().collect();
+        shard.compacting.consider(now);
         let Found { stripes, mut sessions, .. } = found;
         sessions.expire(now);
         shard.sessions = sessions;
@@ -218,7 +250,7 @@ impl Recovering {
         }
         shard.loading = waiting.iter().map(|(key, _)| *key).collect();
         waiting.sort_by_key(|(key, building)| (std::cmp::Reverse(building.checkpoint_bytes), *key));
-        Ok((shard, Loading { config, waiting, current: None }, end.empty))
+        Ok((shard, Loading { config, waiting, current: None, whole }, end.empty))
     }
 
     /// The stripes that were found, once `next()` is `None`: where their shard runs already, and began without the
@@ -234,11 +266,13 @@ impl Recovering {
     }
 }
 
-/// For each log the furthest position that a checkpoint covers, and whose that is.
-fn furthest(remains: &Remains) -> BTreeMap<LogId, (LogPosition, StripeKey)> {
+/// The furthest position that a checkpoint covers of each log that is looked after here, and whose checkpoint that is: of the
+/// shard's own log, for no other writes to it, and of logs that no shard has any more, some.
+fn furthest(config: &ShardConfig, remains: &Remains) -> BTreeMap<LogId, (LogPosition, StripeKey)> {
     let mut furthest = BTreeMap::new();
+    let is_own = |position: &&LogPosition| position.segment.log.0 % config.shards == config.log.0;
     for (stripe, checkpoint) in &remains.checkpoints {
-        for &position in &checkpoint.head().covered {
+        for &position in checkpoint.head().covered.iter().filter(is_own) {
             let covered = furthest.entry(position.segment.log).or_insert((position, *stripe));
             *covered = (*covered).max((position, *stripe));
         }
@@ -246,7 +280,7 @@ fn furthest(remains: &Remains) -> BTreeMap<LogId, (LogPosition, StripeKey)> {
     furthest
 }
 
-/// Whether the logs go as far as they did when the checkpoints were made. In one that does not, new segments would lie before
+/// Whether these logs go as far as they did when the checkpoints were made. In one that does not, new segments would lie before
 /// what a checkpoint covers, and the next start would leave them out.
 fn check_ends(
     end: &ReplayEnd,
@@ -267,6 +301,7 @@ fn log_behind(config: &ShardConfig, end: &mut ReplayEnd) -> Log {
     let start = end.start_of(config.log);
     let last = SegmentId { log: config.log, number: start.end.number };
     let log = Log::new(config.log, config.shards, config.incarnation_seed, start);
+    let log = log.after(end.heads_of(config.log));
     log.with(config.acks).behind(end.take_summary(last))
 }
 
@@ -285,7 +320,8 @@ impl Loading {
             let head = building.checkpoint.as_ref().expect("what has none does not wait");
             let mut pieces: Vec<Piece> = layout::pieces(head.head()).collect();
             pieces.reverse();
-            let reading = Reading::new(head, stripe_seed(*key), self.config.recall_target);
+            let (seed, recall) = (stripe_seed(*key), self.config.recall_target);
+            let reading = Reading::new(head, seed, recall, building.gone.clone());
             self.current = Some((reading, pieces));
         }
         let key = self.waiting.last().map(|(key, _)| *key);
@@ -306,7 +342,9 @@ impl Loading {
         let (key, mut building) = self.waiting.pop().expect("its stripe waits");
         taken?;
         let Restored { loaded, marks } = reading.finish()?;
-        building.complete(loaded).map_err(|what| CheckpointFault { offset: 0, what })?;
+        building
+            .complete(loaded, &self.whole)
+            .map_err(|what| CheckpointFault { offset: 0, what })?;
         let mut sessions = Sessions::default();
         for mark in marks {
             let key = SessionKey { session: mark.session, stripe: key };
@@ -346,16 +384,34 @@ impl Found {
             RecordKind::Observation => building.take_observation(record, &mut self.vector)?,
             RecordKind::Tombstone => building.take_forgotten(record, ForgetMode::Delete)?,
             RecordKind::Suppression => building.take_forgotten(record, ForgetMode::Suppress)?,
-            // No shard writes any of these yet.
-            RecordKind::Cancellation | RecordKind::Mark | RecordKind::Gone => {
-                return Err("a record of a kind that is not read yet");
+            RecordKind::Mark => {
+                // What it says was durable before it was written.
+                let key = session.ok_or("a mark that names no session")?;
+                self.take_mark(key, record, record.head.received_at);
             }
+            RecordKind::Gone => decode_gone(record.body, &mut building.gone)
+                .map_err(|_| "the body of a list of what is gone")?,
+            RecordKind::Cancellation => return Err("a cancellation, which no shard writes yet"),
         }
-        if let Some(key) = session.filter(|_| record.proven) {
-            let sequence = if planted!(MarkForgotten) { 0 } else { record.head.sequence };
-            self.sessions.replayed(key).replay(sequence, record.committed_at);
+        let kind = record.head.kind;
+        let tells = matches!(kind, RecordKind::Observation | RecordKind::Session) && record.proven;
+        if let Some(key) = session.filter(|_| tells) {
+            let committed_at = match kind {
+                RecordKind::Observation => committed_at(record)?,
+                _ => record.committed_at,
+            };
+            self.take_mark(key, record, committed_at);
         }
         Ok(())
+    }
+
+    fn take_mark(&mut self, key: SessionKey, record: &Replayed<'_>, at: Time) {
+        let sequence = if planted!(MarkForgotten) { 0 } else { record.head.sequence };
+        let session = self.sessions.replayed(key);
+        session.replay(sequence, at);
+        if record.proven {
+            session.tell(sequence, record.location.segment);
+        }
     }
 
     /// Whether what was found is whole: a hole between durable observations would be a loss that no one was told of.
@@ -363,9 +419,9 @@ impl Found {
         for building in self.stripes.values_mut() {
             building.settle().map_err(|what| corrupt(building.place, what))?;
             building.forget_doubles();
-            for Observed { durable, .. } in building.take_preceding() {
-                let Durable { head, location, committed_at, .. } = durable;
-                building.take_durable(durable).map_err(|what| corrupt(location, what))?;
+            for observed in building.take_preceding() {
+                let Durable { head, location, committed_at, .. } = observed.durable;
+                building.take_doubtful(observed).map_err(|what| corrupt(location, what))?;
                 if let Some(key) = Shard::session_key(head.session, head.stripe) {
                     self.sessions.replayed(key).replay(head.sequence, committed_at);
                 }
@@ -400,6 +456,11 @@ impl Building {
             seen: HashSet::default(),
             generation_max: 0,
             unproven: BTreeMap::new(),
+            copies: BTreeMap::new(),
+            doubtful: BTreeMap::new(),
+            gone: Ranges::default(),
+            live: LiveBytes::default(),
+            recorded_in: None,
             forgotten: BTreeMap::new(),
         }
     }
@@ -423,15 +484,31 @@ impl Building {
     }
 
     /// Its checkpoint was read; what was replayed comes on top of that. The text says what does not fit.
-    fn complete(&mut self, mut loaded: Loaded) -> Result<(), &'static str> {
+    fn complete(
+        &mut self,
+        mut loaded: Loaded,
+        whole: &BTreeSet<SegmentId>,
+    ) -> Result<(), &'static str> {
         if self.settings().is_some_and(|settings| *settings != loaded.settings) {
             return Err("a space that a record says different things of");
         }
         self.settings = Some(loaded.settings.clone());
         self.settings_unproven = None;
         let mut rows = loaded.take_rows();
-        for (head, location) in std::mem::take(&mut self.moved) {
-            rows.relocate(head.memory_hash, head.generation, location);
+        self.live.merge(&loaded.live);
+        for Moved { head, location, unproven } in std::mem::take(&mut self.moved) {
+            let row = rows.find(head.memory_hash, head.generation);
+            // A copy that nobody vouches for counts where what it was copied from is no more: then it was synced before
+            // that went. Else it may live in a cache alone, and the row lies where it lay.
+            let is_elsewhere =
+                |row: &Row| unproven.is_none() || !whole.contains(&rows.stored(*row).segment);
+            let Some(row) = row.filter(is_elsewhere) else { continue };
+            self.live.free(rows.stored(row));
+            rows.relocate(row, location);
+            self.live.keep(location);
+            if let Some(body) = unproven {
+                self.doubtful.insert(head.generation.0, Doubtful { head, location, body });
+            }
         }
         self.rows = Some(rows);
         self.pairs = std::mem::take(&mut loaded.pairs);
@@ -451,6 +528,7 @@ impl Building {
             return Err("a space that two records say different things of");
         }
         self.settings = Some(settings);
+        self.recorded_in = Some(record.location.segment);
         if self.checkpoint.is_some() { Ok(()) } else { self.push_early() }
     }
 
@@ -488,20 +566,27 @@ impl Building {
         let generation = record.head.generation.0;
         if generation <= self.covered.0 {
             // Before it was written again, it lay elsewhere.
-            if record.proven && !self.covers(LogPosition::behind(record.location)) {
-                self.moved.push((record.head, record.location));
+            if !self.covers(LogPosition::behind(record.location)) {
+                let unproven = (!record.proven).then(|| body_of(record));
+                let Replayed { head, location, .. } = *record;
+                self.moved.push(Moved { head, location, unproven });
             }
             return Ok(());
         }
-        if self.seen.contains(&generation) {
+        if self.seen.contains(&generation) || self.gone.contains(generation) {
             return Ok(());
         }
+        let first_commit = first_commit(record.body).map_err(|_| BAD_BODY)?;
         let durable = Durable {
             head: record.head,
             encoded: encoded(record.body, vector)?,
             location: record.location,
-            committed_at: record.committed_at,
+            committed_at: first_commit.unwrap_or(record.committed_at),
         };
+        if !record.proven && first_commit.is_some() {
+            self.copies.insert(generation, Observed { durable, body: body_of(record) });
+            return Ok(());
+        }
         if !record.proven && planted!(UnprovenLost) {
             return Ok(());
         }
@@ -531,8 +616,25 @@ impl Building {
         }
     }
 
+    /// Takes one that is durable, though nobody vouches for this record of it.
+    fn take_doubtful(&mut self, observed: Observed) -> Result<(), &'static str> {
+        let Observed { durable, body } = observed;
+        let Durable { head, location, .. } = durable;
+        self.doubtful.insert(head.generation.0, Doubtful { head, location, body });
+        self.take_durable(durable)
+    }
+
     /// Everything was read: what the settings are is known, or never will be, but by a checkpoint.
     fn settle(&mut self) -> Result<(), &'static str> {
+        self.generation_max = self.generation_max.max(self.gone.last().unwrap_or(0));
+        for (generation, copy) in std::mem::take(&mut self.copies) {
+            let is_known = self.seen.contains(&generation)
+                || self.unproven.contains_key(&generation)
+                || self.gone.contains(generation);
+            if !is_known {
+                self.take_doubtful(copy)?;
+            }
+        }
         if self.checkpoint.is_some() {
             return Ok(());
         }
@@ -557,6 +659,7 @@ impl Building {
         let rows = self.rows.get_or_insert_with(|| Rows::new(dimension, metric, seed));
         let row = rows.push(&arrival(&head, &codes), Place::Stored(location));
         rows.commit(row, location, committed_at);
+        self.live.keep(location);
         self.arrived.push(row);
         Ok(())
     }
@@ -570,7 +673,8 @@ impl Building {
 
     /// Leaves out what is there without a doubt as well.
     fn forget_doubles(&mut self) {
-        self.unproven.retain(|generation, _| !self.seen.contains(generation));
+        let Building { seen, gone, unproven, .. } = self;
+        unproven.retain(|generation, _| !seen.contains(generation) && !gone.contains(*generation));
         if self.settings.is_some() {
             self.settings_unproven = None;
         }
@@ -580,7 +684,14 @@ impl Building {
         if self.checkpoint.is_none() {
             self.check_unproven()?;
         }
-        if self.generation_max != self.covered.0 + self.seen.len() as u64 {
+        let mut gone = self.gone.clone();
+        if self.covered.0 > 0 {
+            let mut covered = Ranges::default();
+            covered.insert_run(1, self.covered.0);
+            gone = gone.without(&covered);
+        }
+        let only_seen = self.seen.iter().filter(|generation| !gone.contains(**generation)).count();
+        if self.generation_max != self.covered.0 + only_seen as u64 + gone.len() {
             return Err("generations of this stripe are missing");
         }
         let expected = self.generation_max + 1..;
@@ -665,11 +776,13 @@ impl Shard {
     }
 
     fn restore_rows(&mut self, key: StripeKey, building: Building) {
-        let Building { checkpoint_bytes, replayed, .. } = building;
-        let Building { settings, rows, loaded, mut arrived, mut pairs, unproven, .. } = building;
+        let Building { checkpoint_bytes, replayed, gone, mut live, recorded_in, .. } = building;
+        let Building { settings, rows, loaded, mut arrived, mut pairs, unproven, doubtful, .. } =
+            building;
         let settings = settings.expect("checked when the last segment was read");
         let SpaceSettings { dimension, metric, .. } = settings;
         let mut rows = rows.unwrap_or_else(|| Rows::new(dimension, metric, stripe_seed(key)));
+        rows.restore_gone(&gone, &arrived);
         let slot = self.next_slot();
         let mut observations = Vec::with_capacity(unproven.len());
         for Observed { durable, body } in unproven.into_values() {
@@ -694,13 +807,35 @@ impl Shard {
         if let Some(loaded) = loaded {
             stripe = loaded.completed(stripe);
         }
+        if let Some(segment) = recorded_in {
+            stripe.record_in(segment);
+        }
+        arrived.retain(|&row| {
+            let is_kept = stripe.rows().is_kept(row);
+            if !is_kept {
+                live.free(stripe.rows().stored(row));
+            }
+            is_kept
+        });
         arrived.sort_unstable_by_key(|&row| stripe.rows().generation(row));
         pairs.extend(arrived.into_iter().filter_map(|row| stripe.enter(row)));
         if planted!(ReplacementForgotten) {
             pairs.clear();
         }
+        for Doubtful { head, location, body } in doubtful.into_values() {
+            let row = stripe.rows().find(head.memory_hash, head.generation);
+            let Some(row) = row.filter(|&row| stripe.rows().stored(row) == location) else {
+                continue;
+            };
+            let body = encode_copy(&body.bytes, stripe.rows().committed_at(row));
+            let body = body.expect("it was read when it was replayed");
+            let carrying = Carrying { slot, row, generation: head.generation };
+            let replayed = pending::Replayed::Copy(carrying, location);
+            self.unproven.push(Unvouched { head, body, replayed });
+        }
         self.admission.recover(stripe.waiting());
         let overlong = stripe.is_overlong();
+        self.compacting.keep_all(&live);
         self.add_stripe(stripe);
         pairs.into_iter().for_each(|pair| self.verify_pair(slot, pair));
         if overlong {
@@ -708,6 +843,7 @@ impl Shard {
         }
         self.keep_up_with(slot);
         self.note_loaded(slot, checkpoint_bytes, replayed);
+        self.compacting.consider(self.now);
     }
 }
 
@@ -724,9 +860,18 @@ fn body_of(record: &Replayed<'_>) -> Body {
     Body { bytes: record.body.to_vec(), crc: record.body_crc }
 }
 
+/// What is wrong with an observation that is none.
+const BAD_BODY: &str = "the body of an observation";
+
+/// When an observation was committed, of a copy first.
+fn committed_at(record: &Replayed<'_>) -> Result<Time, &'static str> {
+    let first_commit = first_commit(record.body).map_err(|_| BAD_BODY)?;
+    Ok(first_commit.unwrap_or(record.committed_at))
+}
+
 /// The vector in a body, encoded; `vector` is scratch.
 fn encoded(body: &[u8], vector: &mut Vec<f32>) -> Result<Encoded, &'static str> {
-    let observation = decode_body(body).map_err(|_| "the body of an observation")?;
+    let observation = decode_body(body).map_err(|_| BAD_BODY)?;
     vector.resize(observation.embedding.dimension(), 0.0);
     read_embedding(observation.embedding, vector).map_err(|_| "the vector of an observation")?;
     Encoded::new(vector).map_err(|_| "the vector of an observation")

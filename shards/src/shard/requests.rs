@@ -1,10 +1,11 @@
 //! Spaces, observations, recalls and lists: what a request leads to at once.
 
-use crate::ids::{Generation, SessionId, SpaceKey, StripeKey};
+use crate::ids::{Generation, SegmentId, SessionId, SpaceKey, StripeKey};
 use crate::limits::{DIMENSION_MAX, DIMENSION_MIN, RECALLS_WAITING_MAX};
 use crate::log::record::{RecordHead, RecordKind, encode_space};
 use crate::message::{
-    Append, IfExists, Made, Origin, Recall, Refusal, Reply, ShardStatus, SpaceDescription,
+    Append, IfExists, LogStatus, Made, Origin, Recall, Refusal, Reply, ShardStatus,
+    SpaceDescription,
 };
 use crate::recall::Job;
 use crate::settings::SpaceSettings;
@@ -74,7 +75,7 @@ impl Shard {
     }
 
     /// The record of a stripe that is being made is durable.
-    pub(super) fn settle_stripe_made(&mut self, stripe: StripeKey) {
+    pub(super) fn settle_stripe_made(&mut self, stripe: StripeKey, segment: SegmentId) {
         let making = self.making_of(stripe);
         making.records_left -= 1;
         if !self.slots.contains_key(&stripe) {
@@ -84,6 +85,8 @@ impl Shard {
             let recall = self.config.recall_target;
             self.add_stripe(Stripe::new(stripe, settings, recall, self.config.tail, rows));
         }
+        let slot = self.slots[&stripe];
+        self.stripes[slot.0].record_in(segment);
         self.settle_making(stripe.space);
     }
 
@@ -251,6 +254,12 @@ impl Shard {
             checkpoints: tally.checkpoints,
             checkpoint_bytes: tally.checkpoint_bytes,
             checkpoint_failures: tally.checkpoint_failures,
+            log: Box::new(LogStatus {
+                file_bytes: self.log.file_bytes(),
+                live_bytes: self.compacting.live().total(),
+                compacted_segments: tally.compacted_segments,
+                compaction_bytes: tally.compaction_bytes,
+            }),
             insert_batches: tally.insert_batches,
             insert_batch_rows: tally.insert_batch_rows.clone(),
             queue_wait_micros: tally.queue_wait_micros.clone(),

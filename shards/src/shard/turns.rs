@@ -43,6 +43,16 @@ impl Recalls {
         self.runnable.push_back(number);
     }
 
+    /// The number of the next one that begins.
+    pub(super) fn next_number(&self) -> RecallNumber {
+        RecallNumber(self.next)
+    }
+
+    /// Of those that are not done, the one that began first.
+    pub(super) fn first(&self) -> Option<RecallNumber> {
+        self.jobs.first_key_value().map(|(number, _)| *number)
+    }
+
     /// The one whose turn it is; it stays so until it waits or ends.
     pub(super) fn current(&mut self) -> Option<(RecallNumber, &mut Asked)> {
         let number = *self.runnable.front()?;

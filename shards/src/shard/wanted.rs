@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 
 use crate::ids::{Location, Row};
+use crate::shard::compaction::JobNumber;
 use crate::shard::forgotten::ForgetNumber;
+use crate::shard::pending::Carrying;
 use crate::shard::turns::{RecallNumber, Slot};
 use crate::space::{Pair, Reading};
 
@@ -14,6 +16,8 @@ pub(super) enum Wanted {
     Recall(RecallNumber, Vec<(usize, Location)>),
     /// Pairs: the older one's record, then the newer one's.
     Pairs(Vec<Unverified>),
+    /// Rows that a compaction carries on.
+    Carried(JobNumber, Vec<Carrying>, Reading),
     /// Rows that may be of a memory that is forgotten.
     Forget(ForgetNumber, Vec<Row>),
 }

@@ -13,6 +13,8 @@
 //! | `record.rs` | times and place of each row's record, in 24 bytes |
 //! | `spans.rs` | from which generation on each row is seen, and from which on no more |
 //! | `readers.rs` | who may still refer to rows that have left the graph |
+//! | `gone.rs` | which generations are no more |
+//! | `live.rs` | how much of each segment counts |
 //! | `withheld.rs` | what is forgotten, until it is known which rows that are |
 //! | `rows.rs` | one slot a row in every array, used again; the durable mark, who is replaced by whom |
 //! | `tail.rs` | how long a tail may be, and from when on there is a graph |
@@ -28,15 +30,19 @@ mod ids;
 mod record;
 mod spans;
 mod readers;
+mod gone;
+mod live;
 mod withheld;
 mod rows;
 mod tail;
 mod stripe;
 mod stored;
 
+pub use gone::Gone;
+pub use live::LiveBytes;
 pub use readers::Reading;
 pub use rows::{Arrival, Pair, Place, Rows};
 pub use stored::{Loaded, Loading};
-pub use stripe::{Placed, Stripe};
+pub use stripe::{Placed, Stripe, Told};
 pub use tail::TailLimits;
 pub use withheld::Withheld;

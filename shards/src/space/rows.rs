@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::graph::{Aim, Index, Scored, Scratch, Seeking};
 use crate::ids::{Generation, Location, Row, SegmentId, Time};
 use crate::log::log::Ordinal;
+use crate::log::ranges::Ranges;
 use crate::quality::Upkeep;
 use crate::settings::Metric;
+use crate::space::gone::Gone;
 use crate::space::ids::Ids;
 use crate::space::readers::{Readers, Reading};
 use crate::space::record::Records;
@@ -77,6 +79,8 @@ pub struct Rows {
     pub(super) living: u32,
     /// Durable rows that are suppressed, by their generations, and the segments whose records say so.
     pub(super) hidden: BTreeMap<Generation, SegmentId>,
+    /// Generations of rows that are no more.
+    gone: Gone,
     /// What is forgotten, where it is not known yet which rows that are.
     pub(super) withheld: Withheld,
     readers: Readers,
@@ -104,6 +108,7 @@ impl Rows {
             replaced: Generation(0),
             living: 0,
             hidden: BTreeMap::new(),
+            gone: Gone::default(),
             withheld: Withheld::default(),
             readers: Readers::default(),
             overwritten: Vec::new(),
@@ -297,6 +302,51 @@ impl Rows {
         assert!(self.is_kept(row), "a row goes once");
         self.ids.remove(row.0);
         self.index.remove(row);
+        self.gone.insert(self.generation(row));
+    }
+
+    /// Records list these generations as gone: rows of them that `arrived` by a replay, and are not known by their ids yet,
+    /// are no more. Of a checkpoint, none of them was [loaded](crate::space::Loading).
+    pub fn restore_gone(&mut self, listed: &Ranges, arrived: &[Row]) {
+        self.durable = self.durable.max(Generation(listed.last().unwrap_or(0)));
+        for &row in arrived {
+            let generation = self.generation(row);
+            if listed.contains(generation.0) {
+                self.index.remove(row);
+                self.spans.end(row, generation);
+                self.living -= 1;
+            }
+        }
+        self.gone = Gone::restored(self.durable, self.slots());
+    }
+
+    /// Goes on to find out what of the generations before a restart is gone, by a look at so many rows. Whether all is found.
+    pub fn find_gone(&mut self, count: u32) -> bool {
+        let slots = self.slots();
+        let Rows { gone, index, spans, .. } = self;
+        gone.find(slots, count, |row| index.is_held(row).then(|| spans.generation(row)))
+    }
+
+    /// Generations of rows that are no more.
+    pub fn gone(&self) -> &Gone {
+        &self.gone
+    }
+
+    /// The record of a durable row was copied: it lies here now.
+    pub fn relocate(&mut self, row: Row, location: Location) {
+        assert!(self.is_durable(row), "only what is durable is copied");
+        self.records.relocate(row, location);
+    }
+
+    /// The segment whose record hides a row, if it is hidden.
+    pub fn hidden_by(&self, row: Row) -> Option<SegmentId> {
+        self.hidden.get(&self.generation(row)).copied()
+    }
+
+    /// A record in another segment says so now.
+    pub fn hide_again(&mut self, row: Row, segment: SegmentId) {
+        let by = self.hidden.get_mut(&self.generation(row));
+        *by.expect("a hidden row") = segment;
     }
 
     /// Whether the row is neither replaced nor deleted; it may be hidden.
@@ -376,6 +426,18 @@ impl Rows {
             true => Place::Stored(self.records.commit_of(row).0),
             false => self.pending[self.pending_place(row) as usize],
         }
+    }
+
+    /// Where the record of a durable row lies.
+    pub fn stored(&self, row: Row) -> Location {
+        assert!(self.is_durable(row), "only what is durable has a place");
+        self.records.commit_of(row).0
+    }
+
+    /// Where the records of all rows lie that are durable and kept.
+    pub fn all_stored(&self) -> impl Iterator<Item = Location> + '_ {
+        let kept = |&row: &Row| self.is_durable(row) && self.is_kept(row);
+        (0..self.slots()).map(Row).filter(kept).map(|row| self.stored(row))
     }
 
     /// The mark behind a row that is not durable.
@@ -491,11 +553,11 @@ impl Rows {
 
     /// Bytes of RAM that all of this takes.
     pub fn bytes(&self) -> u64 {
-        let Rows { index, ids, records, spans, readers, .. } = self;
+        let Rows { index, ids, records, spans, gone, readers, .. } = self;
         let pending = self.pending.capacity() * size_of::<Place>();
         let told = (self.overwritten.capacity() + self.linked_again.capacity()) * size_of::<Row>();
         let arrays = index.bytes() + ids.bytes() + records.bytes() + spans.bytes();
-        arrays + readers.bytes() + (pending + told) as u64
+        arrays + gone.bytes() + readers.bytes() + (pending + told) as u64
     }
 
     /// Checks what must hold beside the invariants of the graph; the text says what does not.

@@ -10,9 +10,11 @@ use crate::bytes::Reader;
 use crate::graph::{self, Fate, Index, IndexShape};
 use crate::ids::{Generation, Location, LogId, Row, SegmentId, StripeKey, Time};
 use crate::log::body::{decode_space, encode_space};
+use crate::log::ranges::Ranges;
 use crate::quality::{RecallTarget, Upkeep};
 use crate::settings::SpaceSettings;
 use crate::space::ids::Ids;
+use crate::space::live::LiveBytes;
 use crate::space::record::Records;
 use crate::space::rows::{Pair, Rows};
 use crate::space::spans::Spans;
@@ -62,13 +64,9 @@ impl Rows {
         rows
     }
 
-    /// The record of a durable row that none has replaced lies elsewhere now. Whether there is such a row.
-    pub fn relocate(&mut self, hash: u64, generation: Generation, location: Location) -> bool {
-        let row = self.ids.of(hash).map(Row).find(|&row| self.generation(row) == generation);
-        if let Some(row) = row {
-            self.records.relocate(row, location);
-        }
-        row.is_some()
+    /// The durable row of this hash and generation, if there is one.
+    pub fn find(&self, hash: u64, generation: Generation) -> Option<Row> {
+        self.ids.of(hash).map(Row).find(|&row| self.generation(row) == generation)
     }
 }
 
@@ -108,6 +106,9 @@ pub struct Loading {
     shared: Vec<u64>,
     /// The newest generation that is read.
     durable: Generation,
+    /// Generations of which rows are read as dead: they went later.
+    gone: Ranges,
+    live: LiveBytes,
     inserted: Generation,
     replaced: Generation,
     living: u32,
@@ -123,16 +124,18 @@ pub struct Loaded {
     pub rows: Rows,
     /// Those of them that may be one memory.
     pub pairs: Vec<Pair>,
+    /// Bytes of the records of those that are kept.
+    pub live: LiveBytes,
     upkeep: Upkeep,
 }
 
 impl Loading {
     /// Begins with what [`Stripe::write_state`] wrote; `seed` draws the graph's layers, and of rows those up to the
-    /// generation `durable` count.
+    /// generation `durable` count, unless they are `gone` since.
     pub fn new(
         (key, seed): (StripeKey, u64),
         recall: Option<RecallTarget>,
-        (shape, durable): (IndexShape, Generation),
+        (shape, durable, gone): (IndexShape, Generation, Ranges),
         bytes: &mut Reader<'_>,
     ) -> Option<Loading> {
         let length = bytes.u32()? as usize;
@@ -153,6 +156,8 @@ impl Loading {
             entering: VecDeque::new(),
             shared: Vec::new(),
             durable,
+            gone,
+            live: LiveBytes::default(),
             inserted: Generation(0),
             replaced: Generation(0),
             living: 0,
@@ -182,7 +187,7 @@ impl Loading {
 
     /// The row of the next slot of the graph.
     pub fn push_row(&mut self, bytes: &mut Reader<'_>) -> Option<()> {
-        let stored = Stored::read(bytes)?;
+        let stored = Stored::read(bytes)?.unless(&self.gone);
         let fate = stored.fate(self.durable);
         let row = self.index.push_row(bytes, fate)?;
         self.ids.put(row.0, stored.hash);
@@ -198,7 +203,7 @@ impl Loading {
 
     /// The next row outside the graph.
     pub fn push_waiting(&mut self, bytes: &mut Reader<'_>) -> Option<()> {
-        let stored = Stored::read(bytes)?;
+        let stored = Stored::read(bytes)?.unless(&self.gone);
         match stored.fate(self.durable) {
             Fate::Alive => {
                 let row = self.index.push_waiting(bytes)?;
@@ -218,6 +223,9 @@ impl Loading {
         self.spans.put(row, stored.from);
         let location = Records::may_hold(stored.location).then_some(stored.location)?;
         self.records.commit(row, location, stored.committed_at);
+        if fate == Fate::Alive {
+            self.live.keep(location);
+        }
         match (fate, stored.hidden_by) {
             (Fate::Alive, None) => {
                 self.living += 1;
@@ -263,7 +271,7 @@ impl Loading {
         while !self.entering.is_empty() {
             self.enter_first();
         }
-        let Loading { settings, upkeep, index, records, spans, ids, mut shared, .. } = self;
+        let Loading { settings, upkeep, index, records, spans, ids, live, mut shared, .. } = self;
         let index = index.finish()?;
         shared.sort_unstable();
         shared.dedup();
@@ -273,7 +281,7 @@ impl Loading {
         rows.hidden = self.hidden;
         (rows.index, rows.records, rows.spans, rows.ids) = (index, records, spans, ids);
         let pairs = shared.into_iter().flat_map(|hash| rows.pairs_of(hash)).collect();
-        Some(Loaded { settings, rows, pairs, upkeep })
+        Some(Loaded { settings, rows, pairs, live, upkeep })
     }
 }
 
@@ -324,6 +332,14 @@ impl Stored {
         let hidden_by = (until & HIDDEN != 0).then_some(says_so);
         let (from, until) = (Generation(from), Generation(until));
         Some(Stored { hash, from, until, hidden_by, received_at, committed_at, location })
+    }
+
+    /// The same row, which is no more if it is of one of these generations.
+    fn unless(self, gone: &Ranges) -> Stored {
+        match gone.contains(self.from.0) {
+            true => Stored { until: self.from, hidden_by: None, ..self },
+            false => self,
+        }
     }
 
     /// What the row was when `durable` was the newest generation.

@@ -25,10 +25,21 @@ pub struct Stripe {
     pub(super) upkeep: Upkeep,
     /// What is to be told of every row that waits.
     waiting: VecDeque<Placed>,
+    recorded_in: Option<SegmentId>,
+    gone_told: Told,
     generation: Generation,
     durable_observations: [u64; 3],
     durable_micros: Histogram,
     recalls: u64,
+}
+
+/// A list of the generations that are gone, as the log has it.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// What [`Gone::changes`](crate::space::Gone::changes) was when it was begun.
+    pub changes: u64,
+    /// In which segments its records lie, and how long they are.
+    pub places: Vec<(SegmentId, u64)>,
 }
 
 /// A row that waits no longer: it is in the graph, or in a tail that is short enough.
@@ -58,6 +69,8 @@ impl Stripe {
                 .map(|mark| Placed { lane: None, received_at: rows.received_at(rows.at(mark)) })
                 .collect(),
             tail,
+            recorded_in: None,
+            gone_told: Told::default(),
             generation: rows.durable_generation(),
             rows,
             upkeep: Upkeep::new(recall),
@@ -145,6 +158,47 @@ impl Stripe {
     /// See [`Rows::hide`].
     pub fn hide(&mut self, row: Row, segment: SegmentId) {
         self.rows.hide(row, segment);
+    }
+
+    /// See [`Rows::relocate`].
+    pub fn relocate(&mut self, row: Row, location: Location) {
+        self.rows.relocate(row, location);
+    }
+
+    /// See [`Rows::hide_again`].
+    pub fn hide_again(&mut self, row: Row, segment: SegmentId) {
+        self.rows.hide_again(row, segment);
+    }
+
+    /// Where its own record lies; none where that is not known.
+    pub fn recorded_in(&self) -> Option<SegmentId> {
+        self.recorded_in
+    }
+
+    /// Its own record lies there.
+    pub fn record_in(&mut self, segment: SegmentId) {
+        self.recorded_in = Some(segment);
+    }
+
+    /// The list of what is gone that the log was given last in this run.
+    pub fn gone_told(&self) -> &Told {
+        &self.gone_told
+    }
+
+    /// There is a newer one.
+    pub fn gone_told_mut(&mut self) -> &mut Told {
+        &mut self.gone_told
+    }
+
+    /// Whether that list has all that is gone, or nothing is.
+    pub fn is_gone_told(&self) -> bool {
+        let gone = self.rows.gone();
+        gone.is_none() || self.gone_told.changes == gone.changes()
+    }
+
+    /// See [`Rows::find_gone`].
+    pub fn find_gone(&mut self, count: u32) -> bool {
+        self.rows.find_gone(count)
     }
 
     /// See [`Rows::withheld`].

@@ -91,6 +91,15 @@ impl Disk {
                 self.summaries.insert(*segment, bytes.clone());
                 Ok(IoOutput::Done)
             }
+            (Io::EmptySegment { segment, bytes }, None) => {
+                let whole = self.files.insert(*segment, bytes.clone());
+                assert!(whole.is_some(), "what is emptied was there");
+                Ok(IoOutput::Done)
+            }
+            (Io::RemoveSegment { segment }, None) => {
+                self.files.remove(segment).expect("what is removed was there");
+                Ok(IoOutput::Done)
+            }
         }
     }
 
@@ -269,6 +278,7 @@ impl World {
         for (_, _, io) in std::mem::take(&mut self.waiting) {
             match (fate, io) {
                 (Fate::Lost, _) | (_, Io::Read { .. } | Io::Sync { .. }) => {}
+                (Fate::Torn, Io::EmptySegment { .. } | Io::RemoveSegment { .. }) => {}
                 (Fate::Torn, Io::SyncCheckpoint { .. } | Io::KeepCheckpoint { .. }) => {}
                 (Fate::Whole, io) => {
                     let fault = self.disk.fault.take();

@@ -1,7 +1,7 @@
 //! What the metrics tell: names, types, labels and buckets.
 
 use engram_shards::histogram::Histogram as MicrosHistogram;
-use engram_shards::message::ShardStatus;
+use engram_shards::message::{LogStatus, ShardStatus};
 use engram_shards::record_cache::RecordCacheStatus;
 
 use crate::mesh::{CoreIndex, Unavailable};
@@ -128,6 +128,24 @@ fn workers(page: &mut Page, shards: &[(String, &ShardStatus)], cores: &[(String,
         for (stage, nanos) in Stage::ALL.iter().zip(metrics.stage_nanos) {
             let labels = [("worker_id", worker.as_str()), ("stage", stage.label())];
             family.value(&labels, nanos as f64 / 1e9);
+        }
+    }
+    type Told = fn(&LogStatus) -> u64;
+    let (gauge, counter) = (Kind::Gauge, Kind::Counter);
+    let families: [(_, _, _, Told); 4] = [
+        ("log_bytes", gauge, "Bytes of the shard's log on the disk.", |log| log.file_bytes),
+        ("log_live_bytes", gauge, "Bytes of records that count.", |log| log.live_bytes),
+        ("compacted_segments_total", counter, "Segments that were compacted.", |log| {
+            log.compacted_segments
+        }),
+        ("compaction_bytes_total", counter, "Bytes of records written for it.", |log| {
+            log.compaction_bytes
+        }),
+    ];
+    for (name, kind, help, value) in families {
+        let mut family = page.family(name, kind, help);
+        for (worker, status) in shards {
+            family.value(&[("worker_id", worker)], value(&status.log) as f64);
         }
     }
     let help = "Panics that were contained in a connection or a shard.";
@@ -338,6 +356,12 @@ mod tests {
             capacity: 100,
             sessions_attached: 4,
             record_cache: Box::new(RecordCacheStatus { hits: 8, misses: 4, bytes: 1_024 }),
+            log: Box::new(LogStatus {
+                file_bytes: 11,
+                live_bytes: 7,
+                compacted_segments: 2,
+                compaction_bytes: 13,
+            }),
             insert_batches: 5,
             insert_batch_rows: MicrosHistogram::new(engram_shards::histogram::BATCH_ROWS),
             ..ShardStatus::default()
@@ -414,6 +438,10 @@ mod tests {
         assert_eq!(value(r#"shard_up{worker_id="0"}"#), 1.0);
         assert_eq!(value(r#"shard_up{worker_id="1"}"#), 0.0);
         assert_eq!(value(r#"shard_restarts_total{worker_id="1"}"#), 2.0);
+        assert_eq!(value(r#"log_bytes{worker_id="0"}"#), 11.0);
+        assert_eq!(value(r#"log_live_bytes{worker_id="0"}"#), 7.0);
+        assert_eq!(value(r#"compacted_segments_total{worker_id="0"}"#), 2.0);
+        assert_eq!(value(r#"compaction_bytes_total{worker_id="0"}"#), 13.0);
         assert_eq!(value(r#"checkpoints_left_aside_total{worker_id="1"}"#), 3.0);
         assert_eq!(value(r#"record_cache_hits_total{worker_id="0"}"#), 8.0);
         assert_eq!(value(r#"record_cache_misses_total{worker_id="0"}"#), 4.0);

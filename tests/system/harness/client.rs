@@ -188,11 +188,22 @@ impl Client {
 
     /// Stores the first `rows` memories in a space, in a session of their own.
     pub(crate) async fn store(&self, space: &str, memories: &Memories, rows: u64) {
+        self.store_as(space, memories, rows, |number| number as usize).await;
+    }
+
+    /// The same, where the memory of an id has the text and the vector of `which` of the bundled ones.
+    pub(crate) async fn store_as(
+        &self,
+        space: &str,
+        memories: &Memories,
+        rows: u64,
+        which: impl Fn(u64) -> usize,
+    ) {
         let mut stream = self.begin(space).await;
         for first in (1..=rows).step_by(STORED_AT_ONCE as usize) {
             let numbers = first..=rows.min(first + STORED_AT_ONCE - 1);
             for number in numbers.clone() {
-                let episode = memories.episode(number as usize, &format!("m{number}"));
+                let episode = memories.episode(which(number), &format!("m{number}"));
                 stream.observe(number, episode).await;
             }
             for number in numbers {

@@ -28,7 +28,7 @@ mod pair;
 
 use std::time::Duration;
 
-pub(crate) use client::{Client, first_of};
+pub(crate) use client::{Client, Recalled, first_of};
 pub(crate) use faulty_disk::{Fault, FaultyDisk};
 pub(crate) use http::{get, post, raw, space};
 pub(crate) use image::{Image, Kind, data_of};

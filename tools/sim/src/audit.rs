@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use engram_shards::checkpoint::layout::{Piece, pieces};
 use engram_shards::checkpoint::reading::{CheckedHead, Checking};
-use engram_shards::ids::{SpaceKey, Time};
-use engram_shards::log::record::{Embedding, RecordKind, decode_body, decode_forgotten};
+use engram_shards::ids::{SessionId, SpaceKey, Time};
+use engram_shards::log::ranges::Ranges;
+use engram_shards::log::record::{
+    Embedding, RecordKind, decode_body, decode_forgotten, decode_gone,
+};
 use engram_shards::log::replay::{HEAD_BYTES, LogFault, Replay, Replayed};
 
 use crate::disk::Disk;
@@ -18,7 +21,9 @@ pub type Recovered = Vec<RecoveredSpace>;
 /// What is there of a space.
 #[derive(Clone, Debug, Default)]
 pub struct RecoveredSpace {
-    /// Its observations in order of their generations.
+    /// How many records of observations there are.
+    pub records: u32,
+    /// Its observations that are not gone, in order of their generations.
     pub tokens: Vec<Token>,
     /// Those that a recall gives: the newest of each id, unless it is forgotten.
     pub left: BTreeSet<Token>,
@@ -31,21 +36,32 @@ pub fn audit(disk: &Disk, spaces: &[SpaceKey], ledger: &Ledger) -> Result<Recove
         text: format!("the logs cannot be read: {fault:?}"),
     })?;
     let mut recovered = Recovered::new();
-    for (space, SpaceFound { observations, forgotten }) in found.into_iter().enumerate() {
-        if let Some(gap) =
-            observations.keys().zip(1..).find(|&(&generation, expected)| generation != expected)
-        {
-            wrong!(Generations, "space {space} has generation {} where {} is to be", gap.0, gap.1);
+    for (space, found) in found.into_iter().enumerate() {
+        let SpaceFound { mut observations, forgotten, gone, mut marks } = found;
+        let last = observations.last_key_value().map_or(0, |(generation, _)| *generation);
+        let generations = last.max(gone.last().unwrap_or(0));
+        let is_there =
+            |generation: &u64| observations.contains_key(generation) || gone.contains(*generation);
+        if let Some(gap) = (1..=generations).find(|generation| !is_there(generation)) {
+            wrong!(Generations, "space {space} has no generation {gap}, of {generations}");
         }
+        let records = observations.len() as u32;
+        // A record tells the mark of its session also where its row is no more.
+        for stored in observations.values() {
+            let sent = ledger.attempt(stored.token).expect("it was looked at before");
+            let mark = marks.entry(sent.session).or_default();
+            *mark = sent.sequence.max(*mark);
+        }
+        observations.retain(|generation, _| !gone.contains(*generation));
         let left = left(&observations, &forgotten, ledger);
         let tokens: Vec<Token> = observations.into_values().map(|found| found.token).collect();
-        ledger.recovered(space, &tokens)?;
+        ledger.recovered(space, &tokens, generations, &marks)?;
         if let Some(token) =
             left.iter().find(|token| ledger.is_forgotten(**token, u64::MAX).is_some())
         {
             wrong!(Forgotten, "{token:?} was forgotten, and the disk does not say so");
         }
-        recovered.push(RecoveredSpace { tokens, left });
+        recovered.push(RecoveredSpace { records, tokens, left });
     }
     Ok(recovered)
 }
@@ -162,6 +178,10 @@ struct SpaceFound {
     observations: Observations,
     /// Up to which generation an id is forgotten.
     forgotten: BTreeMap<String, u64>,
+    /// Generations that are no more.
+    gone: Ranges,
+    /// Marks of sessions that were carried.
+    marks: BTreeMap<SessionId, u64>,
 }
 
 /// Of a space, by generation.
@@ -188,6 +208,8 @@ impl Found<'_> {
         let taken = match record.head.kind {
             RecordKind::Observation => self.take_observation(record),
             RecordKind::Tombstone | RecordKind::Suppression => self.take_forgotten(record),
+            RecordKind::Gone => self.take_gone(record),
+            RecordKind::Mark => self.take_mark(record),
             _ => Ok(()),
         };
         if let Err(wrong) = taken {
@@ -210,6 +232,21 @@ impl Found<'_> {
         };
         let until = self.found[space].forgotten.entry(id.to_owned()).or_default();
         *until = record.head.generation.0.max(*until);
+        Ok(())
+    }
+
+    fn take_gone(&mut self, record: &Replayed<'_>) -> Result<(), Wrong> {
+        let space = self.space(record)?;
+        match decode_gone(record.body, &mut self.found[space].gone) {
+            Ok(()) => Ok(()),
+            Err(_) => wrong!(Kept, "a body that cannot be read"),
+        }
+    }
+
+    fn take_mark(&mut self, record: &Replayed<'_>) -> Result<(), Wrong> {
+        let space = self.space(record)?;
+        let mark = self.found[space].marks.entry(record.head.session).or_default();
+        *mark = record.head.sequence.max(*mark);
         Ok(())
     }
 

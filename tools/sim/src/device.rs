@@ -57,6 +57,24 @@ impl Device {
                 }
                 Ok(IoOutput::Done)
             }
+            Io::EmptySegment { segment, bytes } => {
+                if now < self.full_until {
+                    return Err(IoFault::Full);
+                }
+                let fails = random.chance(weather.create_fails);
+                // The folder's sync may fail when the name is there already.
+                if !fails || random.chance(300) {
+                    self.disk.replace(segment, &bytes);
+                }
+                if fails { Err(IoFault::Failed) } else { Ok(IoOutput::Done) }
+            }
+            Io::RemoveSegment { segment } => {
+                if random.chance(weather.create_fails) {
+                    return Err(IoFault::Failed);
+                }
+                self.disk.remove(segment);
+                Ok(IoOutput::Done)
+            }
             Io::CreateCheckpoint { .. }
             | Io::WriteCheckpoint { .. }
             | Io::SyncCheckpoint { .. }

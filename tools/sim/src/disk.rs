@@ -108,6 +108,12 @@ impl Disk {
         self.file(segment).named = true;
     }
 
+    /// Another file has taken this one's place for good.
+    pub fn replace(&mut self, segment: SegmentId, bytes: &[u8]) {
+        self.remove(segment);
+        self.create(segment, bytes);
+    }
+
     /// The file is gone for good.
     pub fn remove(&mut self, segment: SegmentId) {
         self.summaries.remove(&segment);

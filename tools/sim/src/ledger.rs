@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use engram_shards::ids::{SessionId, Time};
 use engram_shards::message::{ForgetMode, Made};
@@ -32,6 +32,8 @@ pub enum Checker {
     Queue,
     /// Commit times of a space do not fall.
     Time,
+    /// The disk holds little more than what counts.
+    Disk,
     /// The logs can be read after whatever a disk may do.
     Log,
     /// Damage of what was synced is told, not taken for data.
@@ -46,7 +48,7 @@ pub enum Checker {
 
 impl Checker {
     /// All of them.
-    pub const ALL: [Checker; 16] = [
+    pub const ALL: [Checker; 17] = [
         Checker::Kept,
         Checker::Generations,
         Checker::Order,
@@ -58,6 +60,7 @@ impl Checker {
         Checker::Graph,
         Checker::Queue,
         Checker::Time,
+        Checker::Disk,
         Checker::Log,
         Checker::Damage,
         Checker::Checkpoint,
@@ -454,8 +457,20 @@ impl Ledger {
         Ok(())
     }
 
-    /// A restart finds these observations of a space, in order of their generations.
-    pub fn recovered(&self, space: usize, tokens: &[Token]) -> Result<(), Wrong> {
+    /// Whether `token` may be missing: a compaction gives up what was replaced or deleted.
+    fn may_be_gone(&self, token: Token) -> bool {
+        self.may_be_replaced(token) || self.may_be_forgotten(token) == Some(ForgetMode::Delete)
+    }
+
+    /// A restart finds these observations of a space, in order of their generations, of which there were so many; and these
+    /// marks of sessions.
+    pub fn recovered(
+        &self,
+        space: usize,
+        tokens: &[Token],
+        generations: u64,
+        told: &BTreeMap<SessionId, u64>,
+    ) -> Result<(), Wrong> {
         let mut marks: BTreeMap<SessionId, u64> = BTreeMap::new();
         let mut is_there = vec![false; self.attempts.len()];
         for &token in tokens {
@@ -470,34 +485,39 @@ impl Ledger {
                 if sent.sequence <= *mark {
                     wrong!(Once, "sequence {} was recovered again after {mark}", sent.sequence);
                 }
-                if sent.sequence != *mark + 1 {
-                    wrong!(
-                        Order,
-                        "sequence {} was recovered after {mark} of its session",
-                        sent.sequence
-                    );
-                }
+                self.check_missing(sent.session, *mark + 1..sent.sequence)?;
                 *mark = sent.sequence;
             }
         }
         for (token, sent) in self.attempts().filter(|(_, sent)| sent.space == space && sent.acked) {
-            if !is_there[token.0] {
+            if !is_there[token.0] && !self.may_be_gone(token) {
                 wrong!(Kept, "{token:?} (sequence {}) was acked and is lost", sent.sequence);
             }
         }
         for (id, known) in self.sessions.iter().filter(|(_, known)| known.space == space) {
-            let recovered = marks.get(id).copied().unwrap_or(0);
+            let recovered = told.get(id).copied().unwrap_or(0);
             if recovered < known.mark {
                 wrong!(Kept, "a session was told {}, and {recovered} were recovered", known.mark);
             }
         }
-        if (tokens.len() as u64) < self.snapshot_min(space) {
+        if generations < self.snapshot_min(space) {
             let snapshot = self.snapshot_min(space);
             wrong!(
                 Kept,
-                "{} were recovered in space {space}, after a snapshot of {snapshot}",
-                tokens.len()
+                "{generations} were recovered in space {space}, after a snapshot of {snapshot}"
             );
+        }
+        Ok(())
+    }
+
+    /// These sequences of a session are missing between two that are there.
+    fn check_missing(&self, session: SessionId, missing: Range<u64>) -> Result<(), Wrong> {
+        for sequence in missing {
+            let sent = self.sessions[&session].attempts.get(&sequence);
+            let mut sent = sent.into_iter().flatten();
+            if !sent.any(|token| self.may_be_gone(*token)) {
+                wrong!(Order, "sequence {sequence} is missing before one that is there");
+            }
         }
         Ok(())
     }

@@ -196,6 +196,11 @@ impl Process {
                 Io::Commit { segment, offset, bytes, .. } => {
                     disk.write_in_vain(segment, offset as usize, &bytes, reached, random);
                 }
+                Io::EmptySegment { segment, bytes } if reached == Reached::Cache => {
+                    disk.replace(segment, &bytes);
+                }
+                Io::RemoveSegment { segment } if reached == Reached::Cache => disk.remove(segment),
+                Io::EmptySegment { .. } | Io::RemoveSegment { .. } => {}
                 Io::CreateCheckpoint { stripe, .. } if reached == Reached::Cache => {
                     disk.create_draft(stripe);
                 }

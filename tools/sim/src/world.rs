@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use engram_shards::ids::{SegmentId, SessionId, Time};
 use engram_shards::limits::LOG_COMMIT_WAIT_MICROS;
+use engram_shards::log::chain::Chain;
 use engram_shards::message::{
     Append, Forget, ForgetMode, Isolation, Origin, Recall, Reply, Request, ShardStatus,
 };
-use engram_shards::shard::{IoTicket, Output, Shard};
+use engram_shards::shard::{Io, IoTicket, Output, Shard};
 
 use crate::audit::{
     Recovered, RecoveredSpace, audit, audit_checkpoints, audit_rotten, without_end,
@@ -46,6 +47,8 @@ pub struct Summary {
     pub left_aside: usize,
     /// Memories that were forgotten.
     pub forgotten: usize,
+    /// Segments of which a compaction left the head alone.
+    pub emptied: usize,
 }
 
 /// Runs the world of `seed`, with a bug planted or without.
@@ -210,6 +213,7 @@ impl World {
         let recovered = audit(&self.device.disk, &self.keys(), &self.ledger)?;
         self.ask_all()?;
         self.check_rows(&recovered)?;
+        self.check_disk()?;
         self.summary.sent = self.ledger.next_token().0;
         self.summary.acked = self.ledger.attempts().filter(|(_, sent)| sent.acked).count();
         Ok(())
@@ -243,6 +247,24 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// In the end no segment is left that was worth a compaction: here, each that is written no more. Those that were made
+    /// beside another number of shards may hold what is others' and stay.
+    fn check_disk(&mut self) -> Result<(), Wrong> {
+        let Chain { links, emptied, .. } = Chain::new(&self.device.disk.heads());
+        self.summary.emptied += emptied.len();
+        let mut whole = BTreeMap::new();
+        for head in links.iter().filter_map(|link| link.head) {
+            if head.shards == self.shards {
+                whole.entry(head.segment.log).or_insert_with(Vec::new).push(head.segment.number);
+            }
+        }
+        // The last one may hold nothing, and the one before it is the open one then.
+        match whole.iter().find(|(_, numbers)| numbers.len() > 2) {
+            Some((log, numbers)) => wrong!(Disk, "{log:?} still has the segments {numbers:?}"),
+            None => Ok(()),
+        }
     }
 
     fn recall_all_acked(&mut self) -> Result<(), Wrong> {
@@ -392,7 +414,7 @@ impl World {
         self.process = Some(process);
         self.empty = if self.random.chance(500) { empty } else { Vec::new() };
         self.remove_empty();
-        self.recovered_rows = recovered.iter().map(|space| space.tokens.len() as u32).sum();
+        self.recovered_rows = recovered.iter().map(|space| space.records).sum();
         (self.recovered, self.forgets_before) = (recovered, self.ledger.forgets());
         for space in 0..self.spaces.len() {
             if !self.is_loading(space) {
@@ -491,7 +513,7 @@ impl World {
 
     /// Asks a space for all that it has: just that must be there which the disk held.
     fn recall_recovered(&mut self, space: usize, carry: fn(&mut World, u64, usize, Request)) {
-        let RecoveredSpace { tokens, left } = &self.recovered[space];
+        let RecoveredSpace { tokens, left, .. } = &self.recovered[space];
         if tokens.is_empty() {
             return;
         }
@@ -602,6 +624,11 @@ impl World {
 
     fn end_io(&mut self, shard: usize, ticket: IoTicket) {
         let process = self.process.as_mut().expect("its events end with a process");
+        let gives_up = |io: &Io| matches!(io, Io::EmptySegment { .. } | Io::RemoveSegment { .. });
+        if !process.is_loaded() && gives_up(&process.in_flight[&(shard, ticket)]) {
+            // Someone may be about to read it.
+            return self.plan(self.weather.io_micros_max, Event::IoEnds { shard, ticket });
+        }
         let io = process.in_flight.remove(&(shard, ticket)).expect("an I/O ends once");
         let result = self.device.perform(io, &self.weather, self.bug, &mut self.random, self.now);
         if result.is_err() {

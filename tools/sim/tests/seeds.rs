@@ -39,6 +39,7 @@ fn fixed_seeds_hold_every_promise() {
         all.loaded += summary.loaded;
         all.left_aside += summary.left_aside;
         all.forgotten += summary.forgotten;
+        all.emptied += summary.emptied;
     }
     println!("{SEEDS} seeds: {all:?}");
     // A world in which little happens proves little.
@@ -46,6 +47,7 @@ fn fixed_seeds_hold_every_promise() {
     assert!(all.acked > 30 * seeds && all.recalls > 30 * seeds, "{all:?}");
     assert!(all.crashes as usize > 2 * seeds && all.failures > seeds, "{all:?}");
     assert!(all.used_again > 3 * SEEDS && all.forgotten > 2 * seeds, "{all:?}");
+    assert!(all.emptied > seeds / 4, "{all:?}");
     assert!(all.checkpoints > seeds, "{all:?}");
     assert!(all.loaded > seeds && all.left_aside > seeds / 10, "{all:?}");
 }
