@@ -22,6 +22,7 @@ pub mod maintenance;
 pub mod log_readers;
 pub mod disk;
 pub mod placement;
+pub mod memory;
 pub mod mesh;
 pub mod pump;
 pub mod core;
