@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use engram_shards::checkpoint::head::LogPosition;
 use engram_shards::checkpoint::layout::{Piece, pieces};
 use engram_shards::checkpoint::reading::{CheckedHead, Checking};
 use engram_shards::ids::{SessionId, SpaceKey, Time};
@@ -89,8 +90,12 @@ pub fn without_end(disk: &Disk, random: &mut Random) -> Option<Disk> {
         CheckedHead::new(bytes, stripe, bytes.len() as u64).ok().map(|head| head.head().clone())
     };
     let covered = disk.checkpoints().filter_map(head).flat_map(|head| head.covered);
-    // Of one that covers no more than a segment's head nothing can be missing.
-    let covered: Vec<_> = covered.filter(|end| end.offset as usize > HEAD_BYTES).collect();
+    // Of one that covers no more than a segment's head nothing can be missing, nor of a segment that was emptied.
+    let is_there = |end: &LogPosition| {
+        let offset = end.offset as usize;
+        offset > HEAD_BYTES && disk.length(end.segment) >= offset
+    };
+    let covered: Vec<_> = covered.filter(is_there).collect();
     let end = covered.get(random.index(covered.len().max(1)))?;
     Some(disk.cut(end.segment, random.index(end.offset as usize)))
 }

@@ -328,6 +328,11 @@ impl Disk {
         &self.files[&segment].cached
     }
 
+    /// How long a file is, in bytes; 0 where it is not there.
+    pub fn length(&self, segment: SegmentId) -> usize {
+        self.files.get(&segment).map_or(0, |file| file.cached.len())
+    }
+
     /// All files there are.
     pub fn segments(&self) -> impl Iterator<Item = SegmentId> + '_ {
         self.files.keys().copied()
