@@ -18,6 +18,7 @@ pub mod quality;
 pub mod log;
 pub mod histogram;
 pub mod attributes;
+pub mod record_cache;
 pub mod message;
 pub mod admission;
 pub mod session;

@@ -78,6 +78,16 @@ pub const PAST_MICROS: u64 = 60 * 1_000_000;
 /// Subscribers of one stripe's events: each costs a message for each observation.
 pub const STRIPE_SUBSCRIBERS_MAX: usize = 64;
 
+/// Bytes of records that a shard keeps at hand for recalls, unless told otherwise: 10,000 of 768 numbers and a text, which
+/// is what some hundred recalls read.
+pub const RECORD_CACHE_BYTES_DEFAULT: u64 = 32 << 20;
+/// The most that it may be told to keep.
+pub const RECORD_CACHE_BYTES_MAX: u64 = 1 << 40;
+/// What it takes to keep a record, beside its body.
+pub const RECORD_CACHE_ENTRY_BYTES: u64 = 128;
+/// Rounds that a record stays for, at most, after it was asked for as often.
+pub const RECORD_CACHE_USES_MAX: u8 = 3;
+
 /// Smallest and largest dimension of a space.
 pub const DIMENSION_MIN: u16 = 8;
 /// See [`DIMENSION_MIN`].

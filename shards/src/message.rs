@@ -8,6 +8,7 @@ use crate::histogram::Histogram;
 use crate::ids::{Generation, SessionEpoch, SessionId, SpaceKey, StripeKey, Time};
 use crate::log::record::Body;
 use crate::quality::UpkeepStatus;
+use crate::record_cache::RecordCacheStatus;
 use crate::settings::SpaceSettings;
 use crate::vector::codes::Codes;
 
@@ -502,6 +503,8 @@ pub struct ShardStatus {
     pub unreadable: u64,
     /// Recalls that were given up by who asked, and ended before they were answered.
     pub recalls_abandoned: u64,
+    /// Records that recalls asked for, and those that are kept for them.
+    pub record_cache: Box<RecordCacheStatus>,
     /// Checkpoints that were written.
     pub checkpoints: u64,
     /// Bytes of them.

@@ -24,7 +24,7 @@ impl Shard {
     ) {
         assert!((DIMENSION_MIN..=DIMENSION_MAX).contains(&settings.dimension));
         let key = self.config.secret.space_key(&settings.name);
-        if self.is_loading(key) {
+        if self.is_loading(key) && !planted!(LoadingUnnoticed) {
             return self.reply(origin, Reply::Space(Err(Refusal::Unavailable)));
         }
         let creation = Creation { origin, settings, if_exists };
@@ -267,6 +267,7 @@ impl Shard {
             commit_failures_other: tally.commit_failures_other,
             unreadable: tally.unreadable,
             recalls_abandoned: tally.recalls_abandoned,
+            record_cache: Box::new(self.record_cache.status()),
             checkpoints: tally.checkpoints,
             checkpoint_bytes: tally.checkpoint_bytes,
             checkpoint_failures: tally.checkpoint_failures,
