@@ -218,22 +218,26 @@ impl Job {
 
     /// How many candidates are ranked exactly.
     fn candidates_wanted(&self) -> u32 {
-        let usual = self.query.count + (self.query.count / 4).max(SPARE_CANDIDATES_MIN);
-        (usual * self.breadth).min(RECALL_CANDIDATES_MAX)
+        ((self.query.count + self.spare_candidates()) * self.breadth).min(RECALL_CANDIDATES_MAX)
+    }
+
+    /// How many candidates beyond the results are usual.
+    fn spare_candidates(&self) -> u32 {
+        (self.query.count / 4).max(SPARE_CANDIDATES_MIN)
     }
 
     fn view(&self) -> View<'_> {
         View { snapshot: self.limit, filter: self.query.filter.as_deref() }
     }
 
-    /// Whether there may be more that passes the filter and is near enough: fewer candidates did than are wanted, and there
-    /// were others.
+    /// Whether there may be more that passes the filter and is near enough: too few candidates did, and there were others.
     fn lacks_some(&self) -> bool {
         let wanted = self.candidates_wanted();
         let passed = self.candidates.iter().filter(|candidate| candidate.passes).count();
         let farthest = self.candidates.iter().map(|one| one.similarity).fold(f32::MAX, f32::min);
+        // Half of the usual spare ones, for those are what makes up for codes that are not exact.
         self.query.filter.is_some()
-            && (passed as u32) < self.query.count
+            && (passed as u32) < self.query.count + self.spare_candidates() / 2
             && self.found.len() as u32 >= wanted
             && wanted < RECALL_CANDIDATES_MAX
             && farthest >= self.query.similarity_min
