@@ -63,8 +63,8 @@ pub fn serve(config: ServeConfig) -> Result<(), BootError> {
     let folder = Folder::open(&config.data_dir).map_err(BootError::Folder)?;
     let fault = |error| FolderError::Io { path: folder.path().to_owned(), doing: "clear", error };
     DownNote::clear(folder.path()).map_err(fault).map_err(BootError::Folder)?;
-    let segments = Segments::find(&folder).map_err(BootError::Recovery)?;
     let cores = u16::try_from(config.cores.len()).expect("a machine has fewer cores");
+    let segments = Segments::find(&folder, cores).map_err(BootError::Recovery)?;
     let (bound, sockets) =
         listen(&config.listeners, config.cores.len()).map_err(BootError::Listen)?;
     let signals = Signals::take().map_err(BootError::Signals)?;

@@ -10,7 +10,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use engram_shards::ids::{Location, SegmentId, StripeKey};
+use engram_shards::ids::{Location, LogId, SegmentId, StripeKey};
+use engram_shards::limits::LOG_BLOCK_BYTES;
 use engram_shards::log::log::IoFault;
 use engram_shards::shard::{Io, IoOutput};
 use glommio::GlommioError;
@@ -19,7 +20,7 @@ use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::chaos::DiskFaults;
 use crate::checkpoint_files::{Drafts, checkpoints_beside};
-use crate::folder::{draft_path, log_path, segment_path, summary_path};
+use crate::folder::{draft_path, kept_path, log_path, segment_path, summary_path};
 use crate::limits::OPEN_SEGMENTS_MAX;
 use crate::log_readers::LogReaders;
 
@@ -52,6 +53,11 @@ impl Disk {
     /// known.
     pub async fn run(&self, io: Io) -> Result<IoOutput, IoFault> {
         match io {
+            Io::KeepSegment { log, bytes_total } => {
+                let kept = self.keep(log, bytes_total).await;
+                let next = SegmentId { log, number: 0 };
+                kept.map(|_| IoOutput::Done).map_err(|error| fault_of("keep", next, &error))
+            }
             Io::CreateSegment { segment, bytes_total, head } => {
                 let created = self.create(segment, bytes_total, head).await;
                 created
@@ -116,16 +122,12 @@ impl Disk {
         Ok(Directory::open(log_path(&self.logs, segment.log)).await?.sync().await?)
     }
 
-    /// Puts a file of these bytes in the place of a segment's: whoever linked to that one keeps it. What said what it holds
-    /// goes.
+    /// Puts a file of these bytes in the place of a segment's: whoever linked to that one, or has it open, keeps it. What said
+    /// what it holds goes.
     async fn empty(&self, segment: SegmentId, bytes: Vec<u8>) -> io::Result<()> {
-        let (path, draft) = (segment_path(&self.logs, segment), draft_path(&self.logs, segment));
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .buffered_open(&draft)
-            .await?;
+        let (path, draft) =
+            (segment_path(&self.logs, segment), draft_path(&self.logs, segment.log));
+        let file = open_or_create(&draft).await?;
         write_whole(&file, bytes, 0).await?;
         file.fdatasync().await?;
         self.open.borrow_mut().retain(|(open, _)| *open != segment);
@@ -134,27 +136,29 @@ impl Disk {
         Ok(Directory::open(log_path(&self.logs, segment.log)).await?.sync().await?)
     }
 
-    /// Makes a segment's file: its place reserved, its head synced, its name synced in its folder.
-    async fn create(&self, segment: SegmentId, bytes_total: u32, head: Vec<u8>) -> io::Result<()> {
-        let log = log_path(&self.logs, segment.log);
-        if !log.exists() {
-            std::fs::create_dir_all(&log)?;
+    /// Makes sure that there is a file for the next segment, its place reserved, and one for the head of a segment that is
+    /// emptied.
+    async fn keep(&self, log: LogId, bytes_total: u32) -> io::Result<BufferedFile> {
+        let folder = log_path(&self.logs, log);
+        if !folder.exists() {
+            std::fs::create_dir_all(&folder)?;
             Directory::open(&self.logs).await?.sync().await?;
         }
-        let path = segment_path(&self.logs, segment);
-        // A file of that name can only be what an earlier, failed attempt of this run left: numbers
-        // are never used again.
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .buffered_open(&path)
-            .await?;
+        let draft = open_or_create(&draft_path(&self.logs, log)).await?;
+        draft.pre_allocate(u64::from(LOG_BLOCK_BYTES), false).await?;
+        let file = open_or_create(&kept_path(&self.logs, log)).await?;
         file.pre_allocate(u64::from(bytes_total), false).await?;
+        Ok(file)
+    }
+
+    /// Makes a segment's file: its place reserved, its head synced, its name synced in its folder.
+    async fn create(&self, segment: SegmentId, bytes_total: u32, head: Vec<u8>) -> io::Result<()> {
+        let file = self.keep(segment.log, bytes_total).await?;
         write_whole(&file, head, 0).await?;
         file.fdatasync().await?;
-        Directory::open(&log).await?.sync().await?;
+        let log = segment.log;
+        std::fs::rename(kept_path(&self.logs, log), segment_path(&self.logs, segment))?;
+        Directory::open(log_path(&self.logs, log)).await?.sync().await?;
         self.keep_open(segment, Rc::new(file));
         Ok(())
     }
@@ -234,6 +238,11 @@ impl Disk {
     }
 }
 
+async fn open_or_create(path: &Path) -> io::Result<BufferedFile> {
+    let mut options = OpenOptions::new();
+    Ok(options.read(true).write(true).create(true).buffered_open(path).await?)
+}
+
 fn remove_if_there(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -298,8 +307,6 @@ fn kind_of(error: &io::Error) -> IoFault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engram_shards::ids::LogId;
-    use engram_shards::limits::LOG_BLOCK_BYTES;
     use std::future::Future;
 
     const SEGMENT: SegmentId = SegmentId { log: LogId(3), number: 7 };
@@ -419,7 +426,7 @@ mod tests {
             assert_eq!(disk.run(empty).await, Ok(IoOutput::Done));
             let read = disk.run(Io::Read { places: vec![place(0, 9)] }).await;
             assert_eq!(read, Ok(IoOutput::Read(vec![vec![7; 9]])));
-            assert!(!summary.exists() && !draft_path(&disk.logs, SEGMENT).exists());
+            assert!(!summary.exists() && !draft_path(&disk.logs, SEGMENT.log).exists());
             let kept = std::fs::metadata(&link).expect("whoever linked to it keeps it");
             assert_eq!(kept.len(), u64::from(4 * LOG_BLOCK_BYTES));
         });

@@ -39,10 +39,10 @@ pub struct Segments {
 }
 
 impl Segments {
-    /// All there are in a folder in which no shard runs.
-    pub fn find(folder: &Folder) -> Result<Segments, RecoveryError> {
+    /// All there are in a folder in which no shard runs, and so many will.
+    pub fn find(folder: &Folder, cores: u16) -> Result<Segments, RecoveryError> {
         let logs = folder.logs();
-        remove_leftovers(&logs).map_err(RecoveryError::Folder)?;
+        remove_leftovers(&logs, cores).map_err(RecoveryError::Folder)?;
         remove_drafts(&checkpoints_beside(&logs)).map_err(RecoveryError::Folder)?;
         let heads = heads(&logs, folder.segments().map_err(RecoveryError::Folder)?)?;
         Segments::of(logs, heads)

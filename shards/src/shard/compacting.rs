@@ -82,7 +82,8 @@ impl Shard {
         self.compacting.job.as_ref().is_some_and(|job| job.victims.contains(&segment))
     }
 
-    /// Picks those of which least counts: as few as free enough for the lists that are to be written.
+    /// Picks those of which least counts: as few as free enough for the lists that are to be written, and no more than
+    /// there is room for, also where the disk is full.
     fn begin_compaction(&mut self) {
         let compacting = &self.compacting;
         let is_worth_it = |segment: &SegmentId| {
@@ -96,8 +97,13 @@ impl Shard {
             worth.map(|segment| (compacting.counted(segment), segment)).collect();
         worth.sort_unstable();
         let wanted = COMPACTION_LISTS_SHARE * self.lists_bytes();
-        let (mut victims, mut freed) = (BTreeSet::new(), 0);
+        let room = self.log.room().saturating_sub(self.lists_bytes());
+        let (mut victims, mut freed, mut copied) = (BTreeSet::new(), 0, 0);
         for (counted, segment) in &worth {
+            copied += counted;
+            if copied > room {
+                break;
+            }
             victims.insert(*segment);
             freed += u64::from(LOG_SEGMENT_BYTES) - counted;
             if freed >= wanted {

@@ -37,7 +37,16 @@ pub struct IoTicket(pub u64);
 /// What a shard wants of the disk. Every one is answered by [`Shard::handle_io`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Io {
-    /// Create the segment's file, reserve `bytes_total`, write `head` at 0, sync the file, then its folder.
+    /// Keep a file of this size, its place reserved, for the next segment of this log that is created, unless one is kept
+    /// already; and what [`Io::EmptySegment`] writes first, so that it needs no room. Loss: it is kept anew.
+    KeepSegment {
+        /// The log.
+        log: LogId,
+        /// Size to reserve, in bytes.
+        bytes_total: u32,
+    },
+    /// Create the segment's file, of what is kept where something is: reserve `bytes_total`, write `head` at 0, sync the
+    /// file, then its folder.
     CreateSegment {
         /// The segment.
         segment: SegmentId,

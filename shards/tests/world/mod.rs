@@ -41,6 +41,10 @@ pub(crate) struct Disk {
     pub(crate) summaries: BTreeMap<SegmentId, Vec<u8>>,
     /// Segments that were read whole since a test emptied it.
     pub(crate) read: BTreeSet<SegmentId>,
+    /// Logs that have a place for their next segment.
+    pub(crate) kept: BTreeSet<LogId>,
+    /// There is room for no further segment.
+    pub(crate) is_full: bool,
     /// Writes end with this.
     pub(crate) fault: Option<IoFault>,
     /// Reads of these places fail.
@@ -62,7 +66,15 @@ impl Disk {
                 places.iter().map(read).collect::<Result<_, _>>().map(IoOutput::Read)
             }
             (_, Some(fault)) => Err(fault),
+            (Io::KeepSegment { .. }, None) if self.is_full => Err(IoFault::Full),
+            (Io::KeepSegment { log, .. }, None) => {
+                self.kept.insert(*log);
+                Ok(IoOutput::Done)
+            }
             (Io::CreateSegment { segment, head, .. }, None) => {
+                if !self.kept.remove(&segment.log) && self.is_full {
+                    return Err(IoFault::Full);
+                }
                 let earlier = self.files.insert(*segment, head.clone());
                 assert!(earlier.is_none(), "a segment's number is used once");
                 Ok(IoOutput::Done)
@@ -274,6 +286,7 @@ impl World {
         for (_, _, io) in std::mem::take(&mut self.waiting) {
             match (fate, io) {
                 (Fate::Lost, _) | (_, Io::Read { .. } | Io::Sync { .. }) => {}
+                (_, Io::KeepSegment { .. }) => unreachable!("it never waits"),
                 (Fate::Torn, Io::EmptySegment { .. } | Io::RemoveSegment { .. }) => {}
                 (Fate::Torn, Io::SyncCheckpoint { .. } | Io::KeepCheckpoint { .. }) => {}
                 (Fate::Whole, io) => {
@@ -306,6 +319,11 @@ impl World {
         for (index, shard) in self.shards.iter_mut().enumerate() {
             while let Some(output) = shard.poll() {
                 match output {
+                    // Nobody waits for it but the commit that follows.
+                    Output::Io(ticket, io @ Io::KeepSegment { .. }) => {
+                        let result = self.disk.perform(&io);
+                        shard.handle_io(ticket, result, self.now);
+                    }
                     Output::Io(ticket, io) => self.waiting.push_back((index, ticket, io)),
                     Output::Reply(origin, reply) => self.replies.push((origin, reply)),
                 }

@@ -15,6 +15,8 @@ pub struct Device {
     pub disk: Disk,
     /// Until then no segment can be made.
     pub full_until: Time,
+    /// For how many segments there is room; none: for any.
+    pub places_max: Option<usize>,
 }
 
 impl Device {
@@ -28,6 +30,16 @@ impl Device {
         now: Time,
     ) -> Result<IoOutput, IoFault> {
         match io {
+            Io::KeepSegment { log, .. } => {
+                if !self.disk.keeps(log) && self.is_full(weather, random, now) {
+                    return Err(IoFault::Full);
+                }
+                if random.chance(weather.create_fails) {
+                    return Err(IoFault::Failed);
+                }
+                self.disk.keep(log);
+                Ok(IoOutput::Done)
+            }
             Io::CreateSegment { segment, head, .. } => {
                 self.create(segment, &head, weather, random, now)
             }
@@ -57,9 +69,6 @@ impl Device {
                 Ok(IoOutput::Done)
             }
             Io::EmptySegment { segment, bytes } => {
-                if now < self.full_until {
-                    return Err(IoFault::Full);
-                }
                 let fails = random.chance(weather.create_fails);
                 // The folder's sync may fail when the name is there already.
                 if !fails || random.chance(300) {
@@ -131,6 +140,14 @@ impl Device {
         Ok(IoOutput::Done)
     }
 
+    /// Whether there is no room for a further segment.
+    fn is_full(&mut self, weather: &Weather, random: &mut Random, now: Time) -> bool {
+        if random.chance(weather.disk_fills) {
+            self.full_until = now.after_micros(random.within(1..20_000));
+        }
+        now < self.full_until || self.places_max.is_some_and(|max| self.disk.places() >= max)
+    }
+
     fn create(
         &mut self,
         segment: SegmentId,
@@ -139,10 +156,7 @@ impl Device {
         random: &mut Random,
         now: Time,
     ) -> Result<IoOutput, IoFault> {
-        if random.chance(weather.disk_fills) {
-            self.full_until = now.after_micros(random.within(1..20_000));
-        }
-        if now < self.full_until {
+        if !self.disk.keeps(segment.log) && self.is_full(weather, random, now) {
             return Err(IoFault::Full);
         }
         if random.chance(weather.create_fails) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use engram_shards::ids::{SessionId, Time};
+use engram_shards::ids::{LogId, SessionId, Time};
 use engram_shards::limits::LOG_COMMIT_WAIT_MICROS;
 use engram_shards::log::chain::Chain;
 use engram_shards::message::{
@@ -384,6 +384,9 @@ impl World {
             let others: Vec<u16> = (1..4).filter(|shards| *shards != self.shards).collect();
             self.shards = others[self.random.index(others.len())];
         }
+        if self.weather.is_tight {
+            self.leave_room();
+        }
         let (disk, random) = (&self.device.disk, &mut self.random);
         let started = Process::start(disk, self.shards, &self.weather, random, self.now);
         let (process, empty) = started.map_err(|fault| Wrong {
@@ -421,6 +424,15 @@ impl World {
         self.crashes_left = self.crashes_left.saturating_sub(1);
         self.is_stopping = is_last && self.ledger.next_token().0 >= self.weather.observations;
         Ok(())
+    }
+
+    /// The disk has room for one segment of each log, and for no other until something has gone; but for two of each in any
+    /// case, for what counts has room in one.
+    fn leave_room(&mut self) {
+        let disk = &self.device.disk;
+        let lacking = (0..self.shards).filter(|log| !disk.keeps(LogId(*log))).count();
+        let least = 2 * usize::from(self.shards);
+        self.device.places_max = Some(least.max(disk.places() + lacking));
     }
 
     /// Asks each space for all that it has: just that must be there which the disk held.
