@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use engram_shards::checkpoint::head::LogPosition;
-use engram_shards::ids::{LogId, SegmentId, Time};
+use engram_shards::ids::{SegmentId, Time};
 use engram_shards::limits::LOG_BLOCK_BYTES;
 use engram_shards::log::chain::Link;
 use serde::Serialize;

@@ -100,7 +100,7 @@ impl Gone {
     }
 
     /// Bytes of RAM that they take: a node of the map is seldom less than half full.
-    pub(super) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         let held = self.finding.as_ref().map_or(0, |finding| finding.held.len_runs());
         2 * ((self.ranges.len_runs() + held) * size_of::<(u64, u64)>()) as u64
     }
