@@ -209,7 +209,7 @@ impl Shard {
             }
             return self.compact();
         }
-        if self.settle_emptying(ticket, &result) {
+        if self.settle_shares(ticket, &result) || self.settle_emptying(ticket, &result) {
             return self.compact();
         }
         if self.settle_checkpoint_io(ticket, result.as_ref().map(|_| ()).map_err(|fault| *fault)) {
@@ -218,7 +218,7 @@ impl Shard {
         let wanted = self.reads.remove(&ticket).expect("an I/O ends once");
         let records = match result {
             Ok(IoOutput::Read(records)) => Ok(records),
-            Ok(IoOutput::Done) => panic!("a read gives records"),
+            Ok(IoOutput::Done | IoOutput::Shares(_)) => panic!("a read gives records"),
             Err(fault) => Err(fault),
         };
         self.settle_read(wanted, records);

@@ -5,6 +5,7 @@ use crate::ids::{FolderSecret, Location, LogId, SegmentId, StripeKey};
 use crate::message::{Origin, Reply};
 use crate::quality::RecallTarget;
 use crate::settings::AckPolicy;
+use crate::shard::shares::Share;
 use crate::space::TailLimits;
 
 /// What a shard is made with.
@@ -72,12 +73,19 @@ pub enum Io {
         segment: SegmentId,
     },
     /// Put a file of these bytes in the place of the segment's: write it beside, sync it, rename it, sync the folder.
-    /// Whoever has the file open closes it.
+    /// Whoever has the file open closes it. A segment that shards have told shares of is emptied only if all of them have left
+    /// it and none of them is being built anew; else this fails.
     EmptySegment {
         /// The segment.
         segment: SegmentId,
         /// The whole file that is left.
         bytes: Vec<u8>,
+    },
+    /// Tell what of each of these segments counts for this shard, and ask what counts for all: `IoOutput::Shares` has it in
+    /// the same order. What a shard has told counts until it tells something else, or until it is built anew.
+    Share {
+        /// The segments: they were made beside another number of shards.
+        shares: Vec<(SegmentId, Share)>,
     },
     /// Remove the segment's file, which counts for nothing. Loss: a restart removes it.
     RemoveSegment {
@@ -133,6 +141,8 @@ pub enum IoOutput {
     Done,
     /// Read; each as long as was asked.
     Read(Vec<Vec<u8>>),
+    /// What counts for all shards.
+    Shares(Vec<Share>),
 }
 
 /// What the shard hands out.

@@ -1,8 +1,10 @@
 //! What answers a shard's I/O: the disk, with the weather it is exposed to.
 
+use std::collections::BTreeMap;
+
 use engram_shards::ids::{SegmentId, StripeKey, Time};
 use engram_shards::log::log::IoFault;
-use engram_shards::shard::{Io, IoOutput};
+use engram_shards::shard::{Io, IoOutput, Share};
 
 use crate::disk::{Disk, Reached};
 use crate::fault::{Bug, Weather};
@@ -17,12 +19,28 @@ pub struct Device {
     pub full_until: Time,
     /// For how many segments there is room; none: for any.
     pub places_max: Option<usize>,
+    /// How many shards there are, and what they have told to count of segments for them.
+    shards: usize,
+    shares: BTreeMap<(SegmentId, usize), Share>,
 }
 
 impl Device {
-    /// Does what a shard asked for, if the weather lets it.
+    /// So many shards are built: none has told anything.
+    pub fn begin(&mut self, shards: u16) {
+        self.shards = usize::from(shards);
+        self.shares.clear();
+    }
+
+    /// What counts of a segment for all shards.
+    fn total(&self, segment: SegmentId) -> Share {
+        let told = |shard| self.shares.get(&(segment, shard)).copied().unwrap_or(Share::Unknown);
+        (0..self.shards).map(told).fold(Share::Left, Share::with)
+    }
+
+    /// Does what this shard asked for, if the weather lets it.
     pub fn perform(
         &mut self,
+        shard: usize,
         io: Io,
         weather: &Weather,
         bug: Option<Bug>,
@@ -68,7 +86,17 @@ impl Device {
                 }
                 Ok(IoOutput::Done)
             }
+            Io::Share { shares } => {
+                let told = shares.iter().map(|(segment, share)| ((*segment, shard), *share));
+                self.shares.extend(told);
+                let total = |(segment, _): &(SegmentId, Share)| self.total(*segment);
+                Ok(IoOutput::Shares(shares.iter().map(total).collect()))
+            }
             Io::EmptySegment { segment, bytes } => {
+                let mut told = self.shares.range((segment, 0)..=(segment, usize::MAX));
+                if told.next().is_some() && self.total(segment) != Share::Left {
+                    return Err(IoFault::Failed);
+                }
                 let fails = random.chance(weather.create_fails);
                 // The folder's sync may fail when the name is there already.
                 if !fails || random.chance(300) {

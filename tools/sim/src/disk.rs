@@ -110,6 +110,11 @@ impl Disk {
         self.kept.insert(log);
     }
 
+    /// Only these many logs are written any more.
+    pub fn keep_below(&mut self, logs: u16) {
+        self.kept.retain(|log| log.0 < logs);
+    }
+
     /// Whether there is.
     pub fn keeps(&self, log: LogId) -> bool {
         self.kept.contains(&log)

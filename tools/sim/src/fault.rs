@@ -153,7 +153,7 @@ impl Weather {
         if random.chance(600) {
             weather.forgets = random.within(0..300);
         }
-        if random.chance(250) && weather.reshard == 0 {
+        if random.chance(250) {
             // A segment that ends early takes the place that is kept, and there is none for another.
             (weather.is_tight, weather.commit_fails, weather.create_fails) = (true, 0, 0);
         }

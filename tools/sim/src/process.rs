@@ -132,6 +132,7 @@ impl Process {
                 Io::Read { .. }
                 | Io::Sync { .. }
                 | Io::KeepSegment { .. }
+                | Io::Share { .. }
                 | Io::CreateCheckpoint { .. }
                 | Io::WriteCheckpoint { .. }
                 | Io::SyncCheckpoint { .. }
