@@ -41,6 +41,7 @@ use crate::log_readers::{LogReaders, Reading};
 use crate::mesh::{CoreIndex, Mesh, MeshSettings, Thread, weave};
 use crate::pump::{Pump, PumpHandle, tick};
 use crate::recovery::{Recovery, RecoveryError, Segments};
+use crate::shares::Shares;
 use crate::stop::Signals;
 use crate::supervisor::Supervisor;
 
@@ -72,6 +73,7 @@ pub fn serve(config: ServeConfig) -> Result<(), BootError> {
     let (starting, starts) = mpsc::channel();
     let clock = Clock::start();
     let readers = LogReaders::default();
+    let shares = Shares::new(cores, segments.shared(cores));
     let mut signals = Some(signals);
     let mut executors = Vec::new();
     for ((thread, sockets), cpu) in weave(cores).into_iter().zip(sockets).zip(&config.cores) {
@@ -86,6 +88,7 @@ pub fn serve(config: ServeConfig) -> Result<(), BootError> {
             folder: folder.path().to_owned(),
             segments: segments.clone(),
             readers: readers.clone(),
+            shares: shares.clone(),
             reading: readers.begin(),
             settings: config.settings.clone(),
         };
@@ -172,6 +175,7 @@ struct Plan {
     folder: PathBuf,
     segments: Segments,
     readers: LogReaders,
+    shares: Shares,
     /// Its shard is one of them.
     reading: Reading,
     settings: ServeSettings,
@@ -206,7 +210,8 @@ async fn run_core(plan: Plan) -> Result<(), BootError> {
     // Whoever waits for it is gone only if another executor failed to start.
     let _ = plan.started.send(mesh.core());
     let core = Core::new(mesh.clone(), plan.clock, plan.secret, plan.settings);
-    let disk = Disk::new(plan.segments.logs().to_owned(), plan.readers.clone());
+    let logs = plan.segments.logs().to_owned();
+    let disk = Disk::new(logs, mesh.core(), plan.readers.clone(), plan.shares.clone());
     let (pump, shard) = Pump::new(mesh.clone(), disk.clone(), plan.clock);
     let pumping = glommio::spawn_local(pump.run());
     let mut beside = vec![glommio::spawn_local(tick(mesh.clone()))];
@@ -223,6 +228,7 @@ async fn run_core(plan: Plan) -> Result<(), BootError> {
         shard: shard.clone(),
         disk,
         readers: plan.readers,
+        shares: plan.shares,
         folder: plan.folder,
     };
     let reading = plan.reading;

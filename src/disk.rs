@@ -13,16 +13,18 @@ use std::rc::Rc;
 use engram_shards::ids::{Location, LogId, SegmentId, StripeKey};
 use engram_shards::limits::LOG_BLOCK_BYTES;
 use engram_shards::log::log::IoFault;
-use engram_shards::shard::{Io, IoOutput};
+use engram_shards::shard::{Io, IoOutput, Share};
 use glommio::GlommioError;
 use glommio::io::{BufferedFile, Directory, OpenOptions};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::chaos::DiskFaults;
 use crate::checkpoint_files::{Drafts, checkpoints_beside};
+use crate::cores::CoreIndex;
 use crate::folder::{draft_path, kept_path, log_path, segment_path, summary_path};
 use crate::limits::OPEN_SEGMENTS_MAX;
 use crate::log_readers::LogReaders;
+use crate::shares::Shares;
 
 type OpenFiles = VecDeque<(SegmentId, Rc<BufferedFile>)>;
 
@@ -34,14 +36,17 @@ pub struct Disk {
     open: Rc<RefCell<OpenFiles>>,
     drafts: Drafts,
     readers: LogReaders,
+    core: CoreIndex,
+    shares: Shares,
     faults: DiskFaults,
 }
 
 impl Disk {
-    /// The logs below `logs`, and the checkpoints beside it; `readers` are those of all cores.
-    pub fn new(logs: PathBuf, readers: LogReaders) -> Disk {
+    /// The logs below `logs`, and the checkpoints beside it, for one core; `readers` and `shares` are those of all.
+    pub fn new(logs: PathBuf, core: CoreIndex, readers: LogReaders, shares: Shares) -> Disk {
         let drafts = Drafts::new(checkpoints_beside(&logs));
-        Disk { logs, open: Rc::default(), drafts, readers, faults: DiskFaults::default() }
+        let (open, faults) = (Rc::default(), DiskFaults::default());
+        Disk { logs, open, drafts, readers, core, shares, faults }
     }
 
     /// What a test lets fail.
@@ -74,8 +79,13 @@ impl Disk {
                 let synced = self.sync(segment).await;
                 synced.map(|()| IoOutput::Done).map_err(|error| fault_of("sync", segment, &error))
             }
+            Io::Share { shares } => Ok(IoOutput::Shares(self.share(&shares))),
             Io::EmptySegment { segment, bytes } => {
                 let _removal = self.readers.try_remove().ok_or(IoFault::Failed)?;
+                // Whoever is built anew has begun to read, or has not said anything since.
+                if !self.shares.is_left(segment) {
+                    return Err(IoFault::Failed);
+                }
                 let emptied = self.empty(segment, bytes).await;
                 emptied.map(|()| IoOutput::Done).map_err(|error| fault_of("empty", segment, &error))
             }
@@ -112,6 +122,19 @@ impl Disk {
             tracing::error!(%space, stripe = stripe.stripe, %error, "cannot write a checkpoint");
             kind_of(&error)
         })
+    }
+
+    /// Tells what counts for this core, and what does for all. The files of segments that it has left are closed, for an open
+    /// file keeps its place.
+    fn share(&self, shares: &[(SegmentId, Share)]) -> Vec<Share> {
+        let tell = |&(segment, share): &(SegmentId, Share)| {
+            self.shares.tell(self.core, segment, share);
+            if share == Share::Left {
+                self.open.borrow_mut().retain(|(open, _)| *open != segment);
+            }
+        };
+        shares.iter().for_each(tell);
+        shares.iter().map(|(segment, _)| self.shares.total(*segment)).collect()
     }
 
     /// Removes a segment that holds nothing, if it is there: an attempt before may have ended in its middle.
@@ -310,6 +333,7 @@ mod tests {
     use std::future::Future;
 
     const SEGMENT: SegmentId = SegmentId { log: LogId(3), number: 7 };
+    const SHARED: SegmentId = SegmentId { log: LogId(3), number: 2 };
 
     fn place(offset: u32, bytes: u32) -> Location {
         Location { segment: SEGMENT, offset, bytes }
@@ -320,13 +344,18 @@ mod tests {
         Io::CreateSegment { segment: SEGMENT, bytes_total: 4 * LOG_BLOCK_BYTES, head }
     }
 
+    /// One for a core that is alone, and has another one's segment of which nothing was said yet.
+    fn disk_of(logs: PathBuf) -> Disk {
+        Disk::new(logs, CoreIndex(0), LogReaders::default(), Shares::new(1, [SHARED]))
+    }
+
     /// Runs a test with a disk on an executor of its own.
     fn with_disk<F: Future<Output = ()>>(test: impl FnOnce(Disk) -> F + Send + 'static) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let logs = folder.path().to_owned();
         let executor = glommio::LocalExecutorBuilder::default()
             .io_memory(1 << 20)
-            .spawn(move || async move { test(Disk::new(logs, LogReaders::default())).await })
+            .spawn(move || async move { test(disk_of(logs)).await })
             .expect("an executor starts");
         executor.join().expect("its promises held");
     }
@@ -347,7 +376,7 @@ mod tests {
             assert_eq!(disk.run(commit).await, Ok(IoOutput::Done));
             assert_eq!(disk.run(Io::Sync { segment: SEGMENT }).await, Ok(IoOutput::Done));
             // Another core's disk has no file open yet.
-            let other = Disk::new(disk.logs.clone(), LogReaders::default());
+            let other = disk_of(disk.logs.clone());
             let places =
                 vec![place(LOG_BLOCK_BYTES + 5, 300), place(0, 2), place(LOG_BLOCK_BYTES, 1)];
             let read = other.run(Io::Read { places }).await;
@@ -429,6 +458,25 @@ mod tests {
             assert!(!summary.exists() && !draft_path(&disk.logs, SEGMENT.log).exists());
             let kept = std::fs::metadata(&link).expect("whoever linked to it keeps it");
             assert_eq!(kept.len(), u64::from(4 * LOG_BLOCK_BYTES));
+        });
+    }
+
+    #[test]
+    fn what_is_several_cores_is_emptied_once_all_have_left_it() {
+        with_disk(|disk| async move {
+            let head = vec![1; LOG_BLOCK_BYTES as usize];
+            let made =
+                Io::CreateSegment { segment: SHARED, bytes_total: 4 * LOG_BLOCK_BYTES, head };
+            assert_eq!(disk.run(made).await, Ok(IoOutput::Done));
+            let empty = Io::EmptySegment { segment: SHARED, bytes: vec![7; 9] };
+            for share in [Share::Unknown, Share::Bytes(5)] {
+                let told = disk.run(Io::Share { shares: vec![(SHARED, share)] }).await;
+                assert_eq!(told, Ok(IoOutput::Shares(vec![share])));
+                assert_eq!(disk.run(empty.clone()).await, Err(IoFault::Failed), "{share:?}");
+            }
+            disk.run(Io::Share { shares: vec![(SHARED, Share::Left)] }).await.expect("it is told");
+            assert!(disk.open.borrow().is_empty(), "an open file keeps its place");
+            assert_eq!(disk.run(empty).await, Ok(IoOutput::Done));
         });
     }
 

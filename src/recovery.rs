@@ -73,6 +73,13 @@ impl Segments {
         Ok(Segments { logs, remains, left_aside: left_aside.into() })
     }
 
+    /// Those that were made beside another number of cores: they may hold what is several cores' now.
+    pub fn shared(&self, cores: u16) -> Vec<SegmentId> {
+        let heads = Chain::new(&self.remains.heads).links.into_iter().filter_map(|link| link.head);
+        let shared = heads.filter(|head| head.shards != cores);
+        shared.map(|head| head.segment).collect()
+    }
+
     /// Asks the kernel for what the shards are about to read, in their order, so that the disk works while they do
     /// something else. Takes about as long as the disk does; what cannot be asked for, they read themselves.
     pub fn read_ahead(&self) {

@@ -134,7 +134,8 @@ impl Shard {
             !compacting.unreadable.contains(segment) && !self.forgetting.needs(*segment)
         };
         let own = self.log.own_sealed().map(|segment| (compacting.counted(segment), segment));
-        let own = own.filter(|(counted, _)| *counted < WORTH_BYTES && !planted!(CompactionForgotten));
+        let own =
+            own.filter(|(counted, _)| *counted < WORTH_BYTES && !planted!(CompactionForgotten));
         let shared = compacting.shared.worth(WORTH_BYTES).filter(|_| !planted!(SharesForgotten));
         let worth = own.chain(shared).filter(|(_, segment)| is_movable(segment));
         let mut worth: Vec<_> = worth.collect();

@@ -55,5 +55,5 @@ mod recovering;
 
 pub use engine::Shard;
 pub use io::{Io, IoOutput, IoTicket, Output, ShardConfig};
-pub use shares::Share;
 pub use recovering::{Loading, Ready, Recovering, Remains};
+pub use shares::Share;

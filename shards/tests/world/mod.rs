@@ -20,7 +20,7 @@ use engram_shards::message::{
 use engram_shards::quality::RecallTarget;
 use engram_shards::settings::{AckPolicy, Metric, SpaceSettings};
 use engram_shards::shard::{
-    Io, IoOutput, IoTicket, Loading, Output, Recovering, Remains, Share, Shard, ShardConfig,
+    Io, IoOutput, IoTicket, Loading, Output, Recovering, Remains, Shard, ShardConfig, Share,
 };
 use engram_shards::space::TailLimits;
 use engram_shards::vector::codes::{Encoded, normalise};

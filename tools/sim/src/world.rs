@@ -557,7 +557,8 @@ impl World {
     fn end_io(&mut self, shard: usize, ticket: IoTicket) {
         let process = self.process.as_mut().expect("its events end with a process");
         let io = process.in_flight.remove(&(shard, ticket)).expect("an I/O ends once");
-        let result = self.device.perform(shard, io, &self.weather, self.bug, &mut self.random, self.now);
+        let result =
+            self.device.perform(shard, io, &self.weather, self.bug, &mut self.random, self.now);
         if result.is_err() {
             self.summary.failures += 1;
         }
