@@ -94,6 +94,15 @@ async fn nearest(client: &Client, memories: &Memories, number: usize) -> Recalle
     client.recall(request).await.expect("a recall of a known space succeeds")
 }
 
+/// Bytes of all segments that count, as the folder tells.
+fn counted(path: &str) -> u64 {
+    let inspected = run(&["inspect", path, "--counted", "--json"]);
+    assert!(inspected.status.success(), "{}", String::from_utf8_lossy(&inspected.stderr));
+    let said = String::from_utf8_lossy(&inspected.stdout).into_owned();
+    let lines = said.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    lines.filter_map(|line| line["bytes_counted"].as_u64()).sum()
+}
+
 async fn check(server: &Server, memories: &Memories) {
     let left = ROWS - forgotten().count() as u64;
     assert_eq!(space(server.address)["rows"], left);
@@ -149,6 +158,9 @@ async fn what_is_dead_gives_its_room_back() {
     let [path, copy] = [&folder, &copy].map(|path| path.to_str().expect("a plain name"));
     let checked = run(&["check", path]);
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    let counted = counted(path);
+    // Copies are a field longer than what they were made of.
+    assert!(counted.abs_diff(live) < live / 100, "{counted} bytes count, and {live} by the server");
     // A segment that is full of what counts stays, and a backup shares it.
     let copied = run(&["backup", copy, "--data-dir", path, "--json"]);
     let said = String::from_utf8_lossy(&copied.stdout);
