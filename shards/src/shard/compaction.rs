@@ -129,10 +129,13 @@ impl Compacting {
 
     /// Nothing of this shard is left in the segments of the job that hold what is several shards'. Whether it has others.
     pub(super) fn leave_shared(&mut self) -> bool {
-        let job = self.job.as_mut().expect("one is under way");
-        for segment in job.victims.extract_if(.., |segment| self.shared.has(*segment)) {
-            assert_eq!(self.live.of(segment), 0, "nothing that counts is left behind");
-            self.shared.leave(segment);
+        let Compacting { job, shared, live, .. } = self;
+        let job = job.as_mut().expect("one is under way");
+        let leaving: Vec<_> =
+            job.victims.extract_if(.., |segment| shared.has(*segment)).collect();
+        for segment in leaving {
+            assert_eq!(live.of(segment), 0, "nothing that counts is left behind");
+            shared.leave(segment);
         }
         !job.victims.is_empty()
     }
