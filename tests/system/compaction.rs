@@ -105,7 +105,8 @@ fn counted(path: &str) -> u64 {
 
 async fn check(server: &Server, memories: &Memories) {
     let left = ROWS - forgotten().count() as u64;
-    assert_eq!(space(server.address)["rows"], left);
+    // What was replayed of forgotten memories is withheld from recalls at once, and taken out of the rows a little later.
+    until("without what is forgotten", || space(server.address)["rows"] == left);
     let client = Client::connect(server.address).await;
     for number in (2..=ROWS).step_by(400) {
         let recalled = nearest(&client, memories, stored(number)).await;
