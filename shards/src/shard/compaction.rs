@@ -131,8 +131,7 @@ impl Compacting {
     pub(super) fn leave_shared(&mut self) -> bool {
         let Compacting { job, shared, live, .. } = self;
         let job = job.as_mut().expect("one is under way");
-        let leaving: Vec<_> =
-            job.victims.extract_if(.., |segment| shared.has(*segment)).collect();
+        let leaving: Vec<_> = job.victims.extract_if(.., |segment| shared.has(*segment)).collect();
         for segment in leaving {
             assert_eq!(live.of(segment), 0, "nothing that counts is left behind");
             shared.leave(segment);

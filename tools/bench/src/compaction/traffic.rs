@@ -13,7 +13,7 @@ use engram::client::observe::{ObserveStream, Opening};
 use engram::client::recall::{Cued, recall};
 use engram::client::stream;
 use engram::client::window::{Plan, Schedule, Window};
-use engram::dataset::{DIMENSION, Dataset};
+use engram::dataset::{DIMENSION, Dataset, QUERY_ROWS};
 use engram_proto::engram::v1::{AckMode, Episode};
 
 /// The one space.
@@ -125,7 +125,7 @@ async fn recall_all(
         let due = first + Duration::from_secs_f64(number as f64 / per_s);
         // Nothing else is on this thread.
         std::thread::sleep(due.saturating_sub(start.elapsed()));
-        data.query(number as usize % QUERIES, &mut vector);
+        data.query(number as usize % QUERY_ROWS, &mut vector);
         let cued = Cued { space: SPACE, vector: &vector, count: COUNT };
         recall(&grpc, cued).await.map_err(|why| why.to_string())?;
         answered.push(Answered { due, latency: start.elapsed() - due });
