@@ -117,6 +117,25 @@ fn a_disk_that_is_full_of_what_is_dead_empties_itself() {
 }
 
 #[test]
+fn a_session_waits_for_no_row_that_was_dropped() {
+    let mut world = World::new(1);
+    let stripe = world.space("diary");
+    world.open(stripe, 4, OpenIntent::Begin);
+    let opened = world.open(stripe, 4, OpenIntent::Resume);
+    world.disk.fault = Some(IoFault::Full);
+    send(&mut world, stripe, &opened, 1);
+    world.commit();
+    assert_eq!(dropped_sequences(&world.take()), [(1, Refusal::DiskFull)]);
+    let SessionOpened { session, epoch, .. } = world.open(stripe, 4, OpenIntent::Resume);
+    world.ask(
+        stripe,
+        CLIENT,
+        Request::CloseSession { stripe, session, epoch, drain: Drain::Indexed },
+    );
+    assert!(matches!(world.take_one(), Reply::Closed(Ok(_))));
+}
+
+#[test]
 fn what_waits_for_a_dropped_record_is_told_why() {
     let mut world = World::new(1);
     let diary = world.space("diary");

@@ -661,7 +661,7 @@ impl Model {
     fn write_some(&mut self, io: &LogIo, sectors: usize) {
         let (segment, offset, bytes) = match io {
             LogIo::Create { segment, head, .. } => (*segment, 0, head),
-            LogIo::Sync { .. } => return,
+            LogIo::Keep { .. } | LogIo::Sync { .. } => return,
             LogIo::Commit { segment, offset, bytes, .. } => (*segment, *offset as usize, bytes),
         };
         let length = bytes.len().min(sectors * 512);
@@ -688,7 +688,7 @@ impl Model {
                         LogIo::Commit { segment, offset, bytes, sync: false } => {
                             self.unsynced.push((*segment, *offset as usize, bytes.len()));
                         }
-                        LogIo::Create { .. } => {}
+                        LogIo::Keep { .. } | LogIo::Create { .. } => {}
                         LogIo::Commit { .. } | LogIo::Sync { .. } => self.unsynced.clear(),
                     }
                     self.bench.done(Ok(()));

@@ -183,9 +183,14 @@ impl Replay {
         }
         self.committed_at = self.committed_at.max(found.committed_at);
         self.summaries.insert(segment, summary);
-        if end.is_none() && found.end.live > LOG_BLOCK_BYTES {
-            let log = self.logs.get_mut(&segment.log).expect("the log of a segment asked for");
-            log.end = found.end;
+        match end {
+            None if found.end.live > LOG_BLOCK_BYTES => {
+                let log = self.logs.get_mut(&segment.log).expect("the log of a segment asked for");
+                log.end = found.end;
+            }
+            // The last of its log, and nothing was written to it.
+            None => self.empty.push(segment),
+            Some(_) => {}
         }
         Ok(())
     }

@@ -405,7 +405,7 @@ impl World {
         })?;
         check_graphs(&process)?;
         self.process = Some(process);
-        if self.random.chance(500) {
+        if self.weather.is_tight || self.random.chance(500) {
             empty.into_iter().for_each(|segment| self.device.disk.remove(segment));
         }
         self.recovered_rows = recovered.iter().map(|space| space.records).sum();
