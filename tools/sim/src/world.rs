@@ -436,13 +436,12 @@ impl World {
         Ok(())
     }
 
-    /// The disk has room for one segment of each log, and for no other until something has gone; but for two of each in any
-    /// case, for what counts has room in one.
+    /// Each log has the place of its next segment, if need be because somebody made room for it, and there is none for another
+    /// until something has gone; but for two of each log in any case, for what counts has room in one.
     fn leave_room(&mut self) {
-        let disk = &self.device.disk;
-        let lacking = (0..self.shards).filter(|log| !disk.keeps(LogId(*log))).count();
-        let least = 2 * usize::from(self.shards);
-        self.device.places_max = Some(least.max(disk.places() + lacking));
+        let disk = &mut self.device.disk;
+        (0..self.shards).for_each(|log| disk.keep(LogId(log)));
+        self.device.places_max = Some(disk.places().max(2 * usize::from(self.shards)));
     }
 
     /// Asks each space for all that it has: just that must be there which the disk held.
