@@ -136,7 +136,7 @@ impl Shard {
         let own = self.log.own_sealed().map(|segment| (compacting.counted(segment), segment));
         let own =
             own.filter(|(counted, _)| *counted < WORTH_BYTES && !planted!(CompactionForgotten));
-        let shared = compacting.shared.worth(WORTH_BYTES).filter(|_| !planted!(SharesForgotten));
+        let shared = compacting.shared.worth(WORTH_BYTES);
         let worth = own.chain(shared).filter(|(_, segment)| is_movable(segment));
         let mut worth: Vec<_> = worth.collect();
         worth.sort_unstable();

@@ -63,7 +63,8 @@ impl Shared {
             if segment.log != own {
                 shared.logs.entry(segment.log).or_default().add(head);
             }
-            if head.shards != shards && !head.is_emptied() {
+            let is_shared = head.shards != shards && !planted!(SharesForgotten);
+            if is_shared && !head.is_emptied() {
                 let is_kept = segment.log.0 % shards == own.0;
                 let known = Known { total: Share::Unknown, has_left: false, is_kept };
                 shared.segments.insert(segment, known);
