@@ -7,6 +7,7 @@
 //!  signal ─► listeners closed, connections told ─► connections gone ─► all cores quiet ─► logs durable ─► end
 //! ```
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
@@ -38,6 +39,7 @@ use crate::limits::{
 };
 use crate::listen::{ListenError, listen};
 use crate::log_readers::{LogReaders, Reading};
+use crate::memory::MemoryAhead;
 use crate::mesh::{CoreIndex, Mesh, MeshSettings, Thread, weave};
 use crate::pump::{Pump, PumpHandle, tick};
 use crate::recovery::{Recovery, RecoveryError, Segments};
@@ -76,8 +78,12 @@ pub fn serve(config: ServeConfig) -> Result<(), BootError> {
     let shares = Shares::new(cores, segments.shared(cores));
     let mut signals = Some(signals);
     let mut executors = Vec::new();
-    for ((thread, sockets), cpu) in weave(cores).into_iter().zip(sockets).zip(&config.cores) {
+    let numbered = (0..cores).map(CoreIndex).zip(segments.memory_bytes(cores));
+    let memory: Vec<_> = numbered.map(|(core, bytes)| MemoryAhead::find(bytes, core)).collect();
+    let threads = weave(cores).into_iter().zip(sockets).zip(&config.cores).zip(memory);
+    for (((thread, sockets), cpu), memory) in threads {
         let plan = Plan {
+            memory,
             thread,
             sockets,
             signals: signals.take(),
@@ -178,6 +184,8 @@ struct Plan {
     shares: Shares,
     /// Its shard is one of them.
     reading: Reading,
+    /// For what it loads.
+    memory: MemoryAhead,
     settings: ServeSettings,
 }
 
@@ -222,8 +230,9 @@ async fn run_core(plan: Plan) -> Result<(), BootError> {
     let accept = |socket| glommio::spawn_local(connections.clone().accept(socket));
     let acceptors: Vec<_> = plan.sockets.into_iter().map(accept).collect();
 
+    let memory = RefCell::new(Some(plan.memory));
     let supervisor = Supervisor {
-        recovery: Recovery { core, cores: plan.cores, clock: plan.clock },
+        recovery: Recovery { core, cores: plan.cores, clock: plan.clock, memory },
         segments: plan.segments,
         shard: shard.clone(),
         disk,

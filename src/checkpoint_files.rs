@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -18,9 +19,11 @@ use engram_shards::checkpoint::layout::Piece;
 use engram_shards::ids::{SpaceKey, StripeKey};
 use glommio::Task;
 use glommio::io::{BufferedFile, Directory, OpenOptions, ReadResult};
+use rustix::fs::OFlags;
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
-use crate::folder::FolderError;
-use crate::limits::CHECKPOINT_READS_AHEAD;
+use crate::folder::{FolderError, read_ahead};
+use crate::limits::{CACHE_PROBES, CHECKPOINT_READS_AHEAD, DIRECT_READ_ALIGNMENT};
 
 /// Where the checkpoints of a folder are, beside its logs.
 pub fn checkpoints_beside(logs: &Path) -> PathBuf {
@@ -90,35 +93,97 @@ pub fn read_head(checkpoints: &Path, stripe: StripeKey) -> Result<(Vec<u8>, u64)
     read().map_err(|error| FolderError::Io { path: path.clone(), doing: "read", error })
 }
 
-/// Reads pieces of one checkpoint in order, several ahead.
+/// Reads pieces of one checkpoint in order, several ahead: past the page cache, unless that has it. The disk then writes to
+/// where it is read from, and what is read but once does not take the place of what is used again.
 #[derive(Debug)]
 pub struct PieceReader {
     file: Rc<BufferedFile>,
-    reads: VecDeque<Task<Result<ReadResult, io::Error>>>,
+    /// What offsets and lengths of reads are multiples of.
+    alignment: u64,
+    reads: VecDeque<Task<io::Result<PieceRead>>>,
+}
+
+/// A piece that was read.
+#[derive(Debug)]
+pub struct PieceRead {
+    read: ReadResult,
+    /// Where the piece lies in it.
+    range: Range<usize>,
+}
+
+impl Deref for PieceRead {
+    type Target = [u8];
+
+    /// The piece; less of it where the file ends before.
+    fn deref(&self) -> &[u8] {
+        let end = self.range.end.min(self.read.len());
+        &self.read[self.range.start.min(end)..end]
+    }
 }
 
 impl PieceReader {
     /// Opens it.
     pub async fn open(checkpoints: &Path, stripe: StripeKey) -> io::Result<PieceReader> {
         let path = checkpoint_path(checkpoints, stripe);
-        let file = OpenOptions::new().read(true).buffered_open(path).await?;
-        Ok(PieceReader { file: Rc::new(file), reads: VecDeque::new() })
+        let mut options = OpenOptions::new();
+        let options = options.read(true);
+        if !is_cached(&File::open(&path)?)? {
+            let direct = i32::try_from(OFlags::DIRECT.bits()).expect("flags are ints to C");
+            match options.clone().custom_flags(direct).buffered_open(&path).await {
+                Ok(file) => return Ok(PieceReader::of(file, DIRECT_READ_ALIGNMENT)),
+                Err(error) => tracing::debug!(%error, "a checkpoint cannot be read directly"),
+            }
+        }
+        Ok(PieceReader::of(options.buffered_open(&path).await?, 1))
+    }
+
+    fn of(file: BufferedFile, alignment: u64) -> PieceReader {
+        PieceReader { file: Rc::new(file), alignment, reads: VecDeque::new() }
     }
 
     /// The first of the pieces `ahead`; as many of those that follow as may be are asked for, too. The next call has the
     /// same ones but the first.
-    pub async fn next(&mut self, ahead: impl Iterator<Item = Piece>) -> io::Result<ReadResult> {
+    pub async fn next(&mut self, ahead: impl Iterator<Item = Piece>) -> io::Result<PieceRead> {
         let asked = self.reads.len();
         for piece in ahead.take(CHECKPOINT_READS_AHEAD).skip(asked) {
             let file = self.file.clone();
+            let offset = piece.offset - piece.offset % self.alignment;
+            let (start, end) = (piece.offset - offset, piece.offset + piece.bytes - offset);
+            let fits = |bytes: u64| usize::try_from(bytes).expect("a piece fits memory");
+            let (range, bytes) =
+                (fits(start)..fits(end), fits(end.next_multiple_of(self.alignment)));
             let read = async move {
-                let bytes = usize::try_from(piece.bytes).expect("a piece fits memory");
-                Ok(file.read_at(piece.offset, bytes).await?)
+                let read = file.read_at(offset, bytes).await?;
+                Ok(PieceRead { read, range })
             };
             self.reads.push_back(glommio::spawn_local(read));
         }
         self.reads.pop_front().expect("a piece is asked for").await
     }
+}
+
+/// Asks the kernel for a checkpoint, at most so many bytes of it, if the page cache has a part of it; the rest would be read
+/// piece by piece. How many were asked for.
+pub fn read_cached_ahead(path: &Path, bytes_max: u64) -> io::Result<u64> {
+    if is_cached(&File::open(path)?)? { read_ahead(path, bytes_max) } else { Ok(0) }
+}
+
+/// Whether the page cache has most of a file, as far as a few places tell.
+fn is_cached(file: &File) -> io::Result<bool> {
+    let length = file.metadata()?.len();
+    let mut cached = 0;
+    for probe in 0..CACHE_PROBES {
+        let mut byte = [0];
+        let mut buffer = [io::IoSliceMut::new(&mut byte)];
+        let offset = length / CACHE_PROBES * probe;
+        match preadv2(file, &mut buffer, offset, ReadWriteFlags::NOWAIT) {
+            Ok(_) => cached += 1,
+            Err(Errno::AGAIN) => {}
+            // A file system that cannot tell.
+            Err(_) => return Ok(true),
+        }
+    }
+    Ok(cached > CACHE_PROBES / 2)
 }
 
 /// The drafts of one core's shard. Cheap to clone.
@@ -204,5 +269,58 @@ impl Drafts {
         let draft = open.as_ref().expect("a draft is made before it is written");
         assert_eq!(draft.stripe, stripe, "one draft is written at a time");
         draft.file.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{Advice, fadvise};
+
+    const STRIPE: StripeKey = StripeKey { space: SpaceKey(7), stripe: 0 };
+    const LENGTH: u64 = 40_000;
+
+    /// What the pieces of a file are read as, and whether past the page cache.
+    async fn read_all(folder: &Path, pieces: &[Piece]) -> (Vec<Vec<u8>>, bool) {
+        let mut reader = PieceReader::open(folder, STRIPE).await.expect("it is there");
+        let mut found = Vec::new();
+        for first in 0..pieces.len() {
+            let read = reader.next(pieces[first..].iter().copied()).await.expect("it can be read");
+            found.push(read.to_vec());
+        }
+        (found, reader.alignment > 1)
+    }
+
+    #[test]
+    fn pieces_are_the_same_from_the_page_cache_and_past_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let bytes: Vec<u8> = (0..LENGTH).map(|at| (at * at % 251) as u8).collect();
+        let path = checkpoint_path(folder.path(), STRIPE);
+        fs::write(&path, &bytes).expect("it can be written");
+        // The last one begins within the file, and ends behind it.
+        let ends = [4_096, 4_097, 8_192, 10_000, 30_000, LENGTH + 5_000];
+        let starts = [0].into_iter().chain(ends);
+        let pieces: Vec<Piece> =
+            starts.zip(ends).map(|(offset, end)| Piece { offset, bytes: end - offset }).collect();
+        let expected: Vec<Vec<u8>> = pieces
+            .iter()
+            .map(|piece| {
+                let end = (piece.offset + piece.bytes).min(LENGTH);
+                bytes[piece.offset as usize..end as usize].to_vec()
+            })
+            .collect();
+        let executor = glommio::LocalExecutorBuilder::default().io_memory(1 << 20);
+        let executor = executor.make().expect("an executor can be made");
+        executor.run(async {
+            let (found, is_direct) = read_all(folder.path(), &pieces).await;
+            assert_eq!((found, is_direct), (expected.clone(), false), "it was written just now");
+            let file = File::open(&path).expect("it is there");
+            file.sync_all().expect("it can be synced");
+            fadvise(&file, 0, None, Advice::DontNeed).expect("the kernel takes advice");
+            let is_gone = !is_cached(&file).expect("it can be read");
+            let (found, is_direct) = read_all(folder.path(), &pieces).await;
+            // A file system in memory keeps all of it there.
+            assert_eq!((found, is_direct), (expected, is_gone));
+        });
     }
 }

@@ -23,6 +23,7 @@ pub mod log_readers;
 pub mod shares;
 pub mod disk;
 pub mod placement;
+pub mod memory;
 pub mod mesh;
 pub mod pump;
 pub mod core;

@@ -134,8 +134,16 @@ pub const OPEN_SEGMENTS_MAX: usize = 256;
 pub const READ_AHEAD_BYTES_MAX: u64 = 4 << 30;
 /// … in pieces of this size: of more, kernels of small windows read a part alone.
 pub const READ_AHEAD_PIECE_BYTES: NonZeroU64 = NonZeroU64::new(512 << 10).expect("more than none");
+/// Slabs of memory that are found for a core and that it has not taken yet.
+pub const RESERVES_AHEAD_MAX: usize = 4;
+/// The priority of who finds them, as `nice` has it.
+pub const LOWEST_PRIORITY: i32 = 19;
 /// Pieces of a checkpoint that are asked for ahead while it is read, so that the disk never waits for the core.
 pub const CHECKPOINT_READS_AHEAD: usize = 8;
+/// Places of a file that are looked for in the page cache, to tell whether it is there.
+pub const CACHE_PROBES: u64 = 16;
+/// What reads past the page cache begin and end with: no file system asks for more.
+pub const DIRECT_READ_ALIGNMENT: u64 = 4 << 10;
 /// How long checkpoints may take that are written when the server stops: those of some million rows. What is not done
 /// by then, a restart replays.
 pub const CHECKPOINT_DRAIN_MAX: Duration = Duration::from_secs(15);

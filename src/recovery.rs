@@ -1,5 +1,6 @@
 //! A core's shard from the logs and checkpoints of the folder.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -19,7 +20,8 @@ use engram_shards::shard::{Loading, Ready, Recovering, Remains, Shard, ShardConf
 use engram_shards::space::TailLimits;
 
 use crate::checkpoint_files::{
-    PieceReader, checkpoint_path, checkpoints_beside, list_checkpoints, read_head, remove_drafts,
+    PieceReader, checkpoint_path, checkpoints_beside, list_checkpoints, read_cached_ahead,
+    read_head, remove_drafts,
 };
 use crate::clock::Clock;
 use crate::core::Core;
@@ -28,6 +30,8 @@ use crate::folder::{
     read_summary, remove_leftovers, segment_path,
 };
 use crate::limits::READ_AHEAD_BYTES_MAX;
+use crate::memory::MemoryAhead;
+use crate::placement::Placement;
 
 /// The segments and checkpoints to be read, and how each begins.
 #[derive(Clone, Debug)]
@@ -99,11 +103,13 @@ impl Segments {
             checkpoints.iter().map(|(stripe, head)| (file_bytes(head.head()), *stripe)).collect();
         by_size.sort_unstable();
         let folder = checkpoints_beside(&self.logs);
-        let files = segments.map(|link| segment_path(&self.logs, link.segment));
-        let files =
-            files.chain(by_size.into_iter().map(|(_, stripe)| checkpoint_path(&folder, stripe)));
+        let checkpoints = by_size.into_iter().map(|(_, stripe)| checkpoint_path(&folder, stripe));
+        type ReadAhead = fn(&Path, u64) -> io::Result<u64>;
+        let segments = segments.map(|link| segment_path(&self.logs, link.segment));
+        let segments = segments.map(|path| (path, read_ahead as ReadAhead));
+        let files = segments.chain(checkpoints.map(|path| (path, read_cached_ahead as ReadAhead)));
         let mut left = READ_AHEAD_BYTES_MAX;
-        for path in files {
+        for (path, read_ahead) in files {
             left = match read_ahead(&path, left) {
                 Ok(bytes) => left.saturating_sub(bytes),
                 Err(error) => {
@@ -112,6 +118,17 @@ impl Segments {
                 }
             };
         }
+    }
+
+    /// How much memory the checkpoints of each of `cores` will take: about as much as their files, which hold what is kept
+    /// in memory, and hardly more.
+    pub fn memory_bytes(&self, cores: u16) -> Vec<u64> {
+        let placement = Placement::spread(cores);
+        let mut bytes = vec![0; usize::from(cores)];
+        for (stripe, head) in &self.remains.checkpoints {
+            bytes[usize::from(placement.owner_of(*stripe).0)] += file_bytes(head.head());
+        }
+        bytes
     }
 
     /// Where the logs are.
@@ -183,6 +200,8 @@ pub struct Recovery {
     pub cores: u16,
     /// The server's clock.
     pub clock: Clock,
+    /// For what is loaded when the server starts.
+    pub memory: RefCell<Option<MemoryAhead>>,
 }
 
 /// A shard as it begins to serve.
@@ -203,6 +222,7 @@ pub struct Rest {
     config: ShardConfig,
     segments: Segments,
     loading: Loading,
+    memory: Option<MemoryAhead>,
 }
 
 impl Recovery {
@@ -228,7 +248,8 @@ impl Recovery {
         let recovering = Recovering::new(config.clone(), &segments.remains, owns).map_err(fault)?;
         let recovering = replay(recovering, segments).await?;
         let (shard, loading, empty) = recovering.finish(self.clock.now()).map_err(fault)?;
-        let rest = Rest { core: self.core.clone(), config, segments: segments.clone(), loading };
+        let (core, segments, memory) = (self.core.clone(), segments.clone(), self.memory.take());
+        let rest = Rest { core, config, segments, loading, memory };
         Ok(Recovered { shard, empty, rest })
     }
 }
@@ -288,6 +309,9 @@ impl Rest {
         loop {
             let read = reader.next(loading.ahead().map(|(_, piece)| piece)).await;
             let bytes = read.map_err(|error| unreadable(loading, &error))?;
+            if let Some(memory) = &self.memory {
+                memory.adopt();
+            }
             if let Some(ready) = loading.handle_piece(&bytes)? {
                 return Ok(ready);
             }

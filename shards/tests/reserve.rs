@@ -1,6 +1,6 @@
 //! Memory that is reserved is there before it is used.
 
-use engram_shards::vector::slab::reserve;
+use engram_shards::vector::slab::Reserve;
 
 const RESERVED: usize = 192 << 20;
 /// More than a processor can address.
@@ -17,7 +17,9 @@ fn resident() -> usize {
 #[test]
 fn what_is_reserved_is_in_memory() {
     let before = resident();
-    assert!(reserve(RESERVED));
+    let reserve = Reserve::new(RESERVED).expect("the kernel has so much");
     assert!(resident() >= before + RESERVED);
-    assert!(!reserve(TOO_MUCH));
+    drop(reserve);
+    assert!(resident() < before + RESERVED);
+    assert!(Reserve::new(TOO_MUCH).is_none());
 }

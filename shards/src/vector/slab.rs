@@ -4,28 +4,36 @@
 //! used up. The kernel hands its pages out as they are touched, huge ones where it grants them. So
 //! arrays that grow together share the page that they grow into: it is cleared once for all of
 //! them, and but one is partly used. A piece that is dropped gives its memory back to the kernel; its
-//! addresses come back with the last piece of the slab.
+//! addresses come back with the last piece of the slab. Whoever knows what will be needed may have
+//! pages handed out ahead, also on another thread than the one that will use them.
 //!
 //! This is a matter of memory alone: no input or output, and nothing that a caller could tell from
 //! an allocator.
 
+use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// Address space of a slab. Large, so that what does not fit its end is little, and so that mappings
 /// are few: a process may hold some 65,000.
-const SLAB_BYTES: usize = 64 << 20;
+pub const SLAB_BYTES: usize = 64 << 20;
 
-/// Takes memory from the kernel ahead of its use: what this thread's arrays grow into next. On a
-/// virtual machine a page's first use can take ten times as long as clearing it, while its host looks
-/// for memory. Returns whether the kernel has so much.
-pub fn reserve(bytes: usize) -> bool {
-    let Some(slab) = pages::Mapping::new(bytes.max(1)) else { return false };
-    let is_there = slab.touch();
-    if is_there {
-        OPEN.set(Some(Open { slab: Arc::new(slab), cut: 0 }));
+/// Memory that the kernel has handed out ahead of its use.
+#[derive(Debug)]
+pub struct Reserve(pages::Mapping);
+
+impl Reserve {
+    /// At least so many bytes; none where the kernel has not so much. On a virtual machine a page's
+    /// first use can take ten times as long as clearing it, while its host looks for memory.
+    pub fn new(bytes: usize) -> Option<Reserve> {
+        let slab = pages::Mapping::new(bytes.max(1))?;
+        slab.touch().then_some(Reserve(slab))
     }
-    is_there
+
+    /// This thread's arrays grow into it, once the slabs that it has are used up.
+    pub fn adopt(self) {
+        SPARE.with_borrow_mut(|spare| spare.push(self.0));
+    }
 }
 
 /// Memory that belongs to its holder alone; it begins and ends with a page.
@@ -48,7 +56,25 @@ struct Open {
 }
 
 thread_local! {
-    static OPEN: std::cell::Cell<Option<Open>> = const { std::cell::Cell::new(None) };
+    static OPEN: Cell<Option<Open>> = const { Cell::new(None) };
+    /// Slabs to be opened next.
+    static SPARE: RefCell<Vec<pages::Mapping>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Open {
+    /// A slab with room for `bytes`: one that was reserved, or a new one.
+    fn new(bytes: usize) -> Option<Open> {
+        let reserved = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            let fits = spare.iter().position(|slab| slab.bytes() >= bytes)?;
+            Some(spare.remove(fits))
+        });
+        let slab = match reserved.ok().flatten() {
+            Some(slab) => slab,
+            None => pages::Mapping::new(bytes.max(SLAB_BYTES))?,
+        };
+        Some(Open { slab: Arc::new(slab), cut: 0 })
+    }
 }
 
 impl Piece {
@@ -59,9 +85,7 @@ impl Piece {
             let open = cell.take().filter(|open| open.slab.bytes() - open.cut >= bytes);
             let mut open = match open {
                 Some(open) => open,
-                None => {
-                    Open { slab: Arc::new(pages::Mapping::new(bytes.max(SLAB_BYTES))?), cut: 0 }
-                }
+                None => Open::new(bytes)?,
             };
             // SAFETY: `cut + bytes` are at most what is mapped.
             let base = unsafe { open.slab.base().add(open.cut) };
@@ -147,13 +171,17 @@ mod pages {
             self.bytes
         }
 
-        /// Has the kernel find memory for all of it; tells whether it did.
+        /// Has the kernel find memory for all of it; tells whether it did. Page by page: meanwhile no
+        /// other thread can map or unmap anything.
         pub(super) fn touch(&self) -> bool {
-            // SAFETY: all of it is mapped, and no one's yet; it stays zero.
-            let populated = unsafe {
-                madvise(self.base.as_ptr().cast(), self.bytes, Advice::LinuxPopulateWrite)
-            };
-            populated.is_ok()
+            (0..self.bytes).step_by(HUGE_PAGE_BYTES).all(|at| {
+                // SAFETY: all of it is mapped, in whole huge pages, and no one's yet; it stays zero.
+                let populated = unsafe {
+                    let page = self.base.add(at).as_ptr();
+                    madvise(page.cast(), HUGE_PAGE_BYTES, Advice::LinuxPopulateWrite)
+                };
+                populated.is_ok()
+            })
         }
 
         /// # Safety
@@ -255,9 +283,17 @@ mod tests {
 
     #[test]
     fn what_is_reserved_is_cut_next() {
-        assert!(reserve(3 * SLAB_BYTES));
+        fn may_be_sent<T: Send>(sent: T) -> T {
+            sent
+        }
+        let reserve = may_be_sent(Reserve::new(3 * SLAB_BYTES).expect("the kernel has so much"));
+        let addresses = reserve.0.base().addr().get()..;
+        let too_small = Reserve::new(1).expect("the kernel has so much");
+        too_small.adopt();
+        reserve.adopt();
         let pieces = [(); 3].map(|()| Piece::cut(SLAB_BYTES).expect("it is there"));
-        assert!(pieces.iter().all(|piece| Arc::ptr_eq(&piece.slab, &pieces[0].slab)));
+        let offset = |piece: &Piece| piece.base().addr().get() - addresses.start;
+        assert_eq!(pieces.each_ref().map(offset), [0, SLAB_BYTES, 2 * SLAB_BYTES]);
         assert!(pieces.iter().all(|piece| holds(piece, 0)));
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use engram::dataset::{DIMENSION, Dataset, Vector};
 use engram_shards::limits::TAIL_ROWS_MAX;
-use engram_shards::vector::slab::reserve;
+use engram_shards::vector::slab::Reserve;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::engine::Engine;
@@ -50,7 +50,8 @@ impl Load {
         let mut engine = Engine::new();
         let resident_before = resident_bytes();
         // Less than what the rows will take, so that they begin in memory that is there.
-        assert!(reserve(rows * ROW_BYTES_RESERVED), "there is memory for {rows} rows");
+        let reserve = Reserve::new(rows * ROW_BYTES_RESERVED);
+        reserve.unwrap_or_else(|| panic!("no memory for {rows} rows")).adopt();
         let reserved = resident_bytes() - resident_before;
         let mut block: Vec<Vector> = vec![[0.0; DIMENSION]; BLOCK_ROWS];
         // Touched before memory is measured, so that it does not count.
