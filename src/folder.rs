@@ -166,6 +166,11 @@ pub fn kept_path(logs: &Path, log: LogId) -> PathBuf {
     log_path(logs, log).join("NEXT")
 }
 
+/// Where the last segment of a log lies; the log where it has none, which is number 0.
+pub fn last_path(logs: &Path, last: SegmentId) -> PathBuf {
+    if last.number == 0 { log_path(logs, last.log) } else { segment_path(logs, last) }
+}
+
 /// Where what takes the place of a log's segments is written, before it does. It is kept for when the disk is full.
 pub fn draft_path(logs: &Path, log: LogId) -> PathBuf {
     log_path(logs, log).join("HEAD")

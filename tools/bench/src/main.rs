@@ -7,6 +7,7 @@ mod index;
 mod process;
 mod compaction;
 mod restart;
+mod recalls;
 mod stations;
 
 use std::path::PathBuf;
@@ -35,6 +36,8 @@ enum Command {
     Restart(restart::RestartArguments),
     /// Acks and recalls while compactions are at work, beside those of the same run while none is.
     Compaction(compaction::CompactionArguments),
+    /// What a recall takes where its memories are at hand, in the page cache, or on the disk alone.
+    Recalls(recalls::RecallsArguments),
     /// Run that tonic server (what `stations` starts beside).
     #[command(hide = true)]
     TonicEcho {
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Command::Index(arguments) => index::run(&arguments),
         Command::Restart(arguments) => restart::run(&arguments),
         Command::Compaction(arguments) => compaction::run(&arguments),
+        Command::Recalls(arguments) => recalls::run(&arguments),
         Command::TonicEcho { core } => echo::serve(core),
     };
     match outcome {
