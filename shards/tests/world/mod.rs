@@ -47,6 +47,8 @@ pub(crate) struct Disk {
     pub(crate) is_full: bool,
     /// What shards have told to count of segments for them, in this life.
     shares: BTreeMap<(SegmentId, usize), Share>,
+    /// Some shard never tells what counts for it.
+    pub(crate) is_untold: bool,
     /// Writes end with this.
     pub(crate) fault: Option<IoFault>,
     /// Reads of these places fail.
@@ -125,6 +127,9 @@ impl Disk {
         self.shares.extend(shares.iter().map(|(segment, share)| ((*segment, shard), *share)));
         let told = |segment, shard| self.shares.get(&(segment, shard)).copied();
         let total = |(segment, _): &(SegmentId, Share)| {
+            if self.is_untold {
+                return Share::Unknown;
+            }
             let all = (0..shards).map(|shard| told(*segment, shard).unwrap_or(Share::Unknown));
             all.fold(Share::Left, Share::with)
         };
