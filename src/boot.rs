@@ -43,6 +43,7 @@ use crate::memory::MemoryAhead;
 use crate::mesh::{CoreIndex, Mesh, MeshSettings, Thread, weave};
 use crate::pump::{Pump, PumpHandle, tick};
 use crate::recovery::{Recovery, RecoveryError, Segments};
+use crate::shares::Shares;
 use crate::stop::Signals;
 use crate::supervisor::Supervisor;
 
@@ -65,8 +66,8 @@ pub fn serve(config: ServeConfig) -> Result<(), BootError> {
     let folder = Folder::open(&config.data_dir).map_err(BootError::Folder)?;
     let fault = |error| FolderError::Io { path: folder.path().to_owned(), doing: "clear", error };
     DownNote::clear(folder.path()).map_err(fault).map_err(BootError::Folder)?;
-    let segments = Segments::find(&folder).map_err(BootError::Recovery)?;
     let cores = u16::try_from(config.cores.len()).expect("a machine has fewer cores");
+    let segments = Segments::find(&folder, cores).map_err(BootError::Recovery)?;
     let (bound, sockets) =
         listen(&config.listeners, config.cores.len()).map_err(BootError::Listen)?;
     let signals = Signals::take().map_err(BootError::Signals)?;
@@ -74,6 +75,7 @@ pub fn serve(config: ServeConfig) -> Result<(), BootError> {
     let (starting, starts) = mpsc::channel();
     let clock = Clock::start();
     let readers = LogReaders::default();
+    let shares = Shares::new(cores, segments.shared(cores));
     let mut signals = Some(signals);
     let mut executors = Vec::new();
     let numbered = (0..cores).map(CoreIndex).zip(segments.memory_bytes(cores));
@@ -92,6 +94,7 @@ pub fn serve(config: ServeConfig) -> Result<(), BootError> {
             folder: folder.path().to_owned(),
             segments: segments.clone(),
             readers: readers.clone(),
+            shares: shares.clone(),
             reading: readers.begin(),
             settings: config.settings.clone(),
         };
@@ -178,6 +181,7 @@ struct Plan {
     folder: PathBuf,
     segments: Segments,
     readers: LogReaders,
+    shares: Shares,
     /// Its shard is one of them.
     reading: Reading,
     /// For what it loads.
@@ -214,7 +218,8 @@ async fn run_core(plan: Plan) -> Result<(), BootError> {
     // Whoever waits for it is gone only if another executor failed to start.
     let _ = plan.started.send(mesh.core());
     let core = Core::new(mesh.clone(), plan.clock, plan.secret, plan.settings);
-    let disk = Disk::new(plan.segments.logs().to_owned(), plan.readers.clone());
+    let logs = plan.segments.logs().to_owned();
+    let disk = Disk::new(logs, mesh.core(), plan.readers.clone(), plan.shares.clone());
     let (pump, shard) = Pump::new(mesh.clone(), disk.clone(), plan.clock);
     let pumping = glommio::spawn_local(pump.run());
     let mut beside = vec![glommio::spawn_local(tick(mesh.clone()))];
@@ -232,6 +237,7 @@ async fn run_core(plan: Plan) -> Result<(), BootError> {
         shard: shard.clone(),
         disk,
         readers: plan.readers,
+        shares: plan.shares,
         folder: plan.folder,
     };
     let reading = plan.reading;

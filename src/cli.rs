@@ -74,6 +74,7 @@ Exit codes: 0 sound, 1 damage, 2 it cannot be read.";
 const INSPECT_EXAMPLES: &str = "\
 Examples:
   engram inspect /var/lib/engram
+  engram inspect /var/lib/engram --counted
   engram inspect /var/lib/engram --segment 0/3 --limit 20
   engram inspect /var/lib/engram --limit 1000000 --json | jq 'select(.kind == \"observation\") | .body.id'";
 

@@ -10,18 +10,21 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use engram_shards::ids::{Location, SegmentId, StripeKey};
+use engram_shards::ids::{Location, LogId, SegmentId, StripeKey};
+use engram_shards::limits::LOG_BLOCK_BYTES;
 use engram_shards::log::log::IoFault;
-use engram_shards::shard::{Io, IoOutput};
+use engram_shards::shard::{Io, IoOutput, Share};
 use glommio::GlommioError;
 use glommio::io::{BufferedFile, Directory, OpenOptions};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::chaos::DiskFaults;
 use crate::checkpoint_files::{Drafts, checkpoints_beside};
-use crate::folder::{draft_path, log_path, segment_path, summary_path};
+use crate::cores::CoreIndex;
+use crate::folder::{draft_path, kept_path, log_path, segment_path, summary_path};
 use crate::limits::OPEN_SEGMENTS_MAX;
 use crate::log_readers::LogReaders;
+use crate::shares::Shares;
 
 type OpenFiles = VecDeque<(SegmentId, Rc<BufferedFile>)>;
 
@@ -33,14 +36,17 @@ pub struct Disk {
     open: Rc<RefCell<OpenFiles>>,
     drafts: Drafts,
     readers: LogReaders,
+    core: CoreIndex,
+    shares: Shares,
     faults: DiskFaults,
 }
 
 impl Disk {
-    /// The logs below `logs`, and the checkpoints beside it; `readers` are those of all cores.
-    pub fn new(logs: PathBuf, readers: LogReaders) -> Disk {
+    /// The logs below `logs`, and the checkpoints beside it, for one core; `readers` and `shares` are those of all.
+    pub fn new(logs: PathBuf, core: CoreIndex, readers: LogReaders, shares: Shares) -> Disk {
         let drafts = Drafts::new(checkpoints_beside(&logs));
-        Disk { logs, open: Rc::default(), drafts, readers, faults: DiskFaults::default() }
+        let (open, faults) = (Rc::default(), DiskFaults::default());
+        Disk { logs, open, drafts, readers, core, shares, faults }
     }
 
     /// What a test lets fail.
@@ -52,6 +58,11 @@ impl Disk {
     /// known.
     pub async fn run(&self, io: Io) -> Result<IoOutput, IoFault> {
         match io {
+            Io::KeepSegment { log, bytes_total } => {
+                let kept = self.keep(log, bytes_total).await;
+                let next = SegmentId { log, number: 0 };
+                kept.map(|_| IoOutput::Done).map_err(|error| fault_of("keep", next, &error))
+            }
             Io::CreateSegment { segment, bytes_total, head } => {
                 let created = self.create(segment, bytes_total, head).await;
                 created
@@ -68,8 +79,13 @@ impl Disk {
                 let synced = self.sync(segment).await;
                 synced.map(|()| IoOutput::Done).map_err(|error| fault_of("sync", segment, &error))
             }
+            Io::Share { shares } => Ok(IoOutput::Shares(self.share(&shares))),
             Io::EmptySegment { segment, bytes } => {
                 let _removal = self.readers.try_remove().ok_or(IoFault::Failed)?;
+                // Whoever is built anew has begun to read, or has not said anything since.
+                if !self.shares.is_left(segment) {
+                    return Err(IoFault::Failed);
+                }
                 let emptied = self.empty(segment, bytes).await;
                 emptied.map(|()| IoOutput::Done).map_err(|error| fault_of("empty", segment, &error))
             }
@@ -108,6 +124,19 @@ impl Disk {
         })
     }
 
+    /// Tells what counts for this core, and what does for all. The files of segments that it has left are closed, for an open
+    /// file keeps its place.
+    fn share(&self, shares: &[(SegmentId, Share)]) -> Vec<Share> {
+        let tell = |&(segment, share): &(SegmentId, Share)| {
+            self.shares.tell(self.core, segment, share);
+            if share == Share::Left {
+                self.open.borrow_mut().retain(|(open, _)| *open != segment);
+            }
+        };
+        shares.iter().for_each(tell);
+        shares.iter().map(|(segment, _)| self.shares.total(*segment)).collect()
+    }
+
     /// Removes a segment that holds nothing, if it is there: an attempt before may have ended in its middle.
     pub async fn remove(&self, segment: SegmentId) -> io::Result<()> {
         self.open.borrow_mut().retain(|(open, _)| *open != segment);
@@ -116,16 +145,12 @@ impl Disk {
         Ok(Directory::open(log_path(&self.logs, segment.log)).await?.sync().await?)
     }
 
-    /// Puts a file of these bytes in the place of a segment's: whoever linked to that one keeps it. What said what it holds
-    /// goes.
+    /// Puts a file of these bytes in the place of a segment's: whoever linked to that one, or has it open, keeps it. What said
+    /// what it holds goes.
     async fn empty(&self, segment: SegmentId, bytes: Vec<u8>) -> io::Result<()> {
-        let (path, draft) = (segment_path(&self.logs, segment), draft_path(&self.logs, segment));
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .buffered_open(&draft)
-            .await?;
+        let (path, draft) =
+            (segment_path(&self.logs, segment), draft_path(&self.logs, segment.log));
+        let file = open_or_create(&draft).await?;
         write_whole(&file, bytes, 0).await?;
         file.fdatasync().await?;
         self.open.borrow_mut().retain(|(open, _)| *open != segment);
@@ -134,27 +159,29 @@ impl Disk {
         Ok(Directory::open(log_path(&self.logs, segment.log)).await?.sync().await?)
     }
 
-    /// Makes a segment's file: its place reserved, its head synced, its name synced in its folder.
-    async fn create(&self, segment: SegmentId, bytes_total: u32, head: Vec<u8>) -> io::Result<()> {
-        let log = log_path(&self.logs, segment.log);
-        if !log.exists() {
-            std::fs::create_dir_all(&log)?;
+    /// Makes sure that there is a file for the next segment, its place reserved, and one for the head of a segment that is
+    /// emptied.
+    async fn keep(&self, log: LogId, bytes_total: u32) -> io::Result<BufferedFile> {
+        let folder = log_path(&self.logs, log);
+        if !folder.exists() {
+            std::fs::create_dir_all(&folder)?;
             Directory::open(&self.logs).await?.sync().await?;
         }
-        let path = segment_path(&self.logs, segment);
-        // A file of that name can only be what an earlier, failed attempt of this run left: numbers
-        // are never used again.
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .buffered_open(&path)
-            .await?;
+        let draft = open_or_create(&draft_path(&self.logs, log)).await?;
+        draft.pre_allocate(u64::from(LOG_BLOCK_BYTES), false).await?;
+        let file = open_or_create(&kept_path(&self.logs, log)).await?;
         file.pre_allocate(u64::from(bytes_total), false).await?;
+        Ok(file)
+    }
+
+    /// Makes a segment's file: its place reserved, its head synced, its name synced in its folder.
+    async fn create(&self, segment: SegmentId, bytes_total: u32, head: Vec<u8>) -> io::Result<()> {
+        let file = self.keep(segment.log, bytes_total).await?;
         write_whole(&file, head, 0).await?;
         file.fdatasync().await?;
-        Directory::open(&log).await?.sync().await?;
+        let log = segment.log;
+        std::fs::rename(kept_path(&self.logs, log), segment_path(&self.logs, segment))?;
+        Directory::open(log_path(&self.logs, log)).await?.sync().await?;
         self.keep_open(segment, Rc::new(file));
         Ok(())
     }
@@ -234,6 +261,11 @@ impl Disk {
     }
 }
 
+async fn open_or_create(path: &Path) -> io::Result<BufferedFile> {
+    let mut options = OpenOptions::new();
+    Ok(options.read(true).write(true).create(true).buffered_open(path).await?)
+}
+
 fn remove_if_there(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -298,11 +330,10 @@ fn kind_of(error: &io::Error) -> IoFault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engram_shards::ids::LogId;
-    use engram_shards::limits::LOG_BLOCK_BYTES;
     use std::future::Future;
 
     const SEGMENT: SegmentId = SegmentId { log: LogId(3), number: 7 };
+    const SHARED: SegmentId = SegmentId { log: LogId(3), number: 2 };
 
     fn place(offset: u32, bytes: u32) -> Location {
         Location { segment: SEGMENT, offset, bytes }
@@ -313,13 +344,18 @@ mod tests {
         Io::CreateSegment { segment: SEGMENT, bytes_total: 4 * LOG_BLOCK_BYTES, head }
     }
 
+    /// One for a core that is alone, and has another one's segment of which nothing was said yet.
+    fn disk_of(logs: PathBuf) -> Disk {
+        Disk::new(logs, CoreIndex(0), LogReaders::default(), Shares::new(1, [SHARED]))
+    }
+
     /// Runs a test with a disk on an executor of its own.
     fn with_disk<F: Future<Output = ()>>(test: impl FnOnce(Disk) -> F + Send + 'static) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let logs = folder.path().to_owned();
         let executor = glommio::LocalExecutorBuilder::default()
             .io_memory(1 << 20)
-            .spawn(move || async move { test(Disk::new(logs, LogReaders::default())).await })
+            .spawn(move || async move { test(disk_of(logs)).await })
             .expect("an executor starts");
         executor.join().expect("its promises held");
     }
@@ -340,7 +376,7 @@ mod tests {
             assert_eq!(disk.run(commit).await, Ok(IoOutput::Done));
             assert_eq!(disk.run(Io::Sync { segment: SEGMENT }).await, Ok(IoOutput::Done));
             // Another core's disk has no file open yet.
-            let other = Disk::new(disk.logs.clone(), LogReaders::default());
+            let other = disk_of(disk.logs.clone());
             let places =
                 vec![place(LOG_BLOCK_BYTES + 5, 300), place(0, 2), place(LOG_BLOCK_BYTES, 1)];
             let read = other.run(Io::Read { places }).await;
@@ -419,9 +455,28 @@ mod tests {
             assert_eq!(disk.run(empty).await, Ok(IoOutput::Done));
             let read = disk.run(Io::Read { places: vec![place(0, 9)] }).await;
             assert_eq!(read, Ok(IoOutput::Read(vec![vec![7; 9]])));
-            assert!(!summary.exists() && !draft_path(&disk.logs, SEGMENT).exists());
+            assert!(!summary.exists() && !draft_path(&disk.logs, SEGMENT.log).exists());
             let kept = std::fs::metadata(&link).expect("whoever linked to it keeps it");
             assert_eq!(kept.len(), u64::from(4 * LOG_BLOCK_BYTES));
+        });
+    }
+
+    #[test]
+    fn what_is_several_cores_is_emptied_once_all_have_left_it() {
+        with_disk(|disk| async move {
+            let head = vec![1; LOG_BLOCK_BYTES as usize];
+            let made =
+                Io::CreateSegment { segment: SHARED, bytes_total: 4 * LOG_BLOCK_BYTES, head };
+            assert_eq!(disk.run(made).await, Ok(IoOutput::Done));
+            let empty = Io::EmptySegment { segment: SHARED, bytes: vec![7; 9] };
+            for share in [Share::Unknown, Share::Bytes(5)] {
+                let told = disk.run(Io::Share { shares: vec![(SHARED, share)] }).await;
+                assert_eq!(told, Ok(IoOutput::Shares(vec![share])));
+                assert_eq!(disk.run(empty.clone()).await, Err(IoFault::Failed), "{share:?}");
+            }
+            disk.run(Io::Share { shares: vec![(SHARED, Share::Left)] }).await.expect("it is told");
+            assert!(disk.open.borrow().is_empty(), "an open file keeps its place");
+            assert_eq!(disk.run(empty).await, Ok(IoOutput::Done));
         });
     }
 

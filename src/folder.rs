@@ -3,7 +3,8 @@
 //! ```text
 //! LOCK      held by the one server that uses the folder; its process id, for people
 //! FOLDER    format version, id and secret of the folder; written once, whole
-//! logs/     LLLLL/SSSSSSSSSS.seg: segment number S of log L; .sum: what it holds; .new: what is to take its place
+//! logs/     LLLLL/SSSSSSSSSS.seg: segment number S of log L; .sum: what it holds
+//!           LLLLL/NEXT: the place of the log's next segment; HEAD: of the next one that is emptied
 //! ```
 
 use std::fmt;
@@ -160,32 +161,36 @@ pub fn segment_path(logs: &Path, segment: SegmentId) -> PathBuf {
     log_path(logs, segment.log).join(format!("{:010}.seg", segment.number))
 }
 
+/// The file that becomes the next segment of a log: its place is kept for when the disk is full.
+pub fn kept_path(logs: &Path, log: LogId) -> PathBuf {
+    log_path(logs, log).join("NEXT")
+}
+
 /// Where the last segment of a log lies; the log where it has none, which is number 0.
 pub fn last_path(logs: &Path, last: SegmentId) -> PathBuf {
     if last.number == 0 { log_path(logs, last.log) } else { segment_path(logs, last) }
 }
 
-/// Where what takes a segment's place is written, before it does.
-pub fn draft_path(logs: &Path, segment: SegmentId) -> PathBuf {
-    segment_path(logs, segment).with_extension("new")
+/// Where what takes the place of a log's segments is written, before it does. It is kept for when the disk is full.
+pub fn draft_path(logs: &Path, log: LogId) -> PathBuf {
+    log_path(logs, log).join("HEAD")
 }
 
-/// Removes what removals of segments left that ended in their middle: drafts, and summaries of what is not there. No shard
-/// may run.
-pub fn remove_leftovers(logs: &Path) -> Result<(), FolderError> {
+/// Removes what no server needs any more: what is kept for logs that none of so many cores writes, and summaries of segments
+/// that are not there, where a removal ended in its middle. No shard may run.
+pub fn remove_leftovers(logs: &Path, cores: u16) -> Result<(), FolderError> {
     for log in numbered(logs, 5, "")?.into_iter().map(LogId) {
-        let log = log_path(logs, log);
         let remove = |path: PathBuf| {
             let removed = fs::remove_file(&path);
             removed.map_err(|error| FolderError::Io { path, doing: "remove", error })
         };
-        let name = |number: u32| log.join(format!("{number:010}"));
-        for number in numbered(&log, 10, ".new")? {
-            remove(name(number).with_extension("new"))?;
-        }
-        for number in numbered(&log, 10, ".sum")? {
-            if !name(number).with_extension("seg").exists() {
-                remove(name(number).with_extension("sum"))?;
+        let kept = [kept_path(logs, log), draft_path(logs, log)];
+        let mut kept = kept.into_iter().filter(|path| log.0 >= cores && path.exists());
+        kept.try_for_each(remove)?;
+        for number in numbered(&log_path(logs, log), 10, ".sum")? {
+            let segment = SegmentId { log, number };
+            if !segment_path(logs, segment).exists() {
+                remove(summary_path(logs, segment))?;
             }
         }
     }

@@ -20,6 +20,7 @@ pub mod checkpoint_files;
 pub mod down;
 pub mod maintenance;
 pub mod log_readers;
+pub mod shares;
 pub mod disk;
 pub mod placement;
 pub mod memory;

@@ -454,6 +454,7 @@ mod tests {
 
     use crate::log_readers::LogReaders;
     use crate::mesh::{CoreIndex, CreditAnswer, MeshSettings, Unavailable, weave};
+    use crate::shares::Shares;
 
     const SECRET: FolderSecret = FolderSecret([5; 16]);
     const CORE: CoreIndex = CoreIndex(0);
@@ -474,7 +475,8 @@ mod tests {
                 };
                 let thread = weave(1).pop().expect("one was woven");
                 let mesh = Mesh::new(thread, settings);
-                let disk = Disk::new(logs, LogReaders::default());
+                let shares = Shares::new(1, []);
+                let disk = Disk::new(logs, CoreIndex(0), LogReaders::default(), shares);
                 let (pump, handle) = Pump::new(mesh.clone(), disk, clock);
                 let pumping = glommio::spawn_local(pump.run());
                 run(mesh, handle.clone()).await;

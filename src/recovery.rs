@@ -43,10 +43,10 @@ pub struct Segments {
 }
 
 impl Segments {
-    /// All there are in a folder in which no shard runs.
-    pub fn find(folder: &Folder) -> Result<Segments, RecoveryError> {
+    /// All there are in a folder in which no shard runs, and so many will.
+    pub fn find(folder: &Folder, cores: u16) -> Result<Segments, RecoveryError> {
         let logs = folder.logs();
-        remove_leftovers(&logs).map_err(RecoveryError::Folder)?;
+        remove_leftovers(&logs, cores).map_err(RecoveryError::Folder)?;
         remove_drafts(&checkpoints_beside(&logs)).map_err(RecoveryError::Folder)?;
         let heads = heads(&logs, folder.segments().map_err(RecoveryError::Folder)?)?;
         Segments::of(logs, heads)
@@ -75,6 +75,13 @@ impl Segments {
         let (checkpoints, left_aside) = checked_heads(&checkpoints_beside(&logs))?;
         let remains = Arc::new(Remains { heads, summaries, checkpoints });
         Ok(Segments { logs, remains, left_aside: left_aside.into() })
+    }
+
+    /// Those that were made beside another number of cores: they may hold what is several cores' now.
+    pub fn shared(&self, cores: u16) -> Vec<SegmentId> {
+        let heads = Chain::new(&self.remains.heads).links.into_iter().filter_map(|link| link.head);
+        let shared = heads.filter(|head| head.shards != cores);
+        shared.map(|head| head.segment).collect()
     }
 
     /// Asks the kernel for what the shards are about to read, in their order, so that the disk works while they do

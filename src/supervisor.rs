@@ -24,6 +24,7 @@ use crate::limits::{SHARD_FAILURES_WINDOW, SHARD_REBUILD_REST};
 use crate::log_readers::{LogReaders, Reading};
 use crate::pump::PumpHandle;
 use crate::recovery::{Recovered, Recovery, RecoveryError, Rest, Segments};
+use crate::shares::Shares;
 
 /// Keeps one core's shard.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub struct Supervisor {
     pub disk: Disk,
     /// Those that read logs, of all cores.
     pub readers: LogReaders,
+    /// What all cores have told to count of segments that are several cores'.
+    pub shares: Shares,
     /// The data folder.
     pub folder: PathBuf,
 }
@@ -67,6 +70,7 @@ impl Supervisor {
             let begun = Instant::now();
             while failures.note(Instant::now()) {
                 let reading = self.readers.begin_again().await;
+                self.shares.forget(self.core());
                 match self.build_again().await {
                     Ok(recovered) => {
                         rest = Some((self.install_again(recovered, begun), reading));

@@ -17,7 +17,7 @@ use engram_shards::checkpoint::due::CheckpointLimits;
 use engram_shards::ids::{
     FolderSecret, Generation, Location, LogId, SegmentId, SessionId, StripeKey, Time,
 };
-use engram_shards::log::log::{IoFault, Log, LogIo, LogStart, Outcome};
+use engram_shards::log::log::{IoFault, Log, LogIo, LogStart, Outcome, Purpose};
 use engram_shards::log::record::{
     Body, Embedding, Observation, RecordHead, RecordKind, decode_body, encode_body, encode_space,
 };
@@ -49,7 +49,7 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn append(&mut self, head: RecordHead, body: Body, id: Option<String>) {
-        self.log.append(head, body, self.now);
+        self.log.append(head, body, Purpose::Keeping, self.now);
         self.waiting.push(id);
     }
 
@@ -77,7 +77,7 @@ impl Writer<'_> {
     fn write(&self, io: &LogIo) {
         let (segment, offset, bytes) = match io {
             LogIo::Create { segment, head, .. } => (*segment, 0, head),
-            LogIo::Sync { .. } => return,
+            LogIo::Keep { .. } | LogIo::Sync { .. } => return,
             LogIo::Commit { segment, offset, bytes, .. } => (*segment, *offset as usize, bytes),
         };
         fs::create_dir_all(log_path(self.logs, segment.log)).expect("it can be made");

@@ -47,6 +47,8 @@ pub const COMPACTION_STEP_STRIPES: usize = 256;
 pub const COMPACTION_REST_MICROS: u64 = 100_000;
 /// A compaction that failed is tried again after this long.
 pub const COMPACTION_RETRY_MICROS: u64 = 1_000_000;
+/// Where segments hold what is several shards', each looks this often at what counts for the others.
+pub const COMPACTION_LOOK_MICROS: u64 = 10_000_000;
 /// Bytes of a checkpoint that are checked together, and written at once: about 100 µs of copying and summing.
 pub const CHECKPOINT_BLOCK_BYTES: u32 = 256 << 10;
 /// Bytes of a checkpoint that are read at once: several are asked for ahead.

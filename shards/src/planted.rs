@@ -78,6 +78,8 @@ mod switch {
         MarkNotCarried: "a compaction gives up the records that tell marks, and writes none",
         SuppressionNotCarried: "a compaction gives up suppressions, and carries none",
         CompactionForgotten: "no segment is worth a compaction",
+        SharesForgotten: "no segment that was made beside another number of shards is worth a compaction",
+        RoomAwaited: "on a full disk, what would give room back is not written either",
         CapacityExceeded: "twice as many credits are granted as there is room",
         CreditLost: "the credit of a refused observation is not given back",
         BackLinksDropped: "no link leads back to a new row",

@@ -147,12 +147,14 @@ impl Session {
         self.rows_end = rows_end.unwrap_or(self.rows_end);
     }
 
-    /// `records` of what was in flight are dropped: whoever is attached is fenced.
-    pub fn fence(&mut self, records: u32) -> Remains {
+    /// `records` of what was in flight are dropped, and the stripe has rows up to the mark `arrived`: whoever is attached is
+    /// fenced.
+    pub fn fence(&mut self, records: u32, arrived: u64) -> Remains {
         assert!(records <= self.in_flight, "more was dropped than was in flight");
         self.in_flight -= records;
         self.epoch.0 += 1;
         self.handed_sequence = self.durable_sequence;
+        self.rows_end = self.rows_end.min(arrived);
         if !matches!(self.waiting, Some(Waiting::Open(_))) {
             self.attached = None;
         }

@@ -5,12 +5,16 @@ mod world;
 
 use std::collections::BTreeSet;
 
-use engram_shards::ids::StripeKey;
+use engram_shards::ids::{Location, StripeKey};
 use engram_shards::limits::{LOG_BLOCK_BYTES, LOG_COMMIT_WAIT_MICROS};
+use engram_shards::log::batch::BATCH_HEADER_BYTES;
 use engram_shards::log::log::IoFault;
 use engram_shards::message::{Forget, ForgetMode, OpenIntent, Reply, Request};
 use engram_shards::shard::Io;
 use world::{CLIENT, Fate, SECRET, Sent, World, owner, stripe, unary, vector};
+
+/// Where a batch says how long its records are.
+const PAYLOAD_BYTES_AT: usize = 36;
 
 fn forget(world: &mut World, stripe: StripeKey, id: &str, mode: ForgetMode) -> u32 {
     let memory_hash = SECRET.memory_hash(id);
@@ -28,13 +32,14 @@ fn whole(world: &World) -> usize {
     world.disk.files.values().filter(|file| file.len() > LOG_BLOCK_BYTES as usize).count()
 }
 
-/// Lets compactions run until none is left.
+/// Lets compactions run until none is left, or all that are have failed for long enough.
 fn compact(world: &mut World) {
+    let end = world.now.after_micros(30_000_000);
     loop {
         world.settle();
         let due = world.shards.iter().filter_map(|shard| shard.deadline()).min();
         // Sessions expire much later.
-        match due.filter(|due| due.micros_since(world.now) < 60_000_000) {
+        match due.filter(|due| *due < end) {
             Some(due) => {
                 world.now = world.now.max(due);
                 world.pass(0);
@@ -223,34 +228,71 @@ fn a_removal_that_fails_is_tried_again() {
 /// here the record of `moved` in the log of a shard that is no more, whose batch lives in a cache until the power goes.
 #[test]
 fn what_lives_in_a_cache_alone_is_not_relied_on() {
-    let mut names = (0..).map(|number| format!("space {number}"));
-    let name = names.find(|name| owner(stripe(name), 2) == 1).expect("one in two is");
-    let mut world = World::new(2);
-    let stripe = world.space(&name);
-    let store = |world: &mut World, number: u64, id: &str| {
-        world.observe(stripe, unary(number, id, vector(number)));
+    let named = |then: usize| {
+        let mut names = (0..).map(|number| format!("space {number}"));
+        let is_moved =
+            |name: &String| (owner(stripe(name), 3), owner(stripe(name), 2)) == (1, then);
+        names.find(is_moved).expect("one in six is")
     };
-    store(&mut world, 1, "kept");
+    let mut world = World::new(3);
+    let (anchor, stripe) = (world.space(&named(1)), world.space(&named(0)));
+    let begin = |world: &mut World, stripe: StripeKey, number: u64, id: &str| {
+        world.observe(stripe, unary(number, id, vector(number)));
+        world.pass(LOG_COMMIT_WAIT_MICROS);
+        let written = world.waiting.iter().rev().find_map(|(_, _, io)| match io {
+            Io::Commit { segment, offset, bytes, .. } => Some((*segment, *offset, bytes.clone())),
+            _ => None,
+        });
+        written.expect("it is being written")
+    };
+    // A neighbour's record that cannot be read keeps the segment.
+    let (segment, offset, bytes) = begin(&mut world, anchor, 1, "anchor");
+    let payload = bytes[PAYLOAD_BYTES_AT..][..4].try_into().expect("four bytes");
+    let offset = offset + BATCH_HEADER_BYTES as u32;
+    let anchored = Location { segment, offset, bytes: u32::from_le_bytes(payload) };
     world.commit();
-    store(&mut world, 2, "moved");
-    world.pass(LOG_COMMIT_WAIT_MICROS);
-    // Its batch is whole, and no one was told of it.
-    let (_, _, io) = world.waiting.back().expect("it is being written").clone();
-    let Io::Commit { segment, offset, bytes, .. } = io else { panic!("{io:?}") };
-    world.crash(Fate::Whole, 1);
+    begin(&mut world, stripe, 1, "kept");
+    world.commit();
+    // This batch is whole, and no one was told of it.
+    let (segment, offset, bytes) = begin(&mut world, stripe, 2, "moved");
+    world.crash(Fate::Whole, 2);
+    world.disk.unreadable.insert(anchored);
     world.settle();
-    store(&mut world, 3, "later");
+    begin(&mut world, stripe, 3, "later");
     world.settle();
     world.take();
     let expected: BTreeSet<String> = ["kept", "moved", "later"].map(String::from).into();
     // Copied, and copied once more.
     for _ in 0..2 {
-        world.crash(Fate::Lost, 1);
+        world.crash(Fate::Lost, 2);
         compact(&mut world);
         assert_eq!(ids(&mut world, stripe), expected);
     }
     let file = world.disk.files.get_mut(&segment).expect("nobody emptied it");
     file[offset as usize..][..bytes.len()].fill(0);
-    world.crash(Fate::Lost, 1);
+    world.crash(Fate::Lost, 2);
     assert_eq!(ids(&mut world, stripe), expected);
+}
+
+#[test]
+fn segments_of_another_number_of_shards_go_too() {
+    let mut world = World::new(3);
+    let stripes: Vec<StripeKey> = (0..6).map(|number| world.space(&format!("{number}"))).collect();
+    for (number, stripe) in (0..).zip(&stripes) {
+        for (sequence, id) in (1..).zip(["kept", "replaced", "deleted", "replaced"]) {
+            world.observe(*stripe, unary(sequence, id, vector(10 * number + sequence)));
+            world.commit();
+        }
+        world.take();
+        assert_eq!(forget(&mut world, *stripe, "deleted", ForgetMode::Delete), 1);
+    }
+    let expected: BTreeSet<String> = ["kept", "replaced"].map(String::from).into();
+    for shards in [2, 1, 3, 2] {
+        world.crash(Fate::Lost, shards);
+        compact(&mut world);
+        assert!(whole(&world) <= usize::from(shards), "{shards}: {:?}", world.disk.files.keys());
+        for stripe in &stripes {
+            assert_eq!(ids(&mut world, *stripe), expected, "{shards} shards");
+        }
+    }
 }

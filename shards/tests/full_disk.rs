@@ -3,14 +3,18 @@
 
 mod world;
 
+use std::collections::BTreeSet;
+
 use engram_shards::ids::{SessionId, StripeKey};
+use engram_shards::limits::LOG_BLOCK_BYTES;
 use engram_shards::log::log::IoFault;
 use engram_shards::message::{
-    Drain, IfExists, Isolation, OpenIntent, Refusal, Reply, Request, SessionOpened,
+    Drain, Forget, ForgetMode, IfExists, Isolation, OpenIntent, Refusal, Reply, Request,
+    SessionOpened,
 };
 use world::{
-    CLIENT, Fate, Sent, World, dropped_sequences, durable_sequences, id_of, recall, settings,
-    stripe, unary, vector,
+    CLIENT, Fate, SECRET, Sent, World, dropped_sequences, durable_sequences, id_of, recall,
+    settings, stripe, unary, vector,
 };
 
 fn send(world: &mut World, stripe: StripeKey, opened: &SessionOpened, sequence: u64) {
@@ -53,6 +57,82 @@ fn what_does_not_fit_is_refused_and_its_session_can_be_resumed() {
     assert_eq!(world.recall(stripe, &vector(2), 10, Isolation::Durable).snapshot.0, 2);
     world.crash(Fate::Lost, 1);
     assert_eq!(world.recall_ids(stripe, &vector(2), 10), ["m2", "m1"]);
+}
+
+/// Lets compactions run until none is left.
+fn compact(world: &mut World) {
+    loop {
+        world.settle();
+        let due = world.shards.iter().filter_map(|shard| shard.deadline()).min();
+        let Some(due) = due.filter(|due| due.micros_since(world.now) < 60_000_000) else { break };
+        world.now = world.now.max(due);
+        world.pass(0);
+    }
+}
+
+fn forget(world: &mut World, stripe: StripeKey, id: &str) -> u32 {
+    let (memory_hash, mode) = (SECRET.memory_hash(id), ForgetMode::Delete);
+    world.ask(stripe, CLIENT, Request::Forget(Forget { stripe, memory_hash, id: id.into(), mode }));
+    world.commit();
+    match world.take().pop() {
+        Some((_, Reply::Forgotten(Ok(count)))) => count,
+        reply => panic!("{reply:?}"),
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_of_what_is_dead_empties_itself() {
+    let mut world = World::new(1);
+    let stripe = world.space("diary");
+    for number in 1..4 {
+        world.observe(stripe, unary(number, &format!("m{number}"), vector(number)));
+        world.commit();
+    }
+    // Another life, on a disk with room for the segment that was kept, and for no other.
+    world.crash(Fate::Lost, 1);
+    world.disk.is_full = true;
+    world.take();
+    world.observe(stripe, unary(4, "m4", vector(4)));
+    world.commit();
+    assert_eq!(dropped_sequences(&world.take()), [(4, Refusal::DiskFull)]);
+    assert_eq!(forget(&mut world, stripe, "m1"), 1, "what gives room back is taken");
+    // Behind an observation that is refused it is about what was there before.
+    world.observe(stripe, unary(5, "m2", vector(9)));
+    assert_eq!(forget(&mut world, stripe, "m2"), 1);
+    assert_eq!(world.recall_ids(stripe, &vector(2), 10), ["m3"]);
+    compact(&mut world);
+    let whole = world.disk.files.values().filter(|file| file.len() > LOG_BLOCK_BYTES as usize);
+    assert_eq!(whole.count(), 1, "the segment of the life before is given up");
+    world.disk.is_full = false;
+    // It gets the generation of the one that was dropped.
+    world.observe(stripe, unary(6, "m2", vector(2)));
+    world.settle();
+    assert_eq!(durable_sequences(&world.take()), [6]);
+    for _ in 0..2 {
+        let ids: BTreeSet<String> = world.recall_ids(stripe, &vector(2), 10).into_iter().collect();
+        assert_eq!(ids, ["m2", "m3"].map(String::from).into());
+        world.crash(Fate::Lost, 1);
+        world.settle();
+    }
+}
+
+#[test]
+fn a_session_waits_for_no_row_that_was_dropped() {
+    let mut world = World::new(1);
+    let stripe = world.space("diary");
+    world.open(stripe, 4, OpenIntent::Begin);
+    let opened = world.open(stripe, 4, OpenIntent::Resume);
+    world.disk.fault = Some(IoFault::Full);
+    send(&mut world, stripe, &opened, 1);
+    world.commit();
+    assert_eq!(dropped_sequences(&world.take()), [(1, Refusal::DiskFull)]);
+    let SessionOpened { session, epoch, .. } = world.open(stripe, 4, OpenIntent::Resume);
+    world.ask(
+        stripe,
+        CLIENT,
+        Request::CloseSession { stripe, session, epoch, drain: Drain::Indexed },
+    );
+    assert!(matches!(world.take_one(), Reply::Closed(Ok(_))));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use engram_shards::limits;
 use engram_shards::log::batch::BATCH_HEADER_BYTES;
 use engram_shards::log::body::{OBSERVATION_FIXED_BYTES, SPACE_FIXED_BYTES};
 use engram_shards::log::field::{FIELD_HEAD_BYTES, crc32c};
-use engram_shards::log::log::{Log, LogIo, LogStart, Outcome};
+use engram_shards::log::log::{Log, LogIo, LogStart, Outcome, Purpose};
 use engram_shards::log::ranges::Ranges;
 use engram_shards::log::record::{
     Embedding, Observation, RECORD_HEAD_BYTES, RecordHead, RecordKind, encode_body,
@@ -124,14 +124,14 @@ fn written() -> (Vec<u8>, Vec<Vec<u8>>) {
     let mut batches = Vec::new();
     for records in [1, 2] {
         for _ in 0..records {
-            log.append(HEAD, encode_body(&observation()), now);
+            log.append(HEAD, encode_body(&observation()), Purpose::Storing, now);
         }
         now = now.after_micros(limits::LOG_COMMIT_WAIT_MICROS);
         while let Some(io) = log.poll(now) {
             match io {
                 LogIo::Create { head, .. } => segment = head,
                 LogIo::Commit { bytes, .. } => batches.push(bytes),
-                LogIo::Sync { .. } => {}
+                LogIo::Keep { .. } | LogIo::Sync { .. } => {}
             }
             assert!(!matches!(log.handle_done(Ok(())), Outcome::Dropped { .. }));
         }

@@ -7,7 +7,7 @@ use engram_shards::ids::{
     Generation, Location, LogId, SegmentId, SessionId, SpaceKey, StripeKey, Time,
 };
 use engram_shards::limits;
-use engram_shards::log::log::{IoFault, Log, LogIo, LogStart, Outcome};
+use engram_shards::log::log::{IoFault, Log, LogIo, LogStart, Outcome, Purpose};
 use engram_shards::log::record::{
     Body, Embedding, Observation, RecordHead, RecordKind, encode_body, read_body,
 };
@@ -140,7 +140,12 @@ impl Bench {
     }
 
     fn append(&mut self, sequence: u64, what_bytes: usize) {
-        let ordinal = self.log.append(head(sequence), body(sequence, what_bytes), self.now);
+        self.append_for(Purpose::Keeping, sequence, what_bytes);
+    }
+
+    fn append_for(&mut self, purpose: Purpose, sequence: u64, what_bytes: usize) {
+        let body = body(sequence, what_bytes);
+        let ordinal = self.log.append(head(sequence), body, purpose, self.now);
         assert_eq!(ordinal.0, self.appended.len() as u64, "ordinals count records");
         self.appended.push(sequence);
     }
@@ -173,7 +178,7 @@ impl Bench {
     fn write(&mut self, io: &LogIo) {
         match io {
             LogIo::Create { segment, head, .. } => self.files.write(*segment, 0, head),
-            LogIo::Sync { .. } => {}
+            LogIo::Keep { .. } | LogIo::Sync { .. } => {}
             LogIo::Commit { segment, offset, bytes, .. } => {
                 self.files.write(*segment, *offset as usize, bytes);
             }
@@ -373,7 +378,7 @@ fn what_fails_twice_is_dropped_and_the_log_goes_on() {
             bench.done(Ok(()));
         }
         bench.append(bench.appended.len() as u64 + 1, 30);
-        if let Outcome::Dropped { first, end, fault } = bench.done(Err(IoFault::Full)) {
+        if let Outcome::Dropped { first, end, fault, .. } = bench.done(Err(IoFault::Full)) {
             assert_eq!((first.0, end.0, fault), (2, 6, IoFault::Full));
         }
     }
@@ -386,6 +391,43 @@ fn what_fails_twice_is_dropped_and_the_log_goes_on() {
     let (seen, end) = bench.files.replay().expect("a log as it was written");
     assert_eq!(sequences(&seen), [1, 2, 20, 21]);
     assert_eq!(end.empty, [bench.files.segment(2)]);
+}
+
+#[test]
+fn what_is_new_is_written_only_while_a_further_segment_is_kept() {
+    let mut bench = Bench::fresh();
+    let is_keep = |io: &LogIo| matches!(io, LogIo::Keep { log: LOG, bytes_total } if *bytes_total == limits::LOG_SEGMENT_BYTES);
+    bench.append_for(Purpose::Storing, 1, 30);
+    let create = bench.poll_late().expect("a segment is due");
+    assert!(matches!(create, LogIo::Create { .. }));
+    bench.write(&create);
+    bench.done(Ok(()));
+    let keep = bench.poll_late().expect("it took what was kept, if anything was");
+    assert!(is_keep(&keep), "{keep:?}");
+    bench.append(2, 30);
+    bench.append_for(Purpose::Storing, 3, 30);
+    let Outcome::Dropped { first, end, fault, kept } = bench.done(Err(IoFault::Full)) else {
+        panic!("there is no room")
+    };
+    assert_eq!((first.0, end.0, fault), (0, 3, IoFault::Full));
+    let kept: Vec<u64> = kept.iter().map(|(head, _)| head.sequence).collect();
+    assert_eq!(kept, [2], "there is room for what gives room back");
+    assert!(bench.poll_late().is_none(), "whoever is told appends it anew");
+    bench.append(2, 30);
+    let commit = bench.poll_late().expect("the open segment has room");
+    assert!(matches!(commit, LogIo::Commit { .. }));
+    bench.write(&commit);
+    bench.done(Ok(()));
+    // There is room again.
+    bench.append_for(Purpose::Storing, 4, 30);
+    let keep = bench.poll_late().expect("it is tried again");
+    assert!(is_keep(&keep), "{keep:?}");
+    bench.done(Ok(()));
+    bench.flush();
+    bench.append_for(Purpose::Storing, 5, 30);
+    bench.flush();
+    let durable: Vec<u64> = bench.durable.iter().map(|durable| durable.0).collect();
+    assert_eq!(durable, [2, 4, 5]);
 }
 
 #[test]
@@ -619,7 +661,7 @@ impl Model {
     fn write_some(&mut self, io: &LogIo, sectors: usize) {
         let (segment, offset, bytes) = match io {
             LogIo::Create { segment, head, .. } => (*segment, 0, head),
-            LogIo::Sync { .. } => return,
+            LogIo::Keep { .. } | LogIo::Sync { .. } => return,
             LogIo::Commit { segment, offset, bytes, .. } => (*segment, *offset as usize, bytes),
         };
         let length = bytes.len().min(sectors * 512);
@@ -646,7 +688,7 @@ impl Model {
                         LogIo::Commit { segment, offset, bytes, sync: false } => {
                             self.unsynced.push((*segment, *offset as usize, bytes.len()));
                         }
-                        LogIo::Create { .. } => {}
+                        LogIo::Keep { .. } | LogIo::Create { .. } => {}
                         LogIo::Commit { .. } | LogIo::Sync { .. } => self.unsynced.clear(),
                     }
                     self.bench.done(Ok(()));

@@ -191,6 +191,8 @@ fn rows_that_are_gone_from_the_middle_are_missed() {
     for name in &names {
         world.space(name);
     }
+    // Else the last ones would be copied out of the log that is to go.
+    world.disk.is_untold = true;
     for (shards, from) in [(1, 1), (2, 9), (1, 17)] {
         world.crash(Fate::Lost, shards);
         fill(&mut world, &names, from..from + 8);

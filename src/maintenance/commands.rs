@@ -44,6 +44,9 @@ pub struct Inspect {
     /// The most records printed of each segment [default: 100 with --segment, else none]
     #[arg(long, value_name = "RECORDS")]
     limit: Option<u64>,
+    /// Also read all records, and tell how much of each segment counts
+    #[arg(long)]
+    counted: bool,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
@@ -179,7 +182,8 @@ impl Inspect {
         }
         let records = if self.segment.is_some() { RECORDS_PRINTED } else { 0 };
         let limit = self.limit.unwrap_or(records);
-        let asked = Inspected { segment: self.segment, limit, json: self.json };
+        let Inspect { segment, counted, json, .. } = self;
+        let asked = Inspected { segment, counted, limit, json };
         let mut out = BufWriter::new(io::stdout().lock());
         let done = inspect(&contents, asked, &mut out)?;
         ended(done.and_then(|()| out.flush()))

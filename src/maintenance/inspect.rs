@@ -1,5 +1,6 @@
 //! Checkpoints, heads, batches and records, for a person or a program to read.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
@@ -9,6 +10,7 @@ use engram_shards::checkpoint::layout::file_bytes;
 use engram_shards::checkpoint::reading::CheckedHead;
 use engram_shards::ids::{LogId, SegmentId, SessionId, Time};
 use engram_shards::log::chain::Link;
+use engram_shards::log::counting::Counting;
 use engram_shards::log::ranges::Ranges;
 use engram_shards::log::record::{
     RecordKind, decode_body, decode_cancelled, decode_forgotten, decode_gone, decode_space,
@@ -26,6 +28,8 @@ use crate::folder::FolderError;
 pub struct Inspected {
     /// One segment with its batches and records; none: all heads.
     pub segment: Option<SegmentId>,
+    /// How much of each segment counts: all of them are read for it.
+    pub counted: bool,
     /// The most records printed of a segment.
     pub limit: u64,
     /// One JSON object a line, in place of text.
@@ -41,7 +45,8 @@ pub fn inspect(
     asked: Inspected,
     out: &mut dyn Write,
 ) -> Result<io::Result<()>, FolderError> {
-    let mut lines = Lines { out, json: asked.json, done: Ok(()) };
+    let counted = if asked.counted { Some(count(contents)?) } else { None };
+    let mut lines = Lines { out, json: asked.json, counted, done: Ok(()) };
     if asked.segment.is_none() {
         lines.folder(contents);
         contents.checkpoints().iter().for_each(|checkpoint| lines.checkpoint(contents, checkpoint));
@@ -75,6 +80,20 @@ pub fn inspect(
     Ok(lines.done)
 }
 
+/// Bytes that count, by segment, as far as the records tell that can be read.
+fn count(contents: &Contents) -> Result<BTreeMap<SegmentId, u64>, FolderError> {
+    let mut counting = Counting::default();
+    for link in &contents.chain().links {
+        contents.walk(link, &mut |found| {
+            if let Found::Record(record) = found {
+                counting.take(&record);
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    Ok(counting.bytes())
+}
+
 /// Reads `LOG/NUMBER`, as the files are named or without the zeros.
 pub fn segment_of(text: &str) -> Result<SegmentId, String> {
     let parsed = text.split_once('/').and_then(|(log, number)| {
@@ -87,6 +106,7 @@ pub fn segment_of(text: &str) -> Result<SegmentId, String> {
 struct Lines<'a> {
     out: &'a mut dyn Write,
     json: bool,
+    counted: Option<BTreeMap<SegmentId, u64>>,
     done: io::Result<()>,
 }
 
@@ -170,12 +190,17 @@ impl Lines<'_> {
         let incarnation = format!("{:016x}", head.incarnation);
         let is_last = link.end.is_none();
         let read_at_start = contents.is_read_at_start(link);
+        let counted = self.counted.as_ref();
+        let counted = counted.map(|all| all.get(&link.segment).copied().unwrap_or(0));
+        let share = |counted| 100.0 * counted as f64 / f64::from(head.bytes_total);
+        let counts = |counted| format!(", {counted} bytes count ({:.1} %)", share(counted));
         let text = format!(
-            "segment {} log {log} number {number}: synced to offset {synced}{}{}; incarnation {incarnation}; made with {} \
+            "segment {} log {log} number {number}: synced to offset {synced}{}{}{}; incarnation {incarnation}; made with {} \
              shards behind segment {} (synced {}, live {})",
             file.display(),
             if is_last { ", the last of its log" } else { "" },
             if read_at_start { "" } else { ", all of it in checkpoints" },
+            counted.map(counts).unwrap_or_default(),
             head.shards,
             earlier.number,
             earlier.synced,
@@ -184,7 +209,7 @@ impl Lines<'_> {
         self.line(text, || {
             json!({
                 "kind": "segment", "file": file, "log": log, "number": number, "last": is_last, "synced": synced,
-                "read_at_start": read_at_start,
+                "read_at_start": read_at_start, "bytes_counted": counted,
                 "head": {
                     "shards": head.shards, "bytes_total": head.bytes_total, "incarnation": incarnation,
                     "earlier_number": earlier.number, "earlier_synced": earlier.synced,

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use engram_shards::ids::{LogId, SegmentId, Time};
 use engram_shards::limits::LOG_COMMIT_WAIT_MICROS;
-use engram_shards::log::log::{Log, LogIo, LogStart};
+use engram_shards::log::log::{Log, LogIo, LogStart, Purpose};
 use engram_shards::log::record::{Body, RecordHead};
 use engram_shards::log::salvage::Salvage;
 use engram_shards::log::walk::Found;
@@ -127,7 +127,7 @@ impl Writer {
         let now = committed_at.max(open.committed_at.after_micros(1));
         let appended_at = Time(now.0.saturating_sub(LOG_COMMIT_WAIT_MICROS));
         for (head, body) in records {
-            open.log.append(head, body, appended_at);
+            open.log.append(head, body, Purpose::Keeping, appended_at);
         }
         while let Some(io) = open.log.poll(now.max(Time(LOG_COMMIT_WAIT_MICROS))) {
             match io {
@@ -135,7 +135,7 @@ impl Writer {
                     sync(open.file.take())?;
                     open.file = Some(create(&self.logs, segment, &head)?);
                 }
-                LogIo::Sync { .. } => {}
+                LogIo::Keep { .. } | LogIo::Sync { .. } => {}
                 LogIo::Commit { offset, bytes, .. } => {
                     let file = open.file.as_ref().expect("a segment was made");
                     file.write_all_at(&bytes, offset.into())?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::ids::{LogId, SegmentId, StripeKey};
+use crate::limits::LOG_BLOCK_BYTES;
 use crate::log::segment::{self, HeadFault, LogEnd, SegmentHead};
 
 /// Why a log cannot be read.
@@ -58,7 +59,8 @@ pub struct Link {
 pub(crate) struct LastSegment {
     /// Number of its last segment, whether or not that counts.
     pub(crate) number: u32,
-    /// Where the log ended when the last one that counts was made.
+    /// Where the log ends without the batches of the last one that counts: where it ended when that was made; where that was
+    /// emptied, behind its head, so that whatever follows names it, and with it how far the log once went.
     pub(crate) earlier: LogEnd,
 }
 
@@ -74,6 +76,15 @@ pub struct Chain {
     /// What is wrong with the heads. A log is linked on behind a fault as far as it goes.
     pub faults: Vec<LogFault>,
     pub(crate) logs: BTreeMap<LogId, LastSegment>,
+}
+
+fn end_before_batches(head: SegmentHead) -> LogEnd {
+    match head.is_emptied() {
+        true => {
+            LogEnd { number: head.segment.number, synced: LOG_BLOCK_BYTES, live: LOG_BLOCK_BYTES }
+        }
+        false => head.earlier,
+    }
 }
 
 impl Chain {
@@ -117,7 +128,7 @@ impl Chain {
                 Some(head) => self.emptied.push(head),
                 None => self.links.push(Link { segment, head, end }),
             }
-            last_linked = last_linked.or(head.map(|head| head.earlier));
+            last_linked = last_linked.or(head.map(end_before_batches));
             end = head.map(|head| head.earlier);
         }
         if let Some(end) = end.filter(|end| end.number != 0 && !segments.contains_key(&end.number))

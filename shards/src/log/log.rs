@@ -18,11 +18,27 @@ use crate::settings::AckPolicy;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ordinal(pub u64);
 
+/// Whether a record may take what is kept for the time when the disk is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It stores something new: it is written only while a further segment is kept.
+    Storing,
+    /// It is about what is there already, or gives room back in the end: it may take the last one.
+    Keeping,
+}
+
 /// What the log wants of the disk. At most one is in flight, answered by [`Log::handle_done`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogIo {
-    /// Create the segment's file, reserve `bytes_total`, write `head` at 0, sync the file, then its folder. Where that
-    /// fails the file is better removed; the log never uses its number again.
+    /// Keep a file of this size, its place reserved, for the next segment that is created, unless one is kept already.
+    Keep {
+        /// Of which log.
+        log: LogId,
+        /// Size to reserve, in bytes.
+        bytes_total: u32,
+    },
+    /// Create the segment's file, of what is kept where something is: reserve `bytes_total`, write `head` at 0, sync the
+    /// file, then its folder. Where that fails the file is better removed; the log never uses its number again.
     Create {
         /// The segment.
         segment: SegmentId,
@@ -79,6 +95,7 @@ pub enum Outcome {
     },
     /// Everything that was waiting, in flight or not, is dropped: `first..end` will never be durable by this append.
     /// (What had reached the disk of it may be found by a replay, as unproven, until the log has its next segment.)
+    /// Where there is room for what may take it, that can be appended anew.
     Dropped {
         /// First ordinal.
         first: Ordinal,
@@ -86,6 +103,8 @@ pub enum Outcome {
         end: Ordinal,
         /// Why.
         fault: IoFault,
+        /// Those for which there is room, in order: all that are for [`Purpose::Keeping`], or none.
+        kept: Vec<(RecordHead, Body)>,
     },
 }
 
@@ -115,6 +134,8 @@ pub struct Log {
     next_segment: u32,
     /// The segment that takes batches; none before the first append and after a failure.
     open: Option<OpenSegment>,
+    /// Whether a further one is kept beside it.
+    keeps_more: bool,
     /// Those that count, with the open one once something in it does.
     segments: Segments,
     /// Everything before this is on disk; a segment to be made will state it.
@@ -162,6 +183,7 @@ struct OpenSegment {
 struct Pending {
     head: RecordHead,
     body: Body,
+    purpose: Purpose,
     appended_at: Time,
 }
 
@@ -182,6 +204,7 @@ struct WrittenBatch {
 
 #[derive(Clone, Copy, Debug)]
 enum InFlight {
+    Keep,
     Create(OpenSegment),
     Commit { batch: WrittenBatch, sync: bool },
     Sync,
@@ -204,6 +227,7 @@ impl Log {
             draining: false,
             next_segment: start.next_segment,
             open: None,
+            keeps_more: false,
             segments: Segments::default(),
             end: start.end,
             committed_at: start.committed_at,
@@ -248,8 +272,16 @@ impl Log {
     /// Bytes of all files of the log that count.
     pub fn file_bytes(&self) -> u64 {
         let is_new = self.open.is_some_and(|open| !self.segments.has(open.segment));
-        let new = if is_new { u64::from(limits::LOG_SEGMENT_BYTES) } else { 0 };
-        self.segments.file_bytes() + new
+        let more = u64::from(is_new) + u64::from(self.keeps_more);
+        self.segments.file_bytes() + more * u64::from(limits::LOG_SEGMENT_BYTES)
+    }
+
+    /// How many bytes of records can be written for certain, however full the disk is; where there is no open segment, as
+    /// many as a new one takes.
+    pub fn room(&self) -> u64 {
+        let segment = limits::LOG_SEGMENT_BYTES;
+        let left = self.open.map_or(segment, |open| segment - self.next_offset(open));
+        u64::from(left) + if self.keeps_more { u64::from(segment) } else { 0 }
     }
 
     /// The same log, whose last segment holds this.
@@ -274,12 +306,12 @@ impl Log {
     }
 
     /// Takes a record behind those that wait. It is durable once `handle_done` says so.
-    pub fn append(&mut self, head: RecordHead, body: Body, now: Time) -> Ordinal {
+    pub fn append(&mut self, head: RecordHead, body: Body, purpose: Purpose, now: Time) -> Ordinal {
         assert!(body.bytes.len() <= limits::RECORD_BODY_BYTES_MAX as usize, "a body within limits");
         let ordinal = Ordinal(self.first.0 + self.pending.len() as u64);
         self.pending_bytes += record_bytes(body.bytes.len()) as u64;
         self.urgent |= head.kind != RecordKind::Observation;
-        self.pending.push_back(Pending { head, body, appended_at: now });
+        self.pending.push_back(Pending { head, body, purpose, appended_at: now });
         ordinal
     }
 
@@ -299,11 +331,23 @@ impl Log {
         let has_room =
             |open: &OpenSegment| self.next_offset(*open) + batch_bytes <= limits::LOG_SEGMENT_BYTES;
         match self.open.filter(has_room) {
-            Some(open) => Some(self.commit(open, record_count, payload_bytes, now)),
-            // The next segment states for ever what was synced of this one.
-            None if !self.written.is_empty() => self.sync(),
+            Some(open) if self.keeps_more || !self.stores(record_count) => {
+                Some(self.commit(open, record_count, payload_bytes, now))
+            }
+            // The next segment states for ever what was synced of this one; and what is synced is not dropped.
+            _ if !self.written.is_empty() => self.sync(),
+            Some(_) => {
+                self.in_flight = Some(InFlight::Keep);
+                Some(LogIo::Keep { log: self.log, bytes_total: limits::LOG_SEGMENT_BYTES })
+            }
             None => Some(self.create()),
         }
+    }
+
+    /// Whether something new is among the next records.
+    fn stores(&self, record_count: usize) -> bool {
+        let mut records = self.pending.iter().skip(self.written_records).take(record_count);
+        records.any(|pending| pending.purpose == Purpose::Storing) || planted!(RoomAwaited)
     }
 
     /// When `poll` has something though nothing else happens; changes with `append`, `poll`, `drain` and `handle_done`.
@@ -339,13 +383,19 @@ impl Log {
         let is_commit = matches!(in_flight, InFlight::Commit { .. });
         let result = if is_commit && planted!(SyncFailureIgnored) { Ok(()) } else { result };
         match (in_flight, result) {
+            (InFlight::Keep, Ok(())) => {
+                self.keeps_more = true;
+                Outcome::Nothing
+            }
+            (InFlight::Keep, Err(fault)) => self.drop_all(fault, Some(Purpose::Keeping)),
             (InFlight::Create(open), Ok(())) => {
                 // The head of the new one states for ever where the one before ends.
                 self.sealed.extend(self.summary.take());
                 self.open = Some(open);
+                self.keeps_more = false;
                 Outcome::Nothing
             }
-            (InFlight::Create(_), Err(fault)) => self.drop_all(fault),
+            (InFlight::Create(_), Err(fault)) => self.drop_all(fault, None),
             (InFlight::Commit { batch, sync }, Ok(())) => {
                 self.written.push_back(batch);
                 let records = self.pending.iter().skip(self.written_records);
@@ -367,7 +417,7 @@ impl Log {
                 self.written_records = 0;
                 self.written_bytes = 0;
                 if self.rewriting {
-                    return self.drop_all(fault);
+                    return self.drop_all(fault, None);
                 }
                 self.rewriting = true;
                 Outcome::Nothing
@@ -587,15 +637,17 @@ impl Log {
         Outcome::Durable { first, locations, committed_at }
     }
 
-    fn drop_all(&mut self, fault: IoFault) -> Outcome {
+    /// Drops what waits; of that, records of this purpose can be appended anew.
+    fn drop_all(&mut self, fault: IoFault, keep: Option<Purpose>) -> Outcome {
         let first = self.first;
         self.first.0 += self.pending.len() as u64;
-        self.pending.clear();
+        let dropped = self.pending.drain(..);
+        let kept = dropped.filter(|pending| Some(pending.purpose) == keep);
+        let kept = kept.map(|pending| (pending.head, pending.body)).collect();
         self.pending_bytes = 0;
-        self.open = None;
         self.rewriting = false;
         self.urgent = false;
-        Outcome::Dropped { first, end: self.first, fault }
+        Outcome::Dropped { first, end: self.first, fault, kept }
     }
 }
 

@@ -22,6 +22,7 @@
 //! | `segments` | which of them are written no more, and how one is emptied |
 //! | `walk` | one segment, piece by piece: whole, damaged, cut |
 //! | `audit` | whether the records of all logs make whole stripes |
+//! | `counting` | how much of each segment counts |
 //! | `log` | the open end: group commit, sealing after a failure |
 //! | `replay` | reading back; torn, unproven and corrupt |
 //! | `salvage` | what a new folder takes over of a damaged one |
@@ -43,6 +44,7 @@ pub mod chain;
 pub mod segments;
 pub mod walk;
 pub mod audit;
+pub mod counting;
 #[allow(clippy::module_inception)] // the log itself, among what it is made of
 pub mod log;
 pub mod replay;

@@ -42,6 +42,15 @@ impl ReplayEnd {
         self.heads.iter().copied().filter(move |head| head.segment.log == log)
     }
 
+    /// The heads of all segments that hold what counts, or did.
+    pub fn heads(&self) -> impl Iterator<Item = SegmentHead> + '_ {
+        let end_of = |log| self.logs.get(&log).map_or(0, |start| start.end.number);
+        self.heads
+            .iter()
+            .copied()
+            .filter(move |head| head.segment.number <= end_of(head.segment.log))
+    }
+
     /// The segments that count and were not emptied.
     pub fn whole(&self) -> impl Iterator<Item = SegmentId> + '_ {
         let whole = self.heads.iter().filter(|head| !head.is_emptied());

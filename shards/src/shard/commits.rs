@@ -1,8 +1,8 @@
 //! What becomes of records when a commit ends: rows, marks and sessions move on together, and then the replies go out.
 
-use crate::ids::{Location, SessionId, Time};
-use crate::log::log::{IoFault, Ordinal, Outcome};
-use crate::log::record::record_bytes;
+use crate::ids::{Generation, Location, SessionId, Time};
+use crate::log::log::{IoFault, Ordinal, Outcome, Purpose};
+use crate::log::record::{Body, RecordHead, record_bytes};
 use crate::message::{Origin, Refusal, Reply};
 use crate::session::SessionKey;
 use crate::settings::AckPolicy;
@@ -36,10 +36,10 @@ impl Shard {
                 assert_eq!(first, self.pending_first, "commits end in the order of their records");
                 self.settle_durable(&locations, committed_at);
             }
-            Outcome::Dropped { first, end, fault } => {
+            Outcome::Dropped { first, end, fault, kept } => {
                 assert_eq!(first, self.pending_first, "commits end in the order of their records");
                 assert_eq!((end.0 - first.0) as usize, self.pending.len(), "all of it is dropped");
-                self.settle_dropped(end, fault);
+                self.settle_dropped(end, fault, kept);
             }
         }
     }
@@ -168,16 +168,23 @@ impl Shard {
         Some(key)
     }
 
-    fn settle_dropped(&mut self, end: Ordinal, fault: IoFault) {
+    /// What was pending is dropped up to this ordinal, but for what can be appended anew.
+    fn settle_dropped(&mut self, end: Ordinal, fault: IoFault, kept: Vec<(RecordHead, Body)>) {
         let refusal = self.count_failure(fault);
         let mut told = Vec::new();
         let mut slots = Vec::new();
         let mut fenced = Vec::new();
         let mut delayed = Vec::new();
+        let (mut kept, mut again) = (kept.into_iter(), Vec::new());
         let first = std::mem::replace(&mut self.pending_first, end);
         for (index, pending) in std::mem::take(&mut self.pending).into_iter().enumerate() {
             // Whoever was told that it was written is not told that it was dropped; its session is fenced all the same.
             let is_told = first.0 + (index as u64) < self.told.0;
+            let is_kept = pending.purpose() == Purpose::Keeping;
+            if let Some(record) = is_kept.then(|| kept.next()).flatten() {
+                again.push((pending, record));
+                continue;
+            }
             match pending {
                 Pending::Observation(Observed { slot, session, sequence, .. }, sender) => {
                     slots.push(slot);
@@ -200,7 +207,9 @@ impl Shard {
                 }
             }
         }
-        self.unproven.drop_appended(self.now);
+        if again.is_empty() {
+            self.unproven.drop_appended(self.now);
+        }
         self.subscribers.drop_storing();
         slots.sort_unstable();
         slots.dedup();
@@ -216,6 +225,24 @@ impl Shard {
         delayed.sort_unstable();
         delayed.dedup();
         delayed.into_iter().for_each(|key| self.give_up_waiting(key, &refusal));
+        self.append_again(again);
+    }
+
+    /// What precedes these records is dropped, and they are not. A memory that is to be forgotten has no observations any
+    /// more but those that are left: the generations of others will be given out again.
+    fn append_again(&mut self, again: Vec<(Pending, (RecordHead, Body))>) {
+        let mut forgets = 0;
+        for (pending, (mut head, body)) in again {
+            if let Pending::Forget = pending {
+                let forgotten = &mut self.forgetting.logged[forgets];
+                let stripe = &self.stripes[self.slots[&forgotten.stripe].0];
+                let newest = Generation(stripe.next_generation().0 - 1);
+                forgotten.until = forgotten.until.min(newest);
+                head.generation = forgotten.until;
+                forgets += 1;
+            }
+            self.append_pending(head, body, pending);
+        }
     }
 
     fn count_failure(&mut self, fault: IoFault) -> Refusal {
@@ -243,11 +270,9 @@ impl Shard {
     /// Gives the log the replayed records that it does not have.
     pub(super) fn append_unproven(&mut self) {
         while let Some(record) = self.unproven.append_next() {
-            let (stripe, length) = (record.head.stripe, record.body.bytes.len());
-            let ordinal = self.log.append(record.head, record.body.clone(), self.now);
-            let replayed = record.replayed;
-            self.push_pending(ordinal, Pending::Replayed(replayed));
-            self.note_uncovered(stripe, record_bytes(length) as u64);
+            let (head, body, replayed) = (record.head, record.body.clone(), record.replayed);
+            self.note_uncovered(head.stripe, record_bytes(body.bytes.len()) as u64);
+            self.append_pending(head, body, Pending::Replayed(replayed));
         }
     }
 }

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::ids::{Generation, Location, Row, SegmentId, SessionId, Time};
+use crate::ids::{Generation, Location, LogId, Row, SegmentId, SessionId, Time};
 use crate::limits::{
     COMPACTION_LISTS_SHARE, COMPACTION_STEP_BYTES, COMPACTION_STEP_GENERATIONS,
     COMPACTION_STEP_RECORDS, COMPACTION_STEP_ROWS, COMPACTION_STEP_SESSIONS,
@@ -23,6 +23,7 @@ use crate::log::record::{
     self, Body, GONE_RUN_BYTES, RecordHead, RecordKind, decode_body, encode_copy, encode_forgotten,
     encode_gone_behind, encode_space, read_body,
 };
+use crate::log::segments::Segments;
 use crate::session::SessionKey;
 use crate::shard::compaction::{Job, JobNumber, Step, WORTH_BYTES};
 use crate::shard::engine::Shard;
@@ -50,7 +51,10 @@ impl Shard {
         match self.step() {
             None => {
                 self.remove_segments();
-                self.begin_compaction();
+                match self.compacting.shared.is_unknown() {
+                    true => self.share(),
+                    false => self.begin_compaction(),
+                }
             }
             Some(&Step::Rows(slot, row)) => self.look_at_rows(slot, row),
             Some(&Step::Sessions(after)) => self.look_at_sessions(after),
@@ -82,22 +86,68 @@ impl Shard {
         self.compacting.job.as_ref().is_some_and(|job| job.victims.contains(&segment))
     }
 
-    /// Picks those of which least counts: as few as free enough for the lists that are to be written.
-    fn begin_compaction(&mut self) {
+    /// The segments of a log.
+    fn segments_of(&mut self, log: LogId) -> &mut Segments {
+        match log == self.config.log {
+            true => self.log.segments(),
+            false => self.compacting.shared.log(log),
+        }
+    }
+
+    /// Tells what counts here of segments that hold what is several shards', and asks what counts for all.
+    fn share(&mut self) {
         let compacting = &self.compacting;
-        let is_worth_it = |segment: &SegmentId| {
-            compacting.counted(*segment) < WORTH_BYTES
-                && !planted!(CompactionForgotten)
-                && !compacting.unreadable.contains(segment)
-                && !self.forgetting.needs(*segment)
+        let shares = compacting.shared.told(|segment| compacting.counted(segment));
+        let segments = shares.iter().map(|(segment, _)| *segment).collect();
+        let ticket = self.ticket();
+        self.compacting.asked = Some((ticket, segments));
+        self.outputs.push_back(Output::Io(ticket, Io::Share { shares }));
+    }
+
+    /// An I/O ended: whether it was that.
+    pub(super) fn settle_shares(
+        &mut self,
+        ticket: IoTicket,
+        result: &Result<IoOutput, IoFault>,
+    ) -> bool {
+        let asked = self.compacting.asked.take_if(|(asked, _)| *asked == ticket);
+        let Some((_, segments)) = asked else { return false };
+        match result {
+            Ok(IoOutput::Shares(totals)) => {
+                self.compacting.shared.learn(&segments, totals);
+                self.compacting.consider(self.now);
+            }
+            _ => self.compacting.give_up(self.now),
+        }
+        true
+    }
+
+    /// Picks those of which least counts: as few as free enough for the lists that are to be written, and no more than
+    /// there is room for, also where the disk is full.
+    fn begin_compaction(&mut self) {
+        if let Some(segment) = self.compacting.shared.emptiable() {
+            self.compacting.begin(BTreeSet::from([segment]), 1);
+            return self.empty_next();
+        }
+        let compacting = &self.compacting;
+        let is_movable = |segment: &SegmentId| {
+            !compacting.unreadable.contains(segment) && !self.forgetting.needs(*segment)
         };
-        let worth = self.log.own_sealed().filter(is_worth_it);
-        let mut worth: Vec<_> =
-            worth.map(|segment| (compacting.counted(segment), segment)).collect();
+        let own = self.log.own_sealed().map(|segment| (compacting.counted(segment), segment));
+        let own =
+            own.filter(|(counted, _)| *counted < WORTH_BYTES && !planted!(CompactionForgotten));
+        let shared = compacting.shared.worth(WORTH_BYTES);
+        let worth = own.chain(shared).filter(|(_, segment)| is_movable(segment));
+        let mut worth: Vec<_> = worth.collect();
         worth.sort_unstable();
         let wanted = COMPACTION_LISTS_SHARE * self.lists_bytes();
-        let (mut victims, mut freed) = (BTreeSet::new(), 0);
+        let room = self.log.room().saturating_sub(self.lists_bytes());
+        let (mut victims, mut freed, mut copied) = (BTreeSet::new(), 0, 0);
         for (counted, segment) in &worth {
+            copied += self.compacting.counted(*segment);
+            if copied > room {
+                break;
+            }
             victims.insert(*segment);
             freed += u64::from(LOG_SEGMENT_BYTES) - counted;
             if freed >= wanted {
@@ -203,7 +253,7 @@ impl Shard {
         let (key, own_head) = (stripe.key(), stripe_head(stripe));
         if self.is_victim(location.segment) {
             // The head goes on as it is, so it must be as it was written.
-            let incarnation = self.log.segments().incarnation(location.segment);
+            let incarnation = self.segments_of(location.segment.log).incarnation(location.segment);
             let (copied, _, _) = record::read_first(record, incarnation).map_err(|_| ())?;
             if (copied.head.stripe, copied.head.generation) != (key, generation) {
                 return Err(());
@@ -401,7 +451,15 @@ impl Shard {
                 self.compacting.uncarry(segment, bytes);
             }
         }
-        self.empty_next();
+        match self.compacting.leave_shared() {
+            true => self.empty_next(),
+            false => self.end_job(),
+        }
+    }
+
+    fn end_job(&mut self) {
+        self.compacting.job = None;
+        self.compacting.consider(self.now);
     }
 
     /// Whether somebody reads in the segments that are to go, or will, of those who asked up to this ticket, and before this
@@ -425,7 +483,7 @@ impl Shard {
 
     fn empty_next(&mut self) {
         let victim = *self.job().victims.first().expect("some are left to be emptied");
-        let emptying = self.log.segments().emptying(victim);
+        let emptying = self.segments_of(victim.log).emptying(victim);
         let (segment, bytes) = (emptying.head.segment, emptying.bytes());
         let ticket = self.ticket();
         self.set_step(Step::Emptying(ticket, victim, emptying));
@@ -463,7 +521,7 @@ impl Shard {
             self.compacting.give_up(self.now);
             return true;
         }
-        self.log.segments().emptied(&emptying);
+        self.segments_of(victim.log).emptied(&emptying);
         self.compacting.emptied(victim);
         self.tally.compacted_segments += 1;
         self.compacting.to_remove.extend(emptying.remove);
@@ -472,10 +530,7 @@ impl Shard {
         job.victims.remove(&victim);
         match job.victims.is_empty() {
             false => self.empty_next(),
-            true => {
-                self.compacting.job = None;
-                self.compacting.consider(self.now);
-            }
+            true => self.end_job(),
         }
         true
     }

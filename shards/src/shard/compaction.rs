@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{Location, Row, SegmentId, Time};
 use crate::limits::{
-    COMPACTION_BYTES_PER_SECOND, COMPACTION_REST_MICROS, COMPACTION_RETRY_MICROS, COMPACTION_SHARE,
-    LOG_SEGMENT_BYTES,
+    COMPACTION_BYTES_PER_SECOND, COMPACTION_LOOK_MICROS, COMPACTION_REST_MICROS,
+    COMPACTION_RETRY_MICROS, COMPACTION_SHARE, LOG_SEGMENT_BYTES,
 };
 use crate::log::segments::Emptying;
 use crate::session::SessionKey;
 use crate::shard::io::IoTicket;
+use crate::shard::shares::Shared;
 use crate::shard::turns::{RecallNumber, Slot};
 use crate::space::{LiveBytes, Told};
 
@@ -39,6 +40,12 @@ pub(super) struct Compacting {
     /// … or are to be: nothing depends on it.
     pub(super) to_remove: BTreeSet<SegmentId>,
     is_draining: bool,
+    /// Segments that hold what is several shards'.
+    pub(super) shared: Shared,
+    /// The shares of these are being told and asked for.
+    pub(super) asked: Option<(IoTicket, Vec<SegmentId>)>,
+    /// When they are looked at again.
+    look_at: Option<Time>,
 }
 
 /// Names one compaction among those of a run.
@@ -117,6 +124,19 @@ impl Compacting {
     pub(super) fn emptied(&mut self, segment: SegmentId) {
         assert_eq!(self.live.remove(segment), 0, "nothing that counts is given up");
         self.carried.remove(&segment);
+        self.shared.emptied(segment);
+    }
+
+    /// Nothing of this shard is left in the segments of the job that hold what is several shards'. Whether it has others.
+    pub(super) fn leave_shared(&mut self) -> bool {
+        let Compacting { job, shared, live, .. } = self;
+        let job = job.as_mut().expect("one is under way");
+        let leaving: Vec<_> = job.victims.extract_if(.., |segment| shared.has(*segment)).collect();
+        for segment in leaving {
+            assert_eq!(live.of(segment), 0, "nothing that counts is left behind");
+            shared.leave(segment);
+        }
+        !job.victims.is_empty()
     }
 
     /// Some segment may be worth it.
@@ -142,6 +162,12 @@ impl Compacting {
     pub(super) fn rest(&mut self, now: Time) {
         self.is_due = false;
         self.next_at = now.after_micros(COMPACTION_REST_MICROS);
+        let wait = match self.shared.is_pressing(WORTH_BYTES) {
+            true => COMPACTION_RETRY_MICROS,
+            false => COMPACTION_LOOK_MICROS,
+        };
+        self.look_at = (!self.shared.is_empty()).then(|| now.after_micros(wait));
+        self.shared.forget();
     }
 
     /// So many bytes were copied.
@@ -154,6 +180,7 @@ impl Compacting {
     pub(super) fn give_up(&mut self, now: Time) {
         self.job = None;
         self.is_due = true;
+        self.shared.forget();
         self.retry(now);
     }
 
@@ -174,12 +201,14 @@ impl Compacting {
 
     /// When something can be done, if there is something.
     pub(super) fn next_at(&self) -> Option<Time> {
-        let is_runnable = !self.is_draining
-            && match &self.job {
-                None => self.is_due || !self.to_remove.is_empty(),
-                Some(job) => job.under_way == 0 && job.is_ours(),
-            };
-        is_runnable.then_some(self.next_at)
+        if self.is_draining || self.asked.is_some() {
+            return None;
+        }
+        match &self.job {
+            None if self.is_due || !self.to_remove.is_empty() => Some(self.next_at),
+            None => self.look_at,
+            Some(job) => (job.under_way == 0 && job.is_ours()).then_some(self.next_at),
+        }
     }
 
     /// Whether this is the ticket of one of its own.
@@ -187,7 +216,8 @@ impl Compacting {
     pub(super) fn awaits(&self, ticket: IoTicket) -> bool {
         let step = self.job.as_ref().map(|job| &job.step);
         let is_emptying = matches!(step, Some(Step::Emptying(own, ..)) if *own == ticket);
-        is_emptying || self.removing.contains_key(&ticket)
+        let is_asked = self.asked.as_ref().is_some_and(|(asked, _)| *asked == ticket);
+        is_emptying || is_asked || self.removing.contains_key(&ticket)
     }
 }
 

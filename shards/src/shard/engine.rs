@@ -224,7 +224,7 @@ impl Shard {
             }
             return self.compact();
         }
-        if self.settle_emptying(ticket, &result) {
+        if self.settle_shares(ticket, &result) || self.settle_emptying(ticket, &result) {
             return self.compact();
         }
         if self.settle_checkpoint_io(ticket, result.as_ref().map(|_| ()).map_err(|fault| *fault)) {
@@ -233,7 +233,7 @@ impl Shard {
         let wanted = self.reads.remove(&ticket).expect("an I/O ends once");
         let records = match result {
             Ok(IoOutput::Read(records)) => Ok(records),
-            Ok(IoOutput::Done) => panic!("a read gives records"),
+            Ok(IoOutput::Done | IoOutput::Shares(_)) => panic!("a read gives records"),
             Err(fault) => Err(fault),
         };
         self.settle_read(wanted, records);
@@ -346,6 +346,7 @@ impl Shard {
             return None;
         }
         let io = match self.log.poll(self.now)? {
+            LogIo::Keep { log, bytes_total } => Io::KeepSegment { log, bytes_total },
             LogIo::Create { segment, bytes_total, head } => {
                 // The one before is written no more.
                 self.compacting.consider(self.now);
@@ -549,18 +550,24 @@ impl Shard {
     pub(super) fn log_append(&mut self, head: RecordHead, body: Body, pending: Pending) -> Ordinal {
         self.append_unproven();
         self.note_uncovered(head.stripe, record_bytes(body.bytes.len()) as u64);
-        let ordinal = self.log.append(head, body, self.now);
-        self.push_pending(ordinal, pending);
-        ordinal
+        self.append_pending(head, body, pending)
     }
 
-    pub(super) fn push_pending(&mut self, ordinal: Ordinal, pending: Pending) {
+    /// The same of one that was counted before.
+    pub(super) fn append_pending(
+        &mut self,
+        head: RecordHead,
+        body: Body,
+        pending: Pending,
+    ) -> Ordinal {
+        let ordinal = self.log.append(head, body, pending.purpose(), self.now);
         if self.pending.is_empty() {
             self.pending_first = ordinal;
         }
         let expected = self.pending_first.0 + self.pending.len() as u64;
         assert_eq!(ordinal.0, expected, "the log counts its records one by one");
         self.pending.push_back(pending);
+        ordinal
     }
 
     pub(super) fn reply(&mut self, origin: Origin, reply: Reply) {

@@ -5,7 +5,7 @@
 //!                       replayed ─┘
 //! ```
 //! A record is about what the shard was given before it, durable or not: the log keeps the order, so that all of it is
-//! durable when the record is, or is dropped with it.
+//! durable when the record is, or is dropped with it. On a full disk it is dropped alone; the record is then about the rest.
 
 use crate::ids::{Generation, Row, SegmentId, SessionId};
 use crate::limits::FORGETS_WAITING_MAX;

@@ -5,6 +5,7 @@ use crate::ids::{FolderSecret, Location, LogId, SegmentId, StripeKey};
 use crate::message::{Origin, Reply};
 use crate::quality::RecallTarget;
 use crate::settings::AckPolicy;
+use crate::shard::shares::Share;
 use crate::space::TailLimits;
 
 /// What a shard is made with.
@@ -39,7 +40,16 @@ pub struct IoTicket(pub u64);
 /// What a shard wants of the disk. Every one is answered by [`Shard::handle_io`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Io {
-    /// Create the segment's file, reserve `bytes_total`, write `head` at 0, sync the file, then its folder.
+    /// Keep a file of this size, its place reserved, for the next segment of this log that is created, unless one is kept
+    /// already; and what [`Io::EmptySegment`] writes first, so that it needs no room. Loss: it is kept anew.
+    KeepSegment {
+        /// The log.
+        log: LogId,
+        /// Size to reserve, in bytes.
+        bytes_total: u32,
+    },
+    /// Create the segment's file, of what is kept where something is: reserve `bytes_total`, write `head` at 0, sync the
+    /// file, then its folder.
     CreateSegment {
         /// The segment.
         segment: SegmentId,
@@ -65,12 +75,19 @@ pub enum Io {
         segment: SegmentId,
     },
     /// Put a file of these bytes in the place of the segment's: write it beside, sync it, rename it, sync the folder.
-    /// Whoever has the file open closes it.
+    /// Whoever has the file open closes it. A segment that shards have told shares of is emptied only if all of them have left
+    /// it and none of them is being built anew; else this fails.
     EmptySegment {
         /// The segment.
         segment: SegmentId,
         /// The whole file that is left.
         bytes: Vec<u8>,
+    },
+    /// Tell what of each of these segments counts for this shard, and ask what counts for all: `IoOutput::Shares` has it in
+    /// the same order. What a shard has told counts until it tells something else, or until it is built anew.
+    Share {
+        /// The segments: they were made beside another number of shards.
+        shares: Vec<(SegmentId, Share)>,
     },
     /// Remove the segment's file, which counts for nothing. Loss: a restart removes it.
     RemoveSegment {
@@ -126,6 +143,8 @@ pub enum IoOutput {
     Done,
     /// Read; each as long as was asked.
     Read(Vec<Vec<u8>>),
+    /// What counts for all shards.
+    Shares(Vec<Share>),
 }
 
 /// What the shard hands out.

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `io.rs` | what a shard is made with, and what crosses between it and the runtime |
 //! | `forgotten.rs` | memories on their way to be forgotten |
+//! | `shares.rs` | segments that hold what is several shards' |
 //! | `compaction.rs` | which segments count how much, and the compaction under way |
 //! | `pending.rs` | what the log was given, until it answers |
 //! | `making.rs` | spaces that are being made |
@@ -33,6 +34,7 @@
 //! **Invariants:** what is pending is what the log was given and has not answered, in the same order; a stripe stands in
 //! the rotation exactly if it has a row to insert; nothing waits for a time but what `deadline` names.
 
+mod shares;
 mod io;
 mod turns;
 mod awaited;
@@ -58,3 +60,4 @@ mod recovering;
 pub use engine::Shard;
 pub use io::{Io, IoOutput, IoTicket, Output, ShardConfig};
 pub use recovering::{Loading, Ready, Recovering, Remains};
+pub use shares::Share;

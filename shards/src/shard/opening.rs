@@ -152,8 +152,10 @@ impl Shard {
 
     /// So many records of the session that were in flight are dropped.
     pub(super) fn fence_session(&mut self, key: SessionKey, records: u32, refusal: &Refusal) {
+        let slot = self.slots.get(&key.stripe);
+        let arrived = slot.map_or(0, |slot| self.stripes[slot.0].rows().arrived());
         let session = self.sessions.in_flight(key);
-        match session.fence(records) {
+        match session.fence(records, arrived) {
             Remains::Resumable if session.is_closing() => self.give_up_waiting(key, refusal),
             Remains::Resumable => self.settle_session(key),
             Remains::Nothing => {

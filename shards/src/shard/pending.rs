@@ -1,6 +1,7 @@
 //! What the log was given, until it answers.
 
 use crate::ids::{Generation, Location, Row, SessionId, StripeKey};
+use crate::log::log::Purpose;
 use crate::message::{Lane, Origin};
 use crate::session::SessionKey;
 use crate::shard::compaction::JobNumber;
@@ -22,6 +23,16 @@ pub(super) enum Pending {
     Forget,
     /// A replayed record on its way to the log again.
     Replayed(Replayed),
+}
+
+impl Pending {
+    /// What its record is for.
+    pub(super) fn purpose(&self) -> Purpose {
+        match self {
+            Pending::Observation(..) | Pending::Space(_) | Pending::Session(_) => Purpose::Storing,
+            Pending::Carried(..) | Pending::Forget | Pending::Replayed(_) => Purpose::Keeping,
+        }
+    }
 }
 
 /// What a replayed record is about.

@@ -39,6 +39,7 @@ use crate::shard::io::ShardConfig;
 use crate::shard::making::Making;
 use crate::shard::pending::{self, Carrying};
 use crate::shard::requests::stripe_seed;
+use crate::shard::shares::Shared;
 use crate::shard::unproven::Unvouched;
 use crate::space::{Arrival, LiveBytes, Loaded, Pair, Place, Rows, Stripe};
 use crate::vector::codes::{Codes, Encoded};
@@ -240,6 +241,7 @@ impl Recovering {
         found.check()?;
         let log = log_behind(&config, &mut end);
         let mut shard = Shard::new(config.clone(), owns, log, now);
+        shard.compacting.shared = Shared::new(config.log, config.shards, &end);
         shard.note_logs(&mut end);
         let whole = end.whole().collect();
         shard.compacting.consider(now);

@@ -21,7 +21,7 @@ use engram_shards::message::{
 use engram_shards::quality::RecallTarget;
 use engram_shards::settings::{AckPolicy, Metric, SpaceSettings};
 use engram_shards::shard::{
-    Io, IoOutput, IoTicket, Loading, Output, Recovering, Remains, Shard, ShardConfig,
+    Io, IoOutput, IoTicket, Loading, Output, Recovering, Remains, Shard, ShardConfig, Share,
 };
 use engram_shards::space::TailLimits;
 use engram_shards::vector::codes::{Encoded, normalise};
@@ -42,6 +42,14 @@ pub(crate) struct Disk {
     pub(crate) summaries: BTreeMap<SegmentId, Vec<u8>>,
     /// Segments that were read whole since a test emptied it.
     pub(crate) read: BTreeSet<SegmentId>,
+    /// Logs that have a place for their next segment.
+    pub(crate) kept: BTreeSet<LogId>,
+    /// There is room for no further segment.
+    pub(crate) is_full: bool,
+    /// What shards have told to count of segments for them, in this life.
+    shares: BTreeMap<(SegmentId, usize), Share>,
+    /// Some shard never tells what counts for it.
+    pub(crate) is_untold: bool,
     /// Writes end with this.
     pub(crate) fault: Option<IoFault>,
     /// Reads of these places fail.
@@ -63,7 +71,15 @@ impl Disk {
                 places.iter().map(read).collect::<Result<_, _>>().map(IoOutput::Read)
             }
             (_, Some(fault)) => Err(fault),
+            (Io::KeepSegment { .. }, None) if self.is_full => Err(IoFault::Full),
+            (Io::KeepSegment { log, .. }, None) => {
+                self.kept.insert(*log);
+                Ok(IoOutput::Done)
+            }
             (Io::CreateSegment { segment, head, .. }, None) => {
+                if !self.kept.remove(&segment.log) && self.is_full {
+                    return Err(IoFault::Full);
+                }
                 let earlier = self.files.insert(*segment, head.clone());
                 assert!(earlier.is_none(), "a segment's number is used once");
                 Ok(IoOutput::Done)
@@ -92,7 +108,10 @@ impl Disk {
                 self.summaries.insert(*segment, bytes.clone());
                 Ok(IoOutput::Done)
             }
+            (Io::Share { .. }, _) => unreachable!("it never waits"),
             (Io::EmptySegment { segment, bytes }, None) => {
+                let shares = self.shares.range((*segment, 0)..=(*segment, usize::MAX));
+                assert!(shares.into_iter().all(|(_, share)| *share == Share::Left));
                 let whole = self.files.insert(*segment, bytes.clone());
                 assert!(whole.is_some(), "what is emptied was there");
                 Ok(IoOutput::Done)
@@ -102,6 +121,20 @@ impl Disk {
                 Ok(IoOutput::Done)
             }
         }
+    }
+
+    /// What counts of segments for all of so many shards, now that this one has told its shares.
+    fn share(&mut self, shard: usize, shares: &[(SegmentId, Share)], shards: usize) -> IoOutput {
+        self.shares.extend(shares.iter().map(|(segment, share)| ((*segment, shard), *share)));
+        let told = |segment, shard| self.shares.get(&(segment, shard)).copied();
+        let total = |(segment, _): &(SegmentId, Share)| {
+            if self.is_untold {
+                return Share::Unknown;
+            }
+            let all = (0..shards).map(|shard| told(*segment, shard).unwrap_or(Share::Unknown));
+            all.fold(Share::Left, Share::with)
+        };
+        IoOutput::Shares(shares.iter().map(total).collect())
     }
 
     /// What a recovery wants to know first.
@@ -201,6 +234,7 @@ impl World {
         self.starts += 1;
         self.replies.clear();
         self.waiting.clear();
+        self.disk.shares.clear();
         self.shards.clear();
         self.loading.clear();
         self.disk.drafts.clear();
@@ -279,6 +313,7 @@ impl World {
         for (_, _, io) in std::mem::take(&mut self.waiting) {
             match (fate, io) {
                 (Fate::Lost, _) | (_, Io::Read { .. } | Io::Sync { .. }) => {}
+                (_, Io::KeepSegment { .. } | Io::Share { .. }) => unreachable!("it never waits"),
                 (Fate::Torn, Io::EmptySegment { .. } | Io::RemoveSegment { .. }) => {}
                 (Fate::Torn, Io::SyncCheckpoint { .. } | Io::KeepCheckpoint { .. }) => {}
                 (Fate::Whole, io) => {
@@ -308,9 +343,19 @@ impl World {
 
     /// Takes all outputs: replies to the list, I/O to what waits.
     pub(crate) fn collect(&mut self) {
+        let shards = self.shards.len();
         for (index, shard) in self.shards.iter_mut().enumerate() {
             while let Some(output) = shard.poll() {
                 match output {
+                    // Nobody waits for these but what follows.
+                    Output::Io(ticket, io @ Io::KeepSegment { .. }) => {
+                        let result = self.disk.perform(&io);
+                        shard.handle_io(ticket, result, self.now);
+                    }
+                    Output::Io(ticket, Io::Share { shares }) => {
+                        let result = Ok(self.disk.share(index, &shares, shards));
+                        shard.handle_io(ticket, result, self.now);
+                    }
                     Output::Io(ticket, io) => self.waiting.push_back((index, ticket, io)),
                     Output::Reply(origin, reply) => self.replies.push((origin, reply)),
                 }

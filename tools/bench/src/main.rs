@@ -1,10 +1,11 @@
 //! `engram-bench`: what an observation costs, station by station, beside other programs in the same run; the index alone;
-//! how a server comes back.
+//! how a server comes back; what compactions do to others.
 
 mod calibration;
 mod echo;
 mod index;
 mod process;
+mod compaction;
 mod restart;
 mod recalls;
 mod stations;
@@ -33,6 +34,8 @@ enum Command {
     /// A server's restart with one space: from the page cache, cold beside the disk alone, after SIGKILL; the first recall
     /// behind it; what it writes and what it takes on the disk.
     Restart(restart::RestartArguments),
+    /// Acks and recalls while compactions are at work, beside those of the same run while none is.
+    Compaction(compaction::CompactionArguments),
     /// What a recall takes where its memories are at hand, in the page cache, or on the disk alone.
     Recalls(recalls::RecallsArguments),
     /// Run that tonic server (what `stations` starts beside).
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Command::Stations(arguments) => stations::run(&arguments),
         Command::Index(arguments) => index::run(&arguments),
         Command::Restart(arguments) => restart::run(&arguments),
+        Command::Compaction(arguments) => compaction::run(&arguments),
         Command::Recalls(arguments) => recalls::run(&arguments),
         Command::TonicEcho { core } => echo::serve(core),
     };

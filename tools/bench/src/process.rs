@@ -105,7 +105,7 @@ fn is_linked(space: &Value) -> bool {
 }
 
 /// The sum of a metric's series.
-fn sum_of(text: &str, name: &str, wanted: impl Fn(&str) -> bool) -> f64 {
+pub(crate) fn sum_of(text: &str, name: &str, wanted: impl Fn(&str) -> bool) -> f64 {
     text.lines()
         .filter(|line| line.starts_with(name) && wanted(line))
         .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())

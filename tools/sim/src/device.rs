@@ -1,9 +1,11 @@
 //! What answers a shard's I/O: the disk, with the weather it is exposed to.
 
+use std::collections::BTreeMap;
+
 use engram_shards::checkpoint::layout::Piece;
 use engram_shards::ids::{SegmentId, StripeKey, Time};
 use engram_shards::log::log::IoFault;
-use engram_shards::shard::{Io, IoOutput};
+use engram_shards::shard::{Io, IoOutput, Share};
 
 use crate::disk::{Disk, Reached};
 use crate::fault::{Bug, Weather};
@@ -16,12 +18,30 @@ pub struct Device {
     pub disk: Disk,
     /// Until then no segment can be made.
     pub full_until: Time,
+    /// For how many segments there is room; none: for any.
+    pub places_max: Option<usize>,
+    /// How many shards there are, and what they have told to count of segments for them.
+    shards: usize,
+    shares: BTreeMap<(SegmentId, usize), Share>,
 }
 
 impl Device {
-    /// Does what a shard asked for, if the weather lets it.
+    /// So many shards are built: none has told anything.
+    pub fn begin(&mut self, shards: u16) {
+        self.shards = usize::from(shards);
+        self.shares.clear();
+    }
+
+    /// What counts of a segment for all shards.
+    fn total(&self, segment: SegmentId) -> Share {
+        let told = |shard| self.shares.get(&(segment, shard)).copied().unwrap_or(Share::Unknown);
+        (0..self.shards).map(told).fold(Share::Left, Share::with)
+    }
+
+    /// Does what this shard asked for, if the weather lets it.
     pub fn perform(
         &mut self,
+        shard: usize,
         io: Io,
         weather: &Weather,
         bug: Option<Bug>,
@@ -29,6 +49,16 @@ impl Device {
         now: Time,
     ) -> Result<IoOutput, IoFault> {
         match io {
+            Io::KeepSegment { log, .. } => {
+                if !self.disk.keeps(log) && self.is_full(weather, random, now) {
+                    return Err(IoFault::Full);
+                }
+                if random.chance(weather.create_fails) {
+                    return Err(IoFault::Failed);
+                }
+                self.disk.keep(log);
+                Ok(IoOutput::Done)
+            }
             Io::CreateSegment { segment, head, .. } => {
                 self.create(segment, &head, weather, random, now)
             }
@@ -57,9 +87,16 @@ impl Device {
                 }
                 Ok(IoOutput::Done)
             }
+            Io::Share { shares } => {
+                let told = shares.iter().map(|(segment, share)| ((*segment, shard), *share));
+                self.shares.extend(told);
+                let total = |(segment, _): &(SegmentId, Share)| self.total(*segment);
+                Ok(IoOutput::Shares(shares.iter().map(total).collect()))
+            }
             Io::EmptySegment { segment, bytes } => {
-                if now < self.full_until {
-                    return Err(IoFault::Full);
+                let mut told = self.shares.range((segment, 0)..=(segment, usize::MAX));
+                if told.next().is_some() && self.total(segment) != Share::Left {
+                    return Err(IoFault::Failed);
                 }
                 let fails = random.chance(weather.create_fails);
                 // The folder's sync may fail when the name is there already.
@@ -183,6 +220,14 @@ impl Device {
         Err([IoFault::Failed, IoFault::Full][random.index(2)])
     }
 
+    /// Whether there is no room for a further segment.
+    fn is_full(&mut self, weather: &Weather, random: &mut Random, now: Time) -> bool {
+        if random.chance(weather.disk_fills) {
+            self.full_until = now.after_micros(random.within(1..20_000));
+        }
+        now < self.full_until || self.places_max.is_some_and(|max| self.disk.places() >= max)
+    }
+
     fn create(
         &mut self,
         segment: SegmentId,
@@ -191,10 +236,7 @@ impl Device {
         random: &mut Random,
         now: Time,
     ) -> Result<IoOutput, IoFault> {
-        if random.chance(weather.disk_fills) {
-            self.full_until = now.after_micros(random.within(1..20_000));
-        }
-        if now < self.full_until {
+        if !self.disk.keeps(segment.log) && self.is_full(weather, random, now) {
             return Err(IoFault::Full);
         }
         if random.chance(weather.create_fails) {

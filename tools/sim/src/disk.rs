@@ -1,15 +1,19 @@
 //! Files as a disk and its cache keep them: what is written is in the cache, what is synced is on the disk, and what a
 //! power cut leaves of the rest is a matter of luck, sector by sector.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use engram_shards::ids::{Location, SegmentId, StripeKey};
+use engram_shards::ids::{Location, LogId, SegmentId, StripeKey};
+use engram_shards::limits::LOG_BLOCK_BYTES;
 use engram_shards::log::replay::HEAD_BYTES;
 
 use crate::random::Random;
 
 /// What a disk writes whole or not at all, in bytes.
 const SECTOR_BYTES: usize = 512;
+
+/// Where a segment's head says how long its file is.
+const HEAD_BYTES_TOTAL: std::ops::Range<usize> = 20..24;
 
 /// All files.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +25,8 @@ pub struct Disk {
     /// Checkpoints that are being written. A new process finds them and removes them.
     drafts: BTreeMap<StripeKey, File>,
     summaries: BTreeMap<SegmentId, File>,
+    /// Logs for whose next segment there is a place.
+    kept: BTreeSet<LogId>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -101,17 +107,44 @@ impl Reached {
 }
 
 impl Disk {
-    /// A file is made, with its head, and synced as its name is.
+    /// There is a place for the next segment of a log.
+    pub fn keep(&mut self, log: LogId) {
+        self.kept.insert(log);
+    }
+
+    /// Only these many logs are written any more.
+    pub fn keep_below(&mut self, logs: u16) {
+        self.kept.retain(|log| log.0 < logs);
+    }
+
+    /// Whether there is.
+    pub fn keeps(&self, log: LogId) -> bool {
+        self.kept.contains(&log)
+    }
+
+    /// How many places of segments are taken or kept: where a compaction left a head, none is.
+    pub fn places(&self) -> usize {
+        let left = LOG_BLOCK_BYTES.to_le_bytes();
+        let is_whole = |file: &&File| file.cached.get(HEAD_BYTES_TOTAL) != Some(&left[..]);
+        self.files.values().filter(is_whole).count() + self.kept.len()
+    }
+
+    /// A file is made, of what is kept where something is, with its head, and synced as its name is.
     pub fn create(&mut self, segment: SegmentId, head: &[u8]) {
-        self.write(segment, 0, head);
-        self.sync(segment);
-        self.file(segment).named = true;
+        self.kept.remove(&segment.log);
+        self.write_head(segment, head);
     }
 
     /// Another file has taken this one's place for good.
     pub fn replace(&mut self, segment: SegmentId, bytes: &[u8]) {
         self.remove(segment);
-        self.create(segment, bytes);
+        self.write_head(segment, bytes);
+    }
+
+    fn write_head(&mut self, segment: SegmentId, head: &[u8]) {
+        self.write(segment, 0, head);
+        self.sync(segment);
+        self.file(segment).named = true;
     }
 
     /// The file is gone for good.
@@ -244,6 +277,7 @@ impl Disk {
     /// The power goes.
     pub fn cut_power(&mut self, random: &mut Random) {
         self.files.retain(|_, file| file.named || random.chance(500));
+        self.kept.retain(|_| random.chance(500));
         for (stripe, before) in std::mem::take(&mut self.replaced) {
             match (random.chance(500), before) {
                 (false, _) => None,

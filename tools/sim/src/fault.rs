@@ -46,6 +46,8 @@ pub struct Weather {
     pub read_fails: u64,
     /// That the disk becomes full when a segment is made, for a while.
     pub disk_fills: u64,
+    /// Whether the disk has room for hardly more segments than are needed: what is dead must go, or nothing can be stored.
+    pub is_tight: bool,
     /// That a restart has another number of shards.
     pub reshard: u64,
     /// That an observation replaces an earlier one.
@@ -132,6 +134,7 @@ impl Weather {
             create_fails,
             read_fails,
             disk_fills,
+            is_tight: false,
             reshard,
             replaces,
             forgets: 0,
@@ -158,6 +161,10 @@ impl Weather {
         }
         if random.chance(600) {
             weather.forgets = random.within(0..300);
+        }
+        if random.chance(250) {
+            // A segment that ends early takes the place that is kept, and there is none for another.
+            (weather.is_tight, weather.commit_fails, weather.create_fails) = (true, 0, 0);
         }
         weather
     }

@@ -190,6 +190,7 @@ impl Process {
                 false => Reached::draw(random),
             };
             match io {
+                Io::KeepSegment { log, .. } if reached == Reached::Cache => disk.keep(log),
                 Io::CreateSegment { segment, head, .. } => {
                     disk.write_in_vain(segment, 0, &head, reached, random);
                 }
@@ -221,6 +222,8 @@ impl Process {
                 }
                 Io::Read { .. }
                 | Io::Sync { .. }
+                | Io::KeepSegment { .. }
+                | Io::Share { .. }
                 | Io::CreateCheckpoint { .. }
                 | Io::WriteCheckpoint { .. }
                 | Io::SyncCheckpoint { .. }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use engram_shards::ids::{SegmentId, SessionId, Time};
-use engram_shards::limits::LOG_COMMIT_WAIT_MICROS;
+use engram_shards::ids::{LogId, SegmentId, SessionId, Time};
+use engram_shards::limits::{COMPACTION_LOOK_MICROS, LOG_COMMIT_WAIT_MICROS};
 use engram_shards::log::chain::Chain;
 use engram_shards::message::{
     Append, Cue, Forget, ForgetMode, Isolation, Origin, Recall, Reply, Request, ShardStatus,
@@ -58,6 +58,8 @@ pub fn run(seed: u64, bug: Option<Bug>, story: Story) -> Result<Summary, Wrong> 
     Ok(Summary { hash: world.trace.hash(), ..world.summary })
 }
 
+/// Shards that a world has at most.
+const SHARDS_MAX: u16 = 3;
 /// Origins that belong to no client: recalls …
 const RECALL_ORIGINS: u64 = 1 << 63;
 /// … memories to be forgotten …
@@ -213,6 +215,7 @@ impl World {
         let recovered = audit(&self.device.disk, &self.keys(), &self.ledger)?;
         self.ask_all()?;
         self.check_rows(&recovered)?;
+        self.look_at_shares()?;
         self.check_disk()?;
         self.summary.sent = self.ledger.next_token().0;
         self.summary.acked = self.ledger.attempts().filter(|(_, sent)| sent.acked).count();
@@ -249,22 +252,29 @@ impl World {
         Ok(())
     }
 
-    /// In the end no segment is left that was worth a compaction: here, each that is written no more. Those that were made
-    /// beside another number of shards may hold what is others' and stay.
+    /// In the end no segment is left that was worth a compaction: here, each that is written no more, by whomever it was.
     fn check_disk(&mut self) -> Result<(), Wrong> {
         let Chain { links, emptied, .. } = Chain::new(&self.device.disk.heads());
         self.summary.emptied += emptied.len();
         let mut whole = BTreeMap::new();
         for head in links.iter().filter_map(|link| link.head) {
-            if head.shards == self.shards {
-                whole.entry(head.segment.log).or_insert_with(Vec::new).push(head.segment.number);
-            }
+            whole.entry(head.segment.log).or_insert_with(Vec::new).push(head.segment.number);
         }
-        // The last one may hold nothing, and the one before it is the open one then.
-        match whole.iter().find(|(_, numbers)| numbers.len() > 2) {
+        // The last one may hold nothing, and the one before it is the open one then, if the log has one.
+        let most = |log: LogId| if log.0 < self.shards { 2 } else { 1 };
+        match whole.iter().find(|(log, numbers)| numbers.len() > most(**log)) {
             Some((log, numbers)) => wrong!(Disk, "{log:?} still has the segments {numbers:?}"),
             None => Ok(()),
         }
+    }
+
+    /// Gives shards the time to look at what others say of their segments, as often as one waits for another.
+    fn look_at_shares(&mut self) -> Result<(), Wrong> {
+        for _ in 0..2 {
+            self.now = self.now.after_micros(COMPACTION_LOOK_MICROS);
+            self.settle()?;
+        }
+        Ok(())
     }
 
     fn recall_all_acked(&mut self) -> Result<(), Wrong> {
@@ -398,11 +408,17 @@ impl World {
             self.device.full_until = Time(0);
         }
         if self.random.chance(self.weather.reshard) {
-            let others: Vec<u16> = (1..4).filter(|shards| *shards != self.shards).collect();
+            let others = (1..=SHARDS_MAX).filter(|shards| *shards != self.shards);
+            let others: Vec<u16> = others.collect();
             self.shards = others[self.random.index(others.len())];
         }
         if self.random.chance(self.weather.ends_lost) {
             self.start_without_end()?;
+        }
+        self.device.begin(self.shards);
+        self.device.disk.keep_below(self.shards);
+        if self.weather.is_tight {
+            self.leave_room();
         }
         let (disk, random) = (&self.device.disk, &mut self.random);
         let started = Process::start(disk, self.shards, &self.weather, random, self.now);
@@ -412,7 +428,8 @@ impl World {
         })?;
         check_graphs(&process)?;
         self.process = Some(process);
-        self.empty = if self.random.chance(500) { empty } else { Vec::new() };
+        let removes = self.weather.is_tight || self.random.chance(500);
+        self.empty = if removes { empty } else { Vec::new() };
         self.remove_empty();
         self.recovered_rows = recovered.iter().map(|space| space.records).sum();
         (self.recovered, self.forgets_before) = (recovered, self.ledger.forgets());
@@ -446,6 +463,16 @@ impl World {
         self.crashes_left = self.crashes_left.saturating_sub(1);
         self.is_stopping = is_last && self.ledger.next_token().0 >= self.weather.observations;
         Ok(())
+    }
+
+    /// Each log has the place of its next segment, if need be because somebody made room for it, and there is none for another
+    /// until something has gone; but for two of each log in any case, for what counts has room in one, and for the last of
+    /// each that there ever was: where it holds nothing, it goes with a later start.
+    fn leave_room(&mut self) {
+        let disk = &mut self.device.disk;
+        (0..self.shards).for_each(|log| disk.keep(LogId(log)));
+        let least = 2 * usize::from(self.shards) + usize::from(SHARDS_MAX);
+        self.device.places_max = Some(disk.places().max(least));
     }
 
     /// A log that lost its end, which a checkpoint covers, is not gone on with.
@@ -630,7 +657,8 @@ impl World {
             return self.plan(self.weather.io_micros_max, Event::IoEnds { shard, ticket });
         }
         let io = process.in_flight.remove(&(shard, ticket)).expect("an I/O ends once");
-        let result = self.device.perform(io, &self.weather, self.bug, &mut self.random, self.now);
+        let result =
+            self.device.perform(shard, io, &self.weather, self.bug, &mut self.random, self.now);
         if result.is_err() {
             self.summary.failures += 1;
         }

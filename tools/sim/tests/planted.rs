@@ -49,6 +49,8 @@ fn finder(bug: Planted) -> Checker {
         Planted::MarkNotCarried => Checker::Kept,
         Planted::SuppressionNotCarried => Checker::Forgotten,
         Planted::CompactionForgotten => Checker::Disk,
+        Planted::SharesForgotten => Checker::Disk,
+        Planted::RoomAwaited => Checker::Answer,
         Planted::CapacityExceeded => Checker::Queue,
         Planted::CreditLost => Checker::Queue,
         Planted::BackLinksDropped => Checker::Graph,
