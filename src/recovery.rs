@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use engram_shards::checkpoint::block::CheckpointFault;
 use engram_shards::checkpoint::due::CheckpointLimits;
@@ -29,7 +30,7 @@ use crate::folder::{
     Folder, FolderError, list_segments, random_bytes, read_ahead, read_segment, read_segment_start,
     read_summary, remove_leftovers, segment_path,
 };
-use crate::limits::READ_AHEAD_BYTES_MAX;
+use crate::limits::{READ_AHEAD_BYTES_MAX, START_READERS, START_READS_MIN};
 use crate::memory::MemoryAhead;
 use crate::placement::Placement;
 
@@ -48,8 +49,8 @@ impl Segments {
         let logs = folder.logs();
         remove_leftovers(&logs).map_err(RecoveryError::Folder)?;
         remove_drafts(&checkpoints_beside(&logs)).map_err(RecoveryError::Folder)?;
-        let heads = heads(&logs, folder.segments().map_err(RecoveryError::Folder)?)?;
-        Segments::of(logs, heads)
+        let segments = folder.segments().map_err(RecoveryError::Folder)?;
+        Segments::of(logs, &segments)
     }
 
     /// Those that may hold something of the shard of log `own` now, while the other shards run: all of its own log, and of
@@ -64,14 +65,17 @@ impl Segments {
             segment.log == own || last.is_some_and(|last| segment.number <= *last)
         };
         let listed = list_segments(&self.logs).map_err(RecoveryError::Folder)?;
-        let heads = heads(&self.logs, listed.into_iter().filter(counts))?;
-        Segments::of(self.logs.clone(), heads)
+        let listed: Vec<_> = listed.into_iter().filter(counts).collect();
+        Segments::of(self.logs.clone(), &listed)
     }
 
-    fn of(logs: PathBuf, heads: Vec<(SegmentId, Vec<u8>)>) -> Result<Segments, RecoveryError> {
-        let summary =
-            |(segment, _): &(SegmentId, _)| Some((*segment, read_summary(&logs, *segment)?));
-        let summaries = heads.iter().filter_map(summary).collect();
+    fn of(logs: PathBuf, segments: &[SegmentId]) -> Result<Segments, RecoveryError> {
+        let starts = read_starts(&logs, segments).map_err(RecoveryError::Folder)?;
+        let (mut heads, mut summaries) = (Vec::new(), Vec::new());
+        for (segment, (head, summary)) in segments.iter().zip(starts) {
+            heads.push((*segment, head));
+            summaries.extend(summary.map(|summary| (*segment, summary)));
+        }
         let (checkpoints, left_aside) = checked_heads(&checkpoints_beside(&logs))?;
         let remains = Arc::new(Remains { heads, summaries, checkpoints });
         Ok(Segments { logs, remains, left_aside: left_aside.into() })
@@ -143,13 +147,27 @@ impl Segments {
     }
 }
 
-fn heads(
+/// How each segment begins, and what was summed up of it, if that is there. Several are read side by side: each read waits
+/// for the disk, and does nothing else.
+fn read_starts(
     logs: &Path,
-    segments: impl IntoIterator<Item = SegmentId>,
-) -> Result<Vec<(SegmentId, Vec<u8>)>, RecoveryError> {
-    let head = |segment| Ok((segment, read_segment_start(logs, segment, HEAD_BYTES)?));
-    let heads: Result<Vec<_>, FolderError> = segments.into_iter().map(head).collect();
-    heads.map_err(RecoveryError::Folder)
+    segments: &[SegmentId],
+) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, FolderError> {
+    let start = |segment: &SegmentId| {
+        let head = read_segment_start(logs, *segment, HEAD_BYTES)?;
+        Ok((head, read_summary(logs, *segment)))
+    };
+    let part = segments.len().div_ceil(START_READERS).max(START_READS_MIN);
+    thread::scope(|scope| {
+        let read = |part: &[SegmentId]| part.iter().map(start).collect::<Result<Vec<_>, _>>();
+        let readers: Vec<_> =
+            segments.chunks(part).map(|part| scope.spawn(move || read(part))).collect();
+        let mut starts = Vec::with_capacity(segments.len());
+        for reader in readers {
+            starts.extend(reader.join().expect("reading does not panic")?);
+        }
+        Ok(starts)
+    })
 }
 
 /// The heads of the checkpoints that are whole as far as these tell, and whose are not: those are left aside, for the log has
