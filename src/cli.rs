@@ -249,6 +249,7 @@ impl Serve {
                 message_bytes_max: config.message_bytes_max,
                 capacity: config.capacity,
                 recall_target: config.recall_target,
+                record_cache_bytes: config.record_cache_bytes,
                 durability: config.durability,
                 session_silence: config.session_silence,
                 chaos: self.chaos.chaos(),

@@ -9,8 +9,10 @@ use std::time::Duration;
 use std::{fmt, fs, io};
 
 use clap::Args;
-use engram_shards::limits::LOG_SYNC_INTERVAL_MICROS_MAX;
-use engram_shards::limits::{CAPACITY_DEFAULT, RECALL_TARGET_MAX, RECALL_TARGET_MIN};
+use engram_shards::limits::{
+    CAPACITY_DEFAULT, LOG_SYNC_INTERVAL_MICROS_MAX, RECALL_TARGET_MAX, RECALL_TARGET_MIN,
+    RECORD_CACHE_BYTES_DEFAULT, RECORD_CACHE_BYTES_MAX,
+};
 use engram_shards::quality::RecallTarget;
 use engram_shards::settings::AckPolicy;
 use serde::{Deserialize, Deserializer};
@@ -58,6 +60,11 @@ pub struct Layer {
     /// recalls use unless they name one. 0: none of it, and one width for all.
     #[arg(long, value_name = "SHARE", env = "ENGRAM_RECALL_TARGET")]
     pub recall_target: Option<f32>,
+    /// Records that one core keeps at hand, in bytes, for recalls that find them again [default: 33554432]
+    ///
+    /// What is not there is read back from the log: from the page cache, or from the disk. 0: none.
+    #[arg(long, value_name = "BYTES", env = "ENGRAM_RECORD_CACHE_BYTES")]
+    pub record_cache_bytes: Option<u64>,
     /// What an ack means: sync, interval:MS or none [default: sync]
     ///
     /// sync: the observation is on disk. interval:MS: the same, but the disk is synced once in MS milliseconds (1 to
@@ -92,6 +99,8 @@ pub struct Config {
     pub capacity: u32,
     /// The recall that each space holds; none: no sampling, no refining.
     pub recall_target: Option<RecallTarget>,
+    /// Bytes of records that one core keeps at hand for recalls, at most; 0: none.
+    pub record_cache_bytes: u64,
     /// What an ack means.
     pub durability: AckPolicy,
     /// Longest message, in bytes.
@@ -141,6 +150,7 @@ impl Layer {
             cores: self.cores.or(below.cores),
             capacity: self.capacity.or(below.capacity),
             recall_target: self.recall_target.or(below.recall_target),
+            record_cache_bytes: self.record_cache_bytes.or(below.record_cache_bytes),
             durability: self.durability.or(below.durability),
             message_bytes_max: self.message_bytes_max.or(below.message_bytes_max),
             session_silence: self.session_silence.or(below.session_silence),
@@ -158,6 +168,7 @@ impl Layer {
             cores: self.cores,
             capacity: self.capacity.unwrap_or(CAPACITY_DEFAULT),
             recall_target: self.recall_target.map_or(Ok(Some(RecallTarget::default())), target)?,
+            record_cache_bytes: self.record_cache_bytes.unwrap_or(RECORD_CACHE_BYTES_DEFAULT),
             durability: self.durability.unwrap_or_default(),
             message_bytes_max: self.message_bytes_max.unwrap_or(MESSAGE_BYTES_MAX_DEFAULT),
             session_silence: self.session_silence.unwrap_or(SESSION_SILENCE_DEFAULT),
@@ -179,6 +190,10 @@ impl Config {
         }
         if !(1..=CAPACITY_MAX).contains(&self.capacity) {
             return range("capacity", format!("is {}, not 1 to {CAPACITY_MAX}", self.capacity));
+        }
+        if self.record_cache_bytes > RECORD_CACHE_BYTES_MAX {
+            let why = format!("is {}, not 0 to {RECORD_CACHE_BYTES_MAX}", self.record_cache_bytes);
+            return range("record-cache-bytes", why);
         }
         let (floor, ceiling) = (MESSAGE_BYTES_MAX_FLOOR, MESSAGE_BYTES_MAX_CEILING);
         if !(floor..=ceiling).contains(&self.message_bytes_max) {
@@ -273,6 +288,7 @@ mod tests {
         assert_eq!(listen, ["127.0.0.1:50051", "127.0.0.1:7432"]);
         assert_eq!(config.capacity, 100_000);
         assert_eq!(config.recall_target, RecallTarget::new(0.95));
+        assert_eq!(config.record_cache_bytes, 32 << 20);
         assert_eq!(config.durability, AckPolicy::Sync);
         assert_eq!(config.message_bytes_max, 4 << 20);
         assert_eq!(config.session_silence, Duration::from_secs(300));
@@ -282,7 +298,7 @@ mod tests {
     fn every_key_of_a_file_is_taken() {
         let layer = file(
             "data-dir = \"/d\"\nlisten = [\"[::1]:1\", \"127.0.0.1:0\"]\ncores = 2\ncapacity = 5\n\
-             recall-target = 0.9\ndurability = \"interval:20\"\nmessage-bytes-max = 131072\nsession-silence = \"2m\"\norigin = [\"https://a.example\"]\n",
+             recall-target = 0.9\nrecord-cache-bytes = 77\ndurability = \"interval:20\"\nmessage-bytes-max = 131072\nsession-silence = \"2m\"\norigin = [\"https://a.example\"]\n",
         )
         .expect("it is valid");
         let config = layer.into_config().expect("it is in range");
@@ -292,6 +308,7 @@ mod tests {
         assert_eq!((config.capacity, config.message_bytes_max), (5, 131_072));
         assert_eq!(config.session_silence, Duration::from_secs(120));
         assert_eq!(config.recall_target, RecallTarget::new(0.9));
+        assert_eq!(config.record_cache_bytes, 77);
         assert_eq!(config.durability, AckPolicy::Interval { micros: 20_000 });
         assert_eq!(config.origins, ["https://a.example"]);
         let list = file("cores = \"0-3,6\"").expect("a list is valid too");
@@ -316,6 +333,9 @@ mod tests {
         assert!(text.starts_with("session-silence is 1s"), "{text}");
         let capacity = Layer { capacity: Some(0), ..Layer::default() };
         assert!(capacity.into_config().expect_err("none").to_string().starts_with("capacity is 0"));
+        let records = Layer { record_cache_bytes: Some(u64::MAX), ..Layer::default() };
+        let text = records.into_config().expect_err("no machine has it").to_string();
+        assert!(text.starts_with("record-cache-bytes is 18"), "{text}");
         let recall = |share| Layer { recall_target: Some(share), ..Layer::default() }.into_config();
         assert_eq!(recall(0.0).expect("off").recall_target, None);
         for share in [0.3, 1.0, f32::NAN] {

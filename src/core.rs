@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use engram_shards::ids::{FolderSecret, SpaceKey, StripeKey, Time};
-use engram_shards::limits::CAPACITY_DEFAULT;
+use engram_shards::limits::{CAPACITY_DEFAULT, RECORD_CACHE_BYTES_DEFAULT};
 use engram_shards::message::{
     IfExists, Made, Refusal, Reply, Request, ShardStatus, SpaceDescription,
 };
@@ -29,6 +29,8 @@ pub struct ServeSettings {
     pub capacity: u32,
     /// The recall that each space holds; none: no sampling, no refining.
     pub recall_target: Option<RecallTarget>,
+    /// Bytes of records that one core keeps at hand for recalls, at most; 0: none.
+    pub record_cache_bytes: u64,
     /// What an ack means.
     pub durability: AckPolicy,
     /// How long a session keeps its memory while its client is silent.
@@ -49,6 +51,7 @@ impl Default for ServeSettings {
             message_bytes_max: limits::MESSAGE_BYTES_MAX_DEFAULT,
             capacity: CAPACITY_DEFAULT,
             recall_target: Some(RecallTarget::default()),
+            record_cache_bytes: RECORD_CACHE_BYTES_DEFAULT,
             durability: AckPolicy::default(),
             session_silence: limits::SESSION_SILENCE_DEFAULT,
             between_requests_max: limits::BETWEEN_REQUESTS_MAX,

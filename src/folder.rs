@@ -160,6 +160,11 @@ pub fn segment_path(logs: &Path, segment: SegmentId) -> PathBuf {
     log_path(logs, segment.log).join(format!("{:010}.seg", segment.number))
 }
 
+/// Where the last segment of a log lies; the log where it has none, which is number 0.
+pub fn last_path(logs: &Path, last: SegmentId) -> PathBuf {
+    if last.number == 0 { log_path(logs, last.log) } else { segment_path(logs, last) }
+}
+
 /// Where what takes a segment's place is written, before it does.
 pub fn draft_path(logs: &Path, segment: SegmentId) -> PathBuf {
     segment_path(logs, segment).with_extension("new")

@@ -496,6 +496,7 @@ mod tests {
             acks: AckPolicy::Sync,
             tail: TailLimits::default(),
             checkpoints: CheckpointLimits::default(),
+            record_cache_bytes: 0,
         };
         let recovering = Recovering::new(config, &Remains::default(), Box::new(|_| true));
         let recovering = recovering.expect("there is nothing to read");

@@ -27,8 +27,8 @@ use crate::checkpoint_files::{
 use crate::clock::Clock;
 use crate::core::Core;
 use crate::folder::{
-    Folder, FolderError, list_segments, random_bytes, read_ahead, read_segment, read_segment_start,
-    read_summary, remove_leftovers, segment_path,
+    Folder, FolderError, last_path, list_segments, random_bytes, read_ahead, read_segment,
+    read_segment_start, read_summary, remove_leftovers, segment_path,
 };
 use crate::limits::{READ_AHEAD_BYTES_MAX, START_READERS, START_READS_MIN};
 use crate::memory::MemoryAhead;
@@ -177,7 +177,11 @@ fn checked_heads(
 ) -> Result<(BTreeMap<StripeKey, CheckedHead>, Vec<StripeKey>), RecoveryError> {
     let (mut checked, mut damaged) = (BTreeMap::new(), Vec::new());
     for stripe in list_checkpoints(checkpoints).map_err(RecoveryError::Folder)? {
-        let (head, length) = read_head(checkpoints, stripe).map_err(RecoveryError::Folder)?;
+        let read = read_head(checkpoints, stripe);
+        let (head, length) = read.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot read a checkpoint");
+            (Vec::new(), 0)
+        });
         match CheckedHead::new(&head, stripe, length) {
             Ok(head) => {
                 checked.insert(stripe, head);
@@ -250,6 +254,7 @@ impl Recovery {
             acks: self.core.settings().durability,
             tail: TailLimits::default(),
             checkpoints: CheckpointLimits::default(),
+            record_cache_bytes: self.core.settings().record_cache_bytes,
         };
         let placement = self.core.mesh().placement();
         let owns = Box::new(move |stripe| placement.owner_of(stripe) == core);
@@ -396,6 +401,21 @@ fn write_fault(f: &mut fmt::Formatter<'_>, logs: &Path, fault: &LogFault) -> fmt
                 f,
                 "{} is missing between others of its log",
                 segment_path(logs, *segment).display()
+            )
+        }
+        LogFault::EndMissing { segment, offset, covered: (number, end), stripe } => {
+            let path = last_path(logs, *segment);
+            let checkpoint = checkpoint_path(&checkpoints_beside(logs), *stripe);
+            let folder = logs.parent().unwrap_or(logs);
+            write!(
+                f,
+                "the end of a log is missing: {} ends at offset {offset}, but the log went on to offset {end} of segment \
+                 {number} when {} was made\n  \
+                 mend: bring back its files as they were, or restore a backup (engram restore); \
+                 engram check {} --salvage NEW_DIR saves what is left",
+                path.display(),
+                checkpoint.display(),
+                folder.display()
             )
         }
     }

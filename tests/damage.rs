@@ -229,6 +229,7 @@ fn open(path: &Path) -> Result<Vec<String>, LogFault> {
         tail: TailLimits::NONE,
         acks: AckPolicy::Sync,
         checkpoints: CheckpointLimits::NONE,
+        record_cache_bytes: 0,
     };
     let remains = Remains { heads, ..Remains::default() };
     let mut recovering = Recovering::new(config, &remains, Box::new(|_| true))?;

@@ -72,6 +72,16 @@ pub const CHECKPOINT_LOGS_MAX: usize = 330;
 /// Longest body of a list of generations that are gone; a longer list takes several records.
 pub const LOG_GONE_BYTES_MAX: usize = 256 << 10;
 
+/// Bytes of records that a shard keeps at hand for recalls, unless told otherwise: 10,000 of 768 numbers and a text, which
+/// is what some hundred recalls read.
+pub const RECORD_CACHE_BYTES_DEFAULT: u64 = 32 << 20;
+/// The most that it may be told to keep.
+pub const RECORD_CACHE_BYTES_MAX: u64 = 1 << 40;
+/// What it takes to keep a record, beside its body.
+pub const RECORD_CACHE_ENTRY_BYTES: u64 = 128;
+/// Rounds that a record stays for, at most, after it was asked for as often.
+pub const RECORD_CACHE_USES_MAX: u8 = 3;
+
 /// Smallest and largest dimension of a space.
 pub const DIMENSION_MIN: u16 = 8;
 /// See [`DIMENSION_MIN`].

@@ -7,6 +7,7 @@ use crate::histogram::Histogram;
 use crate::ids::{Generation, SessionEpoch, SessionId, SpaceKey, StripeKey, Time};
 use crate::log::record::Body;
 use crate::quality::UpkeepStatus;
+use crate::record_cache::RecordCacheStatus;
 use crate::settings::SpaceSettings;
 use crate::vector::codes::Codes;
 
@@ -412,6 +413,8 @@ pub struct ShardStatus {
     pub commit_failures_other: u64,
     /// Records that could not be read back.
     pub unreadable: u64,
+    /// Records that recalls asked for, and those that are kept for them.
+    pub record_cache: Box<RecordCacheStatus>,
     /// Checkpoints that were written.
     pub checkpoints: u64,
     /// Bytes of them.

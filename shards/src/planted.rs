@@ -85,6 +85,10 @@ mod switch {
         CoveredTooFar: "a checkpoint says that it covers the rest of its segment",
         BlockCrcSkipped: "the checksum of a checkpoint's block is not compared",
         GoneRowLinked: "rows that link to a removed one keep that link when it goes",
+        CheckpointFailureIgnored: "a step of a checkpoint that failed counts as done",
+        LoadingUnnoticed: "a space is made anew while its checkpoint is being read",
+        RecordMistaken: "a record that is kept is known by its segment, not by its place in it",
+        EndUnchecked: "a start does not look whether its logs go as far as checkpoints cover them",
     }
 
     thread_local! {

@@ -11,11 +11,13 @@
 //! **Invariant:** a recall sees the rows up to its limit as they were when it began: what arrives, is replaced or is
 //! dropped meanwhile changes nothing but that dropped rows vanish.
 
+use std::rc::Rc;
+
 use crate::graph::{Aim, Scored, Scratch, Seeking};
 use crate::ids::{Generation, Location, Row, Time};
 use crate::limits::{RECALL_RESULTS_MAX, RECALL_SCAN_ROWS_MAX, RECALL_WIDTH_MAX};
 use crate::log::log::Ordinal;
-use crate::log::record::{BodyFault, decode_body, read_body, read_embedding};
+use crate::log::record::{BodyFault, decode_body, read_embedding};
 use crate::message::{Durability, Hit, Isolation, Recall, Recalled};
 use crate::settings::Metric;
 use crate::space::{Place, Reading, Rows, Stripe};
@@ -78,7 +80,7 @@ struct Candidate {
     /// Ids under which it is forgotten, if it is one of these memories.
     withheld: Vec<Box<str>>,
     /// Its record's body; none until it was read, and none again where it could not be.
-    body: Option<Vec<u8>>,
+    body: Option<Rc<[u8]>>,
     similarity: f32,
 }
 
@@ -87,7 +89,7 @@ struct Candidate {
 pub enum Progress {
     /// There is more to do.
     More,
-    /// Nothing to do until these records are read: candidates by number, and where their records lie.
+    /// Nothing to do until these records are at hand: candidates by number, and where their records lie.
     Read(Vec<(usize, Location)>),
     /// Done.
     Ranked(Recalled),
@@ -163,15 +165,13 @@ impl Job {
         self.reading
     }
 
-    /// A record that was asked for: as it was read, or none if it could not be. Returns whether it was the last.
-    pub fn handle_record(&mut self, candidate: usize, record: Option<&[u8]>) -> bool {
+    /// The body of a record that was asked for, or none if it could not be read. Returns whether it was the last.
+    pub fn handle_body(&mut self, candidate: usize, body: Option<Rc<[u8]>>) -> bool {
         let Stage::Reading(left) = self.stage else {
             panic!("a record came that was not waited for")
         };
-        match record.map(read_body) {
-            Some(Ok(body)) => self.candidates[candidate].body = Some(body.to_vec()),
-            Some(Err(BodyFault)) | None => self.unreadable += 1,
-        }
+        self.unreadable += u32::from(body.is_none());
+        self.candidates[candidate].body = body;
         self.stage = match left {
             1 => Stage::Ranking(0),
             _ => Stage::Reading(left - 1),
@@ -293,7 +293,7 @@ impl Job {
         let mut reads = Vec::new();
         for row in found.into_iter().chain(twins) {
             let body = match rows.place(row) {
-                Place::Pending(ordinal) => Some(pending(ordinal).to_vec()),
+                Place::Pending(ordinal) => Some(pending(ordinal).into()),
                 Place::Stored(location) => {
                     reads.push((self.candidates.len(), location));
                     None
@@ -309,7 +309,7 @@ impl Job {
         Progress::Read(reads)
     }
 
-    fn candidate(&self, rows: &Rows, row: Row, body: Option<Vec<u8>>) -> Candidate {
+    fn candidate(&self, rows: &Rows, row: Row, body: Option<Rc<[u8]>>) -> Candidate {
         let received_at = rows.received_at(row);
         let (durability, committed_at) = match rows.generation(row) <= self.snapshot {
             true => (Durability::Durable, rows.committed_at(row)),
@@ -390,7 +390,7 @@ impl Candidate {
             received_at: self.received_at,
             committed_at: self.committed_at,
             generation: self.generation,
-            body: self.body.expect("only candidates with a body become results"),
+            body: self.body.expect("only candidates with a body become results").to_vec(),
         }
     }
 }

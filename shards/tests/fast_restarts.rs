@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 use engram_shards::checkpoint::due::CheckpointLimits;
 use engram_shards::ids::{SegmentId, StripeKey, Time};
 use engram_shards::log::log::IoFault;
+use engram_shards::log::replay::LogFault;
 use engram_shards::message::{Isolation, OpenIntent, Refusal, Reply, Request};
 use engram_shards::shard::Io;
 use engram_shards::space::TailLimits;
-use world::{CLIENT, Fate, Sent, World, id_of, recall, stripe, unary, vector};
+use world::{CLIENT, Fate, Sent, World, id_of, owner, recall, stripe, unary, vector};
 
 /// Due with each record, as soon as they are a hundred bytes.
 const EAGER: CheckpointLimits =
@@ -210,6 +211,60 @@ fn a_damaged_checkpoint_is_left_aside_and_its_stripe_replayed() {
             }
         }
     }
+}
+
+#[test]
+fn a_log_that_lost_what_a_checkpoint_covers_is_refused() {
+    let mut world = world(1);
+    let stripe = world.space("diary");
+    for numbers in [1..60, 60..120] {
+        fill(&mut world, stripe, numbers);
+        restart(&mut world, 1);
+    }
+    let whole = world.disk.files.clone();
+    let (&last, bytes) = whole.last_key_value().expect("there are segments");
+    let behind = (last.number, bytes.len() as u32);
+    for length in [None, Some(0), Some(4_096), Some(bytes.len() - 4_096)] {
+        match length {
+            Some(length) => world.disk.files.insert(last, bytes[..length].to_vec()),
+            None => world.disk.files.remove(&last),
+        };
+        match world.start(1).expect_err("a new segment would be covered before it is written") {
+            LogFault::EndMissing { segment, offset, covered, stripe: of } => {
+                assert!((segment.number, offset) < behind && of == stripe, "{length:?}");
+                assert_eq!(covered, behind);
+            }
+            fault => panic!("{length:?}: {fault:?}"),
+        }
+    }
+    world.disk.files.clear();
+    let fault = world.start(1).expect_err("all is lost");
+    let LogFault::EndMissing { segment, .. } = fault else { panic!("{fault:?}") };
+    assert_eq!(segment.number, 0);
+    world.disk.files = whole;
+    assert_eq!(world.start(1), Ok(()));
+    assert_eq!(all_of(&mut world, stripe), numbered(120));
+}
+
+#[test]
+fn what_may_live_in_a_cache_alone_is_covered_by_no_checkpoint() {
+    let mut world = world(2);
+    let is_second = |name: &String| owner(stripe(name), 2) == 1;
+    let name = (0..).map(|number| format!("space-{number}")).find(is_second).expect("half of them");
+    let stripe = world.space(&name);
+    fill(&mut world, stripe, 1..60);
+    let synced = world.disk.files.clone();
+    world.observe(stripe, unary(60, "m60", vector(60)));
+    world.pass(500);
+    // The process ends, and what its last write left in the cache is read back, and written to another log.
+    world.crash(Fate::Whole, 1);
+    assert_ne!(world.disk.files, synced);
+    restart(&mut world, 1);
+    // The power goes, and the cache with it.
+    world.disk.files.extend(synced);
+    assert_eq!(world.start(1), Ok(()));
+    world.commit();
+    assert_eq!(all_of(&mut world, stripe), numbered(61));
 }
 
 #[test]

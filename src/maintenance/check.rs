@@ -17,7 +17,7 @@ use super::checkpoint_file::{Fault, read_whole};
 use super::contents::{Checkpoint, Contents, Walked, walk};
 use super::segment_file::SegmentFile;
 use crate::down::DownNote;
-use crate::folder::{FolderError, segment_path};
+use crate::folder::{FolderError, last_path, segment_path};
 
 /// One thing that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -80,7 +80,7 @@ pub enum Finding {
     },
     /// A log ended later when a checkpoint was made than it does now.
     MissingEnd {
-        /// The last segment's file.
+        /// The last segment's file; the log's folder where it has none.
         file: PathBuf,
         /// Offset in it at which it ends, in bytes.
         offset: u64,
@@ -147,7 +147,7 @@ impl fmt::Display for Finding {
             ),
             Finding::MissingEnd { file, offset, checkpoint, covered: (segment, end) } => write!(
                 f,
-                "missing: the end of a log: {} ends at offset {offset}, but it went on to offset {end} of segment \
+                "missing: the end of a log: {} ends at offset {offset}, but the log went on to offset {end} of segment \
                  {segment} when {} was made",
                 file.display(),
                 checkpoint.display()
@@ -280,6 +280,7 @@ impl<'a> Checking<'a> {
                 LogFault::UnknownVersion { .. } => {
                     unreachable!("a folder of another version is not listed")
                 }
+                LogFault::EndMissing { .. } => unreachable!("no head tells of a checkpoint"),
             }
         }
         for segment in &contents.chain().dead {
@@ -358,9 +359,10 @@ impl<'a> Checking<'a> {
         for covered in &head.covered {
             let log = covered.segment.log;
             let emptied = self.contents.emptied_ends().filter(|end| end.segment.log == log).max();
-            let end = self.ends.get(&log).copied().max(emptied);
-            if let Some(end) = end.filter(|end| end < covered) {
-                let (file, offset) = (self.file(end.segment), end.offset.into());
+            let nowhere = LogPosition { segment: SegmentId { log, number: 0 }, offset: 0 };
+            let end = self.ends.get(&log).copied().max(emptied).unwrap_or(nowhere);
+            if end < *covered {
+                let (file, offset) = (last_path(&self.logs, end.segment), end.offset.into());
                 let covered = (covered.segment.number, covered.offset);
                 let checkpoint = checkpoint.to_owned();
                 self.find(Finding::MissingEnd { file, offset, checkpoint, covered });
@@ -370,8 +372,9 @@ impl<'a> Checking<'a> {
 
     fn check_end(&mut self, link: &Link, walked: Walked) {
         let (segment, file) = (link.segment, self.file(link.segment));
-        let end = LogPosition { segment, offset: walked.end.live };
-        self.ends.insert(segment.log, end);
+        if walked.head.is_some() {
+            self.ends.insert(segment.log, LogPosition { segment, offset: walked.end.live });
+        }
         self.counted.segments += 1;
         self.counted.bytes += u64::from(walked.end.live);
         for (offset, error) in walked.unreadable {

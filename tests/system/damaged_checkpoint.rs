@@ -2,7 +2,7 @@
 //! offset, counted, and everything acked is found.
 //!
 //! One byte is turned in the head and in each kind of block, then the file is cut short by one. `engram check` names the
-//! same place, and says that nothing is lost.
+//! same place, and says that nothing is lost. Then the disk gives neither its head nor what is behind it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,18 @@ use std::path::{Path, PathBuf};
 use engram_shards::checkpoint::head::HEAD_BYTES;
 use engram_shards::checkpoint::layout::{Block, Blocks, Kind};
 use engram_shards::checkpoint::reading::CheckedHead;
-use engram_shards::ids::{SpaceKey, StripeKey};
 use engram_shards::limits::GRAPH_ROWS_MIN;
 use serde_json::Value;
 
-use crate::harness::{Client, Memories, Server, first_of, get, run, space};
+use crate::harness::{
+    Client, Fault, FaultyDisk, Memories, Server, first_of, get, run, space, stripe_of,
+};
 
 /// Rows of a space that gets a graph of two layers at least.
 const ROWS: u64 = GRAPH_ROWS_MIN as u64 + 104;
+
+/// Rows of a space that gets a checkpoint when the server stops.
+const FEW_ROWS: u64 = 1_001;
 
 /// The only checkpoint of a folder.
 fn checkpoint_of(folder: &Path) -> PathBuf {
@@ -29,11 +33,8 @@ fn checkpoint_of(folder: &Path) -> PathBuf {
 
 /// The blocks of a sound checkpoint.
 fn blocks_of(file: &Path, bytes: &[u8]) -> Vec<Block> {
-    let name = file.file_stem().and_then(|name| name.to_str()).expect("a plain name");
-    let (space, stripe) = name.split_once('-').expect("KEY-STRIPE");
-    let space = SpaceKey(u64::from_str_radix(space, 16).expect("a key"));
-    let key = StripeKey { space, stripe: stripe.parse().expect("a number") };
-    let head = CheckedHead::new(&bytes[..HEAD_BYTES], key, bytes.len() as u64).expect("sound");
+    let (head, stripe) = (&bytes[..HEAD_BYTES], stripe_of(file));
+    let head = CheckedHead::new(head, stripe, bytes.len() as u64).expect("sound");
     Blocks::of(head.head()).collect()
 }
 
@@ -53,11 +54,16 @@ async fn serve_with(folder: &Path, file: &Path, damaged: &[u8], offset: u64) {
     assert_eq!((found["file"].as_str(), found["offset"].as_u64()), (file.to_str(), Some(offset)));
     assert_eq!(sum["counted"]["damage"], sum["counted"]["damaged_checkpoints"], "{sum}");
 
+    serve_from_log(folder, file, ROWS, offset).await;
+}
+
+/// Serves what the log holds; its checkpoint is left aside for what is wrong at `offset`.
+async fn serve_from_log(folder: &Path, file: &Path, rows: u64, offset: u64) {
     let server = Server::start(folder);
-    assert_eq!(space(server.address)["rows"], ROWS);
+    assert_eq!(space(server.address)["rows"], rows);
     let client = Client::connect(server.address).await;
     let memories = Memories::bundled();
-    for number in (1..=ROWS as usize).step_by(500) {
+    for number in (1..=rows as usize).step_by(500) {
         let recalled = client.nearest("kept", &memories, number, 1).await;
         assert_eq!(first_of(&recalled).id, format!("m{number}"));
     }
@@ -102,4 +108,21 @@ async fn whatever_is_damaged_of_a_checkpoint_is_in_the_log() {
         serve_with(folder, &file, &with_flip(block.end() - 1), block.offset).await;
     }
     serve_with(folder, &file, &sound[..sound.len() - 1], 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_disk_does_not_give_of_a_checkpoint_is_in_the_log() {
+    let Some(disk) = FaultyDisk::granted() else { return };
+    let folder = &disk.data();
+    let server = Server::start(folder);
+    let client = Client::connect(server.address).await;
+    client.store("kept", &Memories::bundled(), FEW_ROWS).await;
+    drop(client);
+    assert!(server.stop().success());
+    let file = checkpoint_of(folder);
+    for from in [0, HEAD_BYTES as u64] {
+        disk.begin(Fault::ReadCheckpoint { from }, u32::MAX);
+        serve_from_log(folder, &file, FEW_ROWS, 0).await;
+        assert!(disk.mend() > 0, "it was not read from {from} on");
+    }
 }

@@ -20,6 +20,7 @@ mod full_disk;
 mod introspection;
 mod isolation;
 mod load_statuses;
+mod lost_end;
 mod maintenance;
 mod memory_flow;
 mod memory_stream;

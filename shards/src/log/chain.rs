@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{LogId, SegmentId};
+use crate::ids::{LogId, SegmentId, StripeKey};
 use crate::log::segment::{self, HeadFault, LogEnd, SegmentHead};
 
 /// Why a log cannot be read.
@@ -26,6 +26,17 @@ pub enum LogFault {
     },
     /// A segment that others say was there is not.
     Missing(SegmentId),
+    /// A log ends before what a checkpoint covers of it: its newest segments are lost, or the end of the last one.
+    EndMissing {
+        /// The last segment; of number 0 where none is left.
+        segment: SegmentId,
+        /// Offset in it at which it ends, in bytes.
+        offset: u32,
+        /// The segment, and the offset in it, up to which the log was there when the checkpoint was made.
+        covered: (u32, u32),
+        /// Whose checkpoint that is.
+        stripe: StripeKey,
+    },
 }
 
 /// What is wrong with a segment whose first block is not one.

@@ -262,9 +262,10 @@ impl Log {
         self.sealed.pop_front()
     }
 
-    /// Everything before this is durable; in the segment of number 0 where nothing is.
+    /// Everything before this is durable; in the segment of number 0 where nothing is. What a replay found behind that may
+    /// live in a cache alone, and is appended anew before anyone relies on it.
     pub fn durable_end(&self) -> (SegmentId, u32) {
-        (SegmentId { log: self.log, number: self.end.number }, self.end.live)
+        (SegmentId { log: self.log, number: self.end.number }, self.end.synced)
     }
 
     /// Nothing more may wait: what comes is written and synced at once.

@@ -17,7 +17,7 @@ use crate::ids::{Location, LogId, SegmentId, Time};
 use crate::limits::LOG_BLOCK_BYTES;
 use crate::log::chain::{Chain, HEAD_FAULT, LastSegment, Link};
 use crate::log::log::LogStart;
-use crate::log::segment::SegmentHead;
+use crate::log::segment::{LogEnd, SegmentHead};
 use crate::log::summary::Summary;
 use crate::log::walk::{Found, Walk, end_of, highest_synced};
 
@@ -59,10 +59,33 @@ impl ReplayEnd {
         of_logs.map(|(_, summary)| summary).collect()
     }
 
-    /// Where each log ends, if it has a segment that counts.
-    pub fn ends(&self) -> impl Iterator<Item = (SegmentId, u32)> {
+    /// Up to where each log is known to be synced, if it has a segment that counts.
+    pub fn synced(&self) -> impl Iterator<Item = (SegmentId, u32)> {
         let ends = self.logs.iter().filter(|(_, start)| start.end.number > 0);
-        ends.map(|(log, start)| (SegmentId { log: *log, number: start.end.number }, start.end.live))
+        ends.map(|(log, LogStart { end, .. })| {
+            (SegmentId { log: *log, number: end.number }, end.synced)
+        })
+    }
+
+    /// Whether a log goes as far as this offset in a segment, or did before it was emptied. One that has the segment goes to
+    /// the end of its head, whether or not anything behind it counts.
+    pub fn reaches(&self, segment: SegmentId, offset: u32) -> bool {
+        let is_emptied = |head: &SegmentHead| {
+            let other = head.segment;
+            head.is_emptied() && other.log == segment.log && other.number >= segment.number
+        };
+        self.logs.get(&segment.log).is_some_and(|LogStart { end, next_segment, .. }| {
+            let has_it = segment.number < *next_segment;
+            (end.number, end.live) >= (segment.number, offset)
+                || has_it && offset <= LOG_BLOCK_BYTES
+                || self.heads.iter().any(is_emptied)
+        })
+    }
+
+    /// Where a log ends; in the segment of number 0 where none of it counts.
+    pub fn end_of(&self, log: LogId) -> (SegmentId, u32) {
+        let end = self.logs.get(&log).map_or(LogEnd::NONE, |start| start.end);
+        (SegmentId { log, number: end.number }, end.live)
     }
 
     /// Where `log` goes on. Commit times go on after the latest of all logs, as stripes may have changed their owner.

@@ -26,7 +26,7 @@ pub(super) struct Checkpoints {
     pub(super) logged_bytes: u64,
     /// Length of all checkpoints.
     pub(super) kept_bytes: u64,
-    /// Where the other logs end, as far as stripes of this shard have records there.
+    /// Up to where the other logs are synced, as far as stripes of this shard have records there.
     pub(super) others: Vec<LogPosition>,
     pub(super) running: Option<Running>,
     pub(super) retry_at: Option<Time>,

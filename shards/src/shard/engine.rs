@@ -12,6 +12,7 @@ use crate::log::log::{IoFault, Log, LogIo, Ordinal};
 use crate::log::record::{Body, RecordHead, record_bytes};
 use crate::message::{Level, Origin, Reply, Request};
 use crate::recall::Progress;
+use crate::record_cache::RecordCache;
 use crate::session::{SessionKey, Sessions};
 use crate::shard::awaited::Awaited;
 use crate::shard::checkpoints::Checkpoints;
@@ -69,6 +70,8 @@ pub struct Shard {
     pub(super) forgetting: Forgetting,
     pub(super) compacting: Compacting,
     pub(super) reads: BTreeMap<IoTicket, Wanted>,
+    /// Records that recalls read.
+    pub(super) record_cache: RecordCache,
     pub(super) next_ticket: u64,
     pub(super) outputs: VecDeque<Output>,
     scratch: Scratch,
@@ -127,6 +130,7 @@ impl Shard {
     pub(super) fn new(config: ShardConfig, owns: Owns, log: Log, now: Time) -> Shard {
         Shard {
             admission: Admission::new(config.capacity),
+            record_cache: RecordCache::new(config.record_cache_bytes),
             config,
             owns,
             now,
@@ -418,9 +422,20 @@ impl Shard {
         });
         match progress {
             Progress::More => {}
-            Progress::Read(records) => {
-                self.recalls.wait();
-                self.read_for_recall(number, records);
+            Progress::Read(mut records) => {
+                let cache = &mut self.record_cache;
+                records.retain(|&(candidate, place)| {
+                    let kept = cache.get(place);
+                    let is_missing = kept.is_none();
+                    if !is_missing {
+                        asked.job.handle_body(candidate, kept);
+                    }
+                    is_missing
+                });
+                if !records.is_empty() {
+                    self.recalls.wait();
+                    self.read_for_recall(number, records);
+                }
             }
             Progress::Ranked(recalled) => {
                 stripe.count_recall();

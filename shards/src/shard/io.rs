@@ -28,6 +28,8 @@ pub struct ShardConfig {
     pub tail: TailLimits,
     /// When checkpoints are due.
     pub checkpoints: CheckpointLimits,
+    /// Bytes of records that it keeps at hand for recalls, at most; 0: none.
+    pub record_cache_bytes: u64,
 }
 
 /// Names an I/O, so that its end finds what waits for it.

@@ -1,5 +1,7 @@
 //! Records read back: a recall's candidates, and pairs of rows that may be one memory.
 
+use std::rc::Rc;
+
 use crate::ids::Location;
 use crate::log::log::IoFault;
 use crate::log::record::{decode_body, read_body};
@@ -57,14 +59,14 @@ impl Shard {
             Wanted::Recall(number, candidates) => match records {
                 Ok(records) => {
                     assert_eq!(records.len(), candidates.len(), "one record a place");
-                    for ((candidate, _), record) in candidates.into_iter().zip(&records) {
+                    for (candidate, record) in candidates.into_iter().zip(&records) {
                         self.give_record(number, candidate, Some(record));
                     }
                 }
                 Err(_) if candidates.len() > 1 => {
                     candidates.into_iter().for_each(|one| self.read_for_recall(number, vec![one]))
                 }
-                Err(_) => self.give_record(number, candidates[0].0, None),
+                Err(_) => self.give_record(number, candidates[0], None),
             },
             Wanted::Pairs(pairs) => {
                 self.replacing.reading -= 1;
@@ -89,9 +91,19 @@ impl Shard {
         }
     }
 
-    fn give_record(&mut self, number: RecallNumber, candidate: usize, record: Option<&Vec<u8>>) {
+    /// A candidate's record was read, or could not be. One that is sound is kept: other recalls may want it.
+    fn give_record(
+        &mut self,
+        number: RecallNumber,
+        (candidate, place): (usize, Location),
+        record: Option<&Vec<u8>>,
+    ) {
+        let body = record.and_then(|record| read_body(record).ok()).map(Rc::from);
+        if let Some(body) = &body {
+            self.record_cache.keep(place, body);
+        }
         let asked = self.recalls.waiting(number);
-        if asked.job.handle_record(candidate, record.map(Vec::as_slice)) {
+        if asked.job.handle_body(candidate, body) {
             self.recalls.wake(number);
         }
     }

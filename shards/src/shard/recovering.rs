@@ -56,6 +56,8 @@ pub struct Recovering {
     config: ShardConfig,
     owns: Owns,
     replay: Replay,
+    /// For each log that no other shard looks after the furthest position that a checkpoint covers, and whose that is.
+    covered: BTreeMap<LogId, (LogPosition, StripeKey)>,
     found: Found,
 }
 
@@ -188,7 +190,8 @@ impl Recovering {
         let stripes: BTreeMap<_, _> = owned.map(building).collect();
         let head_of = |stripe| remains.checkpoints.get(&stripe).map(CheckedHead::head);
         replay.leave_out(&remains.summaries, |summary| is_covered(summary, &owns, head_of));
-        Ok(Recovering { config, owns, replay, found: Found { stripes, ..Found::default() } })
+        let (covered, found) = (furthest(&config, remains), Found { stripes, ..Found::default() });
+        Ok(Recovering { config, owns, replay, covered, found })
     }
 
     /// Begins for one stripe alone, whose checkpoint cannot be read; its shard runs already, and has it in its loading.
@@ -222,13 +225,14 @@ impl Recovering {
         }
     }
 
-    /// The shard, once `next()` is `None`: it serves the stripes that have no checkpoint. Their rows are in the tails, and
-    /// unproven records are on their way to the log. The others are still to be loaded. Also the segments that hold nothing
-    /// and may be removed.
-    pub fn finish(mut self, now: Time) -> Result<(Shard, Loading, Vec<SegmentId>), LogFault> {
-        self.found.check()?;
-        let Recovering { config, owns, replay, found } = self;
+    /// The shard, once `next()` is `None`, unless a log ends before what a checkpoint covers of it: it serves the stripes
+    /// that have no checkpoint. Their rows are in the tails, and unproven records are on their way to the log. The others
+    /// are still to be loaded. Also the segments that hold nothing and may be removed.
+    pub fn finish(self, now: Time) -> Result<(Shard, Loading, Vec<SegmentId>), LogFault> {
+        let Recovering { config, owns, replay, covered, mut found } = self;
         let mut end = replay.finish();
+        check_ends(&end, &covered)?;
+        found.check()?;
         let log = log_behind(&config, &mut end);
         let mut shard = Shard::new(config.clone(), owns, log, now);
         shard.note_logs(&mut end);
@@ -260,6 +264,36 @@ impl Recovering {
         };
         Ok(stripes.into_iter().map(ready).collect())
     }
+}
+
+/// The furthest position that a checkpoint covers of each log that is looked after here, and whose checkpoint that is: of the
+/// shard's own log, for no other writes to it, and of logs that no shard has any more, some.
+fn furthest(config: &ShardConfig, remains: &Remains) -> BTreeMap<LogId, (LogPosition, StripeKey)> {
+    let mut furthest = BTreeMap::new();
+    let is_own = |position: &&LogPosition| position.segment.log.0 % config.shards == config.log.0;
+    for (stripe, checkpoint) in &remains.checkpoints {
+        for &position in checkpoint.head().covered.iter().filter(is_own) {
+            let covered = furthest.entry(position.segment.log).or_insert((position, *stripe));
+            *covered = (*covered).max((position, *stripe));
+        }
+    }
+    furthest
+}
+
+/// Whether these logs go as far as they did when the checkpoints were made. In one that does not, new segments would lie before
+/// what a checkpoint covers, and the next start would leave them out.
+fn check_ends(
+    end: &ReplayEnd,
+    covered: &BTreeMap<LogId, (LogPosition, StripeKey)>,
+) -> Result<(), LogFault> {
+    for (log, (position, stripe)) in covered {
+        if !end.reaches(position.segment, position.offset) && !planted!(EndUnchecked) {
+            let (segment, offset) = end.end_of(*log);
+            let covered = (position.segment.number, position.offset);
+            return Err(LogFault::EndMissing { segment, offset, covered, stripe: *stripe });
+        }
+    }
+    Ok(())
 }
 
 /// The log of a shard, which goes on behind what was replayed.

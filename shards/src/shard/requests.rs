@@ -24,7 +24,7 @@ impl Shard {
     ) {
         assert!((DIMENSION_MIN..=DIMENSION_MAX).contains(&settings.dimension));
         let key = self.config.secret.space_key(&settings.name);
-        if self.is_loading(key) {
+        if self.is_loading(key) && !planted!(LoadingUnnoticed) {
             return self.reply(origin, Reply::Space(Err(Refusal::Unavailable)));
         }
         let creation = Creation { origin, settings, if_exists };
@@ -250,6 +250,7 @@ impl Shard {
             commit_failures_full: tally.commit_failures_full,
             commit_failures_other: tally.commit_failures_other,
             unreadable: tally.unreadable,
+            record_cache: Box::new(self.record_cache.status()),
             checkpoints: tally.checkpoints,
             checkpoint_bytes: tally.checkpoint_bytes,
             checkpoint_failures: tally.checkpoint_failures,

@@ -152,6 +152,8 @@ pub(crate) struct World {
     pub(crate) acks: AckPolicy,
     /// Where a test says nothing else, there are none.
     pub(crate) checkpoints: CheckpointLimits,
+    /// Where a test says nothing else, none is kept.
+    pub(crate) record_cache_bytes: u64,
     /// Whether checkpoints stay unread after a start, until [`World::load`].
     pub(crate) loads_later: bool,
     /// What is not loaded yet, by shard.
@@ -183,6 +185,7 @@ impl World {
             tail: TailLimits::NONE,
             acks: AckPolicy::Sync,
             checkpoints: CheckpointLimits::NONE,
+            record_cache_bytes: 0,
             loads_later: false,
             loading: Vec::new(),
             metrics: BTreeMap::new(),
@@ -212,6 +215,7 @@ impl World {
                 tail: self.tail,
                 acks: self.acks,
                 checkpoints: self.checkpoints,
+                record_cache_bytes: self.record_cache_bytes,
             };
             let owns = Box::new(move |stripe| owner(stripe, shards) == usize::from(shard));
             let mut recovering = Recovering::new(config.clone(), &remains, owns)?;

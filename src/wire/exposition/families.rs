@@ -2,6 +2,7 @@
 
 use engram_shards::histogram::Histogram as MicrosHistogram;
 use engram_shards::message::{LogStatus, ShardStatus};
+use engram_shards::record_cache::RecordCacheStatus;
 
 use crate::mesh::{CoreIndex, Unavailable};
 use crate::metrics::{Histogram, Metrics, Rejection, Stage};
@@ -157,7 +158,24 @@ fn workers(page: &mut Page, shards: &[(String, &ShardStatus)], cores: &[(String,
     for (worker, metrics) in cores {
         family.value(&[("worker_id", worker)], metrics.shard_restarts as f64);
     }
+    record_cache(page, shards);
     checkpoints(page, shards, cores);
+}
+
+fn record_cache(page: &mut Page, shards: &[(String, &ShardStatus)]) {
+    type Told = fn(&RecordCacheStatus) -> u64;
+    let (gauge, counter) = (Kind::Gauge, Kind::Counter);
+    let families: [(_, _, _, Told); 3] = [
+        ("record_cache_hits_total", counter, "Records that recalls found at hand.", |of| of.hits),
+        ("record_cache_misses_total", counter, "Records that recalls read.", |of| of.misses),
+        ("record_cache_bytes", gauge, "Bytes of records that are kept at hand.", |of| of.bytes),
+    ];
+    for (name, kind, help, value) in families {
+        let mut family = page.family(name, kind, help);
+        for (worker, status) in shards {
+            family.value(&[("worker_id", worker)], value(&status.record_cache) as f64);
+        }
+    }
 }
 
 fn checkpoints(page: &mut Page, shards: &[(String, &ShardStatus)], cores: &[(String, &Metrics)]) {
@@ -337,6 +355,7 @@ mod tests {
             depth_by_lane: [1, 2, 3],
             capacity: 100,
             sessions_attached: 4,
+            record_cache: Box::new(RecordCacheStatus { hits: 8, misses: 4, bytes: 1_024 }),
             log: Box::new(LogStatus {
                 file_bytes: 11,
                 live_bytes: 7,
@@ -424,6 +443,9 @@ mod tests {
         assert_eq!(value(r#"compacted_segments_total{worker_id="0"}"#), 2.0);
         assert_eq!(value(r#"compaction_bytes_total{worker_id="0"}"#), 13.0);
         assert_eq!(value(r#"checkpoints_left_aside_total{worker_id="1"}"#), 3.0);
+        assert_eq!(value(r#"record_cache_hits_total{worker_id="0"}"#), 8.0);
+        assert_eq!(value(r#"record_cache_misses_total{worker_id="0"}"#), 4.0);
+        assert_eq!(value(r#"record_cache_bytes{worker_id="0"}"#), 1_024.0);
         assert_eq!(value(r#"batches_processed_total{worker_id="0"}"#), 5.0);
         assert_eq!(value(r#"worker_utilization{worker_id="1"}"#), 12.5);
         assert_eq!(value(r#"recall_latency_seconds_count{memory_space="robots"}"#), 2.0);

@@ -1,5 +1,5 @@
 //! A file system of the test's own, below the process (FUSE): what is written goes to a plain folder, until the test wants
-//! writes, syncs or the room to fail.
+//! writes, syncs, the room or reads of checkpoints to fail.
 //!
 //! Nothing is cached above it, and what was written and not synced can be taken back: a sync that fails loses it, as a
 //! kernel does that drops the pages which a disk would not take.
@@ -39,6 +39,17 @@ pub(crate) enum Fault {
     },
     /// A sync fails, and what was written since the last one is lost.
     Sync,
+    /// A checkpoint is not given from this offset on.
+    ReadCheckpoint {
+        /// In bytes.
+        from: u64,
+    },
+}
+
+impl Fault {
+    fn is_of_writes(self) -> bool {
+        matches!(self, Fault::Write | Fault::Full | Fault::Tear { .. })
+    }
 }
 
 /// A mounted one. Dropped, it is unmounted and gone.
@@ -183,7 +194,7 @@ impl State {
         bytes: &[u8],
     ) -> io::Result<usize> {
         let file = self.file(handle)?;
-        let (arrives, end) = match self.strikes(|fault| fault != Fault::Sync) {
+        let (arrives, end) = match self.strikes(Fault::is_of_writes) {
             None => (bytes, Ok(bytes.len())),
             Some(Fault::Tear { sectors }) => {
                 (&bytes[..bytes.len().min(sectors * SECTOR_BYTES)], Err(libc::EIO))
@@ -210,6 +221,33 @@ impl State {
             .rev()
             .try_for_each(|(offset, before)| file.write_all_at(before, *offset))?;
         Err(io::Error::from_raw_os_error(libc::EIO))
+    }
+
+    fn read(
+        &mut self,
+        inode: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        bytes: &mut [u8],
+    ) -> io::Result<usize> {
+        let file = self.file(handle)?;
+        let is_checkpoint = self.path(inode)?.extension().is_some_and(|ending| ending == "ckp");
+        let end = offset + bytes.len() as u64;
+        let concerns = |fault| match fault {
+            Fault::ReadCheckpoint { from } => is_checkpoint && end > from,
+            _ => false,
+        };
+        if self.strikes(concerns).is_some() {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match file.read_at(&mut bytes[filled..], offset + filled as u64)? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        Ok(filled)
     }
 
     fn allocate(&mut self, handle: FileHandle, end: u64) -> io::Result<()> {
@@ -403,7 +441,7 @@ impl Filesystem for Below {
     fn read(
         &self,
         _: &Request,
-        _: INodeNo,
+        inode: INodeNo,
         handle: FileHandle,
         offset: u64,
         size: u32,
@@ -411,19 +449,9 @@ impl Filesystem for Below {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let read = self.state().file(handle).and_then(|file| {
-            let mut bytes = vec![0; size as usize];
-            let mut filled = 0;
-            while filled < bytes.len() {
-                match file.read_at(&mut bytes[filled..], offset + filled as u64)? {
-                    0 => break,
-                    count => filled += count,
-                }
-            }
-            bytes.truncate(filled);
-            Ok(bytes)
-        });
-        answer!(reply, read, |bytes| reply.data(&bytes));
+        let mut bytes = vec![0; size as usize];
+        let read = self.state().read(inode, handle, offset, &mut bytes);
+        answer!(reply, read, |length| reply.data(&bytes[..length]));
     }
 
     fn write(

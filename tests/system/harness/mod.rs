@@ -35,7 +35,7 @@ pub(crate) use image::{Image, Kind, data_of};
 pub(crate) use memories::Memories;
 pub(crate) use observing::Observing;
 pub(crate) use pair::{Pair, random, setting};
-pub(crate) use server::{Server, run};
+pub(crate) use server::{Server, run, stripe_of};
 pub(crate) use socket::{Heard, Socket};
 
 /// How long anything may take before the test gives up on it: far beyond what a busy test machine needs.

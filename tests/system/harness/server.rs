@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use engram_shards::ids::{SpaceKey, StripeKey};
+
 use super::{PATIENCE, get};
 
 /// Between two looks at a process that tells nobody when it is ready or done.
@@ -185,4 +187,12 @@ fn keep(mut from: impl Read, to: &Mutex<String>) {
 
 fn text(kept: &Mutex<String>) -> String {
     kept.lock().expect("no holder panics").clone()
+}
+
+/// Whose checkpoint a file is, by its name.
+pub(crate) fn stripe_of(checkpoint: &Path) -> StripeKey {
+    let name = checkpoint.file_stem().and_then(|name| name.to_str()).expect("a plain name");
+    let (space, stripe) = name.split_once('-').expect("KEY-STRIPE");
+    let space = SpaceKey(u64::from_str_radix(space, 16).expect("a key"));
+    StripeKey { space, stripe: stripe.parse().expect("a number") }
 }

@@ -6,6 +6,7 @@ mod echo;
 mod index;
 mod process;
 mod restart;
+mod recalls;
 mod stations;
 
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ enum Command {
     /// A server's restart with one space: from the page cache, cold beside the disk alone, after SIGKILL; the first recall
     /// behind it; what it writes and what it takes on the disk.
     Restart(restart::RestartArguments),
+    /// What a recall takes where its memories are at hand, in the page cache, or on the disk alone.
+    Recalls(recalls::RecallsArguments),
     /// Run that tonic server (what `stations` starts beside).
     #[command(hide = true)]
     TonicEcho {
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Command::Stations(arguments) => stations::run(&arguments),
         Command::Index(arguments) => index::run(&arguments),
         Command::Restart(arguments) => restart::run(&arguments),
+        Command::Recalls(arguments) => recalls::run(&arguments),
         Command::TonicEcho { core } => echo::serve(core),
     };
     match outcome {

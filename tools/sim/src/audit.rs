@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use engram_shards::checkpoint::head::LogPosition;
 use engram_shards::checkpoint::layout::{Piece, pieces};
 use engram_shards::checkpoint::reading::{CheckedHead, Checking};
 use engram_shards::ids::{SessionId, SpaceKey, Time};
@@ -9,7 +10,7 @@ use engram_shards::log::ranges::Ranges;
 use engram_shards::log::record::{
     Embedding, RecordKind, decode_body, decode_forgotten, decode_gone,
 };
-use engram_shards::log::replay::{LogFault, Replay, Replayed};
+use engram_shards::log::replay::{HEAD_BYTES, LogFault, Replay, Replayed};
 
 use crate::disk::Disk;
 use crate::ledger::{Checker, Ledger, Token, Wrong, wrong};
@@ -81,6 +82,22 @@ pub fn audit_checkpoints(disk: &Disk) -> Result<(), Wrong> {
         }
     }
     Ok(())
+}
+
+/// A copy of the disk on which a log ends before what a checkpoint covers of it; none where there is no checkpoint.
+pub fn without_end(disk: &Disk, random: &mut Random) -> Option<Disk> {
+    let head = |(stripe, bytes): (_, &[u8])| {
+        CheckedHead::new(bytes, stripe, bytes.len() as u64).ok().map(|head| head.head().clone())
+    };
+    let covered = disk.checkpoints().filter_map(head).flat_map(|head| head.covered);
+    // Of one that covers no more than a segment's head nothing can be missing, nor of a segment that was emptied.
+    let is_there = |end: &LogPosition| {
+        let offset = end.offset as usize;
+        offset > HEAD_BYTES && disk.length(end.segment) >= offset
+    };
+    let covered: Vec<_> = covered.filter(is_there).collect();
+    let end = covered.get(random.index(covered.len().max(1)))?;
+    Some(disk.cut(end.segment, random.index(end.offset as usize)))
 }
 
 /// The newest of each id, unless it is forgotten.

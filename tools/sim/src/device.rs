@@ -1,5 +1,6 @@
 //! What answers a shard's I/O: the disk, with the weather it is exposed to.
 
+use engram_shards::checkpoint::layout::Piece;
 use engram_shards::ids::{SegmentId, StripeKey, Time};
 use engram_shards::log::log::IoFault;
 use engram_shards::shard::{Io, IoOutput};
@@ -74,23 +75,10 @@ impl Device {
                 self.disk.remove(segment);
                 Ok(IoOutput::Done)
             }
-            Io::CreateCheckpoint { stripe, .. } => self.draft(stripe, weather, random, |disk| {
-                disk.create_draft(stripe);
-            }),
-            Io::WriteCheckpoint { stripe, offset, bytes, sync } => {
-                self.draft(stripe, weather, random, |disk| {
-                    disk.write_draft(stripe, offset, &bytes);
-                    if sync {
-                        disk.sync_draft(stripe);
-                    }
-                })
-            }
-            Io::SyncCheckpoint { stripe } => self.draft(stripe, weather, random, |disk| {
-                disk.sync_draft(stripe);
-            }),
-            Io::KeepCheckpoint { stripe } => self.draft(stripe, weather, random, |disk| {
-                disk.keep_draft(stripe);
-            }),
+            Io::CreateCheckpoint { .. }
+            | Io::WriteCheckpoint { .. }
+            | Io::SyncCheckpoint { .. }
+            | Io::KeepCheckpoint { .. } => self.draft(io, weather, random),
             Io::WriteSummary { segment, bytes } => {
                 self.disk.write_summary(segment, &bytes);
                 Ok(IoOutput::Done)
@@ -115,20 +103,84 @@ impl Device {
         }
     }
 
-    /// A step of a checkpoint; where it fails, nothing is left of the draft.
-    fn draft(
-        &mut self,
-        stripe: StripeKey,
+    /// A piece of a stripe's checkpoint, as the disk gives it.
+    pub fn read_checkpoint(
+        &self,
+        (stripe, piece): (StripeKey, Piece),
         weather: &Weather,
         random: &mut Random,
-        step: impl FnOnce(&mut Disk),
-    ) -> Result<IoOutput, IoFault> {
-        if random.chance(weather.checkpoint_fails) {
-            self.disk.remove_draft(stripe);
-            return Err([IoFault::Failed, IoFault::Full][random.index(2)]);
+    ) -> Result<Vec<u8>, IoFault> {
+        let (from, end) = (piece.offset as usize, (piece.offset + piece.bytes) as usize);
+        let mut bytes = self.disk.checkpoint(stripe)[from..end].to_vec();
+        if random.chance(weather.checkpoint_read_fails) {
+            match random.index(3) {
+                0 => return Err(IoFault::Failed),
+                1 => bytes.truncate(random.index(bytes.len())),
+                _ => {
+                    let at = random.index(bytes.len());
+                    bytes[at] ^= 1 << random.index(8);
+                }
+            }
         }
-        step(&mut self.disk);
-        Ok(IoOutput::Done)
+        Ok(bytes)
+    }
+
+    /// A step of a checkpoint. Of one that fails some may have come about; whoever made the draft removes it, where that
+    /// succeeds.
+    fn draft(
+        &mut self,
+        io: Io,
+        weather: &Weather,
+        random: &mut Random,
+    ) -> Result<IoOutput, IoFault> {
+        let Device { disk, .. } = self;
+        let fails = random.chance(weather.checkpoint_fails);
+        let stripe = match io {
+            Io::CreateCheckpoint { stripe, .. } => {
+                if !fails || random.chance(500) {
+                    disk.create_draft(stripe);
+                }
+                stripe
+            }
+            Io::WriteCheckpoint { stripe, offset, bytes, sync } => {
+                let reached = if fails { random.index(bytes.len() + 1) } else { bytes.len() };
+                disk.write_draft(stripe, offset, &bytes[..reached]);
+                match (sync, fails) {
+                    (true, true) => disk.sync_draft_in_vain(stripe, random),
+                    (true, false) => disk.sync_draft(stripe),
+                    (false, _) => {}
+                }
+                stripe
+            }
+            Io::SyncCheckpoint { stripe } => {
+                match fails {
+                    true => disk.sync_draft_in_vain(stripe, random),
+                    false => disk.sync_draft(stripe),
+                }
+                stripe
+            }
+            Io::KeepCheckpoint { stripe } => {
+                if !disk.has_draft(stripe) {
+                    return Err(IoFault::Failed);
+                }
+                // The folder's sync may fail when the name is another's already.
+                if !fails || random.chance(500) {
+                    disk.keep_draft(stripe);
+                }
+                if !fails {
+                    disk.sync_checkpoints();
+                }
+                stripe
+            }
+            io => unreachable!("no step of a checkpoint: {io:?}"),
+        };
+        if !fails {
+            return Ok(IoOutput::Done);
+        }
+        if random.chance(700) {
+            disk.remove_draft(stripe);
+        }
+        Err([IoFault::Failed, IoFault::Full][random.index(2)])
     }
 
     fn create(

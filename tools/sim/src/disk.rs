@@ -16,6 +16,8 @@ const SECTOR_BYTES: usize = 512;
 pub struct Disk {
     files: BTreeMap<SegmentId, File>,
     checkpoints: BTreeMap<StripeKey, File>,
+    /// What was there before a draft took its place, where the folder was not synced since: a power cut may bring it back.
+    replaced: BTreeMap<StripeKey, Option<File>>,
     /// Checkpoints that are being written. A new process finds them and removes them.
     drafts: BTreeMap<StripeKey, File>,
     summaries: BTreeMap<SegmentId, File>,
@@ -157,9 +159,11 @@ impl Disk {
         self.drafts.insert(stripe, File { named: true, ..File::default() });
     }
 
-    /// A part of a draft goes to the cache.
+    /// A part of a draft goes to the cache, if there is a draft.
     pub fn write_draft(&mut self, stripe: StripeKey, offset: u64, bytes: &[u8]) {
-        self.drafts.entry(stripe).or_default().write(offset as usize, bytes);
+        if let Some(draft) = self.drafts.get_mut(&stripe) {
+            draft.write(offset as usize, bytes);
+        }
     }
 
     /// What the cache has of a draft goes to the disk.
@@ -169,11 +173,29 @@ impl Disk {
         }
     }
 
-    /// A draft takes the place of a checkpoint, synced or not.
+    /// A sync of a draft fails: the cache forgets that it has something to write.
+    pub fn sync_draft_in_vain(&mut self, stripe: StripeKey, random: &mut Random) {
+        if let Some(draft) = self.drafts.get_mut(&stripe) {
+            draft.lose_dirty(random);
+        }
+    }
+
+    /// Whether there is a draft.
+    pub fn has_draft(&self, stripe: StripeKey) -> bool {
+        self.drafts.contains_key(&stripe)
+    }
+
+    /// A draft takes the place of a checkpoint, synced or not; their folder does not know it for good yet.
     pub fn keep_draft(&mut self, stripe: StripeKey) {
         if let Some(draft) = self.drafts.remove(&stripe) {
-            self.checkpoints.insert(stripe, draft);
+            let before = self.checkpoints.insert(stripe, draft);
+            self.replaced.entry(stripe).or_insert(before);
         }
+    }
+
+    /// The folder of checkpoints is synced.
+    pub fn sync_checkpoints(&mut self) {
+        self.replaced.clear();
     }
 
     /// A draft is gone.
@@ -222,6 +244,13 @@ impl Disk {
     /// The power goes.
     pub fn cut_power(&mut self, random: &mut Random) {
         self.files.retain(|_, file| file.named || random.chance(500));
+        for (stripe, before) in std::mem::take(&mut self.replaced) {
+            match (random.chance(500), before) {
+                (false, _) => None,
+                (true, Some(before)) => self.checkpoints.insert(stripe, before),
+                (true, None) => self.checkpoints.remove(&stripe),
+            };
+        }
         let derived = self.checkpoints.values_mut().chain(self.drafts.values_mut());
         for file in self.files.values_mut().chain(derived).chain(self.summaries.values_mut()) {
             file.lose_dirty(random);
@@ -260,6 +289,14 @@ impl Disk {
         Some((segment, copy))
     }
 
+    /// A copy in which a log ends at `offset` of this segment, where it went on.
+    pub fn cut(&self, last: SegmentId, offset: usize) -> Disk {
+        let mut copy = self.clone();
+        copy.files.retain(|segment, _| segment.log != last.log || *segment <= last);
+        copy.file(last).cached.truncate(offset);
+        copy
+    }
+
     fn damage(&mut self, random: &mut Random, change: impl Fn(&mut Vec<u8>, usize)) {
         let index = random.index(self.files.len().max(1));
         if let Some(file) =
@@ -289,6 +326,11 @@ impl Disk {
     /// A whole file.
     pub fn segment(&self, segment: SegmentId) -> &[u8] {
         &self.files[&segment].cached
+    }
+
+    /// How long a file is, in bytes; 0 where it is not there.
+    pub fn length(&self, segment: SegmentId) -> usize {
+        self.files.get(&segment).map_or(0, |file| file.cached.len())
     }
 
     /// All files there are.

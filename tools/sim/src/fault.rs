@@ -74,10 +74,16 @@ pub struct Weather {
     pub hashes: u64,
     /// When checkpoints are due: after a few records, so that most are overtaken by others, or never.
     pub checkpoints: CheckpointLimits,
+    /// Bytes of records that a shard keeps for recalls.
+    pub record_cache_bytes: u64,
     /// That a step of a checkpoint fails.
     pub checkpoint_fails: u64,
+    /// That a piece of a checkpoint cannot be read, is cut short, or has a bit changed; and that its head is not there.
+    pub checkpoint_read_fails: u64,
     /// That a restart finds a checkpoint with a bit changed.
     pub checkpoint_rots: u64,
+    /// That a restart finds a log without an end that a checkpoint covers (a copy of it is tried).
+    pub ends_lost: u64,
 }
 
 impl Weather {
@@ -142,6 +148,9 @@ impl Weather {
             checkpoints: draw_checkpoints(random),
             checkpoint_fails: if random.chance(300) { random.within(0..200) } else { 0 },
             checkpoint_rots: if random.chance(200) { random.within(0..700) } else { 0 },
+            checkpoint_read_fails: if random.chance(300) { random.within(0..500) } else { 0 },
+            record_cache_bytes: [0, 20_000, 1 << 20][random.index(3)],
+            ends_lost: if random.chance(300) { random.within(0..1_001) } else { 0 },
         };
         // Some store the same few memories over and over, so that rows leave the graph and others take their slots.
         if replaces % 8 == 5 {

@@ -29,8 +29,10 @@ pub struct Asked {
     pub acks: u64,
     /// What was forgotten by one of so many answers is not to be found.
     pub answers: u64,
-    /// How many memories were asked to be forgotten when it was asked.
+    /// How many memories were asked to be forgotten before the process that answers it started.
     pub forgets: usize,
+    /// Its stripe was not loaded yet when it arrived.
+    pub is_early: bool,
     /// What it must find.
     pub expected: Expected,
 }
@@ -54,6 +56,9 @@ impl Asked {
         ledger: &mut Ledger,
         reads_fail: bool,
     ) -> Result<(), Wrong> {
+        if self.is_early {
+            wrong!(Recall, "space {} was recalled from before it was loaded", self.space);
+        }
         ledger.snapshot(self.space, recalled.snapshot.0, self.snapshot_min)?;
         let mut ids = BTreeSet::new();
         let mut tokens = Vec::new();
@@ -158,6 +163,7 @@ impl Asked {
     pub fn check_refused(&self, refusal: &Refusal, ledger: &Ledger) -> Result<(), Wrong> {
         // A space of which no one was told need not be there.
         match ledger.spaces[self.space].made {
+            true if self.is_early && *refusal == Refusal::Unavailable => Ok(()),
             true => wrong!(Recall, "a recall in space {} was refused: {refusal:?}", self.space),
             false => Ok(()),
         }

@@ -2,20 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use engram_shards::ids::{SessionId, Time};
+use engram_shards::ids::{SegmentId, SessionId, Time};
 use engram_shards::limits::LOG_COMMIT_WAIT_MICROS;
 use engram_shards::log::chain::Chain;
 use engram_shards::message::{
     Append, Forget, ForgetMode, Isolation, Origin, Recall, Reply, Request, ShardStatus,
 };
-use engram_shards::shard::{IoTicket, Output, Shard};
+use engram_shards::shard::{Io, IoTicket, Output, Shard};
 
-use crate::audit::{Recovered, RecoveredSpace, audit, audit_checkpoints, audit_rotten};
+use crate::audit::{
+    Recovered, RecoveredSpace, audit, audit_checkpoints, audit_rotten, without_end,
+};
 use crate::client::{Client, Space, prepared};
 use crate::device::Device;
 use crate::fault::{Bug, Weather};
 use crate::ledger::{Checker, Ledger, Token, Wrong, wrong};
-use crate::process::{Process, SECRET};
+use crate::process::{Process, SECRET, Step};
 use crate::random::Random;
 use crate::trace::{Story, Trace};
 use crate::verify::{Asked, Expected, check_status};
@@ -39,6 +41,10 @@ pub struct Summary {
     pub used_again: u64,
     /// Checkpoints that a start found.
     pub checkpoints: usize,
+    /// Stripes that were loaded from one, or instead of one, while others were served.
+    pub loaded: usize,
+    /// Checkpoints that were left aside while they were read.
+    pub left_aside: usize,
     /// Memories that were forgotten.
     pub forgotten: usize,
     /// Segments of which a compaction left the head alone.
@@ -70,6 +76,7 @@ enum Event {
     IoEnds { shard: usize, ticket: IoTicket },
     Act { client: usize },
     Work { shard: usize },
+    Load { shard: usize },
     Ask { shard: usize },
     Leap,
     Crash,
@@ -101,6 +108,12 @@ struct World {
     events_planned: u64,
     device: Device,
     process: Option<Process>,
+    /// What the last start found on the disk.
+    recovered: Recovered,
+    /// Segments that hold nothing, until they are removed.
+    empty: Vec<SegmentId>,
+    /// How many memories were asked to be forgotten before it.
+    forgets_before: usize,
     /// Depth that a shard may have beyond its capacity: what it found at its start.
     recovered_rows: u32,
     shards: u16,
@@ -152,6 +165,9 @@ impl World {
             events_planned: 0,
             device: Device::default(),
             process: None,
+            recovered: Recovered::new(),
+            empty: Vec::new(),
+            forgets_before: 0,
             recovered_rows: 0,
             shards: weather.shards,
             ledger: Ledger::new(spaces.len()),
@@ -309,6 +325,7 @@ impl World {
             Event::IoEnds { shard, ticket } => self.end_io(shard, ticket),
             Event::Act { client } => self.act(client),
             Event::Work { shard } => self.work(shard),
+            Event::Load { shard } => return self.load(shard),
             Event::Ask { shard } => {
                 self.send(STATUS_ORIGIN, shard, Request::Status);
                 if !self.is_stopping {
@@ -384,6 +401,9 @@ impl World {
             let others: Vec<u16> = (1..4).filter(|shards| *shards != self.shards).collect();
             self.shards = others[self.random.index(others.len())];
         }
+        if self.random.chance(self.weather.ends_lost) {
+            self.start_without_end()?;
+        }
         let (disk, random) = (&self.device.disk, &mut self.random);
         let started = Process::start(disk, self.shards, &self.weather, random, self.now);
         let (process, empty) = started.map_err(|fault| Wrong {
@@ -392,11 +412,15 @@ impl World {
         })?;
         check_graphs(&process)?;
         self.process = Some(process);
-        if self.random.chance(500) {
-            empty.into_iter().for_each(|segment| self.device.disk.remove(segment));
-        }
+        self.empty = if self.random.chance(500) { empty } else { Vec::new() };
+        self.remove_empty();
         self.recovered_rows = recovered.iter().map(|space| space.records).sum();
-        self.recall_recovered(&recovered);
+        (self.recovered, self.forgets_before) = (recovered, self.ledger.forgets());
+        for space in 0..self.spaces.len() {
+            if !self.is_loading(space) {
+                self.recall_recovered(space, World::send);
+            }
+        }
         for client in 0..self.clients.len() {
             let pause = self.random.within(100..3_000);
             self.plan(pause, Event::Act { client });
@@ -404,6 +428,7 @@ impl World {
         for shard in 0..usize::from(self.shards) {
             self.plan(100, Event::Ask { shard });
             self.plan(50, Event::Work { shard });
+            self.plan_load(shard);
         }
         let Weather { observations, crashes, crashes_busy, .. } = self.weather;
         let later = observations * self.crashes_left as usize / (crashes as usize + 1);
@@ -423,14 +448,79 @@ impl World {
         Ok(())
     }
 
-    /// Asks each space for all that it has: just that must be there which the disk held.
-    fn recall_recovered(&mut self, recovered: &Recovered) {
-        let is_there = |(_, space): &(usize, &RecoveredSpace)| !space.tokens.is_empty();
-        for (space, RecoveredSpace { left, .. }) in recovered.iter().enumerate().filter(is_there) {
-            let expected = Expected::Exactly(left.clone());
-            let vector = vec![1.0; usize::from(self.spaces[space].settings.dimension)];
-            self.recall(space, vector, Isolation::InFlight, 800, expected);
+    /// A log that lost its end, which a checkpoint covers, is not gone on with.
+    fn start_without_end(&mut self) -> Result<(), Wrong> {
+        let Some(disk) = without_end(&self.device.disk, &mut self.random) else { return Ok(()) };
+        let (weather, random) = (&self.weather, &mut self.random);
+        let weather = Weather { checkpoint_read_fails: 0, ..weather.clone() };
+        match Process::start(&disk, self.shards, &weather, random, self.now) {
+            Err(_) => Ok(()),
+            Ok(_) => {
+                wrong!(Damage, "what a checkpoint covers of a log is lost, and that was not told")
+            }
         }
+    }
+
+    /// Removes what holds nothing, once no one reads whole logs any more.
+    fn remove_empty(&mut self) {
+        if self.process.as_ref().is_some_and(Process::is_loaded) {
+            let Device { disk, .. } = &mut self.device;
+            std::mem::take(&mut self.empty).into_iter().for_each(|segment| disk.remove(segment));
+        }
+    }
+
+    fn is_loading(&self, space: usize) -> bool {
+        let process = self.process.as_ref().expect("it lives");
+        process.is_loading(self.spaces[space].stripe())
+    }
+
+    fn plan_load(&mut self, shard: usize) {
+        let takes = self.random.within(1..self.weather.io_micros_max);
+        self.plan(takes, Event::Load { shard });
+    }
+
+    /// A shard takes the next step of loading what it lacks. Stripes that are there since have just what the disk held.
+    fn load(&mut self, shard: usize) -> Result<(), Wrong> {
+        let process = self.process.as_mut().expect("its events end with a process");
+        let (device, weather, random) = (&self.device, &self.weather, &mut self.random);
+        let step = process.load(shard, device, weather, random, self.now);
+        let step = step.map_err(|fault| Wrong {
+            checker: Checker::Log,
+            text: format!("a stripe cannot be loaded: {fault:?}"),
+        })?;
+        let now = self.now;
+        self.trace.note(now, format_args!("shard {shard}: {step:?}"));
+        match step {
+            None => return Ok(()),
+            Some(Step::Read) => {}
+            Some(Step::LeftAside) => self.summary.left_aside += 1,
+            Some(Step::Served(stripes)) => {
+                self.summary.loaded += stripes.len();
+                check_graphs(process)?;
+                let is_served = |space: &Space| stripes.contains(&space.stripe());
+                let served: Vec<usize> = (0..self.spaces.len())
+                    .filter(|&space| is_served(&self.spaces[space]))
+                    .collect();
+                for space in served {
+                    self.recall_recovered(space, World::deliver_at_once);
+                }
+                self.remove_empty();
+            }
+        }
+        self.plan_load(shard);
+        Ok(())
+    }
+
+    /// Asks a space for all that it has: just that must be there which the disk held.
+    fn recall_recovered(&mut self, space: usize, carry: fn(&mut World, u64, usize, Request)) {
+        let RecoveredSpace { tokens, left, .. } = &self.recovered[space];
+        if tokens.is_empty() {
+            return;
+        }
+        let expected = Expected::Exactly(left.clone());
+        let vector = vec![1.0; usize::from(self.spaces[space].settings.dimension)];
+        let (origin, shard, request) = self.cue(space, vector, Isolation::InFlight, 800, expected);
+        carry(self, origin, shard, request);
     }
 
     fn crash(&mut self) -> Result<(), Wrong> {
@@ -534,6 +624,11 @@ impl World {
 
     fn end_io(&mut self, shard: usize, ticket: IoTicket) {
         let process = self.process.as_mut().expect("its events end with a process");
+        let gives_up = |io: &Io| matches!(io, Io::EmptySegment { .. } | Io::RemoveSegment { .. });
+        if !process.is_loaded() && gives_up(&process.in_flight[&(shard, ticket)]) {
+            // Someone may be about to read it.
+            return self.plan(self.weather.io_micros_max, Event::IoEnds { shard, ticket });
+        }
         let io = process.in_flight.remove(&(shard, ticket)).expect("an I/O ends once");
         let result = self.device.perform(io, &self.weather, self.bug, &mut self.random, self.now);
         if result.is_err() {
@@ -623,9 +718,18 @@ impl World {
         at
     }
 
+    /// A request that was on no way.
+    fn deliver_at_once(&mut self, origin: u64, shard: usize, request: Request) {
+        self.note(&Event::Request { shard, origin, request: request.clone() });
+        self.deliver(shard, origin, request);
+    }
+
     fn deliver(&mut self, shard: usize, origin: u64, request: Request) {
         let process = self.process.as_mut().expect("its events end with a process");
         let now = process.time(self.now);
+        if let (Request::Recall(recall), Some(asked)) = (&request, self.asked.get_mut(&origin)) {
+            asked.is_early = process.is_loading(recall.stripe);
+        }
         if let (Some(bug), Request::Append(append)) = (self.bug, &request) {
             let Append { session, sequence, .. } = *append;
             if bug == Bug::AckInVain && self.random.chance(50) {
@@ -770,6 +874,19 @@ impl World {
         count: u32,
         expected: Expected,
     ) {
+        let (origin, shard, request) = self.cue(space, vector, isolation, count, expected);
+        self.send(origin, shard, request);
+    }
+
+    /// A recall, noted with what it must find; who asks, and which shard is to answer.
+    fn cue(
+        &mut self,
+        space: usize,
+        vector: Vec<f32>,
+        isolation: Isolation,
+        count: u32,
+        expected: Expected,
+    ) -> (u64, usize, Request) {
         let metric = self.spaces[space].settings.metric;
         let (cue, codes) = prepared(&vector, metric);
         let stripe = self.spaces[space].stripe();
@@ -785,7 +902,7 @@ impl World {
         let process = self.process.as_ref().expect("it lives");
         let shard = process.owner(stripe);
         // What was acked before a restart is promised again once it is durable again.
-        let is_ready = !process.shards[shard].has_unproven();
+        let is_ready = !process.shards[shard].has_unproven() && !process.is_loading(stripe);
         let (expected, snapshot_min) = match (is_ready, expected) {
             (false, Expected::First(_)) => (Expected::Any, 0),
             (false, expected) => (expected, 0),
@@ -798,7 +915,7 @@ impl World {
         let acks = if is_ready && is_plain { self.ledger.acks() } else { 0 };
         self.recalls_asked += 1;
         let origin = RECALL_ORIGINS | self.recalls_asked << 32;
-        let (answers, forgets) = (self.ledger.answers(), self.ledger.forgets());
+        let (answers, forgets) = (self.ledger.answers(), self.forgets_before);
         let asked = Asked {
             space,
             metric,
@@ -808,10 +925,11 @@ impl World {
             acks,
             answers,
             forgets,
+            is_early: false,
             expected,
         };
         self.asked.insert(origin, asked);
-        self.send(origin, shard, request);
+        (origin, shard, request)
     }
 
     fn keys(&self) -> Vec<engram_shards::ids::SpaceKey> {

@@ -56,6 +56,10 @@ fn finder(bug: Planted) -> Checker {
         Planted::CoveredTooFar => Checker::Log,
         Planted::BlockCrcSkipped => Checker::Graph,
         Planted::GoneRowLinked => Checker::Graph,
+        Planted::CheckpointFailureIgnored => Checker::Checkpoint,
+        Planted::LoadingUnnoticed => Checker::Once,
+        Planted::RecordMistaken => Checker::Recall,
+        Planted::EndUnchecked => Checker::Damage,
     }
 }
 

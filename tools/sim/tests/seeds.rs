@@ -36,6 +36,8 @@ fn fixed_seeds_hold_every_promise() {
         all.failures += summary.failures;
         all.used_again += summary.used_again;
         all.checkpoints += summary.checkpoints;
+        all.loaded += summary.loaded;
+        all.left_aside += summary.left_aside;
         all.forgotten += summary.forgotten;
         all.emptied += summary.emptied;
     }
@@ -47,6 +49,7 @@ fn fixed_seeds_hold_every_promise() {
     assert!(all.used_again > 3 * SEEDS && all.forgotten > 2 * seeds, "{all:?}");
     assert!(all.emptied > seeds / 4, "{all:?}");
     assert!(all.checkpoints > seeds, "{all:?}");
+    assert!(all.loaded > seeds && all.left_aside > seeds / 10, "{all:?}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 const READ_BYTES: usize = 1 << 20;
 
 /// All files below a folder.
-pub(super) fn below(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn below(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -33,7 +33,7 @@ pub(super) fn disk_bytes(files: &[PathBuf]) -> Result<u64> {
 }
 
 /// Takes them out of the page cache; returns how many bytes of them stayed.
-pub(super) fn drop_cached(files: &[PathBuf]) -> Result<u64> {
+pub(crate) fn drop_cached(files: &[PathBuf]) -> Result<u64> {
     for path in files {
         let file = File::open(path)?;
         // What is not on the disk yet would stay.

@@ -20,19 +20,19 @@ use engram_shards::log::field::FIELD_HEAD_BYTES;
 use engram_shards::log::record::record_bytes;
 
 /// The one space.
-pub(super) const SPACE: &str = "restart";
+pub(crate) const SPACE: &str = "restart";
 /// Observations under way at most.
 const WINDOW: u64 = 1_024;
 
 /// A stream of base rows, in their order.
-pub(super) struct Ingest {
+pub(crate) struct Ingest {
     acked: Arc<AtomicUsize>,
     thread: JoinHandle<std::result::Result<(), String>>,
 }
 
 impl Ingest {
     /// Begins to send these rows.
-    pub(super) fn start(address: SocketAddr, data: Arc<Dataset>, rows: Range<usize>) -> Ingest {
+    pub(crate) fn start(address: SocketAddr, data: Arc<Dataset>, rows: Range<usize>) -> Ingest {
         let acked = Arc::<AtomicUsize>::default();
         let count = acked.clone();
         let thread =
@@ -51,7 +51,7 @@ impl Ingest {
     }
 
     /// Waits until all were.
-    pub(super) fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         self.end().1.map_err(Error::other)
     }
 

@@ -22,4 +22,6 @@ mod arguments;
 mod measure;
 
 pub(crate) use arguments::RestartArguments;
+pub(crate) use files::{below, drop_cached};
+pub(crate) use ingest::{Ingest, SPACE};
 pub(crate) use measure::run;
