@@ -50,7 +50,21 @@ impl Segments {
         remove_leftovers(&logs).map_err(RecoveryError::Folder)?;
         remove_drafts(&checkpoints_beside(&logs)).map_err(RecoveryError::Folder)?;
         let segments = folder.segments().map_err(RecoveryError::Folder)?;
-        Segments::of(logs, &segments)
+        let segments = Segments::of(logs, &segments)?;
+        segments.keep_heads().map_err(RecoveryError::Folder)?;
+        Ok(segments)
+    }
+
+    /// Has the disk keep the heads by which others are dead, before any of those is removed. Each is written once more, for a
+    /// sync that failed may have left it in the page cache, and clean.
+    fn keep_heads(&self) -> Result<(), FolderError> {
+        let heads = &self.remains.heads;
+        for segment in Chain::new(heads).relied_on() {
+            let place = heads.binary_search_by_key(&segment, |(segment, _)| *segment);
+            let (_, head) = &heads[place.expect("its head was read")];
+            write_segment_start(&self.logs, segment, head)?;
+        }
+        Ok(())
     }
 
     /// Those that may hold something of the shard of log `own` now, while the other shards run: all of its own log, and of

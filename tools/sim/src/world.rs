@@ -404,6 +404,12 @@ impl World {
         if self.random.chance(self.weather.ends_lost) {
             self.start_without_end()?;
         }
+        let heads = self.device.disk.heads();
+        for segment in Chain::new(&heads).relied_on() {
+            let head = heads.iter().find(|(other, _)| *other == segment);
+            let (_, head) = head.expect("it is one of them");
+            self.device.disk.create(segment, head);
+        }
         let (disk, random) = (&self.device.disk, &mut self.random);
         let started = Process::start(disk, self.shards, &self.weather, random, self.now);
         let (process, empty) = started.map_err(|fault| Wrong {
