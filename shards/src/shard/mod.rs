@@ -14,6 +14,7 @@
 //! | `pending.rs` | what the log was given, until it answers |
 //! | `making.rs` | spaces that are being made |
 //! | `awaited.rs` | who waits until rows wait for nothing |
+//! | `subscribers.rs` | who hears what happens in stripes |
 //! | `wanted.rs` | what reads are for |
 //! | `engine.rs` | the shard's parts, its inputs and outputs |
 //! | `requests.rs` | spaces, observations, credits, lists |
@@ -21,6 +22,7 @@
 //! | `commits.rs` | what becomes of records when a commit ends |
 //! | `unproven.rs` | replayed records that nobody vouches for: to the log again |
 //! | `reads.rs` | records read back: for recalls, and to verify replacements |
+//! | `events.rs` | what happens in stripes, told |
 //! | `forgetting.rs` | memories that are deleted or suppressed |
 //! | `compacting.rs` | segments that are mostly dead: what counts is copied, the rest goes |
 //! | `turns.rs` | whose turn it is: recalls first, spaces in fair rotation |
@@ -34,6 +36,7 @@
 mod io;
 mod turns;
 mod awaited;
+mod subscribers;
 mod forgotten;
 mod checkpoints;
 mod compaction;
@@ -46,6 +49,7 @@ mod requests;
 mod opening;
 mod commits;
 mod reads;
+mod events;
 mod checkpointing;
 mod forgetting;
 mod compacting;
