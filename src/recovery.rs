@@ -28,7 +28,7 @@ use crate::clock::Clock;
 use crate::core::Core;
 use crate::folder::{
     Folder, FolderError, last_path, list_segments, random_bytes, read_ahead, read_segment,
-    read_segment_start, read_summary, remove_leftovers, segment_path,
+    read_segment_start, read_summary, remove_leftovers, segment_path, write_segment_start,
 };
 use crate::limits::{READ_AHEAD_BYTES_MAX, START_READERS, START_READS_MIN};
 use crate::memory::MemoryAhead;
@@ -161,12 +161,11 @@ impl Segments {
     }
 }
 
-/// How each segment begins, and what was summed up of it, if that is there. Several are read side by side: each read waits
-/// for the disk, and does nothing else.
-fn read_starts(
-    logs: &Path,
-    segments: &[SegmentId],
-) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, FolderError> {
+/// How a segment begins, and what was summed up of it, if that is there.
+type Start = (Vec<u8>, Option<Vec<u8>>);
+
+/// How each segment begins. Several are read side by side: each read waits for the disk, and does nothing else.
+fn read_starts(logs: &Path, segments: &[SegmentId]) -> Result<Vec<Start>, FolderError> {
     let start = |segment: &SegmentId| {
         let head = read_segment_start(logs, *segment, HEAD_BYTES)?;
         Ok((head, read_summary(logs, *segment)))
