@@ -10,6 +10,7 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use engram_shards::ids::{FolderSecret, LogId, SegmentId};
@@ -240,6 +241,22 @@ pub fn read_segment_start(
         Ok(bytes)
     };
     read().map_err(|error| FolderError::Io { path: path.clone(), doing: "read", error })
+}
+
+/// Writes the beginning of a segment that is there, for good. No shard may run.
+pub fn write_segment_start(
+    logs: &Path,
+    segment: SegmentId,
+    bytes: &[u8],
+) -> Result<(), FolderError> {
+    let path = segment_path(logs, segment);
+    let write = || {
+        let file = OpenOptions::new().write(true).open(&path)?;
+        file.write_all_at(bytes, 0)?;
+        file.sync_data()?;
+        File::open(log_path(logs, segment.log))?.sync_all()
+    };
+    write().map_err(|error| FolderError::Io { path: path.clone(), doing: "write", error })
 }
 
 /// A segment up to the last byte that the file system holds for it. Behind that there is only room that was reserved: it

@@ -133,6 +133,10 @@ pub const EXECUTOR_IO_MEMORY_BYTES: usize = 1 << 20;
 /// Segment files that one core keeps open for reading.
 pub const OPEN_SEGMENTS_MAX: usize = 256;
 
+/// Threads that read how segments begin, when the server starts …
+pub const START_READERS: usize = 8;
+/// … of which each has so many to read, if there are: fewer would take less time than a thread.
+pub const START_READS_MIN: usize = 8;
 /// What a start reads is asked of the kernel ahead of its use, so much of it at most: what is read much earlier than it is
 /// used may be out of memory again by then.
 pub const READ_AHEAD_BYTES_MAX: u64 = 4 << 30;

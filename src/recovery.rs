@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use engram_shards::checkpoint::block::CheckpointFault;
 use engram_shards::checkpoint::due::CheckpointLimits;
@@ -27,9 +28,9 @@ use crate::clock::Clock;
 use crate::core::Core;
 use crate::folder::{
     Folder, FolderError, last_path, list_segments, random_bytes, read_ahead, read_segment,
-    read_segment_start, read_summary, remove_leftovers, segment_path,
+    read_segment_start, read_summary, remove_leftovers, segment_path, write_segment_start,
 };
-use crate::limits::READ_AHEAD_BYTES_MAX;
+use crate::limits::{READ_AHEAD_BYTES_MAX, START_READERS, START_READS_MIN};
 use crate::memory::MemoryAhead;
 use crate::placement::Placement;
 
@@ -48,8 +49,22 @@ impl Segments {
         let logs = folder.logs();
         remove_leftovers(&logs, cores).map_err(RecoveryError::Folder)?;
         remove_drafts(&checkpoints_beside(&logs)).map_err(RecoveryError::Folder)?;
-        let heads = heads(&logs, folder.segments().map_err(RecoveryError::Folder)?)?;
-        Segments::of(logs, heads)
+        let segments = folder.segments().map_err(RecoveryError::Folder)?;
+        let segments = Segments::of(logs, &segments)?;
+        segments.keep_heads().map_err(RecoveryError::Folder)?;
+        Ok(segments)
+    }
+
+    /// Has the disk keep the heads by which others are dead, before any of those is removed. Each is written once more, for a
+    /// sync that failed may have left it in the page cache, and clean.
+    fn keep_heads(&self) -> Result<(), FolderError> {
+        let heads = &self.remains.heads;
+        for segment in Chain::new(heads).relied_on() {
+            let place = heads.binary_search_by_key(&segment, |(segment, _)| *segment);
+            let (_, head) = &heads[place.expect("its head was read")];
+            write_segment_start(&self.logs, segment, head)?;
+        }
+        Ok(())
     }
 
     /// Those that may hold something of the shard of log `own` now, while the other shards run: all of its own log, and of
@@ -64,14 +79,17 @@ impl Segments {
             segment.log == own || last.is_some_and(|last| segment.number <= *last)
         };
         let listed = list_segments(&self.logs).map_err(RecoveryError::Folder)?;
-        let heads = heads(&self.logs, listed.into_iter().filter(counts))?;
-        Segments::of(self.logs.clone(), heads)
+        let listed: Vec<_> = listed.into_iter().filter(counts).collect();
+        Segments::of(self.logs.clone(), &listed)
     }
 
-    fn of(logs: PathBuf, heads: Vec<(SegmentId, Vec<u8>)>) -> Result<Segments, RecoveryError> {
-        let summary =
-            |(segment, _): &(SegmentId, _)| Some((*segment, read_summary(&logs, *segment)?));
-        let summaries = heads.iter().filter_map(summary).collect();
+    fn of(logs: PathBuf, segments: &[SegmentId]) -> Result<Segments, RecoveryError> {
+        let starts = read_starts(&logs, segments).map_err(RecoveryError::Folder)?;
+        let (mut heads, mut summaries) = (Vec::new(), Vec::new());
+        for (segment, (head, summary)) in segments.iter().zip(starts) {
+            heads.push((*segment, head));
+            summaries.extend(summary.map(|summary| (*segment, summary)));
+        }
         let (checkpoints, left_aside) = checked_heads(&checkpoints_beside(&logs))?;
         let remains = Arc::new(Remains { heads, summaries, checkpoints });
         Ok(Segments { logs, remains, left_aside: left_aside.into() })
@@ -150,13 +168,26 @@ impl Segments {
     }
 }
 
-fn heads(
-    logs: &Path,
-    segments: impl IntoIterator<Item = SegmentId>,
-) -> Result<Vec<(SegmentId, Vec<u8>)>, RecoveryError> {
-    let head = |segment| Ok((segment, read_segment_start(logs, segment, HEAD_BYTES)?));
-    let heads: Result<Vec<_>, FolderError> = segments.into_iter().map(head).collect();
-    heads.map_err(RecoveryError::Folder)
+/// How a segment begins, and what was summed up of it, if that is there.
+type Start = (Vec<u8>, Option<Vec<u8>>);
+
+/// How each segment begins. Several are read side by side: each read waits for the disk, and does nothing else.
+fn read_starts(logs: &Path, segments: &[SegmentId]) -> Result<Vec<Start>, FolderError> {
+    let start = |segment: &SegmentId| {
+        let head = read_segment_start(logs, *segment, HEAD_BYTES)?;
+        Ok((head, read_summary(logs, *segment)))
+    };
+    let part = segments.len().div_ceil(START_READERS).max(START_READS_MIN);
+    thread::scope(|scope| {
+        let read = |part: &[SegmentId]| part.iter().map(start).collect::<Result<Vec<_>, _>>();
+        let readers: Vec<_> =
+            segments.chunks(part).map(|part| scope.spawn(move || read(part))).collect();
+        let mut starts = Vec::with_capacity(segments.len());
+        for reader in readers {
+            starts.extend(reader.join().expect("reading does not panic")?);
+        }
+        Ok(starts)
+    })
 }
 
 /// The heads of the checkpoints that are whole as far as these tell, and whose are not: those are left aside, for the log has

@@ -1,6 +1,6 @@
 //! Which segments count: the heads alone link them, from the last segment of each log to its first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{LogId, SegmentId, StripeKey};
 use crate::limits::LOG_BLOCK_BYTES;
@@ -107,6 +107,15 @@ impl Chain {
         chain
     }
 
+    /// Those by whose heads others are dead. One may be in a cache alone, as a process left it that ended while it was made:
+    /// the disk must have it before the dead ones go, else what they ended lives on.
+    pub fn relied_on(&self) -> BTreeSet<SegmentId> {
+        let linked = self.links.iter().filter(|link| link.head.is_some()).map(|link| link.segment);
+        let linked: BTreeSet<_> =
+            linked.chain(self.emptied.iter().map(|head| head.segment)).collect();
+        self.dead.iter().filter_map(|dead| linked.range(dead..).next().copied()).collect()
+    }
+
     /// Follows the heads of a log from its last segment to its first.
     fn link(&mut self, log: LogId, segments: &BTreeMap<u32, Option<SegmentHead>>) {
         let mut end: Option<LogEnd> = None;
@@ -142,5 +151,35 @@ impl Chain {
 
     fn miss(&mut self, segment: SegmentId) {
         self.faults.push(LogFault::Missing(segment));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(log: u16, number: u32, earlier: u32) -> (SegmentId, Vec<u8>) {
+        let segment = SegmentId { log: LogId(log), number };
+        let (synced, live) = (8_192, 8_192);
+        let earlier = match earlier {
+            0 => LogEnd::NONE,
+            number => LogEnd { number, synced, live },
+        };
+        let (shards, bytes_total, incarnation) = (1, 1 << 26, u64::from(number));
+        let head = SegmentHead { segment, shards, bytes_total, incarnation, earlier };
+        (segment, segment::encode(&head))
+    }
+
+    #[test]
+    fn dead_segments_rely_on_the_next_one_that_counts() {
+        let mut heads =
+            vec![head(0, 1, 0), head(0, 2, 1), head(0, 3, 1), head(0, 4, 1), head(0, 5, 4)];
+        heads.extend([head(1, 1, 0), head(1, 2, 1)]);
+        let chain = Chain::new(&heads);
+        assert_eq!(chain.dead, [heads[2].0, heads[1].0]);
+        assert_eq!(chain.relied_on(), BTreeSet::from([heads[3].0]));
+        // The last one was never made.
+        heads[4].1.fill(0);
+        assert_eq!(Chain::new(&heads).relied_on(), BTreeSet::from([heads[3].0]));
     }
 }

@@ -415,6 +415,12 @@ impl World {
         if self.random.chance(self.weather.ends_lost) {
             self.start_without_end()?;
         }
+        let heads = self.device.disk.heads();
+        for segment in Chain::new(&heads).relied_on() {
+            let head = heads.iter().find(|(other, _)| *other == segment);
+            let (_, head) = head.expect("it is one of them");
+            self.device.disk.create(segment, head);
+        }
         self.device.begin(self.shards);
         self.device.disk.keep_below(self.shards);
         if self.weather.is_tight {
