@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -21,6 +22,9 @@ pub struct Flags {
     /// Failures of a shard within a minute after which it stays down: for tests [default: 3]
     #[arg(long, value_name = "COUNT", requires = "chaos")]
     chaos_failures_max: Option<u32>,
+    /// How long a session waits for a silent client, be it shorter than is promised: for tests
+    #[arg(long, value_name = "TIME", requires = "chaos", value_parser = humantime::parse_duration)]
+    chaos_session_silence: Option<Duration>,
 }
 
 /// None.
@@ -35,11 +39,13 @@ pub struct Chaos {
     pub is_on: bool,
     /// Failures of a shard in [`SHARD_FAILURES_WINDOW`](crate::limits::SHARD_FAILURES_WINDOW) after which it stays down.
     pub shard_failures_max: u32,
+    /// How long a session waits for a silent client, where that is not what the settings say.
+    pub session_silence: Option<Duration>,
 }
 
 impl Default for Chaos {
     fn default() -> Chaos {
-        Chaos { is_on: false, shard_failures_max: SHARD_FAILURES_MAX }
+        Chaos { is_on: false, shard_failures_max: SHARD_FAILURES_MAX, session_silence: None }
     }
 }
 
@@ -48,7 +54,8 @@ impl Flags {
     #[cfg(feature = "chaos")]
     pub fn chaos(&self) -> Chaos {
         let shard_failures_max = self.chaos_failures_max.unwrap_or(SHARD_FAILURES_MAX);
-        Chaos { is_on: self.chaos, shard_failures_max }
+        let session_silence = self.chaos_session_silence;
+        Chaos { is_on: self.chaos, shard_failures_max, session_silence }
     }
 
     /// Nothing.

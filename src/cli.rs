@@ -242,6 +242,7 @@ impl Serve {
         let config = self.layer.over(file).into_config()?;
         let cores = choose_cores(config.cores.as_deref())?;
         preflight::check(&config.data_dir)?;
+        let chaos = self.chaos.chaos();
         Ok(ServeConfig {
             data_dir: config.data_dir,
             listeners: config.listen,
@@ -252,8 +253,8 @@ impl Serve {
                 recall_target: config.recall_target,
                 record_cache_bytes: config.record_cache_bytes,
                 durability: config.durability,
-                session_silence: config.session_silence,
-                chaos: self.chaos.chaos(),
+                session_silence: chaos.session_silence.unwrap_or(config.session_silence),
+                chaos,
                 origins: config.origins,
                 ..ServeSettings::default()
             },

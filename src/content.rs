@@ -5,6 +5,7 @@ use engram_shards::limits::{
     WHO_ENTRIES_MAX,
 };
 use engram_shards::log::record::{Body, Embedding, Observation, encode_body, read_embedding};
+use engram_shards::message::Cue;
 use engram_shards::settings::{Metric, SpaceSettings};
 use engram_shards::vector::codes::{Codes, Encoded, VectorFault};
 
@@ -33,14 +34,6 @@ pub(crate) struct Prepared {
     pub(crate) codes: Codes,
 }
 
-/// A cue made ready for the owners of what it is compared with.
-#[derive(Debug)]
-pub(crate) struct PreparedCue {
-    /// As received, for cosine scaled to unit length.
-    pub(crate) vector: Box<[f32]>,
-    pub(crate) codes: Codes,
-}
-
 /// Checks an observation for the space, quantises and encodes it. `scratch` is reused between calls.
 pub(crate) fn prepare(
     observation: &Observation<'_>,
@@ -57,7 +50,7 @@ pub(crate) fn prepare(
 pub(crate) fn prepare_cue(
     embedding: Embedding<'_>,
     space: &SpaceSettings,
-) -> Result<PreparedCue, ContentFault> {
+) -> Result<Cue, ContentFault> {
     let mut vector = Vec::new();
     read(embedding, space.dimension, &mut vector)?;
     let mut scaled = vector.clone();
@@ -66,7 +59,7 @@ pub(crate) fn prepare_cue(
         Metric::Cosine => scaled,
         Metric::Dot | Metric::Euclidean => vector,
     };
-    Ok(PreparedCue { vector: vector.into_boxed_slice(), codes })
+    Ok(Cue::Like { vector: vector.into_boxed_slice(), codes })
 }
 
 /// The codes of `vector`, which is scaled to unit length in place.
@@ -227,7 +220,10 @@ mod tests {
     #[test]
     fn a_cue_is_scaled_for_cosine_alone() {
         let received = Embedding::F32(&[2.0; 8]);
-        let vector = |metric| prepare_cue(received, &space(metric)).expect("sound").vector;
+        let vector = |metric| match prepare_cue(received, &space(metric)) {
+            Ok(Cue::Like { vector, .. }) => vector,
+            other => panic!("{other:?}"),
+        };
         assert!(vector(Metric::Cosine).iter().all(|&x| (x - 8f32.sqrt().recip()).abs() < 1e-6));
         assert_eq!(*vector(Metric::Dot), [2.0; 8]);
         assert_eq!(*vector(Metric::Euclidean), [2.0; 8]);

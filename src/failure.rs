@@ -105,6 +105,12 @@ impl Failure {
             .retry_after(Duration::from_micros(retry_after_micros))
     }
 
+    /// After how many milliseconds the same request may succeed; 0 where nothing is known of that.
+    pub fn retry_after_ms(&self) -> u32 {
+        let after_ms = self.retry_after.map_or(0, |after| after.as_millis());
+        u32::try_from(after_ms).unwrap_or(u32::MAX)
+    }
+
     /// The same refusal, with the time after which the request may succeed.
     pub fn retry_after(self, after: Duration) -> Failure {
         Failure { retry_after: Some(after), ..self }
@@ -151,6 +157,16 @@ impl From<Refusal> for Failure {
             .retry_after(RECALLS_RETRY),
             Refusal::TooManySessions => {
                 Failure::new(Code::ResourceExhausted, "Too many sessions are open on this shard")
+            }
+            Refusal::TooManySubscribers => {
+                Failure::new(Code::ResourceExhausted, "Too many subscribers of this memory space")
+            }
+            Refusal::TooLongAgo { oldest } => {
+                let (seconds, micros) = (oldest.0 / 1_000_000, oldest.0 % 1_000_000);
+                let message = format!(
+                    "snapshot_time is too long ago: the oldest is {seconds}.{micros:06} s after 1970"
+                );
+                Failure::new(Code::OutOfRange, message)
             }
             Refusal::Unavailable => Failure::unavailable(),
         }

@@ -13,7 +13,7 @@ use crate::recall::{Query, recall};
 use crate::space_name::space_name;
 
 /// Which memories are to be forgotten.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Target<'a> {
     /// The one of this id.
     Id(&'a str),

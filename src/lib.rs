@@ -33,6 +33,7 @@ pub mod space_name;
 pub mod content;
 pub mod store;
 pub mod recall;
+pub mod events;
 pub mod forget;
 pub mod session;
 pub mod wire;

@@ -30,6 +30,10 @@ pub const SESSION_ANSWERS_MAX: usize = 1_024;
 pub const SESSION_UNINDEXED_MAX: usize = 16_384;
 /// Recalls of one session under way at once; what they found waits for the client in memory.
 pub const SESSION_RECALLS_MAX: usize = 8;
+/// Events that wait for a subscriber which names no number …
+pub const SUBSCRIPTION_ROOM_DEFAULT: u32 = 256;
+/// … and the most that may: further ones are missed. Each takes some hundred bytes.
+pub const SUBSCRIPTION_ROOM_MAX: u32 = 1_024;
 /// Stores of one stream without a session that are not answered; with so many, nothing more is read.
 pub const STREAM_STORES_MAX: usize = 256;
 /// How long a connection may take to say what it speaks, to shake hands, and to make its first

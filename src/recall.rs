@@ -4,37 +4,44 @@
 //!  Query ─► Asked ─► every stripe of the space ─► Recollection ─► Pages ─► transport
 //! ```
 
+use std::cmp::Reverse;
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
+use engram_shards::attributes::{Criteria, Filter, Moment, when_of};
 use engram_shards::ids::{StripeKey, Time};
 use engram_shards::limits::RECALL_RESULTS_MAX;
 use engram_shards::log::record::{Embedding, Observation, decode_body};
 use engram_shards::message::{
-    Durability, Hit, Isolation, Recall, Recalled, Reply, Request, SpaceDescription,
+    Cue, Durability, Hit, Isolation, Recall, Recalled, Reply, Request, SpaceDescription,
 };
 use engram_shards::settings::{Metric, SpaceSettings};
 
-use crate::content::{self, PreparedCue};
+use crate::content;
 use crate::core::Core;
+use crate::cores::CoreIndex;
 use crate::failure::Failure;
 use crate::limits::RECALL_PAGE_RESULTS_DEFAULT;
 use crate::mesh::Port;
 use crate::space_name::space_name;
 
-/// A similarity query.
-#[derive(Clone, Copy, Debug)]
+/// A query.
+#[derive(Clone, Debug)]
 pub struct Query<'a> {
-    /// The cue.
-    pub embedding: Embedding<'a>,
+    /// The cue; none: the newest memories are wanted, whatever they are like.
+    pub embedding: Option<Embedding<'a>>,
     /// How many results at most; more than [`RECALL_RESULTS_MAX`] are not given.
     pub count: u32,
     /// Search width; 0 means the default.
     pub width: u32,
-    /// Which rows it may see.
+    /// Which rows it may see …
     pub isolation: Isolation,
+    /// … and when; none: now.
+    pub as_of: Option<Time>,
     /// Results of less activation are left out; where angles are compared, also such below zero are told apart.
     pub similarity_min: f32,
+    /// What else results must be.
+    pub criteria: Criteria,
 }
 
 /// What a recall found.
@@ -80,8 +87,7 @@ pub struct Found {
 }
 
 impl Found {
-    fn new(hit: Hit, metric: Metric, now: Time) -> Found {
-        let activation = activation(metric, hit.similarity);
+    fn new(activation: f32, hit: Hit, now: Time) -> Found {
         Found {
             activation,
             confidence: confidence(activation, hit.durability, now.micros_since(hit.received_at)),
@@ -110,13 +116,14 @@ pub async fn ask(core: &Core, space: &str, query: &Query<'_>) -> Result<Asked, F
     Asked::new(core, &space, query)
 }
 
-/// A recall that every stripe of its space was asked for.
+/// A recall that every stripe of its space was asked for; dropped before it is answered, it ends there too.
 #[derive(Debug)]
 pub struct Asked {
     core: Core,
     port: Port,
     space: SpaceDescription,
     began_at: Time,
+    order: Order,
     count: u32,
     similarity_min: f32,
     stripes_left: u16,
@@ -129,7 +136,11 @@ impl Asked {
     /// Asks the stripes of `space`.
     pub fn new(core: &Core, space: &SpaceDescription, query: &Query<'_>) -> Result<Asked, Failure> {
         let began_at = core.now();
-        let cue = content::prepare_cue(query.embedding, &space.settings)?;
+        let order = if query.embedding.is_some() { Order::Likeness } else { Order::Recency };
+        let cue = match query.embedding {
+            Some(embedding) => content::prepare_cue(embedding, &space.settings)?,
+            None => Cue::Newest,
+        };
         let port = core.port();
         scatter(core, &port, space, query, &cue);
         Ok(Asked {
@@ -137,6 +148,7 @@ impl Asked {
             port,
             space: space.clone(),
             began_at,
+            order,
             count: query.count.min(RECALL_RESULTS_MAX),
             similarity_min: query.similarity_min,
             stripes_left: space.settings.stripes,
@@ -167,11 +179,18 @@ impl Asked {
     fn merge(&mut self) -> Recollection {
         let mut hits = std::mem::take(&mut self.hits);
         // Stable, so that equals stay in the stripes' own order.
-        hits.sort_by(|a, b| b.similarity.total_cmp(&a.similarity));
+        match self.order {
+            Order::Likeness => hits.sort_by(|a, b| b.similarity.total_cmp(&a.similarity)),
+            Order::Recency => hits.sort_by_cached_key(|hit| Reverse(happened_at(hit))),
+        }
         hits.truncate(self.count as usize);
         let SpaceSettings { metric, dimension, .. } = self.space.settings;
         let now = self.core.now();
-        let found = hits.into_iter().map(|hit| Found::new(hit, metric, now));
+        let activation_of = |hit: &Hit| match self.order {
+            Order::Likeness => activation(metric, hit.similarity),
+            Order::Recency => 1.0,
+        };
+        let found = hits.into_iter().map(|hit| Found::new(activation_of(&hit), hit, now));
         let found: Vec<Found> =
             found.filter(|found| found.activation >= self.similarity_min).collect();
         let took_micros = now.micros_since(self.began_at);
@@ -186,6 +205,22 @@ impl Asked {
             took_micros,
         };
         Recollection { found, summary }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if self.stripes_left == 0 {
+            return;
+        }
+        let mut owners: Vec<CoreIndex> = (0..self.space.settings.stripes)
+            .map(|stripe| self.core.mesh().owner_of(StripeKey { space: self.space.key, stripe }))
+            .collect();
+        owners.sort_unstable();
+        owners.dedup();
+        for owner in owners {
+            self.port.send(owner, Request::AbandonRecalls);
+        }
     }
 }
 
@@ -242,29 +277,41 @@ impl Pages {
     }
 }
 
+/// By what results are ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// How like the cue they are.
+    Likeness,
+    /// When they happened, the newest first.
+    Recency,
+}
+
+fn happened_at(hit: &Hit) -> Moment {
+    let observation = decode_body(&hit.body).expect("the shard checked this body");
+    when_of(&observation, hit.received_at)
+}
+
 /// Asks every stripe.
-fn scatter(
-    core: &Core,
-    port: &Port,
-    space: &SpaceDescription,
-    query: &Query<'_>,
-    cue: &PreparedCue,
-) {
+fn scatter(core: &Core, port: &Port, space: &SpaceDescription, query: &Query<'_>, cue: &Cue) {
     let similarity_min = match space.settings.metric {
         Metric::Cosine => query.similarity_min,
         // What is too little is left out once it is an activation.
         Metric::Dot | Metric::Euclidean => f32::NEG_INFINITY,
     };
+    let asks_nothing = query.criteria == Criteria::default();
+    let filter =
+        (!asks_nothing).then(|| Box::new(Filter::new(query.criteria.clone(), &core.secret())));
     for number in 0..space.settings.stripes {
         let stripe = StripeKey { space: space.key, stripe: number };
         let recall = Recall {
             stripe,
-            vector: cue.vector.clone(),
-            codes: cue.codes.clone(),
+            cue: cue.clone(),
             count: query.count.min(RECALL_RESULTS_MAX),
             width: query.width,
             isolation: query.isolation,
+            as_of: query.as_of,
             similarity_min,
+            filter: filter.clone(),
         };
         port.send(core.mesh().owner_of(stripe), Request::Recall(recall));
     }

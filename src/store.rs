@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
+use engram_shards::attributes::Attributes;
 use engram_shards::ids::{SessionEpoch, SessionId, StripeKey, Time};
 use engram_shards::log::record::Observation;
 use engram_shards::message::{Append, IfExists, Lane, Reply, SpaceDescription};
@@ -95,16 +96,18 @@ async fn append(
     };
     let bytes = prepared.body.bytes.len() + prepared.codes.codes8.len();
     let budget = poll_fn(|cx| port.poll_budget(cx, bytes)).await;
+    let received_at = core.now();
     let append = Append {
         stripe,
         session: SessionId::NONE,
         epoch: SessionEpoch::default(),
         sequence: 1,
         memory_hash,
-        received_at: core.now(),
+        received_at,
         lane,
         body: prepared.body,
         codes: prepared.codes,
+        attributes: Attributes::of(observation, received_at, &core.secret()),
     };
     port.append(append, credit, budget);
     Ok(())

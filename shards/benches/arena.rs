@@ -9,6 +9,7 @@ use std::hint::black_box;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use engram_shards::attributes::Attributes;
 use engram_shards::ids::{Generation, Location, LogId, SegmentId, Time};
 use engram_shards::settings::Metric;
 use engram_shards::space::{Arrival, Place, Rows};
@@ -79,6 +80,7 @@ fn grow(shortest: &mut [[Duration; STEPS.len()]]) -> Rows {
             memory_hash: mixed(u64::from(number)),
             generation: Generation(u64::from(number) + 1),
             received_at: Time(u64::from(number)),
+            attributes: Attributes::default(),
         };
         let location = Location { segment, offset: number, bytes: 1 };
         let begun = Instant::now();

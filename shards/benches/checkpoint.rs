@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use engram_shards::attributes::Attributes;
 use engram_shards::checkpoint::layout::pieces;
 use engram_shards::checkpoint::reading::{CheckedHead, Reading};
 use engram_shards::checkpoint::writing::Writing;
@@ -49,8 +50,13 @@ fn main() {
     for number in 1..=count {
         let codes = codes(number);
         let (generation, received_at) = (Generation(number), Time(number));
-        let arrival =
-            Arrival { codes: &codes, memory_hash: mixed(number), generation, received_at };
+        let arrival = Arrival {
+            codes: &codes,
+            memory_hash: mixed(number),
+            generation,
+            received_at,
+            attributes: Attributes::default(),
+        };
         let ordinal = engram_shards::log::log::Ordinal(number);
         let row: Row = stripe.push(&arrival, Lane::Normal, ordinal);
         let segment = SegmentId { log: LogId(0), number: 1 + (number / 20_000) as u32 };

@@ -10,6 +10,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use engram_shards::attributes::Attributes;
 use engram_shards::graph::{Scored, Scratch};
 use engram_shards::ids::{Generation, Location, LogId, Row, SegmentId, Time};
 use engram_shards::limits::GRAPH_WIDTH_INSERT;
@@ -106,6 +107,7 @@ impl Churn {
                     memory_hash: number.wrapping_mul(0x9e37_79b9_7f4a_7c15),
                     generation: Generation(number + 1),
                     received_at: Time(number),
+                    attributes: Attributes::default(),
                 };
                 let row = rows.push(&arrival, Place::Pending(Ordinal(number)));
                 rows.commit(row, location(number), Time(number));

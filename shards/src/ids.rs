@@ -95,6 +95,18 @@ impl FolderSecret {
         self.hash(b"memory", id.as_bytes())
     }
 
+    pub(crate) fn place_hash(&self, name: &str) -> u64 {
+        self.hash(b"place", name.as_bytes())
+    }
+
+    pub(crate) fn who_hash(&self, name: &str) -> u64 {
+        self.hash(b"who", name.as_bytes())
+    }
+
+    pub(crate) fn tag_hash(&self, name: &str) -> u64 {
+        self.hash(b"tag", name.as_bytes())
+    }
+
     fn hash(&self, domain: &[u8], bytes: &[u8]) -> u64 {
         let mut hasher = SipHasher13::new_with_key(&self.0);
         hasher.write(domain);

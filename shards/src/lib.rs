@@ -17,6 +17,7 @@ pub mod graph;
 pub mod quality;
 pub mod log;
 pub mod histogram;
+pub mod attributes;
 pub mod record_cache;
 pub mod message;
 pub mod admission;

@@ -74,6 +74,12 @@ pub const CHECKPOINT_LOGS_MAX: usize = 330;
 /// Longest body of a list of generations that are gone; a longer list takes several records.
 pub const LOG_GONE_BYTES_MAX: usize = 256 << 10;
 
+/// How far back a recall may look: a stripe notes its commits for so long, some megabytes where they never pause.
+pub const PAST_MICROS: u64 = 60 * 1_000_000;
+
+/// Subscribers of one stripe's events: each costs a message for each observation.
+pub const STRIPE_SUBSCRIBERS_MAX: usize = 64;
+
 /// Bytes of records that a shard keeps at hand for recalls, unless told otherwise: 10,000 of 768 numbers and a text, which
 /// is what some hundred recalls read.
 pub const RECORD_CACHE_BYTES_DEFAULT: u64 = 32 << 20;
@@ -185,6 +191,11 @@ pub const RECALL_SCAN_ROWS_MAX: u32 = TAIL_ROWS_MAX / 2;
 pub const RECALL_RESULTS_MAX: u32 = 1_000;
 /// Recalls that may wait on one shard; a further one is refused, so that their memory is bounded.
 pub const RECALLS_WAITING_MAX: usize = 1_024;
+/// Candidates of one recall whose records are read: where fewer than are wanted pass a filter, more are looked at, up to so many.
+pub const RECALL_CANDIDATES_MAX: u32 = 4_096;
+const _: () = assert!(RECALL_CANDIDATES_MAX <= RECALL_WIDTH_MAX, "a search keeps as many");
+const _: () =
+    assert!(RECALL_CANDIDATES_MAX >= 2 * RECALL_RESULTS_MAX, "more than without a filter");
 /// Memories that may be on their way to be forgotten on one shard; a further one is refused.
 pub const FORGETS_WAITING_MAX: usize = 4_096;
 

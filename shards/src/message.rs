@@ -3,6 +3,7 @@
 //! The connection's core has done all work that needs no ownership (validated, quantised, encoded, checksummed);
 //! the shard only appends, inserts and searches. Each variant says what its loss would mean.
 
+use crate::attributes::{Attributes, Filter};
 use crate::histogram::Histogram;
 use crate::ids::{Generation, SessionEpoch, SessionId, SpaceKey, StripeKey, Time};
 use crate::log::record::Body;
@@ -96,25 +97,43 @@ pub struct Append {
     pub body: Body,
     /// Its quantised vector.
     pub codes: Codes,
+    /// What recalls can filter it by.
+    pub attributes: Attributes,
 }
 
-/// A similarity query. Loss: the caller waits for its deadline.
+/// What results are to be near to.
+#[derive(Clone, Debug)]
+pub enum Cue {
+    /// A vector; what is most like it comes first.
+    Like {
+        /// As received, for cosine scaled to unit length; for exact re-ranking.
+        vector: Box<[f32]>,
+        /// The same, quantised.
+        codes: Codes,
+    },
+    /// The present; the newest comes first, by when it happened. All have the same similarity, 1.
+    Newest,
+}
+
+/// A query. Loss: the caller waits for its deadline.
 #[derive(Clone, Debug)]
 pub struct Recall {
     /// The stripe asked.
     pub stripe: StripeKey,
-    /// The cue as received, for cosine scaled to unit length; for exact re-ranking.
-    pub vector: Box<[f32]>,
-    /// The cue, quantised.
-    pub codes: Codes,
+    /// What it begins with.
+    pub cue: Cue,
     /// How many results at most, ≤ `limits::RECALL_RESULTS_MAX`.
     pub count: u32,
     /// Search width; 0 means the one that holds the stripe's recall.
     pub width: u32,
     /// Leave out what is not yet durable.
     pub isolation: Isolation,
+    /// Leave out what was not yet durable at this time; none: what is not now.
+    pub as_of: Option<Time>,
     /// Results below this similarity are left out; it is measured as [`Hit::similarity`] is.
     pub similarity_min: f32,
+    /// What else results must be; none: anything.
+    pub filter: Option<Box<Filter>>,
 }
 
 /// A memory is to be forgotten: all observations of its id that the shard was given before.
@@ -137,6 +156,47 @@ pub enum ForgetMode {
     Suppress,
     /// Nothing, once a compaction has come by.
     Delete,
+}
+
+/// Which events of a stripe a subscriber wants.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interest {
+    /// That observations became durable.
+    pub stored: bool,
+    /// That recalls were answered.
+    pub recalled: bool,
+    /// Events of less importance are left out.
+    pub importance_min: f32,
+}
+
+/// Something that happened in a stripe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StripeEvent {
+    /// When.
+    pub at: Time,
+    /// How important its memory is, as its observer said; of a recall, the greatest of its results, and 0 without any.
+    pub importance: f32,
+    /// What.
+    pub happened: Happened,
+}
+
+/// What happens in a stripe.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Happened {
+    /// An observation became durable.
+    Stored {
+        /// Its memory's id.
+        id: Box<str>,
+        /// Its generation.
+        generation: Generation,
+    },
+    /// A recall was answered.
+    Recalled {
+        /// Results of this stripe.
+        results: u32,
+        /// Id of the best of them.
+        best: Option<Box<str>>,
+    },
 }
 
 /// Which rows a recall may see.
@@ -219,8 +279,30 @@ pub enum Request {
     AwaitPlaced(StripeKey),
     /// Searches. Reply: `Reply::Recalled`.
     Recall(Recall),
+    /// Nobody waits any more for the recalls that this origin asked for: they end where they are. No reply. Loss: they are
+    /// answered in vain.
+    AbandonRecalls,
     /// Forgets a memory. Reply: `Reply::Forgotten`, once that is durable. Loss: the caller waits for its deadline.
     Forget(Forget),
+    /// Wants to hear what happens in a stripe from now on; instead of what this origin wanted of it before. Reply:
+    /// `Reply::Subscribed`, then `Reply::Event` for each, as long as there is room. Loss: the caller waits for its deadline.
+    Subscribe {
+        /// The stripe.
+        stripe: StripeKey,
+        /// Which events.
+        interest: Interest,
+        /// How many of them the subscriber has room for.
+        room: u32,
+    },
+    /// A subscriber has room for more events. Where it missed some, the reply is `Reply::EventsMissed`. Loss: it hears less.
+    MakeRoom {
+        /// The stripe.
+        stripe: StripeKey,
+        /// For how many.
+        events: u32,
+    },
+    /// The subscriber has gone. No reply. Loss: it is told until its room is used up.
+    Unsubscribe(StripeKey),
     /// Asks for credits of a lane, for the asking core. Reply: `Reply::Credit`, at once.
     Credit {
         /// The lane.
@@ -283,6 +365,12 @@ pub enum Reply {
     Recalled(Result<Recalled, Refusal>),
     /// How many memories are forgotten by this, one or none: from now on no recall gives it.
     Forgotten(Result<u32, Refusal>),
+    /// From now on events of the stripe are told.
+    Subscribed(Result<(), Refusal>),
+    /// Something happened in the stripe; takes one of the subscriber's room.
+    Event(StripeKey, StripeEvent),
+    /// Between the events before and those after this, so many were not told for want of room.
+    EventsMissed(u64),
     /// Credits granted, perhaps none.
     Credit {
         /// The lane.
@@ -413,6 +501,8 @@ pub struct ShardStatus {
     pub commit_failures_other: u64,
     /// Records that could not be read back.
     pub unreadable: u64,
+    /// Recalls that were given up by who asked, and ended before they were answered.
+    pub recalls_abandoned: u64,
     /// Records that recalls asked for, and those that are kept for them.
     pub record_cache: Box<RecordCacheStatus>,
     /// Checkpoints that were written.
@@ -500,6 +590,13 @@ pub enum Refusal {
     TooManyForgets,
     /// So many sessions are kept that no further one can be.
     TooManySessions,
+    /// So many subscribers hear what happens in the stripe that no further one can.
+    TooManySubscribers,
+    /// What could be found at that time is not known any more; it is from this time on.
+    TooLongAgo {
+        /// The oldest time that can be asked for.
+        oldest: Time,
+    },
     /// The shard failed; resume later.
     Unavailable,
 }

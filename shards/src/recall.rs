@@ -3,7 +3,9 @@
 //!
 //! ```text
 //!  Tail ──► Search ──► Gather ──► Reading ──► Ranking ──► Recalled
-//!             └► Slots ──┘
+//!   ▲         └► Slots ──┤                       │
+//!   │       Newest ──────┘ without a vector      │
+//!   └────────────────────────────────────────────┘ too few pass the filter: more candidates
 //! ```
 //! Rows go from the tail's begin into the graph meanwhile, so the tail is scanned from its end: what has left it before
 //! its turn came is in the graph when that is searched.
@@ -11,17 +13,22 @@
 //! **Invariant:** a recall sees the rows up to its limit as they were when it began: what arrives, is replaced or is
 //! dropped meanwhile changes nothing but that dropped rows vanish.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::rc::Rc;
 
+use crate::attributes::{Filter, Moment, when_of};
 use crate::graph::{Aim, Scored, Scratch, Seeking};
 use crate::ids::{Generation, Location, Row, Time};
-use crate::limits::{RECALL_RESULTS_MAX, RECALL_SCAN_ROWS_MAX, RECALL_WIDTH_MAX};
+use crate::limits::{
+    RECALL_CANDIDATES_MAX, RECALL_RESULTS_MAX, RECALL_SCAN_ROWS_MAX, RECALL_WIDTH_MAX,
+};
 use crate::log::log::Ordinal;
-use crate::log::record::{BodyFault, decode_body, read_embedding};
-use crate::message::{Durability, Hit, Isolation, Recall, Recalled};
+use crate::log::record::{BodyFault, Observation, decode_body, read_embedding};
+use crate::message::{Cue, Durability, Hit, Isolation, Recall, Recalled, Refusal};
 use crate::settings::Metric;
-use crate::space::{Place, Reading, Rows, Stripe};
-use crate::vector::codes::normalise;
+use crate::space::{Place, Reading, Rows, Stripe, View};
+use crate::vector::codes::{Codes, normalise};
 use crate::vector::kernel::{dot_f32, square_distance_f32};
 
 /// Candidates that one step ranks at most.
@@ -37,8 +44,12 @@ pub struct Job {
     query: Recall,
     metric: Metric,
     stage: Stage,
-    /// Rows up to this generation are seen.
+    /// Rows up to this generation are seen …
     limit: Generation,
+    /// … of those that arrived below this mark.
+    end: u64,
+    /// How many times the usual number of candidates are looked at: more where most of them do not pass the filter.
+    breadth: u32,
     /// Rows that had left the graph when the recall began.
     departed: u64,
     /// Keeps what is seen from being overwritten.
@@ -47,6 +58,8 @@ pub struct Job {
     snapshot: Generation,
     rows: u32,
     found: Vec<Scored>,
+    /// The newest rows that a look at all of them has met.
+    newest: Newest,
     candidates: Vec<Candidate>,
     distances: u32,
     unreadable: u32,
@@ -62,6 +75,8 @@ enum Stage {
     Searching,
     /// All slots from this one on, for the graph leads past the rows that are visible.
     Slots(u32),
+    /// From this slot, for the newest of the rows that are visible.
+    Newest(u32),
     Gather,
     /// Waiting for so many records.
     Reading(usize),
@@ -82,6 +97,10 @@ struct Candidate {
     /// Its record's body; none until it was read, and none again where it could not be.
     body: Option<Rc<[u8]>>,
     similarity: f32,
+    /// When it happened.
+    when: Moment,
+    /// Whether it passes the filter.
+    passes: bool,
 }
 
 /// What a step led to.
@@ -96,18 +115,21 @@ pub enum Progress {
 }
 
 impl Job {
-    /// Begins `query`, with what the stripe holds now. [`Job::into_reading`] ends with it.
-    pub fn new(mut query: Recall, stripe: &mut Stripe) -> Job {
+    /// Begins `query`, with what the stripe holds now, or held at the time that it names. [`Job::into_reading`] ends with it.
+    pub fn new(mut query: Recall, stripe: &mut Stripe) -> Result<Job, Refusal> {
         assert!(
             query.count <= RECALL_RESULTS_MAX,
             "the number of results is checked where a request is made"
         );
+        let past = query.as_of.map(|at| stripe.durable_at(at)).transpose()?;
         if query.width == 0 {
             query.width = stripe.recall_width();
         }
         let reading = stripe.begin_reading();
         let rows = stripe.rows();
+        let snapshot = past.unwrap_or(stripe.generation());
         let (limit, end, seen) = match query.isolation {
+            _ if past.is_some() => (snapshot, rows.durable(), rows.living()),
             Isolation::Durable if !planted!(InFlightRecalled) => {
                 (stripe.generation(), rows.durable(), rows.living())
             }
@@ -115,20 +137,24 @@ impl Job {
                 (rows.newest(), rows.arrived(), rows.living() + rows.len_pending())
             }
         };
-        Job {
+        let stage = Job::first_stage(&query, end, rows);
+        Ok(Job {
             query,
             metric: stripe.space().settings.metric,
-            stage: Job::tail_below(end, rows),
+            stage,
             limit,
+            end,
+            breadth: 1,
             departed: rows.index().departed(),
             reading,
-            snapshot: stripe.generation(),
+            snapshot,
             rows: seen,
             found: Vec::new(),
+            newest: Newest::default(),
             candidates: Vec::new(),
             distances: 0,
             unreadable: 0,
-        }
+        })
     }
 
     /// One step. Returns the distances that it took, and where it led to. `seeking` is the same in each step until the first
@@ -152,8 +178,9 @@ impl Job {
             }
             Stage::Searching => (self.search(rows, seeking, scratch), Progress::More),
             Stage::Slots(from) => (self.scan_slots(rows, from, scratch), Progress::More),
+            Stage::Newest(from) => (self.look_for_newest(rows, from), Progress::More),
             Stage::Gather => (1, self.gather(rows, pending)),
-            Stage::Ranking(from) => self.rank(from),
+            Stage::Ranking(from) => self.rank(from, rows),
             Stage::Reading(_) => unreachable!("a recall that waits for records is not stepped"),
         };
         self.distances = self.distances.saturating_add(distances);
@@ -191,7 +218,45 @@ impl Job {
 
     /// How many candidates are ranked exactly.
     fn candidates_wanted(&self) -> u32 {
-        self.query.count + (self.query.count / 4).max(SPARE_CANDIDATES_MIN)
+        ((self.query.count + self.spare_candidates()) * self.breadth).min(RECALL_CANDIDATES_MAX)
+    }
+
+    /// How many candidates beyond the results are usual.
+    fn spare_candidates(&self) -> u32 {
+        (self.query.count / 4).max(SPARE_CANDIDATES_MIN)
+    }
+
+    fn view(&self) -> View<'_> {
+        View { snapshot: self.limit, filter: self.query.filter.as_deref() }
+    }
+
+    /// Whether there may be more that passes the filter and is near enough: too few candidates did, and there were others.
+    fn lacks_some(&self) -> bool {
+        let wanted = self.candidates_wanted();
+        let passed = self.candidates.iter().filter(|candidate| candidate.passes).count();
+        let farthest = self.candidates.iter().map(|one| one.similarity).fold(f32::MAX, f32::min);
+        // Half of the usual spare ones, for those are what makes up for codes that are not exact.
+        self.query.filter.is_some()
+            && (passed as u32) < self.query.count + self.spare_candidates() / 2
+            && self.found.len() as u32 >= wanted
+            && wanted < RECALL_CANDIDATES_MAX
+            && farthest >= self.query.similarity_min
+    }
+
+    /// Begins anew, with more candidates.
+    fn broaden(&mut self, rows: &Rows) {
+        self.breadth = self.breadth.saturating_mul(4);
+        self.found.clear();
+        self.candidates.clear();
+        self.unreadable = 0;
+        self.stage = Job::first_stage(&self.query, self.end, rows);
+    }
+
+    fn first_stage(query: &Recall, end: u64, rows: &Rows) -> Stage {
+        match query.cue {
+            Cue::Like { .. } => Job::tail_below(end, rows),
+            Cue::Newest => Stage::Newest(0),
+        }
     }
 
     /// The tail below this mark is next, or what follows it.
@@ -212,9 +277,12 @@ impl Job {
             return 1;
         }
         let (limit, wanted) = (self.limit, self.candidates_wanted());
-        let visible = |row| rows.is_visible(row, limit);
+        let Recall { cue, filter, .. } = &self.query;
+        let view = View { snapshot: limit, filter: filter.as_deref() };
+        let codes = codes_of(cue);
+        let visible = |row| rows.sees(row, view);
         let places = rows.place_of(from)..rows.place_of(end);
-        let (codes, found) = (&self.query.codes, &mut self.found);
+        let found = &mut self.found;
         rows.index().scan_waiting(codes, places, wanted, visible, scratch, found).max(1)
     }
 
@@ -222,7 +290,8 @@ impl Job {
         let wanted = self.candidates_wanted();
         let width = self.query.width.max(self.query.count * 3 / 2).max(wanted);
         let size = (width.min(RECALL_WIDTH_MAX), wanted);
-        let begun = rows.begin_search(Aim::Cue(&self.query.codes), size, self.limit, seeking);
+        let begun =
+            rows.begin_search(Aim::Cue(codes_of(&self.query.cue)), size, self.view(), seeking);
         match begun {
             Some(_) => self.stage = Stage::Searching,
             None => self.scan_instead(),
@@ -233,9 +302,9 @@ impl Job {
     /// What comes into the graph while the search goes on may be missed by it, but was in the tail when that was scanned.
     fn search(&mut self, rows: &Rows, seeking: &mut Seeking, scratch: &mut Scratch) -> u32 {
         let mut linked = Vec::new();
-        let aim = Aim::Cue(&self.query.codes);
+        let aim = Aim::Cue(codes_of(&self.query.cue));
         let (distances, ended) =
-            rows.go_on_searching(aim, self.limit, seeking, scratch, &mut linked);
+            rows.go_on_searching(aim, self.view(), seeking, scratch, &mut linked);
         match ended {
             None => {}
             // What has left the graph meanwhile may be what this recall is to see.
@@ -270,9 +339,30 @@ impl Job {
         let end = rows.slots().min(from + RECALL_SCAN_ROWS_MAX);
         self.stage = if end < rows.slots() { Stage::Slots(end) } else { Stage::Gather };
         let (limit, wanted) = (self.limit, self.candidates_wanted());
-        let visible = |row| rows.is_visible(row, limit);
-        let (codes, found) = (&self.query.codes, &mut self.found);
+        let Recall { cue, filter, .. } = &self.query;
+        let view = View { snapshot: limit, filter: filter.as_deref() };
+        let codes = codes_of(cue);
+        let visible = |row| rows.sees(row, view);
+        let found = &mut self.found;
         rows.index().scan(codes, from.min(end)..end, wanted, visible, scratch, found).max(1)
+    }
+
+    /// Looks at some of all rows; in the end, the newest of them are what was found.
+    fn look_for_newest(&mut self, rows: &Rows, from: u32) -> u32 {
+        let end = rows.slots().min(from + RECALL_SCAN_ROWS_MAX);
+        let wanted = self.candidates_wanted() as usize;
+        let Recall { filter, .. } = &self.query;
+        let view = View { snapshot: self.limit, filter: filter.as_deref() };
+        for row in (from..end).map(Row).filter(|&row| rows.sees(row, view)) {
+            self.newest.offer((rows.happened_at(row), rows.generation(row), row), wanted);
+        }
+        self.stage = if end < rows.slots() { Stage::Newest(end) } else { Stage::Gather };
+        if self.stage == Stage::Gather {
+            let newest = std::mem::take(&mut self.newest).into_rows();
+            self.found = newest.map(|row| Scored { row, similarity: 1.0 }).collect();
+        }
+        // A row costs a look at what stands side by side: a tenth of a distance.
+        (end - from) / 10 + 1
     }
 
     /// Turns what was found into candidates, with the bodies that are at hand.
@@ -324,18 +414,32 @@ impl Job {
             withheld: rows.withheld_ids(row),
             body,
             similarity: 0.0,
+            when: Moment::default(),
+            passes: false,
         }
     }
 
-    fn rank(&mut self, from: usize) -> (u32, Progress) {
+    fn rank(&mut self, from: usize, rows: &Rows) -> (u32, Progress) {
         let end = self.candidates.len().min(from + RANK_ROWS_MAX);
-        let mut vector = vec![0.0; self.query.vector.len()];
+        let mut vector = Vec::new();
         for candidate in &mut self.candidates[from..end] {
             let Some(body) = &candidate.body else {
                 continue;
             };
-            match exact_similarity(self.metric, body, &self.query.vector, &mut vector) {
-                Ok(similarity) => candidate.similarity = similarity,
+            let ranked = decode_body(body).and_then(|observation| {
+                if let Cue::Like { vector: cue, .. } = &self.query.cue {
+                    let like = exact_similarity(self.metric, &observation, cue, &mut vector)?;
+                    candidate.similarity = like;
+                } else {
+                    candidate.similarity = 1.0;
+                }
+                candidate.when = when_of(&observation, candidate.received_at);
+                let filter = self.query.filter.as_deref();
+                let passes = |filter: &Filter| filter.passes(&observation, candidate.received_at);
+                Ok(filter.is_none_or(passes))
+            });
+            match ranked {
+                Ok(passes) => candidate.passes = passes,
                 Err(BodyFault) => {
                     candidate.body = None;
                     self.unreadable += 1;
@@ -345,6 +449,10 @@ impl Job {
         self.stage = Stage::Ranking(end);
         let distances = (end - from) as u32 * RANK_DISTANCES + 1;
         let progress = match end == self.candidates.len() {
+            true if self.lacks_some() => {
+                self.broaden(rows);
+                Progress::More
+            }
             true => Progress::Ranked(self.results()),
             false => Progress::More,
         };
@@ -357,10 +465,18 @@ impl Job {
         if !planted!(ReplacedRecalled) {
             keep_newest_of_each_id(&mut candidates);
         }
-        candidates.retain(|candidate| candidate.similarity >= self.query.similarity_min);
-        candidates.sort_unstable_by(|one, other| {
-            let nearer = other.similarity.total_cmp(&one.similarity);
-            nearer.then(one.generation.cmp(&other.generation))
+        let similarity_min = self.query.similarity_min;
+        // Only now, so that what does not pass takes the older ones of its id along.
+        candidates.retain(|candidate| candidate.passes && candidate.similarity >= similarity_min);
+        candidates.sort_unstable_by(|one, other| match self.query.cue {
+            Cue::Like { .. } => {
+                let nearer = other.similarity.total_cmp(&one.similarity);
+                nearer.then(one.generation.cmp(&other.generation))
+            }
+            Cue::Newest => {
+                let newer = other.when.cmp(&one.when);
+                newer.then(other.generation.cmp(&one.generation))
+            }
         });
         candidates.truncate(self.query.count as usize);
         Recalled {
@@ -413,14 +529,14 @@ fn keep_newest_of_each_id(candidates: &mut Vec<Candidate>) {
     *candidates = kept;
 }
 
-/// The similarity of the vector stored in `body` to `cue`, which has unit length for cosine. `vector` is scratch.
+/// The similarity of the vector that was observed to `cue`, which has unit length for cosine. `vector` is scratch.
 fn exact_similarity(
     metric: Metric,
-    body: &[u8],
+    observation: &Observation<'_>,
     cue: &[f32],
-    vector: &mut [f32],
+    vector: &mut Vec<f32>,
 ) -> Result<f32, BodyFault> {
-    let observation = decode_body(body)?;
+    vector.resize(cue.len(), 0.0);
     read_embedding(observation.embedding, vector)?;
     match metric {
         Metric::Cosine => {
@@ -429,5 +545,37 @@ fn exact_similarity(
         }
         Metric::Dot => Ok(dot_f32(cue, vector)),
         Metric::Euclidean => Ok(-square_distance_f32(cue, vector)),
+    }
+}
+
+/// The codes of a cue that rows are compared with.
+fn codes_of(cue: &Cue) -> &Codes {
+    match cue {
+        Cue::Like { codes, .. } => codes,
+        Cue::Newest => unreachable!("no vectors are compared where the newest are looked for"),
+    }
+}
+
+/// The newest rows of those that were offered: when they happened, and of equals the later one.
+#[derive(Debug, Default)]
+struct Newest {
+    rows: BinaryHeap<Reverse<(i64, Generation, Row)>>,
+}
+
+impl Newest {
+    /// Takes a row in, if it is one of the `wanted` newest so far.
+    fn offer(&mut self, row: (i64, Generation, Row), wanted: usize) {
+        if self.rows.len() == wanted {
+            match self.rows.peek() {
+                Some(Reverse(oldest)) if row > *oldest => drop(self.rows.pop()),
+                _ => return,
+            }
+        }
+        self.rows.push(Reverse(row));
+    }
+
+    /// All of them, in any order.
+    fn into_rows(self) -> impl Iterator<Item = Row> {
+        self.rows.into_iter().map(|Reverse((_, _, row))| row)
     }
 }

@@ -1,8 +1,9 @@
 //! Promise: what a checkpoint is read back to is the stripe that it was written of, as of the moment when it was begun,
 //! whatever happened while it was written; and of a file with any bit changed nothing is taken.
 
-use engram_shards::checkpoint::head::{HEAD_BYTES, HeadFault, LogPosition};
-use engram_shards::checkpoint::layout::pieces;
+use engram_shards::attributes::{ATTRIBUTES_BYTES, Attributes};
+use engram_shards::checkpoint::head::{HEAD_BYTES, Head, HeadFault, LogPosition};
+use engram_shards::checkpoint::layout::{BLOCK_HEAD_BYTES, Blocks, Kind, pieces};
 use engram_shards::checkpoint::reading::{CheckedHead, Mark, Reading, Restored};
 use engram_shards::checkpoint::writing::Writing;
 use engram_shards::graph::{Scored, Scratch};
@@ -14,7 +15,7 @@ use engram_shards::log::ranges::Ranges;
 use engram_shards::quality::RecallTarget;
 use engram_shards::session::{SessionKey, Sessions};
 use engram_shards::settings::{Metric, SpaceSettings};
-use engram_shards::space::{Arrival, Pair, Place, Rows, Stripe, TailLimits};
+use engram_shards::space::{Arrival, Pair, Place, RowForm, Rows, Stripe, TailLimits};
 use engram_shards::vector::codes::{Codes, encode, normalise};
 use proptest::prelude::*;
 
@@ -56,7 +57,9 @@ impl Told {
         self.generation += 1;
         let (generation, received_at) = (Generation(self.generation), Time(self.generation * 10));
         let codes = codes(self.generation);
-        let arrival = Arrival { codes: &codes, memory_hash: hash, generation, received_at };
+        let attributes = attributes(generation);
+        let arrival =
+            Arrival { codes: &codes, memory_hash: hash, generation, received_at, attributes };
         let ordinal = engram_shards::log::log::Ordinal(self.generation);
         let row = self.stripe.push(&arrival, engram_shards::message::Lane::Normal, ordinal);
         let late = if self.generation.is_multiple_of(50) { 1 << 40 } else { 3 };
@@ -113,6 +116,12 @@ fn location(generation: u64) -> Location {
     Location { segment, offset: generation as u32 % 1_000 * 64, bytes: 64 }
 }
 
+/// Different ones for each generation.
+fn attributes(generation: Generation) -> Attributes {
+    let number = u128::from(generation.0).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+    Attributes::from_bytes(number.to_le_bytes())
+}
+
 /// All parts of a checkpoint that no one disturbs.
 fn whole(told: &Told) -> Vec<u8> {
     let (mut writing, mut file) = (told.begin(), Vec::new());
@@ -147,8 +156,8 @@ fn restored(file: &[u8]) -> (Stripe, Vec<Pair>, Vec<Mark>) {
     (loaded.completed(stripe), pairs, marks)
 }
 
-/// A row's generation, whether it is seen, its hash, its times, where its record is.
-type Known = (Generation, bool, u64, (Time, Time), Place);
+/// A row's generation, whether it is seen, its hash, its times, where its record is, its attributes.
+type Known = (Generation, bool, u64, (Time, Time), Place, Attributes);
 
 /// Each row that is neither replaced nor deleted by its generation, with all that is known of it.
 fn living(stripe: &Stripe) -> Vec<Known> {
@@ -157,7 +166,8 @@ fn living(stripe: &Stripe) -> Vec<Known> {
     let known = |row| {
         let times = (rows.received_at(row), rows.committed_at(row));
         let hash = rows.memory_hash(row);
-        (rows.generation(row), rows.is_alive(row), hash, times, rows.place(row))
+        let (generation, attributes) = (rows.generation(row), rows.attributes(row));
+        (generation, rows.is_alive(row), hash, times, rows.place(row), attributes)
     };
     let mut living: Vec<_> = kept.map(known).collect();
     living.sort_unstable_by_key(|row| row.0);
@@ -229,6 +239,61 @@ fn a_stripe_comes_back_as_it_was() {
     }
 }
 
+/// The file as the first format had it: rows without attributes.
+fn bare(file: &[u8]) -> Vec<u8> {
+    let number =
+        |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    let found = CheckedHead::new(file, KEY, file.len() as u64).expect("it is whole");
+    let whole_form = found.head();
+    let bare_form = Head { form: RowForm::Bare, ..whole_form.clone() };
+    let record_bytes = 5 * 8 + 4 * 4;
+    // Kinds stand behind one another in a file, each in rising order of its items.
+    let mut items: Vec<(Kind, Vec<u8>)> = Vec::new();
+    for block in Blocks::of(whole_form) {
+        let from = block.offset as usize + BLOCK_HEAD_BYTES;
+        for item in file[from..block.end() as usize].chunks(block.item_bytes as usize) {
+            let mut item = item.to_vec();
+            if matches!(block.kind, Kind::Rows | Kind::Waiting) {
+                item.drain(record_bytes..record_bytes + ATTRIBUTES_BYTES);
+            }
+            items.push((block.kind, item));
+        }
+    }
+    let mut items = items.into_iter();
+    let mut out = bare_form.encode();
+    let head_crc = number(&out, HEAD_BYTES - 4);
+    for block in Blocks::of(&bare_form) {
+        let like = Blocks::of(whole_form).find(|other| other.kind == block.kind);
+        let kind = number(file, like.expect("kinds are the same").offset as usize + 8);
+        let mut bytes: Vec<u8> = [head_crc, kind, block.first, block.count]
+            .iter()
+            .flat_map(|n| n.to_le_bytes())
+            .collect();
+        for _ in 0..block.count {
+            let (kind, item) = items.next().expect("items are the same");
+            assert_eq!(kind, block.kind);
+            bytes.extend(item);
+        }
+        out.extend(crc32c(&bytes).to_le_bytes());
+        out.extend(bytes);
+    }
+    out
+}
+
+#[test]
+fn a_file_of_the_first_format_comes_back_with_rows_that_any_filter_may_let_through() {
+    let told = busy();
+    let (stripe, ..) = restored(&bare(&whole(&told)));
+    stripe.check().expect("its graph is sound");
+    let mut expected = living(&told.stripe);
+    expected.iter_mut().for_each(|known| known.5 = Attributes::UNKNOWN);
+    assert_eq!(living(&stripe), expected);
+    // The next one is of the present format.
+    let again = Told { stripe, ..Told::new() };
+    let (stripe, ..) = restored(&whole(&again));
+    assert_eq!(living(&stripe), expected);
+}
+
 #[test]
 fn an_empty_stripe_and_one_without_a_graph_come_back() {
     let mut told = Told::new();
@@ -249,8 +314,13 @@ fn rows_of_one_hash_that_no_one_compared_are_told_as_pairs() {
     // Of a replay, whose pairs are verified later.
     for (generation, hash) in [(41, 5), (42, 5), (43, 30), (44, 99)] {
         let (codes, generation) = (codes(generation), Generation(generation));
-        let arrival =
-            Arrival { codes: &codes, memory_hash: hash, generation, received_at: Time(1) };
+        let arrival = Arrival {
+            codes: &codes,
+            memory_hash: hash,
+            generation,
+            received_at: Time(1),
+            attributes: attributes(generation),
+        };
         let ordinal = engram_shards::log::log::Ordinal(generation.0);
         let row = told.stripe.push(&arrival, engram_shards::message::Lane::Low, ordinal);
         told.stripe.commit(row, location(generation.0), Time(2));

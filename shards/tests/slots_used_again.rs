@@ -6,6 +6,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
+use engram_shards::attributes::Attributes;
 use engram_shards::graph::{Scored, Scratch};
 use engram_shards::ids::{Generation, Location, LogId, Row, SegmentId, StripeKey, Time};
 use engram_shards::limits::{MEND_ROWS_MIN, MEND_ROWS_SHARE_MAX};
@@ -327,6 +328,7 @@ impl Bench {
             memory_hash: id,
             generation: Generation(generation),
             received_at: Time(generation),
+            attributes: Attributes::default(),
         };
         let row = self.rows.push(&arrival, Place::Pending(Ordinal(generation)));
         let segment = SegmentId { log: LogId(0), number: 1 };

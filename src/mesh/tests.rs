@@ -4,6 +4,7 @@
 use std::future::{Future, poll_fn};
 use std::task::{Context, Poll, Waker};
 
+use engram_shards::attributes::Attributes;
 use engram_shards::ids::{SessionEpoch, SessionId, SpaceKey, StripeKey, Time};
 use engram_shards::log::record::Body;
 use engram_shards::message::{Append, Lane, Level, Origin, Pressure, Reply, Request, ShardStatus};
@@ -38,6 +39,7 @@ fn append(owner: CoreIndex, sequence: u64) -> Append {
         lane: Lane::Normal,
         body: Body { bytes: vec![1; 100], crc: 0 },
         codes: Codes { dimension: 8, codes8: vec![1; 64].into(), scale: 1.0 },
+        attributes: Attributes::default(),
     }
 }
 

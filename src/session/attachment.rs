@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use engram_shards::attributes::Attributes;
 use engram_shards::ids::{SessionId, Time};
 use engram_shards::log::record::Observation;
 use engram_shards::message::{
@@ -20,11 +21,16 @@ use super::flow::{Flow, FlowAction};
 use super::indexing::{Accepted, Indexing};
 use super::open::{self, Attached};
 use super::order::{Arrival, Order, Told};
-use super::recalls::{News, Recalls};
+use super::pacing::poll_leave;
+use super::recalls::{self, Recalls};
+use super::silence::Silence;
 use crate::content::{self, ContentFault};
 use crate::core::Core;
+use crate::events::{News, Subscription, Wanted};
 use crate::failure::{Code, Failure};
-use crate::limits::{SESSION_ANSWERS_MAX, SESSION_RECALLS_MAX, SESSION_UNINDEXED_MAX};
+use crate::limits::{
+    RECALL_PAGE_RESULTS_DEFAULT, SESSION_ANSWERS_MAX, SESSION_RECALLS_MAX, SESSION_UNINDEXED_MAX,
+};
 use crate::mesh::{CreditAnswer, Port, Unavailable};
 use crate::metrics::{Rejection, Stage};
 use crate::recall::Asked;
@@ -49,7 +55,10 @@ pub struct Session {
     id: SessionId,
     space: SpaceDescription,
     lane: Lane,
-    ack_mode: AckMode,
+    /// How many observations one ack stands for at most.
+    ack_run_max: u64,
+    /// How many results a page has, and how many events wait, at most.
+    buffer_max: u32,
     initial_sequence: u64,
     /// By number of the stripe.
     stripes: Vec<Attached>,
@@ -60,8 +69,13 @@ pub struct Session {
     load_told: Option<Load>,
     flow: Flow,
     recalls: Recalls,
+    /// What the client hears of its space, and the number of the message that asked for it.
+    subscription: Option<(u64, Subscription)>,
     /// Runs while results have to wait for the pace that the client asked for.
     pacing: Option<Timer>,
+    silence: Silence,
+    /// Runs until it may have lasted too long.
+    listening: Option<Timer>,
     state: State,
     /// The vector being prepared.
     scratch: Vec<f32>,
@@ -77,7 +91,12 @@ impl Session {
             id: opened.id,
             space: opened.space,
             lane: init.lane,
-            ack_mode: init.ack_mode,
+            ack_run_max: match (init.ack_mode, init.batch_max) {
+                (AckMode::Each, _) => 1,
+                (AckMode::Cumulative, 0) => u64::MAX,
+                (AckMode::Cumulative, most) => most.into(),
+            },
+            buffer_max: if init.buffer_max == 0 { u32::MAX } else { init.buffer_max },
             initial_sequence: opened.durable_sequence,
             stripes: opened.stripes,
             order: Order::new(opened.durable_sequence, core.now()),
@@ -85,7 +104,10 @@ impl Session {
             load_told: init.load_statuses.then(Load::default),
             flow: Flow::default(),
             recalls: Recalls::default(),
+            subscription: None,
             pacing: None,
+            silence: Silence::new(core.settings().session_silence, core.now()),
+            listening: None,
             state: State::Live,
             scratch: Vec::new(),
         })
@@ -131,6 +153,7 @@ impl Session {
         sequence: u64,
         observation: &Observation<'_>,
     ) -> Poll<()> {
+        self.hear();
         match self.state {
             State::Live => {}
             State::Closing { .. } => panic!("an observation after close"),
@@ -181,6 +204,7 @@ impl Session {
     /// Takes a recall. Pending while so many are under way that one has to be answered first: call again, as for
     /// [`Session::poll_observe`]. Its answers come as events.
     pub fn poll_recall(&mut self, recall: &Recall<'_>) -> Poll<()> {
+        self.hear();
         if matches!(self.state, State::Ending(_) | State::Over) {
             return Poll::Ready(());
         }
@@ -193,12 +217,27 @@ impl Session {
             )),
             false => return Poll::Pending,
         };
-        self.recalls.begin(recall.head.clone(), recall.page_results, asked);
+        let page_results = match recall.page_results {
+            0 => RECALL_PAGE_RESULTS_DEFAULT as u32,
+            asked => asked,
+        };
+        self.recalls.begin(recall.head.clone(), page_results.min(self.buffer_max), asked);
         Poll::Ready(())
+    }
+
+    /// Begins to tell what happens in the space, instead of what an earlier subscription asked for. `number` is that of the
+    /// message that asks.
+    pub fn subscribe(&mut self, number: u64, wanted: Wanted) {
+        self.hear();
+        if matches!(self.state, State::Live) {
+            let wanted = Wanted { room: wanted.room.min(self.buffer_max), ..wanted };
+            self.subscription = Some((number, Subscription::new(&self.core, &self.space, wanted)));
+        }
     }
 
     /// Does what the client asks of the flow of its results.
     pub fn handle_flow(&mut self, action: FlowAction) {
+        self.hear();
         self.flow.handle(action, self.core.now());
         self.pacing = None;
         // The answer says that it is active or paused. Whatever else is true is told after it.
@@ -219,6 +258,7 @@ impl Session {
         // What is still to be told would otherwise wait for a word that no longer comes.
         self.flow.lift();
         self.pacing = None;
+        self.subscription = None;
         for &Attached { stripe, owner, epoch } in &self.stripes {
             let session = self.id;
             self.port.send(owner, Request::CloseSession { stripe, session, epoch, drain });
@@ -232,7 +272,7 @@ impl Session {
             if matches!(self.state, State::Over) {
                 return Poll::Pending;
             }
-            if let Some(told) = self.order.next(self.ack_mode) {
+            if let Some(told) = self.order.next(self.ack_run_max) {
                 return Poll::Ready(self.event(told));
             }
             if let Some(event) = self.next_indexed().or_else(|| self.next_load()) {
@@ -241,11 +281,17 @@ impl Session {
             if let Some(event) = self.last_event() {
                 return Poll::Ready(event);
             }
+            if let Poll::Ready((_, reply)) = self.port.poll_reply(cx) {
+                self.handle_reply(reply);
+                continue;
+            }
             if let Poll::Ready(event) = self.poll_recalled(cx) {
                 return Poll::Ready(event);
             }
-            let (_, reply) = ready!(self.port.poll_reply(cx));
-            self.handle_reply(reply);
+            if let Poll::Ready(event) = self.poll_news(cx) {
+                return Poll::Ready(event);
+            }
+            ready!(self.poll_silence(cx));
         }
     }
 
@@ -282,9 +328,9 @@ impl Session {
         while !self.recalls.is_empty() {
             let leave = self.flow.leave(self.core.now());
             match self.recalls.next(cx, &mut self.flow, leave) {
-                News::Told(event) => return Poll::Ready(event),
-                News::Nothing => break,
-                News::After(micros) => {
+                recalls::News::Told(event) => return Poll::Ready(event),
+                recalls::News::Nothing => break,
+                recalls::News::After(micros) => {
                     let timer = || Timer::new(Duration::from_micros(micros));
                     ready!(Pin::new(self.pacing.get_or_insert_with(timer)).poll(cx));
                     self.pacing = None;
@@ -292,6 +338,54 @@ impl Session {
             }
         }
         Poll::Pending
+    }
+
+    /// What has happened in the space, as far as the client wants to hear of it now.
+    fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let Some((number, subscription)) = &mut self.subscription else {
+            return Poll::Pending;
+        };
+        if subscription.has_begun() {
+            ready!(poll_leave(&self.core, &mut self.flow, &mut self.pacing, cx));
+        }
+        let number = *number;
+        Poll::Ready(match ready!(subscription.poll_news(cx)) {
+            Ok(News::Begun) => Event::Subscribed { number, is_paused: self.flow.is_paused() },
+            Ok(News::Missed(count)) => Event::EventsMissed(count),
+            Ok(News::Happened(event)) => {
+                self.flow.spend(1);
+                Event::Happened(event)
+            }
+            Err(failure) => {
+                self.subscription = None;
+                Event::SubscriptionEnded { number, failure }
+            }
+        })
+    }
+
+    fn hear(&mut self) {
+        self.silence.end(self.core.now());
+    }
+
+    /// Ready once it ends because its client was silent for too long; the next event says so.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !matches!(self.state, State::Live) {
+            return Poll::Pending;
+        }
+        loop {
+            // Who waits for acks, or listens to what happens, has a reason to be silent.
+            if !self.order.is_settled() || self.subscription.is_some() {
+                self.hear();
+            }
+            let Some(left) = self.silence.left(self.core.now()) else {
+                let limit = self.core.settings().session_silence;
+                let message = format!("Session silent for {limit:?}; resume to go on");
+                self.state = State::Ending(Failure::new(Code::Unavailable, message));
+                return Poll::Ready(());
+            };
+            ready!(Pin::new(self.listening.get_or_insert_with(|| Timer::new(left))).poll(cx));
+            self.listening = None;
+        }
     }
 
     /// Hands the expected observation to its owner, or refuses it.
@@ -329,16 +423,18 @@ impl Session {
         };
         let begun = self.core.metrics().spend(Stage::Encode, begun);
         budget.resize(prepared.body.bytes.len() + prepared.codes.codes8.len());
+        let received_at = self.core.now();
         let append = Append {
             stripe,
             session: self.id,
             epoch,
             sequence,
             memory_hash,
-            received_at: self.core.now(),
+            received_at,
             lane: self.lane,
             body: prepared.body,
             codes: prepared.codes,
+            attributes: Attributes::of(&named, received_at, &self.core.secret()),
         };
         self.order.hand_over(own_id(observation), append.received_at);
         self.port.append(append, credit, budget);

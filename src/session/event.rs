@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use engram_shards::ids::Time;
-use engram_shards::message::{Lane, Level, Pressure};
+use engram_shards::message::{Lane, Level, Pressure, StripeEvent};
 
 use crate::content::ContentFault;
 use crate::failure::Failure;
@@ -30,6 +30,10 @@ pub struct Init {
     pub lane: Lane,
     /// How acks are told.
     pub ack_mode: AckMode,
+    /// How many observations one ack stands for at most; 0: as many as there are. In [`AckMode::Each`] it is one.
+    pub batch_max: u32,
+    /// How many results a page has, and how many events may wait, at most; 0: as many as the server chooses.
+    pub buffer_max: u32,
     /// Whether a second ack is told once an observation waits for nothing.
     pub indexed_acks: bool,
     /// Whether the owners' load is told when it changes.
@@ -139,6 +143,24 @@ pub enum Event {
     RecallFailed {
         /// What the client knows it by.
         request_id: Rc<str>,
+        /// Why.
+        failure: Failure,
+    },
+    /// What happens in the space is told from now on.
+    Subscribed {
+        /// The number of the message that asked for it.
+        number: u64,
+        /// Whether it is withheld, because the client has paused.
+        is_paused: bool,
+    },
+    /// Something happened in the space.
+    Happened(StripeEvent),
+    /// The client was too slow for so many events.
+    EventsMissed(u64),
+    /// No further events come, for this reason.
+    SubscriptionEnded {
+        /// The number of the message that asked for them.
+        number: u64,
         /// Why.
         failure: Failure,
     },

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use engram_shards::ids::Time;
 
-use super::event::{AckMode, Refused};
+use super::event::Refused;
 
 /// What a number that arrives is to the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,8 +152,8 @@ impl Order {
         }
     }
 
-    /// What is to be told next, if anything is.
-    pub(crate) fn next(&mut self, mode: AckMode) -> Option<Told> {
+    /// What is to be told next, if anything is; one ack stands for `run_max` numbers at most.
+    pub(crate) fn next(&mut self, run_max: u64) -> Option<Told> {
         if let Some((sequence, memory_id)) = self.repeats.pop_front() {
             let committed_at = self.told_by;
             return Some(Told::Accepted {
@@ -168,6 +168,7 @@ impl Order {
             return Some(Told::Refused { sequence, memory_id, why });
         }
         let limit = self.refusals.front().map_or(u64::MAX, |refusal| refusal.after);
+        let limit = limit.min(self.told.saturating_add(run_max));
         let first = self.told + 1;
         let mut last_memory_id = None;
         while self.told < limit
@@ -177,9 +178,6 @@ impl Order {
             self.told += 1;
             self.told_by = self.told_by.max(committed_at?);
             last_memory_id = memory_id;
-            if mode == AckMode::Each {
-                break;
-            }
         }
         (self.told >= first).then_some(Told::Accepted {
             first,
@@ -290,7 +288,7 @@ mod tests {
         Refused::Sequence { message: String::new() }
     }
 
-    fn run(mode: AckMode, initial: u64, steps: Vec<Step>) {
+    fn run(run_max: u64, initial: u64, steps: Vec<Step>) {
         let mut order = Order::new(initial, Time(0));
         let mut model = Model {
             flights: BTreeMap::new(),
@@ -347,8 +345,11 @@ mod tests {
                 Step::Tell(times) => {
                     for _ in 0..times {
                         assert_eq!(model.owes(), {
-                            let told = order.next(mode);
+                            let told = order.next(run_max);
                             let any = told.is_some();
+                            if let Some(Told::Accepted { first, last, .. }) = told {
+                                assert!(last - first < run_max, "{first}..={last} in one ack");
+                            }
                             if let Some(told) = told {
                                 model.check(told);
                             }
@@ -366,11 +367,11 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_told_keeps_the_order_of_what_came(
-            cumulative in any::<bool>(),
+            run_max in prop::sample::select(vec![1, 2, 3, u64::MAX]),
             initial in 0_u64..5,
             steps in steps(),
         ) {
-            run(if cumulative { AckMode::Cumulative } else { AckMode::Each }, initial, steps);
+            run(run_max, initial, steps);
         }
     }
 
@@ -385,10 +386,10 @@ mod tests {
         let accepted = |first, last| {
             Some(Told::Accepted { first, last, memory_id: None, committed_at: Time(9) })
         };
-        assert_eq!(order.next(AckMode::Cumulative), accepted(1, 2));
-        assert!(matches!(order.next(AckMode::Cumulative), Some(Told::Refused { sequence: 3, .. })));
-        assert_eq!(order.next(AckMode::Cumulative), accepted(3, 3));
-        assert_eq!(order.next(AckMode::Cumulative), None);
+        assert_eq!(order.next(u64::MAX), accepted(1, 2));
+        assert!(matches!(order.next(u64::MAX), Some(Told::Refused { sequence: 3, .. })));
+        assert_eq!(order.next(u64::MAX), accepted(3, 3));
+        assert_eq!(order.next(u64::MAX), None);
         assert!(order.is_settled());
     }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use engram_shards::attributes::Criteria;
 use engram_shards::log::record::{Embedding, Observation};
 use engram_shards::message::Isolation;
 use http::HeaderMap;
@@ -88,11 +89,13 @@ pub(super) async fn recall(
     }
     let missing = || Failure::new(Code::InvalidArgument, "missing parameter embedding");
     let query = Query {
-        embedding: Embedding::F32(&embedding.ok_or_else(missing)?),
+        embedding: Some(Embedding::F32(&embedding.ok_or_else(missing)?)),
         count,
         width: 0,
         isolation: Isolation::InFlight,
+        as_of: None,
         similarity_min: -1.0,
+        criteria: Criteria::default(),
     };
     let space = space_of(named.as_deref(), headers)?;
     let recollection = recall::recall(core, space, &query).await?;

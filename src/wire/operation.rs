@@ -2,9 +2,12 @@
 
 use std::task::{Context, Poll};
 
-use engram_proto::engram::v1::{Episode, ObservationRequest, StreamingRecallRequest};
+use engram_proto::engram::v1::{
+    Episode, ObservationRequest, StreamSubscription, StreamingRecallRequest,
+};
 
 use crate::content::ContentFault;
+use crate::events::Wanted;
 use crate::failure::Failure;
 use crate::session::{Recall, Session};
 use crate::wire::convert;
@@ -35,6 +38,12 @@ pub(super) fn recall<'a>(
     check(request, session)?;
     session.check_names(&recall.memory_space_id, &recall.session_id)?;
     convert::recall(recall)
+}
+
+/// What a subscription asks for. (Its `enable_backpressure` changes nothing: a slow subscriber always hears what it missed.)
+pub(super) fn wanted(subscription: &StreamSubscription) -> Result<Wanted, Failure> {
+    let StreamSubscription { event_types, min_importance, buffer_size, .. } = subscription;
+    convert::wanted(event_types, *min_importance, *buffer_size)
 }
 
 fn check(request: &ObservationRequest, session: &Session) -> Result<(), ContentFault> {

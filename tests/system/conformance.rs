@@ -60,6 +60,7 @@ fn table() -> Vec<Refused> {
         early(sound(1), "Must send 'init' before observations", precondition),
         early(Said::Flow("pause"), "Must send 'init' before flow control", precondition),
         early(Said::Recall(vec![1.0; 768]), "Must send 'init' before recall", precondition),
+        early(Said::Subscribe(&["storage"]), "Must send 'init' before subscribe", precondition),
         early(opening("Not A Name", ""), bad_name, Code::InvalidArgument),
         early(opening("ab", ""), bad_name, Code::InvalidArgument),
         early(opening("", ""), bad_name, Code::InvalidArgument),
@@ -91,6 +92,7 @@ fn table() -> Vec<Refused> {
         ),
         refused(observe(1, |e| e.who = vec!["w".to_owned(); 65]), "Field too large: who"),
         refused(Said::Flow("hurry"), "Unknown flow control action: "),
+        refused(Said::Subscribe(&["decay", "association"]), "Not served: events of these types"),
         refused(Said::Recall(vec![1.0; 5]), "Embedding must be exactly 768 dimensions"),
         Refused {
             before: vec![init(), Said::Flow("pause")],
@@ -162,7 +164,10 @@ async fn keeps_the_rules(server: &Server, transport: Transport, after: Transport
     let observe = |sequence: u64, id: &str| Said::Observe {
         session: None,
         sequence,
-        episode: Box::new(memories.episode(sequence as usize, id)),
+        episode: Box::new(Episode {
+            where_location: if sequence.is_multiple_of(2) { "there" } else { "here" }.to_owned(),
+            ..memories.episode(sequence as usize, id)
+        }),
     };
     let accepted = |sequence, id: &str| Told::Accepted { sequence, id: id.to_owned() };
     let mut line = Line::open(server, transport).await;
@@ -191,6 +196,26 @@ async fn keeps_the_rules(server: &Server, transport: Transport, after: Transport
     sorted.sort();
     assert_eq!(sorted, ["m1", "m2", "m3"], "stored twice or not at all");
 
+    // A filter leaves what was at a place; without a vector, the newest comes first.
+    for vector in [Some(memories.vector(2)), None] {
+        line.say(&Said::RecallAt { place: "here", vector }).await;
+        assert_eq!(line.told().await, Told::Found(vec!["m1".to_owned()]));
+    }
+    line.say(&Said::RecallAt { place: "there", vector: None }).await;
+    assert_eq!(line.told().await, Told::Found(["m3", "m2"].map(str::to_owned).to_vec()));
+    line.say(&Said::RecallAt { place: "nowhere", vector: Some(memories.vector(1)) }).await;
+    assert_eq!(line.told().await, Told::Found(Vec::new()));
+
+    // What happens is told from now on, after the acks of it.
+    line.say(&Said::Subscribe(&["storage", "recall"])).await;
+    assert_eq!(line.told().await, Told::Subscribed);
+    line.say(&observe(5, "m5")).await;
+    assert_eq!(line.told().await, accepted(5, "m5"));
+    assert_eq!(line.told().await, Told::Event { kind: "storage", id: "m5".to_owned() });
+    line.say(&Said::Recall(memories.vector(5))).await;
+    assert!(matches!(line.told().await, Told::Found(found) if found[0] == "m5"));
+    assert_eq!(line.told().await, Told::Event { kind: "recall", id: "m5".to_owned() });
+
     // Another connection takes the session over, where it stands.
     let mut second = Line::open(server, after).await;
     second.say(&opening("elsewhere", &session)).await;
@@ -202,27 +227,27 @@ async fn keeps_the_rules(server: &Server, transport: Transport, after: Transport
     }
     let mut second = Line::open(server, after).await;
     second.say(&opening("", &session)).await;
-    assert_eq!(second.told().await, Told::Opened { session: session.clone(), initial: 4 });
+    assert_eq!(second.told().await, Told::Opened { session: session.clone(), initial: 5 });
     assert!(matches!(line.told().await, Told::Closed(_)));
     let Told::Ended { code, .. } = line.told().await else { panic!("the first one lives on") };
     assert_eq!(code, Code::Aborted);
-    second.say(&observe(5, "m5")).await;
-    assert_eq!(second.told().await, accepted(5, "m5"));
+    second.say(&observe(6, "m6")).await;
+    assert_eq!(second.told().await, accepted(6, "m6"));
 
     // `close` tells the final sequence, and the session can be resumed after it.
     for drain in [true, false] {
         second.say(&Said::Close { drain }).await;
-        assert_eq!(second.told().await, Told::Closed(5));
+        assert_eq!(second.told().await, Told::Closed(6));
         assert!(matches!(second.told().await, Told::Ended { code: Code::Ok, .. }));
         second = Line::open(server, transport).await;
         second.say(&opening(&space, &session)).await;
-        assert_eq!(second.told().await, Told::Opened { session: session.clone(), initial: 5 });
+        assert_eq!(second.told().await, Told::Opened { session: session.clone(), initial: 6 });
     }
     // A dropped connection keeps the session.
     drop(second);
     let mut third = Line::open(server, transport).await;
     third.say(&opening("", &session)).await;
-    assert_eq!(third.told().await, Told::Opened { session, initial: 5 });
+    assert_eq!(third.told().await, Told::Opened { session, initial: 6 });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

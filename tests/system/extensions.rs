@@ -5,8 +5,9 @@ use engram_proto::engram::v1::observation_request::Operation;
 use engram_proto::engram::v1::observation_response::Result as Answer;
 use engram_proto::engram::v1::stream_status::State;
 use engram_proto::engram::v1::{
-    AckMode, Episode, ObservationBatch, ObservationRequest, StreamClose, StreamInit,
-    StreamingRecallRequest,
+    AckMode, Episode, FlowControl, ObservationBatch, ObservationRequest, RecallRequest,
+    RecallResponse, StreamClose, StreamInit, StreamSubscription, StreamingRecallRequest,
+    flow_control::Action,
 };
 use half::f16;
 
@@ -173,4 +174,114 @@ async fn results_come_in_pages_with_their_vectors_where_asked_for() {
         assert_eq!(found.embedding, memories.vector(number), "another vector than was sent");
     }
     stream.close(20).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_init_says_how_much_one_ack_stands_for_and_how_much_waits_for_the_client() {
+    const ACKED_AT_ONCE: u32 = 30;
+    const BUFFER: usize = 3;
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let server = Server::start(folder.path());
+    let memories = Memories::bundled();
+    let client = Client::connect(server.address).await;
+    let init = StreamInit {
+        client_buffer_size: BUFFER as u32,
+        max_batch_size: ACKED_AT_ONCE,
+        ack_mode: AckMode::Cumulative.into(),
+        ..StreamInit::default()
+    };
+    let init = ObservationRequest {
+        operation: Some(Operation::Init(init)),
+        ..Observing::init("bounded", "")
+    };
+    let mut stream = client.open_memory(init).await;
+    stream.await_init().await;
+    let session = stream.session.clone();
+    let request = |operation| ObservationRequest {
+        session_id: session.clone(),
+        sequence_number: 1,
+        operation: Some(operation),
+        ..ObservationRequest::default()
+    };
+    let observations = (1..=BATCH as usize).map(|number| episode(&memories, number)).collect();
+    assert!(stream.send(request(Operation::Batch(ObservationBatch { observations }))).await);
+    let mut acked = 0;
+    while acked < BATCH {
+        let next = stream.next_ack().await.expect("the stream ended with an error");
+        let (last, ack) = next.expect("the stream ended");
+        assert_eq!(ack.first_sequence, acked + 1);
+        assert!(last - acked <= u64::from(ACKED_AT_ONCE), "one ack for {} of them", last - acked);
+        acked = last;
+    }
+
+    let recall = StreamingRecallRequest {
+        cue: Some(memories.cue(5)),
+        max_results: 10,
+        page_size: 4,
+        ..StreamingRecallRequest::default()
+    };
+    assert!(stream.send(request(Operation::Recall(recall))).await);
+    let mut lengths = Vec::new();
+    loop {
+        let Some(Answer::RecallResult(page)) = stream.answer().await.result else {
+            panic!("no results")
+        };
+        if page.metadata.is_some() {
+            break;
+        }
+        lengths.push(page.results.len());
+    }
+    assert_eq!(lengths, [3, 3, 3, 1]);
+
+    let flow = |action: Action| {
+        request(Operation::Flow(FlowControl { action: action.into(), ..FlowControl::default() }))
+    };
+    let subscription = StreamSubscription {
+        event_types: vec![2],
+        buffer_size: 9,
+        ..StreamSubscription::default()
+    };
+    assert!(stream.send(request(Operation::Subscribe(subscription))).await);
+    assert_eq!(stream.status().await.1.message, "subscribed");
+    assert!(stream.send(flow(Action::Pause)).await);
+    assert_eq!(stream.status().await.1.message, "paused");
+    client.store("bounded", &memories, 5).await;
+    assert!(stream.send(flow(Action::Resume)).await);
+    assert_eq!(stream.status().await.1.message, "active");
+    let mut told = Vec::new();
+    for _ in 0..=BUFFER {
+        let Some(Answer::Event(event)) = stream.answer().await.result else { panic!("no event") };
+        told.extend(event.metadata.get("memory_id").or(event.metadata.get("missed")).cloned());
+    }
+    assert_eq!(told, ["m1", "m2", "m3", "2"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recall_tells_how_its_results_were_activated_where_asked() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let server = Server::start(folder.path());
+    let memories = Memories::bundled();
+    let client = Client::connect(server.address).await;
+    client.store("traced", &memories, 5).await;
+    for trace_activation in [false, true] {
+        let request = RecallRequest {
+            memory_space_id: "traced".to_owned(),
+            cue: Some(memories.cue(2)),
+            trace_activation,
+            ..RecallRequest::default()
+        };
+        let recalled: RecallResponse =
+            client.call("Recall", request).await.expect("a recall of a known space succeeds");
+        assert_eq!(recalled.memories.len(), 5);
+        let traces = recalled.traces.iter().map(|trace| {
+            assert_eq!(trace.activation_path, [trace.memory_id.as_str()]);
+            (trace.memory_id.as_str(), trace.activation_level, trace.timestamp)
+        });
+        let memories = recalled
+            .memories
+            .iter()
+            .map(|memory| (memory.id.as_str(), memory.activation, memory.created_at));
+        let expected = memories.take(if trace_activation { 5 } else { 0 });
+        assert_eq!(traces.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    }
 }

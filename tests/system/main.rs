@@ -13,8 +13,10 @@ mod conformance;
 mod damaged_checkpoint;
 mod durable;
 mod end_to_end;
+mod events;
 mod extensions;
 mod fast_restart;
+mod filters;
 mod forget;
 mod full_disk;
 mod introspection;
@@ -31,5 +33,8 @@ mod refusals;
 mod sessions;
 #[cfg(feature = "chaos")]
 mod shard_restart;
+#[cfg(feature = "chaos")]
+mod silence;
+mod snapshot_time;
 mod standard_services;
 mod websocket_messages;

@@ -8,7 +8,7 @@ use engram_proto::engram::v1::memory_flow_response::Response;
 use engram_proto::engram::v1::remember_request::MemoryType as Remembered;
 use engram_proto::engram::v1::{
     Episode, FlowControl, FlowStatus, MemoryFlowRequest, MemoryFlowResponse, RecallRequest,
-    RecallResponse, RememberRequest, RememberResponse, StreamSubscription,
+    RecallResponse, RememberRequest, RememberResponse, StreamEventType, StreamSubscription,
 };
 use tokio::sync::mpsc;
 use tonic::{Code, Streaming};
@@ -151,7 +151,11 @@ async fn what_fails_is_told_and_a_pause_withholds_results_alone() {
     let (code, message) = failed(&hears.status(2).await);
     assert_eq!(code, "invalid_argument");
     assert_eq!(message, "Embedding must be exactly 768 dimensions (field: embedding)");
-    says.say(3, Request::Subscribe(StreamSubscription::default())).await;
+    let in_vain = StreamSubscription {
+        event_types: vec![StreamEventType::Decay.into()],
+        ..StreamSubscription::default()
+    };
+    says.say(3, Request::Subscribe(in_vain)).await;
     assert_eq!(failed(&hears.status(3).await).0, "unimplemented");
 
     says.say(4, Request::Remember(remember(memories.episode(1, "one")))).await;

@@ -135,7 +135,7 @@ async fn a_recall_that_fails_is_named_and_its_stream_lives_on() {
         (recall("short", short, 1), "Embedding must be exactly 768 dimensions (field: embedding)"),
         (
             recall("words", words, 1),
-            "semantic cues are not served by engram; send an embedding cue",
+            "semantic cues are not served by engram; send an embedding cue or a context cue",
         ),
         (recall("nothing", Cue::default(), 1), "the recall has no cue"),
         (elsewhere, "Invalid memory_space_id: the session is of failing (field: memory_space_id)"),

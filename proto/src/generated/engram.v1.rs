@@ -643,6 +643,8 @@ pub struct StreamRequest {
     #[prost(float, tag = "3")]
     pub min_importance: f32,
 }
+/// STORAGE tells that an observation is durable, RECALL that a recall was answered; there are no others. Where a slow
+/// subscriber missed some, the number of them stands as `missed` in the metadata of one of no type.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StreamResponse {
     #[prost(enumeration = "StreamEventType", tag = "1")]
@@ -855,7 +857,10 @@ pub struct ObservationRequest {
     pub session_id: ::prost::alloc::string::String,
     #[prost(uint64, tag = "11")]
     pub sequence_number: u64,
-    #[prost(oneof = "observation_request::Operation", tags = "2, 3, 4, 5, 100, 101")]
+    #[prost(
+        oneof = "observation_request::Operation",
+        tags = "2, 3, 4, 5, 100, 101, 102"
+    )]
     pub operation: ::core::option::Option<observation_request::Operation>,
 }
 /// Nested message and enum types in `ObservationRequest`.
@@ -876,6 +881,9 @@ pub mod observation_request {
         /// Ours. A recall on the same stream; only MemoryStream takes it.
         #[prost(message, tag = "101")]
         Recall(super::StreamingRecallRequest),
+        /// Ours. What happens in the session's space is told on this stream from now on; ObserveStream takes none.
+        #[prost(message, tag = "102")]
+        Subscribe(super::StreamSubscription),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -886,7 +894,7 @@ pub struct ObservationResponse {
     pub sequence_number: u64,
     #[prost(message, optional, tag = "12")]
     pub server_timestamp: ::core::option::Option<::prost_types::Timestamp>,
-    #[prost(oneof = "observation_response::Result", tags = "1, 2, 3, 100")]
+    #[prost(oneof = "observation_response::Result", tags = "1, 2, 3, 100, 101")]
     pub result: ::core::option::Option<observation_response::Result>,
 }
 /// Nested message and enum types in `ObservationResponse`.
@@ -902,6 +910,9 @@ pub mod observation_response {
         /// Ours. A page of a recall asked for on MemoryStream.
         #[prost(message, tag = "100")]
         RecallResult(super::StreamingRecallResponse),
+        /// Ours. What a subscription asked for.
+        #[prost(message, tag = "101")]
+        Event(super::StreamResponse),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

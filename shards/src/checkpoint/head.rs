@@ -4,9 +4,12 @@ use crate::graph::IndexShape;
 use crate::ids::{Generation, Location, LogId, SegmentId, SpaceKey, StripeKey, Time};
 use crate::limits::{CHECKPOINT_LAYERS_MAX, CHECKPOINT_LOGS_MAX, DIMENSION_MAX, DIMENSION_MIN};
 use crate::log::field::{crc32c, is_zero, put_at, u16_at, u32_at, u64_at};
+use crate::space::RowForm;
 
-/// The format that is written, and the only one read.
-pub const FORMAT_VERSION: u32 = 1;
+/// The format that is written.
+pub const FORMAT_VERSION: u32 = 2;
+/// The format before it, which is read too: its rows have no attributes.
+pub const FORMAT_VERSION_BARE: u32 = 1;
 /// Length of the block.
 pub const HEAD_BYTES: usize = 4096;
 
@@ -50,6 +53,8 @@ impl LogPosition {
 /// What a checkpoint says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
+    /// How its rows are written.
+    pub form: RowForm,
     /// Whose it is.
     pub stripe: StripeKey,
     /// Numbers of its vectors.
@@ -85,7 +90,11 @@ impl Head {
         let Head { stripe, dimension, shape, covered, .. } = self;
         let mut bytes = vec![0; HEAD_BYTES];
         put_at(&mut bytes, MAGIC_AT, MAGIC);
-        put_at(&mut bytes, VERSION_AT, FORMAT_VERSION.to_le_bytes());
+        let version = match self.form {
+            RowForm::Bare => FORMAT_VERSION_BARE,
+            RowForm::Whole => FORMAT_VERSION,
+        };
+        put_at(&mut bytes, VERSION_AT, version.to_le_bytes());
         put_at(&mut bytes, SPACE_AT, stripe.space.0.to_le_bytes());
         put_at(&mut bytes, STRIPE_AT, stripe.stripe.to_le_bytes());
         put_at(&mut bytes, DIMENSION_AT, dimension.to_le_bytes());
@@ -120,9 +129,11 @@ impl Head {
             return Err(HeadFault::Damaged);
         }
         let version = u32_at(block, VERSION_AT);
-        if version != FORMAT_VERSION {
-            return Err(HeadFault::UnknownVersion(version));
-        }
+        let form = match version {
+            FORMAT_VERSION => RowForm::Whole,
+            FORMAT_VERSION_BARE => RowForm::Bare,
+            unknown => return Err(HeadFault::UnknownVersion(unknown)),
+        };
         let layers = usize::from(u16_at(block, LAYERS_AT));
         let logs = usize::from(u16_at(block, LOGS_AT));
         if layers > CHECKPOINT_LAYERS_MAX || logs > CHECKPOINT_LOGS_MAX {
@@ -136,6 +147,7 @@ impl Head {
         };
         let space = SpaceKey(u64_at(block, SPACE_AT));
         let head = Head {
+            form,
             stripe: StripeKey { space, stripe: u16_at(block, STRIPE_AT) },
             dimension: u16_at(block, DIMENSION_AT),
             generation: Generation(u64_at(block, GENERATION_AT)),

@@ -95,7 +95,7 @@ pub struct Blocks {
 impl Blocks {
     /// Those of a file with this head.
     pub fn of(head: &Head) -> Blocks {
-        let row_bytes = Rows::stored_bytes(head.dimension) as u32;
+        let row_bytes = Rows::stored_bytes(head.dimension, head.form) as u32;
         let mut sections = vec![
             (Kind::State, 1, head.state_bytes),
             (Kind::Sessions, head.sessions, SESSION_BYTES as u32),

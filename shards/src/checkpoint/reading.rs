@@ -8,7 +8,7 @@ use crate::ids::{SessionId, StripeKey, Time};
 use crate::log::ranges::Ranges;
 use crate::log::summary::Summary;
 use crate::quality::RecallTarget;
-use crate::space::{Loaded, Loading};
+use crate::space::{Extent, Loaded, Loading};
 
 /// The head of a checkpoint's file, with all that is needed to check the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,10 +154,15 @@ impl Taking {
     fn take(&mut self, block: &Block, items: &[u8]) -> Option<()> {
         let mut bytes = Reader::new(items);
         if block.kind == Kind::State {
-            let Head { stripe, dimension, generation, ref shape, .. } = self.head;
-            let gone = std::mem::take(&mut self.gone);
-            let (stripe, size) = ((stripe, self.seed), (shape.clone(), generation, gone));
-            let loading = Loading::new(stripe, self.recall, size, &mut bytes)?;
+            let Head { form, stripe, dimension, generation, ref shape, .. } = self.head;
+            let extent = Extent {
+                shape: shape.clone(),
+                durable: generation,
+                gone: std::mem::take(&mut self.gone),
+                form,
+            };
+            let stripe = (stripe, self.seed);
+            let loading = Loading::new(stripe, self.recall, extent, &mut bytes)?;
             let is_of_it = loading.settings().dimension == dimension && bytes.is_empty();
             self.loading = is_of_it.then_some(loading);
             return self.loading.as_ref().map(|_| ());

@@ -8,7 +8,7 @@ use crate::checkpoint::layout::{Block, Blocks, Kind, file_bytes};
 use crate::ids::{Row, SessionId, Time};
 use crate::limits::CHECKPOINT_BLOCK_BYTES;
 use crate::session::Session;
-use crate::space::Stripe;
+use crate::space::{RowForm, Stripe};
 use crate::vector::StoredMean;
 
 /// A part of the file, written at once.
@@ -61,6 +61,7 @@ impl Writing {
             count += 1;
         }
         let head = Head {
+            form: RowForm::Whole,
             stripe: stripe.key(),
             dimension: rows.dimension(),
             generation: stripe.generation(),

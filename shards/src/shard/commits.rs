@@ -101,6 +101,7 @@ impl Shard {
             let committed_at = Some(committed_at);
             self.reply(origin, Reply::Durable { session, first, last, committed_at });
         }
+        self.tell_stored(self.pending_first, committed_at);
         sessions.sort_unstable();
         sessions.dedup();
         sessions.into_iter().for_each(|key| self.settle_session(key));
@@ -209,6 +210,7 @@ impl Shard {
         if again.is_empty() {
             self.unproven.drop_appended(self.now);
         }
+        self.subscribers.drop_storing();
         slots.sort_unstable();
         slots.dedup();
         slots.into_iter().for_each(|slot| self.truncate(slot));

@@ -21,6 +21,7 @@ use crate::shard::forgotten::Forgetting;
 use crate::shard::io::{Io, IoOutput, IoTicket, Output, ShardConfig};
 use crate::shard::making::Making;
 use crate::shard::pending::Pending;
+use crate::shard::subscribers::Subscribers;
 use crate::shard::turns::{Asked, Recalls, Restless, Rotation, Slot};
 use crate::shard::unproven::Unproven;
 use crate::shard::wanted::{Replacing, Wanted};
@@ -60,6 +61,7 @@ pub struct Shard {
     pub(super) admission: Admission,
     sharing: Sharing,
     pub(super) awaited: Awaited,
+    pub(super) subscribers: Subscribers,
     pub(super) recalls: Recalls,
     pub(super) rotation: Rotation,
     pub(super) restless: Restless,
@@ -94,6 +96,7 @@ pub(super) struct Tally {
     pub(super) commit_failures_full: u64,
     pub(super) commit_failures_other: u64,
     pub(super) unreadable: u64,
+    pub(super) recalls_abandoned: u64,
     pub(super) checkpoints: u64,
     pub(super) checkpoint_bytes: u64,
     pub(super) checkpoint_failures: u64,
@@ -112,6 +115,7 @@ impl Tally {
             commit_failures_full: 0,
             commit_failures_other: 0,
             unreadable: 0,
+            recalls_abandoned: 0,
             checkpoints: 0,
             checkpoint_bytes: 0,
             checkpoint_failures: 0,
@@ -148,6 +152,7 @@ impl Shard {
             expire_at: now.after_micros(EXPIRE_MICROS),
             sharing: Sharing::default(),
             awaited: Awaited::default(),
+            subscribers: Subscribers::default(),
             recalls: Recalls::default(),
             rotation: Rotation::default(),
             restless: Restless::default(),
@@ -187,7 +192,13 @@ impl Shard {
             }
             Request::AwaitPlaced(stripe) => self.await_placed(origin, stripe),
             Request::Recall(recall) => self.recall(origin, recall),
+            Request::AbandonRecalls => self.abandon_recalls(origin),
             Request::Forget(forget) => self.forget(origin, forget),
+            Request::Subscribe { stripe, interest, room } => {
+                self.subscribe(origin, stripe, interest, room)
+            }
+            Request::MakeRoom { stripe, events } => self.make_room(origin, stripe, events),
+            Request::Unsubscribe(stripe) => self.unsubscribe(origin, stripe),
             Request::Credit { lane, wanted } => {
                 let sessions = self.sharing_sessions();
                 let (granted, pressure) = self.admission.grant(lane, wanted, sessions);
@@ -441,9 +452,11 @@ impl Shard {
             Progress::Ranked(recalled) => {
                 stripe.count_recall();
                 self.tally.unreadable += u64::from(recalled.unreadable);
-                let Asked { origin, job, .. } = self.recalls.end();
+                let Asked { origin, slot, job } = self.recalls.end();
                 stripe.end_reading(job.into_reading());
+                let event = self.recalled(slot, &recalled);
                 self.reply(origin, Reply::Recalled(Ok(recalled)));
+                event.into_iter().for_each(|event| self.tell_recalled(slot, &event));
             }
         }
         distances
@@ -577,10 +590,11 @@ impl Shard {
         Slot(self.stripes.len())
     }
 
-    pub(super) fn add_stripe(&mut self, stripe: Stripe) -> Slot {
+    pub(super) fn add_stripe(&mut self, mut stripe: Stripe) -> Slot {
         let slot = self.next_slot();
         let earlier = self.slots.insert(stripe.key(), slot);
         assert!(earlier.is_none(), "a stripe is made once");
+        stripe.begin(self.now);
         self.stripes.push(stripe);
         slot
     }

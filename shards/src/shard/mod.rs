@@ -15,6 +15,7 @@
 //! | `pending.rs` | what the log was given, until it answers |
 //! | `making.rs` | spaces that are being made |
 //! | `awaited.rs` | who waits until rows wait for nothing |
+//! | `subscribers.rs` | who hears what happens in stripes |
 //! | `wanted.rs` | what reads are for |
 //! | `engine.rs` | the shard's parts, its inputs and outputs |
 //! | `requests.rs` | spaces, observations, credits, lists |
@@ -22,6 +23,7 @@
 //! | `commits.rs` | what becomes of records when a commit ends |
 //! | `unproven.rs` | replayed records that nobody vouches for: to the log again |
 //! | `reads.rs` | records read back: for recalls, and to verify replacements |
+//! | `events.rs` | what happens in stripes, told |
 //! | `forgetting.rs` | memories that are deleted or suppressed |
 //! | `compacting.rs` | segments that are mostly dead: what counts is copied, the rest goes |
 //! | `turns.rs` | whose turn it is: recalls first, spaces in fair rotation |
@@ -36,6 +38,7 @@ mod shares;
 mod io;
 mod turns;
 mod awaited;
+mod subscribers;
 mod forgotten;
 mod checkpoints;
 mod compaction;
@@ -48,6 +51,7 @@ mod requests;
 mod opening;
 mod commits;
 mod reads;
+mod events;
 mod checkpointing;
 mod forgetting;
 mod compacting;

@@ -56,6 +56,7 @@ impl Shard {
     /// A read ended. One that failed is tried again record by record, so that one bad record costs no other.
     pub(super) fn settle_read(&mut self, wanted: Wanted, records: Result<Vec<Vec<u8>>, IoFault>) {
         match wanted {
+            Wanted::Recall(number, _) if self.recalls.waiting(number).is_none() => {}
             Wanted::Recall(number, candidates) => match records {
                 Ok(records) => {
                     assert_eq!(records.len(), candidates.len(), "one record a place");
@@ -102,7 +103,7 @@ impl Shard {
         if let Some(body) = &body {
             self.record_cache.keep(place, body);
         }
-        let asked = self.recalls.waiting(number);
+        let asked = self.recalls.waiting(number).expect("it was just seen to wait");
         if asked.job.handle_body(candidate, body) {
             self.recalls.wake(number);
         }

@@ -14,17 +14,20 @@ use std::hash::BuildHasherDefault;
 use hashbrown::HashSet;
 use siphasher::sip::SipHasher13;
 
+use crate::attributes::Attributes;
 use crate::checkpoint::block::CheckpointFault;
 use crate::checkpoint::due::Records;
 use crate::checkpoint::head::LogPosition;
 use crate::checkpoint::layout::{self, Piece};
 use crate::checkpoint::reading::{CheckedHead, Reading, Restored, is_covered};
-use crate::ids::{Generation, Location, LogId, Row, SegmentId, SessionId, StripeKey, Time};
+use crate::ids::{
+    FolderSecret, Generation, Location, LogId, Row, SegmentId, SessionId, StripeKey, Time,
+};
 use crate::log::log::Log;
 use crate::log::ranges::Ranges;
 use crate::log::record::{
-    Body, RecordHead, RecordKind, decode_body, decode_forgotten, decode_gone, decode_space,
-    encode_copy, encode_forgotten, first_commit, read_embedding,
+    Body, Observation, RecordHead, RecordKind, decode_body, decode_forgotten, decode_gone,
+    decode_space, encode_copy, encode_forgotten, first_commit, read_embedding,
 };
 use crate::log::replay::{LogFault, Replay, ReplayEnd, Replayed};
 use crate::message::{ForgetMode, Made, SpaceDescription};
@@ -63,10 +66,10 @@ pub struct Recovering {
 }
 
 /// What the logs held, as far as the shard owns it.
-#[derive(Default)]
 struct Found {
     stripes: BTreeMap<StripeKey, Building>,
     sessions: Sessions,
+    secret: FolderSecret,
     /// A vector, as it is read.
     vector: Vec<f32>,
 }
@@ -131,6 +134,7 @@ struct ForgottenRecord {
 struct Durable {
     head: RecordHead,
     encoded: Encoded,
+    attributes: Attributes,
     location: Location,
     committed_at: Time,
 }
@@ -191,8 +195,9 @@ impl Recovering {
         let stripes: BTreeMap<_, _> = owned.map(building).collect();
         let head_of = |stripe| remains.checkpoints.get(&stripe).map(CheckedHead::head);
         replay.leave_out(&remains.summaries, |summary| is_covered(summary, &owns, head_of));
-        let (covered, found) = (furthest(&config, remains), Found { stripes, ..Found::default() });
-        Ok(Recovering { config, owns, replay, covered, found })
+        let (sessions, secret, vector) = (Sessions::default(), config.secret, Vec::new());
+        let found = Found { stripes, sessions, secret, vector };
+        Ok(Recovering { covered: furthest(&config, remains), config, owns, replay, found })
     }
 
     /// Begins for one stripe alone, whose checkpoint cannot be read; its shard runs already, and has it in its loading.
@@ -383,7 +388,9 @@ impl Found {
                     building.sessions_unproven.insert(key.session, record.head);
                 }
             }
-            RecordKind::Observation => building.take_observation(record, &mut self.vector)?,
+            RecordKind::Observation => {
+                building.take_observation(record, &self.secret, &mut self.vector)?
+            }
             RecordKind::Tombstone => building.take_forgotten(record, ForgetMode::Delete)?,
             RecordKind::Suppression => building.take_forgotten(record, ForgetMode::Suppress)?,
             RecordKind::Mark => {
@@ -563,6 +570,7 @@ impl Building {
     fn take_observation(
         &mut self,
         record: &Replayed<'_>,
+        secret: &FolderSecret,
         vector: &mut Vec<f32>,
     ) -> Result<(), &'static str> {
         let generation = record.head.generation.0;
@@ -578,10 +586,12 @@ impl Building {
         if self.seen.contains(&generation) || self.gone.contains(generation) {
             return Ok(());
         }
+        let observation = decode_body(record.body).map_err(|_| BAD_BODY)?;
         let first_commit = first_commit(record.body).map_err(|_| BAD_BODY)?;
         let durable = Durable {
             head: record.head,
-            encoded: encoded(record.body, vector)?,
+            encoded: encoded(&observation, vector)?,
+            attributes: Attributes::of(&observation, record.head.received_at, secret),
             location: record.location,
             committed_at: first_commit.unwrap_or(record.committed_at),
         };
@@ -650,7 +660,7 @@ impl Building {
 
     /// Adds a row; the settings are known.
     fn push_durable(&mut self, durable: Durable) -> Result<(), &'static str> {
-        let Durable { head, encoded, location, committed_at } = durable;
+        let Durable { head, encoded, attributes, location, committed_at } = durable;
         let settings = self.settings().expect("no row is pushed before the settings are known");
         let SpaceSettings { dimension, metric, .. } = *settings;
         if encoded.dimension() != dimension {
@@ -659,7 +669,7 @@ impl Building {
         let codes = encoded.codes(metric).map_err(|_| "the vector of an observation")?;
         let seed = stripe_seed(head.stripe);
         let rows = self.rows.get_or_insert_with(|| Rows::new(dimension, metric, seed));
-        let row = rows.push(&arrival(&head, &codes), Place::Stored(location));
+        let row = rows.push(&arrival(&head, &codes, attributes), Place::Stored(location));
         rows.commit(row, location, committed_at);
         self.live.keep(location);
         self.arrived.push(row);
@@ -788,9 +798,9 @@ impl Shard {
         let slot = self.next_slot();
         let mut observations = Vec::with_capacity(unproven.len());
         for Observed { durable, body } in unproven.into_values() {
-            let Durable { head, encoded, location, .. } = durable;
+            let Durable { head, encoded, attributes, location, .. } = durable;
             let codes = encoded.codes(metric).expect("checked when the last segment was read");
-            let row = rows.push(&arrival(&head, &codes), Place::Stored(location));
+            let row = rows.push(&arrival(&head, &codes, attributes), Place::Stored(location));
             let observed =
                 pending::Observed { slot, row, session: head.session, sequence: head.sequence };
             let replayed = pending::Replayed::Observation(observed);
@@ -849,12 +859,13 @@ impl Shard {
     }
 }
 
-fn arrival<'a>(head: &RecordHead, codes: &'a Codes) -> Arrival<'a> {
+fn arrival<'a>(head: &RecordHead, codes: &'a Codes, attributes: Attributes) -> Arrival<'a> {
     Arrival {
         codes,
         memory_hash: head.memory_hash,
         generation: head.generation,
         received_at: head.received_at,
+        attributes,
     }
 }
 
@@ -871,9 +882,8 @@ fn committed_at(record: &Replayed<'_>) -> Result<Time, &'static str> {
     Ok(first_commit.unwrap_or(record.committed_at))
 }
 
-/// The vector in a body, encoded; `vector` is scratch.
-fn encoded(body: &[u8], vector: &mut Vec<f32>) -> Result<Encoded, &'static str> {
-    let observation = decode_body(body).map_err(|_| BAD_BODY)?;
+/// The vector that was observed, encoded; `vector` is scratch.
+fn encoded(observation: &Observation<'_>, vector: &mut Vec<f32>) -> Result<Encoded, &'static str> {
     vector.resize(observation.embedding.dimension(), 0.0);
     read_embedding(observation.embedding, vector).map_err(|_| "the vector of an observation")?;
     Encoded::new(vector).map_err(|_| "the vector of an observation")

@@ -4,7 +4,7 @@ use crate::ids::{Generation, SegmentId, SessionId, SpaceKey, StripeKey};
 use crate::limits::{DIMENSION_MAX, DIMENSION_MIN, RECALLS_WAITING_MAX};
 use crate::log::record::{RecordHead, RecordKind, encode_space};
 use crate::message::{
-    Append, IfExists, LogStatus, Made, Origin, Recall, Refusal, Reply, ShardStatus,
+    Append, Cue, IfExists, LogStatus, Made, Origin, Recall, Refusal, Reply, ShardStatus,
     SpaceDescription,
 };
 use crate::recall::Job;
@@ -203,8 +203,11 @@ impl Shard {
             memory_hash: append.memory_hash,
             generation: head.generation,
             received_at: append.received_at,
+            attributes: append.attributes,
         };
+        let storing = self.storing(observed.slot, &append);
         let ordinal = self.log_append(head, append.body, Pending::Observation(observed, sender));
+        storing.into_iter().for_each(|storing| self.subscribers.store(ordinal, storing));
         let row = self.stripes[observed.slot.0].push(&arrival, append.lane, ordinal);
         assert_eq!(row, observed.row, "a row gets the slot it was promised");
         self.admission.admit(append.lane);
@@ -224,13 +227,26 @@ impl Shard {
         let absent = self.absent(recall.stripe);
         let (slot, stripe) = self.stripe(recall.stripe).ok_or(absent)?;
         let expected = stripe.space().settings.dimension;
-        if recall.vector.len() != usize::from(expected) || recall.codes.dimension != expected {
-            return Err(Refusal::WrongDimension { expected });
+        if let Cue::Like { vector, codes } = &recall.cue {
+            if vector.len() != usize::from(expected) || codes.dimension != expected {
+                return Err(Refusal::WrongDimension { expected });
+            }
+            stripe.note_cue(codes);
         }
-        stripe.note_cue(&recall.codes);
-        let job = Job::new(recall, stripe);
+        let job = Job::new(recall, stripe)?;
         self.keep_up_with(slot);
         Ok(Asked { origin, slot, job })
+    }
+
+    /// Ends the recalls of an origin in the midst of what they do.
+    pub(super) fn abandon_recalls(&mut self, origin: Origin) {
+        for Asked { slot, job, .. } in self.recalls.abandon(origin) {
+            self.stripes[slot.0].end_reading(job.into_reading());
+            self.tally.recalls_abandoned += 1;
+        }
+        if self.awaits_readers() {
+            self.compact();
+        }
     }
 
     pub(super) fn status(&self) -> ShardStatus {
@@ -250,6 +266,7 @@ impl Shard {
             commit_failures_full: tally.commit_failures_full,
             commit_failures_other: tally.commit_failures_other,
             unreadable: tally.unreadable,
+            recalls_abandoned: tally.recalls_abandoned,
             record_cache: Box::new(self.record_cache.status()),
             checkpoints: tally.checkpoints,
             checkpoint_bytes: tally.checkpoint_bytes,

@@ -70,9 +70,17 @@ impl Recalls {
         self.jobs.remove(&number).expect("a runnable recall exists")
     }
 
-    /// One that waits for records.
-    pub(super) fn waiting(&mut self, number: RecallNumber) -> &mut Asked {
-        self.jobs.get_mut(&number).expect("a recall stays while it waits for records")
+    /// One that waits for records; none where it was abandoned meanwhile.
+    pub(super) fn waiting(&mut self, number: RecallNumber) -> Option<&mut Asked> {
+        self.jobs.get_mut(&number)
+    }
+
+    /// Takes out all that are for `origin`, wherever they are.
+    pub(super) fn abandon(&mut self, origin: Origin) -> Vec<Asked> {
+        let gone = self.jobs.extract_if(.., |_, asked| asked.origin == origin);
+        let gone = gone.map(|(_, asked)| asked).collect();
+        self.runnable.retain(|number| self.jobs.contains_key(number));
+        gone
     }
 
     /// It need not wait any longer.

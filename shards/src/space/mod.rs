@@ -35,14 +35,15 @@ mod live;
 mod withheld;
 mod rows;
 mod tail;
+mod past;
 mod stripe;
 mod stored;
 
 pub use gone::Gone;
 pub use live::LiveBytes;
 pub use readers::Reading;
-pub use rows::{Arrival, Pair, Place, Rows};
-pub use stored::{Loaded, Loading};
+pub use rows::{Arrival, Pair, Place, Rows, View};
+pub use stored::{Extent, Loaded, Loading, RowForm};
 pub use stripe::{Placed, Stripe, Told};
 pub use tail::TailLimits;
 pub use withheld::Withheld;

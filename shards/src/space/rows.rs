@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::attributes::{Attributes, Filter};
 use crate::graph::{Aim, Index, Scored, Scratch, Seeking};
 use crate::ids::{Generation, Location, Row, SegmentId, Time};
 use crate::log::log::Ordinal;
@@ -14,6 +15,7 @@ use crate::space::readers::{Readers, Reading};
 use crate::space::record::Records;
 use crate::space::spans::Spans;
 use crate::space::withheld::Withheld;
+use crate::vector::arena::Arena;
 use crate::vector::codes::Codes;
 
 /// Where a row's record is to be had.
@@ -45,6 +47,17 @@ pub struct Arrival<'a> {
     pub generation: Generation,
     /// When it was received.
     pub received_at: Time,
+    /// What recalls can filter it by.
+    pub attributes: Attributes,
+}
+
+/// Which rows a recall sees.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// Those up to this generation, as they were then …
+    pub snapshot: Generation,
+    /// … which may pass this.
+    pub filter: Option<&'a Filter>,
 }
 
 /// The rows of a stripe.
@@ -64,6 +77,8 @@ pub struct Rows {
     pub(super) records: Records,
     /// From its own generation until that of the row which replaces it, a row is seen; one that is forgotten, never.
     pub(super) spans: Spans,
+    /// What recalls can filter by.
+    pub(super) attributes: Arena<Attributes>,
     pub(super) ids: Ids,
     /// The generation of the newest durable row.
     pub(super) durable: Generation,
@@ -100,6 +115,7 @@ impl Rows {
             index: Index::new(dimension, metric, seed),
             records: Records::new(),
             spans: Spans::new(),
+            attributes: Arena::new(1),
             ids: Ids::new(),
             durable: Generation(0),
             recovered: Generation(0),
@@ -143,6 +159,7 @@ impl Rows {
         self.ids.put(row.0, arrival.memory_hash);
         self.records.put(row, arrival.received_at);
         self.spans.put(row, arrival.generation);
+        put(&mut self.attributes, row, arrival.attributes);
         self.pending.push_back(place);
         row
     }
@@ -177,6 +194,7 @@ impl Rows {
             let slots = self.slots();
             self.spans.drop(row, slots);
             self.records.truncate(slots);
+            self.attributes.truncate(slots);
             self.ids.truncate(slots);
         }
     }
@@ -388,30 +406,38 @@ impl Rows {
         self.spans.sees(row, snapshot)
     }
 
-    /// [`Index::begin_search`] among the rows visible as of `snapshot`.
+    /// Whether a recall of this view sees `row`.
+    #[inline]
+    pub fn sees(&self, row: Row, view: View<'_>) -> bool {
+        let passes = |filter: &Filter| filter.may_pass(self.attributes[row.0]);
+        self.is_visible(row, view.snapshot) && view.filter.is_none_or(passes)
+    }
+
+    /// [`Index::begin_search`] among the rows that this view sees.
     pub fn begin_search(
         &self,
         aim: Aim<'_>,
         size: (u32, u32),
-        snapshot: Generation,
+        view: View<'_>,
         seeking: &mut Seeking,
     ) -> Option<u32> {
-        self.index.begin_search(aim, size, |row| self.is_visible(row, snapshot), seeking)
+        self.index.begin_search(aim, size, |row| self.sees(row, view), seeking)
     }
 
-    /// [`Index::go_on_searching`] among the same rows. Where that is the present state and nothing is hidden, it asks no
-    /// more than the graph knows itself.
+    /// [`Index::go_on_searching`] among the same rows. Where that is the present state and nothing is hidden or filtered, it
+    /// asks no more than the graph knows itself.
     pub fn go_on_searching(
         &self,
         aim: Aim<'_>,
-        snapshot: Generation,
+        view: View<'_>,
         seeking: &mut Seeking,
         scratch: &mut Scratch,
         found: &mut Vec<Scored>,
     ) -> (u32, Option<bool>) {
-        let index = &self.index;
-        if self.inserted > snapshot || self.replaced > snapshot || !self.hidden.is_empty() {
-            let visible = |row| self.is_visible(row, snapshot);
+        let (index, snapshot) = (&self.index, view.snapshot);
+        let is_present = self.inserted <= snapshot && self.replaced <= snapshot;
+        if !is_present || !self.hidden.is_empty() || view.filter.is_some() {
+            let visible = |row| self.sees(row, view);
             return index.go_on_searching(aim, visible, seeking, scratch, found);
         }
         match index.are_all_alive() {
@@ -461,6 +487,17 @@ impl Rows {
     /// When the row was received.
     pub fn received_at(&self, row: Row) -> Time {
         self.records.received_at(row)
+    }
+
+    /// What recalls can filter it by.
+    pub fn attributes(&self, row: Row) -> Attributes {
+        self.attributes[row.0]
+    }
+
+    /// When it happened, in milliseconds since 1970, as far as is known: else when it was received.
+    pub fn happened_at(&self, row: Row) -> i64 {
+        let known = self.attributes[row.0].happened_at();
+        known.unwrap_or((self.received_at(row).0 / 1_000) as i64)
     }
 
     /// The row's generation.
@@ -553,11 +590,11 @@ impl Rows {
 
     /// Bytes of RAM that all of this takes.
     pub fn bytes(&self) -> u64 {
-        let Rows { index, ids, records, spans, gone, readers, .. } = self;
+        let Rows { index, ids, records, spans, attributes, gone, readers, .. } = self;
         let pending = self.pending.capacity() * size_of::<Place>();
         let told = (self.overwritten.capacity() + self.linked_again.capacity()) * size_of::<Row>();
         let arrays = index.bytes() + ids.bytes() + records.bytes() + spans.bytes();
-        arrays + gone.bytes() + readers.bytes() + (pending + told) as u64
+        arrays + attributes.bytes() + gone.bytes() + readers.bytes() + (pending + told) as u64
     }
 
     /// Checks what must hold beside the invariants of the graph; the text says what does not.
@@ -587,4 +624,12 @@ impl Rows {
             false => Err("two rows of one generation".into()),
         }
     }
+}
+
+/// Notes the attributes of the row in this slot, the next one or one that is used again.
+pub(super) fn put(all: &mut Arena<Attributes>, row: Row, attributes: Attributes) {
+    if row.0 == all.len() {
+        all.push();
+    }
+    all[row.0] = attributes;
 }

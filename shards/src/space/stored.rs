@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::attributes::{ATTRIBUTES_BYTES, Attributes};
 use crate::bytes::Reader;
 use crate::graph::{self, Fate, Index, IndexShape};
 use crate::ids::{Generation, Location, LogId, Row, SegmentId, StripeKey, Time};
@@ -16,14 +17,15 @@ use crate::settings::SpaceSettings;
 use crate::space::ids::Ids;
 use crate::space::live::LiveBytes;
 use crate::space::record::Records;
-use crate::space::rows::{Pair, Rows};
+use crate::space::rows::{self, Pair, Rows};
 use crate::space::spans::Spans;
 use crate::space::stripe::Stripe;
 use crate::vector::StoredMean;
+use crate::vector::arena::Arena;
 
 /// Bytes of a node of the bottom layer, with its part of the layers above.
 const NODE_BYTES: u64 = (Index::NODE_BYTES + Index::UPPER_NODE_BYTES / 15) as u64;
-/// Bytes of a row beside its codes.
+/// Bytes of a row beside its codes and attributes.
 const RECORD_BYTES: usize = 5 * size_of::<u64>() + 4 * size_of::<u32>();
 
 /// Rows between the first look at what the table of ids reads of one and its entry: as many as memory takes for that.
@@ -33,10 +35,36 @@ const ENTERING: usize = 16;
 /// whose record says so.
 const HIDDEN: u64 = 1 << 63;
 
+/// What stands of a row before its codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowForm {
+    /// Without its attributes, as it was at first.
+    Bare,
+    /// All, as it is written.
+    Whole,
+}
+
+/// What the head of a checkpoint, and what was learned since, say of its rows.
+#[derive(Debug)]
+pub struct Extent {
+    /// How large its graph is.
+    pub shape: IndexShape,
+    /// Rows up to this generation are in it …
+    pub durable: Generation,
+    /// … but for these, which are no more.
+    pub gone: Ranges,
+    /// How rows are written.
+    pub form: RowForm,
+}
+
 impl Rows {
-    /// Bytes that [`Rows::write_row`] writes of a row of vectors of `dimension`.
-    pub const fn stored_bytes(dimension: u16) -> usize {
-        RECORD_BYTES + Index::codes_bytes(dimension)
+    /// Bytes of a row of vectors of `dimension`; [`Rows::write_row`] writes the whole form.
+    pub const fn stored_bytes(dimension: u16, form: RowForm) -> usize {
+        let attributes = match form {
+            RowForm::Bare => 0,
+            RowForm::Whole => ATTRIBUTES_BYTES,
+        };
+        RECORD_BYTES + attributes + Index::codes_bytes(dimension)
     }
 
     /// Writes the row in this slot, whatever it is, with codes relative to the mean that was written.
@@ -52,6 +80,7 @@ impl Rows {
         for number in [u32::from(log.0), number, location.offset, location.bytes] {
             out.extend_from_slice(&number.to_le_bytes());
         }
+        out.extend_from_slice(&self.attributes[row.0].to_bytes());
         self.index().write_codes(row, mean, out);
     }
 
@@ -75,7 +104,7 @@ impl Stripe {
     pub fn checkpoint_size(&self) -> (u64, u64) {
         let rows = u64::from(self.rows().slots() - self.rows().index().gone());
         let nodes = u64::from(self.rows().index().nodes());
-        let row_bytes = Rows::stored_bytes(self.rows().dimension()) as u64;
+        let row_bytes = Rows::stored_bytes(self.rows().dimension(), RowForm::Whole) as u64;
         (rows, rows * row_bytes + nodes * NODE_BYTES)
     }
 
@@ -97,8 +126,10 @@ pub struct Loading {
     settings: SpaceSettings,
     upkeep: Upkeep,
     index: graph::Loading,
+    form: RowForm,
     records: Records,
     spans: Spans,
+    attributes: Arena<Attributes>,
     ids: Ids,
     /// Rows on their way into the table of ids.
     entering: VecDeque<u32>,
@@ -131,11 +162,11 @@ pub struct Loaded {
 
 impl Loading {
     /// Begins with what [`Stripe::write_state`] wrote; `seed` draws the graph's layers, and of rows those up to the
-    /// generation `durable` count, unless they are `gone` since.
+    /// generation that it says count, unless they are gone since.
     pub fn new(
         (key, seed): (StripeKey, u64),
         recall: Option<RecallTarget>,
-        (shape, durable, gone): (IndexShape, Generation, Ranges),
+        Extent { shape, durable, gone, form }: Extent,
         bytes: &mut Reader<'_>,
     ) -> Option<Loading> {
         let length = bytes.u32()? as usize;
@@ -150,8 +181,10 @@ impl Loading {
             settings,
             upkeep,
             index,
+            form,
             records: Records::new(),
             spans: Spans::new(),
+            attributes: Arena::new(1),
             ids,
             entering: VecDeque::new(),
             shared: Vec::new(),
@@ -187,12 +220,13 @@ impl Loading {
 
     /// The row of the next slot of the graph.
     pub fn push_row(&mut self, bytes: &mut Reader<'_>) -> Option<()> {
-        let stored = Stored::read(bytes)?.unless(&self.gone);
+        let stored = Stored::read(self.form, bytes)?.unless(&self.gone);
         let fate = stored.fate(self.durable);
         let row = self.index.push_row(bytes, fate)?;
         self.ids.put(row.0, stored.hash);
         self.records.put(row, stored.received_at);
         self.spans.put(row, Generation(0));
+        rows::put(&mut self.attributes, row, stored.attributes);
         if !self.index.is_linked(row) {
             self.spans.drop(row, row.0 + 1);
             return Some(());
@@ -203,12 +237,13 @@ impl Loading {
 
     /// The next row outside the graph.
     pub fn push_waiting(&mut self, bytes: &mut Reader<'_>) -> Option<()> {
-        let stored = Stored::read(bytes)?.unless(&self.gone);
+        let stored = Stored::read(self.form, bytes)?.unless(&self.gone);
         match stored.fate(self.durable) {
             Fate::Alive => {
                 let row = self.index.push_waiting(bytes)?;
                 self.ids.put(row.0, stored.hash);
                 self.records.put(row, stored.received_at);
+                rows::put(&mut self.attributes, row, stored.attributes);
                 self.take_in(row, &stored, Fate::Alive)
             }
             Fate::Dead => {
@@ -271,7 +306,8 @@ impl Loading {
         while !self.entering.is_empty() {
             self.enter_first();
         }
-        let Loading { settings, upkeep, index, records, spans, ids, live, mut shared, .. } = self;
+        let Loading { settings, upkeep, index, records, spans, attributes, .. } = self;
+        let (ids, live, mut shared) = (self.ids, self.live, self.shared);
         let index = index.finish()?;
         shared.sort_unstable();
         shared.dedup();
@@ -280,6 +316,7 @@ impl Loading {
         (rows.living, rows.mended_beside) = (self.living, index.inserted());
         rows.hidden = self.hidden;
         (rows.index, rows.records, rows.spans, rows.ids) = (index, records, spans, ids);
+        rows.attributes = attributes;
         let pairs = shared.into_iter().flat_map(|hash| rows.pairs_of(hash)).collect();
         Some(Loaded { settings, rows, pairs, live, upkeep })
     }
@@ -319,10 +356,11 @@ struct Stored {
     received_at: Time,
     committed_at: Time,
     location: Location,
+    attributes: Attributes,
 }
 
 impl Stored {
-    fn read(bytes: &mut Reader<'_>) -> Option<Stored> {
+    fn read(form: RowForm, bytes: &mut Reader<'_>) -> Option<Stored> {
         let (hash, from, until) = (bytes.u64()?, bytes.u64()?, bytes.u64()?);
         let (received_at, committed_at) = (Time(bytes.u64()?), Time(bytes.u64()?));
         let log = LogId(u16::try_from(bytes.u32()?).ok()?);
@@ -331,7 +369,20 @@ impl Stored {
         let says_so = SegmentId { log: LogId((until >> 32) as u16), number: until as u32 };
         let hidden_by = (until & HIDDEN != 0).then_some(says_so);
         let (from, until) = (Generation(from), Generation(until));
-        Some(Stored { hash, from, until, hidden_by, received_at, committed_at, location })
+        let attributes = match form {
+            RowForm::Bare => Attributes::UNKNOWN,
+            RowForm::Whole => Attributes::from_bytes(bytes.array()?),
+        };
+        Some(Stored {
+            hash,
+            from,
+            until,
+            hidden_by,
+            received_at,
+            committed_at,
+            location,
+            attributes,
+        })
     }
 
     /// The same row, which is no more if it is of one of these generations.

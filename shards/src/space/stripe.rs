@@ -6,9 +6,10 @@ use crate::graph::Scratch;
 use crate::histogram::Histogram;
 use crate::ids::{Generation, Location, Row, SegmentId, StripeKey, Time};
 use crate::log::log::Ordinal;
-use crate::message::{Lane, SpaceDescription, StripeStatus};
+use crate::message::{Lane, Refusal, SpaceDescription, StripeStatus};
 use crate::quality::{RecallTarget, Upkeep};
 use crate::settings::SpaceSettings;
+use crate::space::past::Past;
 use crate::space::readers::Reading;
 use crate::space::rows::{Arrival, Pair, Place, Rows};
 use crate::space::tail::TailLimits;
@@ -28,6 +29,7 @@ pub struct Stripe {
     recorded_in: Option<SegmentId>,
     gone_told: Told,
     generation: Generation,
+    past: Past,
     durable_observations: [u64; 3],
     durable_micros: Histogram,
     recalls: u64,
@@ -72,6 +74,7 @@ impl Stripe {
             recorded_in: None,
             gone_told: Told::default(),
             generation: rows.durable_generation(),
+            past: Past::new(Time(0), rows.durable_generation()),
             rows,
             upkeep: Upkeep::new(recall),
             durable_observations: [0; 3],
@@ -105,7 +108,25 @@ impl Stripe {
         let generation = self.rows.generation(row);
         assert_eq!(generation.0, self.generation.0 + 1, "generations become durable without a gap");
         self.generation = generation;
+        self.past.commit(committed_at, generation);
         self.rows.enter(row)
+    }
+
+    /// It is served from `now` on: of the time before, it knows nothing.
+    pub fn begin(&mut self, now: Time) {
+        self.past = Past::new(now, self.generation);
+    }
+
+    /// The generation that was durable at a time, if the rows that could be seen then still can be: none was replaced since.
+    pub fn durable_at(&self, at: Time) -> Result<Generation, Refusal> {
+        let replaced = self.past.since(self.rows.replaced);
+        match self.past.durable_at(at) {
+            Some(durable) if durable >= self.rows.replaced => Ok(durable),
+            Some(_) => Err(Refusal::TooLongAgo { oldest: replaced }),
+            None => {
+                Err(Refusal::TooLongAgo { oldest: replaced.max(self.past.since(Generation(0))) })
+            }
+        }
     }
 
     /// Counts a commit that took until `now`.

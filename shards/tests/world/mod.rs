@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use engram_shards::attributes::Attributes;
 use engram_shards::checkpoint::due::CheckpointLimits;
 use engram_shards::checkpoint::reading::CheckedHead;
 use engram_shards::ids::{
@@ -14,8 +15,8 @@ use engram_shards::log::log::IoFault;
 use engram_shards::log::record::{Embedding, Observation, decode_body, encode_body};
 use engram_shards::log::replay::{HEAD_BYTES, LogFault};
 use engram_shards::message::{
-    Append, Hit, IfExists, Isolation, Lane, OpenIntent, Origin, Recall, Recalled, Refusal, Reply,
-    Request, SessionOpened, ShardStatus,
+    Append, Cue, Hit, IfExists, Isolation, Lane, OpenIntent, Origin, Recall, Recalled, Refusal,
+    Reply, Request, SessionOpened, ShardStatus,
 };
 use engram_shards::quality::RecallTarget;
 use engram_shards::settings::{AckPolicy, Metric, SpaceSettings};
@@ -521,8 +522,11 @@ impl World {
             self.end_all(|io| matches!(io, Io::Read { .. }));
             replies = self.take();
         }
+        let (_, reply) = replies.remove(0);
         self.replies = taken;
-        match replies.remove(0).1 {
+        // Events, where someone wants to hear of recalls.
+        self.replies.extend(replies);
+        match reply {
             Reply::Recalled(Ok(recalled)) => recalled,
             reply => panic!("{reply:?}"),
         }
@@ -551,9 +555,30 @@ impl Sent<'_> {
         self.append_by(Metric::Cosine, stripe)
     }
 
+    fn observation(&self) -> Observation<'_> {
+        Observation {
+            id: self.id,
+            what: "a test",
+            embedding: Embedding::F32(&self.vector),
+            when: None,
+            place: "",
+            who: Vec::new(),
+            why: "",
+            how: "",
+            tags: Vec::new(),
+            metadata: Vec::new(),
+            memory_type: 1,
+            confidence: None,
+            decay_rate: 0.0,
+            emotional_valence: 0.0,
+            importance: 0.0,
+        }
+    }
+
     fn append_by(&self, metric: Metric, stripe: StripeKey) -> Append {
         let encoded =
             Encoded::new(&mut self.vector.clone()).expect("vectors of tests have a length");
+        let observation = self.observation();
         Append {
             stripe,
             session: SessionId(self.session),
@@ -562,23 +587,8 @@ impl Sent<'_> {
             memory_hash: SECRET.memory_hash(self.id),
             received_at: BEGIN,
             lane: Lane::Normal,
-            body: encode_body(&Observation {
-                id: self.id,
-                what: "a test",
-                embedding: Embedding::F32(&self.vector),
-                when: None,
-                place: "",
-                who: Vec::new(),
-                why: "",
-                how: "",
-                tags: Vec::new(),
-                metadata: Vec::new(),
-                memory_type: 1,
-                confidence: None,
-                decay_rate: 0.0,
-                emotional_valence: 0.0,
-                importance: 0.0,
-            }),
+            body: encode_body(&observation),
+            attributes: Attributes::of(&observation, BEGIN, &SECRET),
             codes: encoded.codes(metric).expect("of a usual length"),
         }
     }
@@ -607,7 +617,8 @@ pub(crate) fn recall_by(
     }
     let codes = encoded.codes(metric).expect("of a usual length");
     let similarity_min = f32::NEG_INFINITY;
-    Recall { stripe, vector, codes, count, width: 0, isolation, similarity_min }
+    let cue = Cue::Like { vector, codes };
+    Recall { stripe, cue, count, width: 0, isolation, as_of: None, similarity_min, filter: None }
 }
 
 pub(crate) fn settings(name: &str) -> SpaceSettings {

@@ -4,23 +4,30 @@ use engram_proto::engram::v1::observation_ack::Status as AckStatus;
 use engram_proto::engram::v1::observation_response::Result as Answer;
 use engram_proto::engram::v1::stream_status::State;
 use engram_proto::engram::v1::{
-    ConsolidationState, ObservationAck, RecallMetadata, RecallResponse, RememberResponse,
-    StreamCapabilities, StreamInitAck, StreamStatus, StreamingRecallResponse,
+    ActivationTrace, ConsolidationState, ObservationAck, RecallMetadata, RecallRequest,
+    RecallResponse, RememberResponse, StreamCapabilities, StreamInitAck, StreamStatus,
+    StreamingRecallResponse,
 };
 use engram_shards::ids::Time;
 use engram_shards::message::Pressure;
 use uuid::Uuid;
 
+use super::happenings::{events_missed, happened};
 use super::memories::{confidence, memory, timestamp};
 use crate::core::Core;
 use crate::failure::{Code, Failure};
-use crate::recall::{Page, Recollection, Summary};
+use crate::recall::{Found, Page, Recollection, Summary};
 use crate::session::{AckMode, Event, Load, RecallHead, Refused, Session};
 use crate::store::Stored;
 
 /// Says an event of a session in messages, each beside the number that it is about. That a session is over is said only
 /// where its client has to know more than that.
-pub(crate) fn say_event(event: Event, ack_mode: AckMode, mut say: impl FnMut(u64, Answer)) {
+pub(crate) fn say_event(
+    event: Event,
+    ack_mode: AckMode,
+    now: Time,
+    mut say: impl FnMut(u64, Answer),
+) {
     match event {
         Event::Accepted { first, last, memory_id, committed_at } => {
             say(last, Answer::Ack(accepted(ack_mode, first, memory_id, committed_at)))
@@ -41,6 +48,14 @@ pub(crate) fn say_event(event: Event, ack_mode: AckMode, mut say: impl FnMut(u64
         }
         Event::RecallFailed { request_id, failure } => {
             say(0, Answer::Status(recall_failed(&request_id, &failure)))
+        }
+        Event::Subscribed { number, is_paused } => {
+            say(number, Answer::Status(subscribed(is_paused)))
+        }
+        Event::Happened(event) => say(0, Answer::Event(happened(event))),
+        Event::EventsMissed(count) => say(0, Answer::Event(events_missed(count, now))),
+        Event::SubscriptionEnded { number, failure } => {
+            say(number, Answer::Status(failed(&failure)))
         }
         Event::Ended(failure) if failure.code == Code::Aborted => {
             say(0, Answer::Status(closed(failure.message)))
@@ -166,17 +181,49 @@ pub(crate) fn flow_status(is_paused: bool) -> StreamStatus {
     }
 }
 
+/// Events are told from now on; the state that holds.
+pub(crate) fn subscribed(is_paused: bool) -> StreamStatus {
+    StreamStatus { message: "subscribed".to_owned(), ..flow_status(is_paused) }
+}
+
 /// What a client reads that observes although it has paused.
 pub(crate) const SESSION_PAUSED: &str = "Session paused";
 
+/// What a unary recall wants to be told beside its memories.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    include_metadata: bool,
+    trace_activation: bool,
+}
+
+impl Told {
+    /// What `request` wants.
+    pub(crate) fn of(request: &RecallRequest) -> Told {
+        let RecallRequest { include_metadata, trace_activation, .. } = *request;
+        Told { include_metadata, trace_activation }
+    }
+}
+
 /// All that a recall found.
-pub(crate) fn recalled(recollection: &Recollection, include_metadata: bool) -> RecallResponse {
+pub(crate) fn recalled(recollection: &Recollection, told: Told) -> RecallResponse {
     let Recollection { found, summary } = recollection;
+    let traced = if told.trace_activation { &found[..] } else { &[] };
     RecallResponse {
         memories: found.iter().map(|found| memory(found, None)).collect(),
         recall_confidence: Some(confidence(found.first().map_or(0.0, |best| best.confidence))),
-        metadata: include_metadata.then(|| recall_metadata(summary)),
-        traces: Vec::new(),
+        metadata: told.include_metadata.then(|| recall_metadata(summary)),
+        traces: traced.iter().map(trace).collect(),
+    }
+}
+
+/// How a result was activated: by the cue itself, since nothing spreads from one memory to another here.
+fn trace(found: &Found) -> ActivationTrace {
+    let id = found.observation().id.to_owned();
+    ActivationTrace {
+        activation_path: vec![id.clone()],
+        memory_id: id,
+        activation_level: found.activation,
+        timestamp: Some(timestamp(found.received_at)),
     }
 }
 
@@ -209,14 +256,17 @@ pub(crate) fn recall_closing(head: &RecallHead, summary: &Summary) -> StreamingR
 
 /// Why a recall on a session's stream has no results.
 pub(crate) fn recall_failed(request_id: &str, failure: &Failure) -> StreamStatus {
+    StreamStatus { request_id: request_id.to_owned(), ..failed(failure) }
+}
+
+/// Why something that a client asked for will not be.
+pub(crate) fn failed(failure: &Failure) -> StreamStatus {
     let state = match failure.code {
         Code::ResourceExhausted => State::Overloaded,
         _ => State::Error,
     };
-    let after_ms = failure.retry_after.map_or(0, |after| after.as_millis());
     StreamStatus {
-        request_id: request_id.to_owned(),
-        retry_after_ms: u32::try_from(after_ms).unwrap_or(u32::MAX),
+        retry_after_ms: failure.retry_after_ms(),
         ..status(state, failure.message.clone())
     }
 }

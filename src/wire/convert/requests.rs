@@ -6,13 +6,16 @@ use engram_proto::engram::v1::cue::CueType;
 use engram_proto::engram::v1::flow_control::Action;
 use engram_proto::engram::v1::remember_request::MemoryType as Remembered;
 use engram_proto::engram::v1::{
-    AckMode as WireAckMode, Cue, EmbeddingCue, FlowControl, ForgetMode as WireForgetMode,
-    ForgetRequest, Priority, RecallRequest, RememberRequest, StreamClose, StreamInit,
-    StreamingRecallRequest, forget_request,
+    AckMode as WireAckMode, ContextCue, Cue, EmbeddingCue, FlowControl,
+    ForgetMode as WireForgetMode, ForgetRequest, Priority, RecallFilter, RecallRequest,
+    RememberRequest, StreamClose, StreamInit, StreamingRecallRequest, forget_request,
 };
-use engram_shards::limits::RECALL_RESULTS_MAX;
+use engram_shards::attributes::{Criteria, Moment};
+use engram_shards::ids::Time;
+use engram_shards::limits::{RECALL_RESULTS_MAX, WHO_ENTRIES_MAX};
 use engram_shards::log::record::{Embedding, Observation};
 use engram_shards::message::{Drain, ForgetMode, Isolation, Lane};
+use prost_types::Timestamp;
 
 use super::memories::{observation, observation_of_memory};
 use crate::failure::{Code, Failure};
@@ -43,8 +46,16 @@ pub(crate) fn init(init: &StreamInit, space: String, session_id: String) -> Resu
         Ok(WireAckMode::Cumulative) => AckMode::Cumulative,
         Err(_) => return Err(invalid(format!("ack_mode {} is not known", init.ack_mode))),
     };
-    let (indexed_acks, load_statuses) = (init.indexed_acks, init.enable_backpressure);
-    Ok(Init { space, resume: session_id, lane, ack_mode, indexed_acks, load_statuses })
+    Ok(Init {
+        space,
+        resume: session_id,
+        lane,
+        ack_mode,
+        batch_max: init.max_batch_size,
+        buffer_max: init.client_buffer_size,
+        indexed_acks: init.indexed_acks,
+        load_statuses: init.enable_backpressure,
+    })
 }
 
 /// How far `close` wants to drain.
@@ -71,15 +82,15 @@ pub(crate) fn recall_head(request: &StreamingRecallRequest) -> RecallHead {
 
 /// What a streaming recall asks.
 pub(crate) fn streaming_query(request: &StreamingRecallRequest) -> Result<Query<'_>, Failure> {
-    if request.snapshot_time.is_some() {
-        return Err(not_served("snapshot_time"));
-    }
-    if request.filter.is_some() {
-        return Err(not_served("filter"));
-    }
     let isolation =
         if request.snapshot_isolation { Isolation::Durable } else { Isolation::InFlight };
-    query(request.cue.as_ref(), request.max_results, request.search_width, isolation)
+    let query = query(request.cue.as_ref(), request.max_results, request.search_width, isolation)?;
+    let as_of = moment(&request.snapshot_time)?.map(time_of);
+    let query = Query { as_of, ..query };
+    let Some(filter) = &request.filter else {
+        return Ok(query);
+    };
+    Ok(Query { criteria: both(query.criteria, criteria(filter)?)?, ..query })
 }
 
 /// What a unary recall asks.
@@ -127,7 +138,7 @@ pub(crate) fn forget_target(request: &ForgetRequest) -> Result<Target<'_>, Failu
         Some(forget_request::Target::Pattern(cue)) => cue,
     };
     let query = query(Some(cue), RECALL_RESULTS_MAX, 0, Isolation::InFlight)?;
-    match query.similarity_min > 0.0 {
+    match query.similarity_min > 0.0 && query.embedding.is_some() {
         true => Ok(Target::Like(query)),
         false => Err(invalid("a pattern to be forgotten needs a threshold")),
     }
@@ -152,28 +163,100 @@ fn query(
     isolation: Isolation,
 ) -> Result<Query<'_>, Failure> {
     let cue = cue.ok_or_else(|| invalid("the recall has no cue"))?;
-    let embedding = embedding_cue(cue)?;
+    let (embedding, threshold_of_cue, criteria) = match cue_type(cue)? {
+        Served::Embedding(embedding) => {
+            let vector = Embedding::F32(&embedding.vector);
+            (Some(vector), embedding.similarity_threshold, Criteria::default())
+        }
+        Served::Context(context) => {
+            let ContextCue { time_start, time_end, location, participants } = context;
+            let criteria = asked((time_start, time_end), location, participants, &[])?;
+            (None, 0.0, criteria)
+        }
+    };
     let threshold = cue.threshold.as_ref().map_or(0.0, |threshold| threshold.value);
     let counts = [count, at_least_zero(cue.max_results)?, RECALL_RESULTS_DEFAULT];
     Ok(Query {
-        embedding: Embedding::F32(&embedding.vector),
+        embedding,
         count: counts.into_iter().find(|count| *count > 0).unwrap_or(RECALL_RESULTS_DEFAULT),
         width,
         isolation,
-        similarity_min: similarity_min(threshold, embedding.similarity_threshold)?,
+        as_of: None,
+        similarity_min: similarity_min(threshold, threshold_of_cue)?,
+        criteria,
     })
 }
 
-fn embedding_cue(cue: &Cue) -> Result<&EmbeddingCue, Failure> {
+/// What a filter asks of memories.
+fn criteria(filter: &RecallFilter) -> Result<Criteria, Failure> {
+    let RecallFilter { from, to, where_location, who, tags } = filter;
+    asked((from, to), where_location, who, tags)
+}
+
+fn asked(
+    (from, to): (&Option<Timestamp>, &Option<Timestamp>),
+    place: &str,
+    who: &[String],
+    tags: &[String],
+) -> Result<Criteria, Failure> {
+    if who.len() > WHO_ENTRIES_MAX || tags.len() > WHO_ENTRIES_MAX {
+        return Err(invalid(format!("a filter names {WHO_ENTRIES_MAX} at most")));
+    }
+    let boxed = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
+    let (from, to) = (moment(from)?, moment(to)?);
+    Ok(Criteria { from, to, place: place.into(), who: boxed(who), tags: boxed(tags) })
+}
+
+fn moment(time: &Option<Timestamp>) -> Result<Option<Moment>, Failure> {
+    match time {
+        Some(Timestamp { seconds, nanos: nanos @ 0..1_000_000_000 }) => {
+            Ok(Some((*seconds, *nanos as u32)))
+        }
+        Some(_) => Err(invalid("a time has 0 to 999,999,999 nanoseconds")),
+        None => Ok(None),
+    }
+}
+
+/// The engine's time at this moment; before 1970, its begin.
+pub(crate) fn time_of((seconds, nanos): Moment) -> Time {
+    let micros = u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000);
+    Time(micros.saturating_add(u64::from(nanos / 1_000)))
+}
+
+/// What both ask.
+fn both(one: Criteria, other: Criteria) -> Result<Criteria, Failure> {
+    let place = match (&*one.place, &*other.place) {
+        ("", _) => other.place,
+        (_, "") => one.place,
+        (a, b) if a == b => one.place,
+        _ => return Err(invalid("the cue and the filter name two places")),
+    };
+    Ok(Criteria {
+        from: one.from.max(other.from),
+        to: one.to.into_iter().chain(other.to).min(),
+        place,
+        who: [one.who, other.who].concat(),
+        tags: [one.tags, other.tags].concat(),
+    })
+}
+
+/// A cue of a kind that is served.
+enum Served<'a> {
+    Embedding(&'a EmbeddingCue),
+    Context(&'a ContextCue),
+}
+
+fn cue_type(cue: &Cue) -> Result<Served<'_>, Failure> {
     let kind = match &cue.cue_type {
-        Some(CueType::Embedding(embedding)) => return Ok(embedding),
+        Some(CueType::Embedding(embedding)) => return Ok(Served::Embedding(embedding)),
+        Some(CueType::Context(context)) => return Ok(Served::Context(context)),
         None => return Err(invalid("the recall has no cue")),
-        Some(CueType::Context(_)) => "context",
         Some(CueType::Temporal(_)) => "temporal",
         Some(CueType::Semantic(_)) => "semantic",
         Some(CueType::Pattern(_)) => "pattern",
     };
-    let message = format!("{kind} cues are not served by engram; send an embedding cue");
+    let message =
+        format!("{kind} cues are not served by engram; send an embedding cue or a context cue");
     Err(Failure::new(Code::Unimplemented, message))
 }
 
@@ -249,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn only_embedding_cues_are_served() {
+    fn only_embedding_and_context_cues_are_served() {
         let none = Cue::default();
         assert_eq!(
             query(Some(&none), 1, 0, Isolation::Durable).unwrap_err().code,

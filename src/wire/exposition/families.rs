@@ -159,7 +159,16 @@ fn workers(page: &mut Page, shards: &[(String, &ShardStatus)], cores: &[(String,
         family.value(&[("worker_id", worker)], metrics.shard_restarts as f64);
     }
     record_cache(page, shards);
+    recalls_abandoned(page, shards);
     checkpoints(page, shards, cores);
+}
+
+fn recalls_abandoned(page: &mut Page, shards: &[(String, &ShardStatus)]) {
+    let help = "Recalls that were given up by who asked, and ended before they were answered.";
+    let mut family = page.family("recalls_abandoned_total", Kind::Counter, help);
+    for (worker, status) in shards {
+        family.value(&[("worker_id", worker)], status.recalls_abandoned as f64);
+    }
 }
 
 fn record_cache(page: &mut Page, shards: &[(String, &ShardStatus)]) {

@@ -1,13 +1,12 @@
-//! MemoryFlow, StreamingRemember and StreamingRecall: stores and recalls on one stream, without a session.
+//! MemoryFlow, StreamingRemember and StreamingRecall: stores, recalls and events on one stream, without a session.
 //!
 //! Stores are handed to their owners in the order in which they come, so that the later of two of one id replaces the
 //! other; stores are answered in that order, and so are recalls. What differs between the three is their [`Dialect`].
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use engram_proto::engram::v1::flow_status::State;
@@ -15,7 +14,7 @@ use engram_proto::engram::v1::memory_flow_request::Request as FlowRequest;
 use engram_proto::engram::v1::memory_flow_response::Response as FlowResponse;
 use engram_proto::engram::v1::{
     FlowControl, FlowStatus, MemoryFlowRequest, MemoryFlowResponse, RecallRequest, RecallResponse,
-    RememberRequest, RememberResponse,
+    RememberRequest, RememberResponse, StreamResponse, StreamSubscription,
 };
 use futures_lite::future::{or, yield_now};
 use glommio::timer::Timer;
@@ -24,12 +23,14 @@ use prost::Message;
 use super::framing::{Requests, Responses};
 use super::{Call, decode};
 use crate::core::Core;
+use crate::events::{self, News, Subscription};
 use crate::failure::{Code, Failure};
 use crate::limits::{SESSION_RECALLS_MAX, STREAM_MESSAGES_RUN, STREAM_STORES_MAX};
 use crate::recall::{self, Asked, Recollection};
-use crate::session::{Flow, Leave};
+use crate::session::{Flow, poll_leave};
 use crate::store::{self, Storing};
-use crate::wire::convert::{self, SESSION_PAUSED, not_served};
+use crate::wire::convert::{self, SESSION_PAUSED, Told};
+use crate::wire::operation;
 
 /// The messages of one of the three.
 pub(super) trait Dialect {
@@ -54,8 +55,7 @@ pub(super) enum Wish<'a> {
     Remember(&'a RememberRequest),
     Recall(&'a RecallRequest),
     Flow(&'a FlowControl),
-    /// Of the contract, but not served.
-    NotServed(&'static str),
+    Subscribe(&'a StreamSubscription),
 }
 
 /// What an answer repeats of its request.
@@ -72,6 +72,7 @@ pub(super) struct Label {
 pub(super) enum Answer {
     Stored(RememberResponse),
     Recalled(RecallResponse),
+    Happened(StreamResponse),
     /// How the stream's flow stands.
     Status(FlowStatus),
 }
@@ -138,7 +139,7 @@ impl Dialect for MemoryFlow {
             Some(FlowRequest::Remember(remember)) => Wish::Remember(remember),
             Some(FlowRequest::Recall(recall)) => Wish::Recall(recall),
             Some(FlowRequest::Control(flow)) => Wish::Flow(flow),
-            Some(FlowRequest::Subscribe(_)) => Wish::NotServed("subscribe"),
+            Some(FlowRequest::Subscribe(subscription)) => Wish::Subscribe(subscription),
             None => return Err(convert::empty_operation()),
         };
         let label = Label {
@@ -153,6 +154,7 @@ impl Dialect for MemoryFlow {
         let response = match answer {
             Answer::Stored(stored) => FlowResponse::RememberResult(stored),
             Answer::Recalled(recalled) => FlowResponse::RecallResult(recalled),
+            Answer::Happened(event) => FlowResponse::Event(event),
             Answer::Status(status) => FlowResponse::Status(status),
         };
         MemoryFlowResponse {
@@ -165,8 +167,8 @@ impl Dialect for MemoryFlow {
 
     fn fail(label: Label, failure: Failure, core: &Core) -> Result<MemoryFlowResponse, Failure> {
         let mut details = vec![("code".to_owned(), failure.code.label().to_owned())];
-        if let Some(after) = failure.retry_after {
-            details.push(("retry_after_ms".to_owned(), after.as_millis().to_string()));
+        if failure.retry_after.is_some() {
+            details.push(("retry_after_ms".to_owned(), failure.retry_after_ms().to_string()));
         }
         let status = flow_status(State::Error, &failure.message, core);
         let status = FlowStatus { metrics: details.into_iter().collect(), ..status };
@@ -186,6 +188,7 @@ pub(super) async fn serve<D: Dialect>(call: &mut Call) -> Result<(), Failure> {
         pacing: None,
         stores: VecDeque::new(),
         recalls: VecDeque::new(),
+        subscription: None,
         told: VecDeque::new(),
         phase: Phase::Open,
     };
@@ -233,6 +236,8 @@ struct Calls<'a, D: Dialect> {
     /// In the order in which they came.
     stores: VecDeque<(Label, Result<Storing, Failure>)>,
     recalls: VecDeque<Recalling>,
+    /// What the client hears of a space, under the label of the message that asked for it.
+    subscription: Option<(Label, Subscription)>,
     /// Answers that wait for nothing.
     told: VecDeque<D::Told>,
     phase: Phase,
@@ -241,7 +246,7 @@ struct Calls<'a, D: Dialect> {
 #[derive(Debug)]
 struct Recalling {
     label: Label,
-    include_metadata: bool,
+    told: Told,
     stage: Stage,
 }
 
@@ -287,6 +292,8 @@ impl<D: Dialect> Calls<'_, D> {
         // What is still to be told would otherwise wait for a word that no longer comes.
         self.flow.lift();
         self.pacing = None;
+        // And events would never end.
+        self.subscription = None;
     }
 
     async fn take(&mut self, said: D::Said) -> Result<(), Failure> {
@@ -308,8 +315,7 @@ impl<D: Dialect> Calls<'_, D> {
                 };
                 let stage =
                     stage.map_or_else(|failure| Stage::Answered(Err(failure)), Stage::Asked);
-                let include_metadata = request.include_metadata;
-                self.recalls.push_back(Recalling { label, include_metadata, stage });
+                self.recalls.push_back(Recalling { label, told: Told::of(request), stage });
             }
             Wish::Flow(control) => {
                 let told = match convert::flow_action(control) {
@@ -320,19 +326,32 @@ impl<D: Dialect> Calls<'_, D> {
                             true => (State::Paused, "paused"),
                             false => (State::Active, "active"),
                         };
-                        let status = flow_status(state, message, self.core);
-                        D::answer(label, Answer::Status(status), self.core)
+                        self.stands(label, state, message)
                     }
                     Err(failure) => D::fail(label, failure, self.core)?,
                 };
                 self.told.push_back(told);
             }
-            Wish::NotServed(what) => {
-                let failure = not_served(what);
-                self.told.push_back(D::fail(label, failure, self.core)?);
+            Wish::Subscribe(request) => {
+                let subscribed = match operation::wanted(request) {
+                    Ok(wanted) => {
+                        self.unless_gone(events::subscribe(core, &label.space, wanted)).await?
+                    }
+                    Err(failure) => Err(failure),
+                };
+                match subscribed {
+                    Ok(subscription) => self.subscription = Some((label, subscription)),
+                    Err(failure) => self.told.push_back(D::fail(label, failure, self.core)?),
+                }
             }
         }
         Ok(())
+    }
+
+    /// How the stream's flow stands.
+    fn stands(&self, label: Label, state: State, message: &str) -> D::Told {
+        let status = flow_status(state, message, self.core);
+        D::answer(label, Answer::Status(status), self.core)
     }
 
     /// Waits for `work`, but not longer than the client does.
@@ -366,7 +385,10 @@ impl<D: Dialect> Calls<'_, D> {
                 Err(failure) => D::fail(label, failure, self.core),
             });
         }
-        self.poll_recalled(cx)
+        match self.poll_recalled(cx) {
+            Poll::Pending => self.poll_news(cx),
+            told => told,
+        }
     }
 
     fn poll_recalled(&mut self, cx: &mut Context<'_>) -> Poll<Result<D::Told, Failure>> {
@@ -375,14 +397,15 @@ impl<D: Dialect> Calls<'_, D> {
             return Poll::Pending;
         };
         if answer.is_ok() {
-            ready!(self.poll_leave(cx));
+            // One answer holds all of a recall, so it may use more than was left.
+            ready!(poll_leave(self.core, &mut self.flow, &mut self.pacing, cx));
         }
-        let Recalling { label, include_metadata, stage } =
+        let Recalling { label, told, stage } =
             self.recalls.pop_front().expect("it was just looked at");
         Poll::Ready(match stage {
             Stage::Answered(Ok(recollection)) => {
                 self.flow.spend(recollection.found.len());
-                let recalled = convert::recalled(&recollection, include_metadata);
+                let recalled = convert::recalled(&recollection, told);
                 Ok(D::answer(label, Answer::Recalled(recalled), self.core))
             }
             Stage::Answered(Err(failure)) => D::fail(label, failure, self.core),
@@ -390,19 +413,32 @@ impl<D: Dialect> Calls<'_, D> {
         })
     }
 
-    /// Ready once results may be told. One answer holds all of a recall, so it may use more than was left.
-    fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            match self.flow.leave(self.core.now()) {
-                Leave::Now(_) => return Poll::Ready(()),
-                Leave::Withheld => return Poll::Pending,
-                Leave::After(micros) => {
-                    let timer = || Timer::new(Duration::from_micros(micros));
-                    ready!(Pin::new(self.pacing.get_or_insert_with(timer)).poll(cx));
-                    self.pacing = None;
-                }
-            }
+    /// What happens in the space that the client subscribed to, as far as it wants to hear of it now.
+    fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<Result<D::Told, Failure>> {
+        let Some((label, subscription)) = &mut self.subscription else {
+            return Poll::Pending;
+        };
+        if subscription.has_begun() {
+            ready!(poll_leave(self.core, &mut self.flow, &mut self.pacing, cx));
         }
+        let label = label.clone();
+        let event = match ready!(subscription.poll_news(cx)) {
+            Ok(News::Happened(event)) => {
+                self.flow.spend(1);
+                convert::happened(event)
+            }
+            Ok(News::Missed(count)) => convert::events_missed(count, self.core.now()),
+            Ok(News::Begun) => {
+                let is_paused = self.flow.is_paused();
+                let state = if is_paused { State::Paused } else { State::Active };
+                return Poll::Ready(Ok(self.stands(label, state, "subscribed")));
+            }
+            Err(failure) => {
+                self.subscription = None;
+                return Poll::Ready(D::fail(label, failure, self.core));
+            }
+        };
+        Poll::Ready(Ok(D::answer(label, Answer::Happened(event), self.core)))
     }
 }
 

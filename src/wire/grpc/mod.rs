@@ -4,6 +4,7 @@
 //!  http2 ─► serve ─► method ─┬─► observe ──────► session
 //!                            ├─► calls ────────► store, recall
 //!                            ├─► recall ───────► store, recall, forget
+//!                            ├─► events ───────► events
 //!                            ├─► health
 //!                            └─► reflection
 //! ```
@@ -15,6 +16,7 @@
 //! | `observe` | ObserveStream, MemoryStream |
 //! | `calls` | MemoryFlow, StreamingRemember, StreamingRecall |
 //! | `recall` | RecallStream, Recall, Remember, Forget |
+//! | `events` | Stream |
 //! | `introspect` | Introspect |
 //! | `health` | grpc.health.v1 |
 //! | `reflection` | server reflection, v1 and v1alpha |
@@ -25,6 +27,7 @@ mod method;
 mod observe;
 mod calls;
 mod recall;
+mod events;
 mod introspect;
 mod health;
 mod reflection;
@@ -121,6 +124,7 @@ async fn dispatch(method: Method, call: &mut Call) -> Result<(), Failure> {
         Method::Recall => recall::recall(call).await,
         Method::Remember => recall::remember(call).await,
         Method::Forget => recall::forget(call).await,
+        Method::Stream => events::serve(call).await,
         Method::Introspect => introspect::introspect(call).await,
         Method::HealthCheck => health::check(call).await,
         Method::HealthWatch => health::watch(call).await,

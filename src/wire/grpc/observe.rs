@@ -81,6 +81,7 @@ fn init_of(request: ObservationRequest) -> Result<(StreamInit, String, String), 
         }
         Some(Operation::Flow(_)) => early("Must send 'init' before flow control"),
         Some(Operation::Recall(_)) => early("Must send 'init' before recall"),
+        Some(Operation::Subscribe(_)) => early("Must send 'init' before subscribe"),
         Some(Operation::Close(_)) => early("Must send 'init' before close"),
         None => Err(empty_operation()),
     }
@@ -243,6 +244,18 @@ impl SessionStream<'_> {
                     }
                 }
             }
+            Some(Operation::Subscribe(subscription)) => {
+                let wanted = match self.kind {
+                    Kind::Observe => {
+                        Err(not_served("subscribe on ObserveStream; use MemoryStream"))
+                    }
+                    Kind::Memory => operation::wanted(subscription),
+                };
+                match wanted {
+                    Ok(wanted) => self.session.subscribe(first, wanted),
+                    Err(failure) => self.say(first, Answer::Status(convert::failed(&failure))),
+                }
+            }
             None => self.end = Some(Err(empty_operation())),
         }
         self.held = None;
@@ -287,7 +300,8 @@ impl SessionStream<'_> {
             }
             _ => None,
         };
-        convert::say_event(event, self.ack_mode, |sequence, answer| self.say(sequence, answer));
+        let (ack_mode, now) = (self.ack_mode, self.core.now());
+        convert::say_event(event, ack_mode, now, |sequence, answer| self.say(sequence, answer));
     }
 
     fn say(&mut self, sequence: u64, answer: Answer) {

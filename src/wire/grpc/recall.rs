@@ -12,7 +12,7 @@ use crate::forget;
 use crate::recall::{self, Pages};
 use crate::session::Recall;
 use crate::store;
-use crate::wire::convert;
+use crate::wire::convert::{self, Told};
 
 /// Pages of results, then one message with the metadata.
 pub(super) async fn recall_stream(call: &mut Call) -> Result<(), Failure> {
@@ -35,7 +35,7 @@ pub(super) async fn recall(call: &mut Call) -> Result<(), Failure> {
     let query = convert::unary_query(&request)?;
     let recalled = recall::recall(&core, &request.memory_space_id, &query);
     let recollection = call.unless_gone(recalled).await?;
-    call.respond(&convert::recalled(&recollection, request.include_metadata)).await
+    call.respond(&convert::recalled(&recollection, Told::of(&request))).await
 }
 
 /// Stores one memory or episode; answers once it is durable.

@@ -8,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use engram_proto::engram::v1::observation_request::Operation;
-use engram_proto::engram::v1::{Episode, ObservationRequest};
+use engram_proto::engram::v1::{Episode, ObservationRequest, StreamSubscription};
 use engram_shards::message::Drain;
 use prost::Message as _;
 use tungstenite::Message;
@@ -310,6 +310,12 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
                     Ok(())
                 }
             },
+            Inbound::Subscribe(subscription) => {
+                if self.admits(None, "subscribe") {
+                    self.subscribe(&subscription, 0);
+                }
+                Ok(())
+            }
             Inbound::Close(message) => self.close(message.session_id.as_deref(), message.drain),
         }
     }
@@ -351,6 +357,12 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
                         Ok(())
                     }
                 }
+            }
+            Some(Operation::Subscribe(subscription)) => {
+                if self.admits(named, "subscribe") {
+                    self.subscribe(subscription, sequence);
+                }
+                Ok(())
             }
             Some(Operation::Close(close)) => self.close(named, convert::drain(close)),
             None => {
@@ -458,6 +470,13 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
                 let status = convert::flow_status(session.is_paused());
                 self.say(|form, to| form.status(status, sequence, to));
             }
+            Err(failure) => self.fail(&failure),
+        }
+    }
+
+    fn subscribe(&mut self, subscription: &StreamSubscription, sequence: u64) {
+        match operation::wanted(subscription) {
+            Ok(wanted) => self.attached_mut().session.subscribe(sequence, wanted),
             Err(failure) => self.fail(&failure),
         }
     }

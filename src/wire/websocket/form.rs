@@ -1,7 +1,6 @@
 //! In which form a client is told things: the one in which it speaks.
 
 use engram_proto::engram::v1::observation_response::Result as Answer;
-use engram_proto::engram::v1::stream_status::State;
 use engram_proto::engram::v1::{ObservationResponse, StreamInitAck, StreamStatus};
 use prost::Message as _;
 use tungstenite::Message;
@@ -32,7 +31,7 @@ impl Form {
                 {
                     say(self.failed(failure, to));
                 }
-                convert::say_event(event, to.ack_mode, |sequence, answer| {
+                convert::say_event(event, to.ack_mode, to.now, |sequence, answer| {
                     say(response(to, sequence, Some(answer)))
                 });
             }
@@ -59,12 +58,7 @@ impl Form {
     pub(super) fn failed(self, failure: &Failure, to: &Addressee<'_>) -> Message {
         match self {
             Form::Json => outbound::failed(failure, to.session_id, None),
-            Form::Protobuf => {
-                let status = convert::status(State::Error, failure.message.clone());
-                let after_ms = failure.retry_after.map_or(0, |after| after.as_millis());
-                let retry_after_ms = u32::try_from(after_ms).unwrap_or(u32::MAX);
-                self.status(StreamStatus { retry_after_ms, ..status }, 0, to)
-            }
+            Form::Protobuf => self.status(convert::failed(failure), 0, to),
         }
     }
 

@@ -6,9 +6,12 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use serde::Deserialize;
-use serde::de;
 use serde_json::value::RawValue;
 
+use engram_proto::engram::v1::{StreamEventType, StreamSubscription};
+use engram_shards::attributes::{self, Criteria};
+use engram_shards::ids::Time;
+use engram_shards::limits::WHO_ENTRIES_MAX;
 use engram_shards::log::record::Embedding;
 use engram_shards::message::{Drain, Isolation, Lane};
 
@@ -16,6 +19,7 @@ use crate::failure::Failure;
 use crate::limits::RECALL_RESULTS_DEFAULT;
 use crate::recall::Query;
 use crate::session::{AckMode, FlowAction, Init, Recall, RecallHead};
+use crate::wire::calendar::Moment;
 use crate::wire::convert;
 use crate::wire::websocket::key::{Text, missing};
 use crate::wire::websocket::observation::{ObservationMessage, Scratch, read_numbers};
@@ -31,6 +35,8 @@ pub(crate) enum Inbound<'a> {
     FlowControl(FlowControlMessage<'a>),
     /// A similarity query; its embedding is in the scratch memory.
     Recall(RecallMessage<'a>),
+    /// Wants to hear what happens.
+    Subscribe(StreamSubscription),
     /// Ends the session.
     Close(CloseMessage<'a>),
 }
@@ -68,26 +74,27 @@ pub(crate) struct RecallMessage<'a> {
     request_id: Cow<'a, str>,
     results_max: u32,
     snapshot_isolation: bool,
+    as_of: Option<Time>,
     page_results: u32,
-    /// Whether results are to be filtered.
-    filtered: bool,
+    /// Without one, the newest are asked for.
+    has_embedding: bool,
+    criteria: Criteria,
 }
 
 impl RecallMessage<'_> {
     /// What a session takes. `scratch` is the one that the message was read with.
     pub(crate) fn recall<'b>(&self, scratch: &'b Scratch) -> Result<Recall<'b>, Failure> {
-        if self.filtered {
-            return Err(convert::not_served("filter"));
-        }
         let query = Query {
-            embedding: Embedding::F32(scratch.numbers()),
+            embedding: self.has_embedding.then(|| Embedding::F32(scratch.numbers())),
             count: self.results_max,
             width: 0,
             isolation: match self.snapshot_isolation {
                 true => Isolation::Durable,
                 false => Isolation::InFlight,
             },
+            as_of: self.as_of,
             similarity_min: -1.0,
+            criteria: self.criteria.clone(),
         };
         let head =
             RecallHead { request_id: Rc::from(&*self.request_id), include_embeddings: false };
@@ -124,6 +131,9 @@ pub(crate) fn read<'a>(text: &'a str, scratch: &mut Scratch) -> Result<Inbound<'
         "recall" => {
             recall(text, scratch).map_err(|fault| format!("Invalid recall request: {fault}"))
         }
+        "subscribe" => {
+            subscribe(text).map_err(|fault| format!("Invalid subscribe request: {fault}"))
+        }
         "close" => close(text).map_err(|fault| format!("Invalid close request: {fault}")),
         other => Err(format!("Unknown message type: {other}")),
     }
@@ -152,6 +162,8 @@ fn init(text: &str) -> Result<Inbound<'_>, String> {
         ack_mode: Option<Text<'a>>,
         #[serde(borrow)]
         priority: Option<Text<'a>>,
+        client_buffer_size: Option<u32>,
+        max_batch_size: Option<u32>,
         indexed_acks: Option<bool>,
         enable_backpressure: Option<bool>,
     }
@@ -173,13 +185,14 @@ fn init(text: &str) -> Result<Inbound<'_>, String> {
         Some("low") => Lane::Low,
         Some(other) => return Err(format!("priority is high, normal or low, not {other}")),
     };
-    let indexed_acks = keys.indexed_acks.unwrap_or(false);
     Ok(Inbound::Init(Init {
         space: space.into_owned(),
         resume: resume.into_owned(),
         lane,
         ack_mode,
-        indexed_acks,
+        batch_max: keys.max_batch_size.unwrap_or(0),
+        buffer_max: keys.client_buffer_size.unwrap_or(0),
+        indexed_acks: keys.indexed_acks.unwrap_or(false),
         load_statuses: keys.enable_backpressure.unwrap_or(false),
     }))
 }
@@ -212,21 +225,98 @@ fn recall<'a>(text: &'a str, scratch: &mut Scratch) -> Result<Inbound<'a>, Strin
         embedding: Option<&'a RawValue>,
         max_results: Option<u32>,
         snapshot_isolation: Option<bool>,
+        #[serde(borrow)]
+        snapshot_time: Option<Text<'a>>,
         page_size: Option<u32>,
-        filter: Option<de::IgnoredAny>,
+        #[serde(borrow)]
+        filter: Option<FilterKeys<'a>>,
     }
     let keys: Keys<'_> = keys(text)?;
     let request_id = keys.request_id.ok_or_else(|| missing("request_id"))?.0;
-    let embedding = keys.embedding.ok_or_else(|| missing("embedding"))?;
-    read_numbers(embedding, scratch).map_err(|error| error.to_string())?;
+    match keys.embedding {
+        Some(embedding) => {
+            read_numbers(embedding, scratch).map_err(|error| error.to_string())?;
+        }
+        // The newest of those that pass a filter.
+        None if keys.filter.is_some() => {}
+        None => return Err(missing("embedding")),
+    }
     Ok(Inbound::Recall(RecallMessage {
         request_id,
         results_max: keys.max_results.unwrap_or(RECALL_RESULTS_DEFAULT),
         snapshot_isolation: keys.snapshot_isolation.unwrap_or(false),
+        as_of: time("snapshot_time", keys.snapshot_time)?.map(convert::time_of),
         // A client that names no size knows nothing of pages.
         page_results: keys.page_size.filter(|size| *size > 0).unwrap_or(u32::MAX),
-        filtered: keys.filter.is_some(),
+        has_embedding: keys.embedding.is_some(),
+        criteria: keys.filter.map_or(Ok(Criteria::default()), FilterKeys::criteria)?,
     }))
+}
+
+/// What results must be.
+#[derive(Deserialize)]
+struct FilterKeys<'a> {
+    #[serde(borrow)]
+    from: Option<Text<'a>>,
+    #[serde(borrow)]
+    to: Option<Text<'a>>,
+    #[serde(borrow)]
+    where_location: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    who: Vec<Text<'a>>,
+    #[serde(borrow, default)]
+    tags: Vec<Text<'a>>,
+}
+
+impl FilterKeys<'_> {
+    fn criteria(self) -> Result<Criteria, String> {
+        let FilterKeys { from, to, where_location, who, tags } = self;
+        let names = |names: Vec<Text<'_>>| match names.len() <= WHO_ENTRIES_MAX {
+            true => Ok(names.iter().map(|name| Box::from(&*name.0)).collect()),
+            false => Err(format!("a filter names {WHO_ENTRIES_MAX} at most")),
+        };
+        Ok(Criteria {
+            from: time("filter.from", from)?,
+            to: time("filter.to", to)?,
+            place: where_location.map_or_else(Box::default, |place| Box::from(&*place.0)),
+            who: names(who)?,
+            tags: names(tags)?,
+        })
+    }
+}
+
+fn time(key: &str, text: Option<Text<'_>>) -> Result<Option<attributes::Moment>, String> {
+    match text {
+        None => Ok(None),
+        Some(text) => match Moment::parse_rfc3339(&text.0) {
+            Some(Moment { seconds, nanos }) => Ok(Some((seconds, nanos))),
+            None => Err(format!("{key} is no time by RFC 3339")),
+        },
+    }
+}
+
+fn subscribe(text: &str) -> Result<Inbound<'_>, String> {
+    #[derive(Deserialize)]
+    struct Keys<'a> {
+        #[serde(borrow)]
+        event_types: Option<Vec<Text<'a>>>,
+        min_importance: Option<f32>,
+        buffer_size: Option<i32>,
+    }
+    let keys: Keys<'_> = keys(text)?;
+    let types = keys.event_types.unwrap_or_default();
+    Ok(Inbound::Subscribe(StreamSubscription {
+        event_types: types.iter().map(|name| event_type(&name.0)).collect::<Result<_, _>>()?,
+        min_importance: keys.min_importance.unwrap_or(0.0),
+        buffer_size: keys.buffer_size.unwrap_or(0),
+        enable_backpressure: false,
+    }))
+}
+
+fn event_type(name: &str) -> Result<i32, String> {
+    let known =
+        StreamEventType::from_str_name(&format!("STREAM_EVENT_TYPE_{}", name.to_ascii_uppercase()));
+    known.map(i32::from).ok_or_else(|| format!("event type {name} is not known"))
 }
 
 fn close(text: &str) -> Result<Inbound<'_>, String> {
@@ -278,6 +368,10 @@ mod tests {
             refused(r#"{"type":"recall","embedding":[1]}"#),
             "Invalid recall request: missing field request_id"
         );
+        assert_eq!(
+            refused(r#"{"type":"subscribe","event_types":["rain"]}"#),
+            "Invalid subscribe request: event type rain is not known"
+        );
         assert!(
             refused(r#"{"type":"close","drain_queue":3}"#).starts_with("Invalid close request: ")
         );
@@ -292,6 +386,7 @@ mod tests {
         };
         assert_eq!((init.space.as_str(), init.resume.as_str()), ("space", ""));
         assert_eq!((init.lane, init.ack_mode), (Lane::Low, AckMode::Cumulative));
+        assert_eq!((init.buffer_max, init.batch_max), (3, 0));
     }
 
     #[test]
@@ -316,7 +411,29 @@ mod tests {
             panic!("a recall");
         };
         assert_eq!((recall.request_id.as_ref(), recall.results_max), ("q", 2));
-        assert!(!recall.filtered && !recall.snapshot_isolation);
+        assert!(recall.has_embedding && !recall.snapshot_isolation);
+        assert_eq!(recall.criteria, Criteria::default());
+        let text = r#"{"type":"recall","request_id":"q","filter":{"from":"1970-01-01T00:00:01Z",
+            "where_location":"l\u0061b","who":["Ada"]}}"#;
+        let Ok(Inbound::Recall(recall)) = read(text, &mut scratch) else {
+            panic!("a recall");
+        };
+        let criteria = Criteria {
+            from: Some((1, 0)),
+            place: "lab".into(),
+            who: vec!["Ada".into()],
+            ..Criteria::default()
+        };
+        assert!(!recall.has_embedding);
+        assert_eq!(recall.criteria, criteria);
+        assert_eq!(
+            refused(r#"{"type":"recall","request_id":"q","filter":{"to":"noon"}}"#),
+            "Invalid recall request: filter.to is no time by RFC 3339"
+        );
+        assert_eq!(
+            refused(r#"{"type":"recall","request_id":"q"}"#),
+            "Invalid recall request: missing field embedding"
+        );
         assert_eq!(scratch.numbers(), [1.0, -2.5, 30.0]);
     }
 }

@@ -1,10 +1,12 @@
 //! What a client that speaks JSON is told: one object in each text frame.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use tungstenite::Message;
 
 use engram_proto::engram::v1::stream_status::State;
-use engram_proto::engram::v1::{StreamInitAck, StreamStatus};
+use engram_proto::engram::v1::{StreamInitAck, StreamResponse, StreamStatus};
 use engram_shards::ids::Time;
 
 use crate::failure::{Code, Failure};
@@ -65,6 +67,14 @@ pub(super) enum Outbound<'a> {
         more_results: bool,
         snapshot_sequence: u64,
     },
+    /// Something happened in the space.
+    Event {
+        event_type: String,
+        timestamp: Moment,
+        description: &'a str,
+        metadata: &'a BTreeMap<String, String>,
+        importance: f32,
+    },
     /// Something was refused.
     Error {
         message: &'a str,
@@ -122,6 +132,14 @@ pub(super) fn say_event(event: &Event, to: &Addressee<'_>, mut say: impl FnMut(M
         Event::RecallFailed { request_id, failure } => {
             say(failed(failure, session_id, Some(request_id)))
         }
+        Event::Subscribed { is_paused, .. } => {
+            say(status(&convert::subscribed(*is_paused), 0, session_id))
+        }
+        Event::Happened(event) => say(event_told(&convert::happened(event.clone()), event.at)),
+        Event::EventsMissed(count) => {
+            say(event_told(&convert::events_missed(*count, to.now), to.now))
+        }
+        Event::SubscriptionEnded { failure, .. } => say(failed(failure, session_id, None)),
         Event::Ended(failure) if failure.code == Code::Aborted => {
             say(status(&convert::closed(&*failure.message), 0, session_id))
         }
@@ -234,6 +252,20 @@ pub(super) fn status(
         preferred_rate: (status.preferred_rate > 0.0).then_some(status.preferred_rate),
         retry_after_ms: (status.retry_after_ms > 0).then_some(status.retry_after_ms),
         sequence_number,
+    }
+    .to_message()
+}
+
+/// Something that happened in the space.
+fn event_told(event: &StreamResponse, at: Time) -> Message {
+    let name = event.event_type().as_str_name();
+    let event_type = name.strip_prefix("STREAM_EVENT_TYPE_").unwrap_or(name).to_ascii_lowercase();
+    Outbound::Event {
+        event_type,
+        timestamp: Moment::from_micros(at.0),
+        description: &event.description,
+        metadata: &event.metadata,
+        importance: event.importance,
     }
     .to_message()
 }

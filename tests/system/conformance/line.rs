@@ -7,8 +7,9 @@ use engram_proto::engram::v1::observation_request::Operation;
 use engram_proto::engram::v1::observation_response::Result as Answer;
 use engram_proto::engram::v1::stream_status::State;
 use engram_proto::engram::v1::{
-    Cue, EmbeddingCue, Episode, FlowControl, ObservationRequest, ObservationResponse, StreamClose,
-    StreamInit, StreamingRecallRequest,
+    ContextCue, Cue, EmbeddingCue, Episode, FlowControl, ObservationRequest, ObservationResponse,
+    RecallFilter, StreamClose, StreamEventType, StreamInit, StreamSubscription,
+    StreamingRecallRequest,
 };
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
@@ -143,6 +144,25 @@ fn request_of(said: &Said, own: &str) -> ObservationRequest {
             let cue = Cue { cue_type: Some(CueType::Embedding(cue)), ..Cue::default() };
             Operation::Recall(StreamingRecallRequest { cue: Some(cue), ..Default::default() })
         }
+        Said::RecallAt { place, vector } => {
+            let cue_type = match vector {
+                Some(vector) => {
+                    let (vector, similarity_threshold) = (vector.clone(), 0.0);
+                    CueType::Embedding(EmbeddingCue { vector, similarity_threshold })
+                }
+                None => CueType::Context(ContextCue::default()),
+            };
+            let cue = Cue { cue_type: Some(cue_type), ..Cue::default() };
+            let where_location = (*place).to_owned();
+            let filter = Some(RecallFilter { where_location, ..RecallFilter::default() });
+            let recall = StreamingRecallRequest { cue: Some(cue), filter, ..Default::default() };
+            Operation::Recall(recall)
+        }
+        Said::Subscribe(names) => {
+            let number = |name: &&str| i32::from(event_type(name));
+            let event_types = names.iter().map(number).collect();
+            Operation::Subscribe(StreamSubscription { event_types, ..Default::default() })
+        }
         Said::Close { drain } => {
             Operation::Close(StreamClose { drain_queue: *drain, last_sequence: 0 })
         }
@@ -162,6 +182,16 @@ fn json_of(said: &Said, own: &str) -> Value {
         }),
         Said::Flow(action) => json!({"type": "flow_control", "session_id": own, "action": action}),
         Said::Recall(vector) => json!({"type": "recall", "request_id": "r", "embedding": vector}),
+        Said::RecallAt { place, vector } => {
+            let filter = json!({"where_location": place});
+            match vector {
+                Some(vector) => json!({
+                    "type": "recall", "request_id": "r", "embedding": vector, "filter": filter,
+                }),
+                None => json!({"type": "recall", "request_id": "r", "filter": filter}),
+            }
+        }
+        Said::Subscribe(names) => json!({"type": "subscribe", "event_types": names}),
         Said::Close { drain } => {
             json!({"type": "close", "session_id": own, "drain_queue": drain})
         }
@@ -174,6 +204,11 @@ fn json_of_episode(episode: &Episode) -> Value {
         "where_location": episode.where_location, "who": episode.who, "why": episode.why,
         "how": episode.how,
     })
+}
+
+fn event_type(name: &str) -> StreamEventType {
+    let name = format!("STREAM_EVENT_TYPE_{}", name.to_uppercase());
+    StreamEventType::from_str_name(&name).expect("a type of the contract")
 }
 
 /// None where more belongs to it.
@@ -196,6 +231,7 @@ fn told_by_response(response: ObservationResponse, found: &mut Vec<String>) -> O
         },
         Answer::Status(status) => match status.state() {
             State::Closed => Some(Told::Closed(sequence)),
+            State::Active if status.message == "subscribed" => Some(Told::Subscribed),
             State::Active => Some(Told::Flow { paused: false }),
             State::Paused if sequence == 0 => Some(Told::Flow { paused: true }),
             // No ack need follow: it may be about something else than an observation.
@@ -205,6 +241,15 @@ fn told_by_response(response: ObservationResponse, found: &mut Vec<String>) -> O
                 None
             }
         },
+        Answer::Event(event) => Some(match event.event_type() {
+            StreamEventType::Storage => {
+                Told::Event { kind: "storage", id: event.metadata["memory_id"].clone() }
+            }
+            StreamEventType::Recall => {
+                Told::Event { kind: "recall", id: event.metadata["memory_id"].clone() }
+            }
+            other => panic!("unasked: {other:?}"),
+        }),
         Answer::RecallResult(page) => {
             found.extend(page.results.into_iter().map(|memory| memory.id));
             page.metadata.map(|_| Told::Found(std::mem::take(found)))
@@ -228,8 +273,18 @@ fn told_by_json(json: &Value, found: &mut Vec<String>) -> Option<Told> {
         }
         "status" => match json["state"].as_str().expect("a status has a state") {
             "closed" => Some(Told::Closed(number("sequence_number"))),
+            "active" if json["message"] == "subscribed" => Some(Told::Subscribed),
             state => Some(Told::Flow { paused: state == "paused" }),
         },
+        "event" => {
+            let kind = match json["event_type"].as_str().expect("an event has a type") {
+                "storage" => "storage",
+                "recall" => "recall",
+                other => panic!("unasked: {other}"),
+            };
+            let id = json["metadata"]["memory_id"].as_str().expect("an event is about a memory");
+            Some(Told::Event { kind, id: id.to_owned() })
+        }
         "recall_result" => {
             let results = json["results"].as_array().expect("a list");
             found.extend(results.iter().map(|result| result["id"].as_str().unwrap_or("").into()));

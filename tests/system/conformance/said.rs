@@ -14,6 +14,10 @@ pub(super) enum Said {
     Flow(&'static str),
     /// Recalls up to ten memories.
     Recall(Vec<f32>),
+    /// Recalls what was at this place: what is most like the vector or, without one, the newest.
+    RecallAt { place: &'static str, vector: Option<Vec<f32>> },
+    /// Wants to hear of events of these types.
+    Subscribe(&'static [&'static str]),
     /// Ends the session.
     Close { drain: bool },
 }
@@ -29,6 +33,10 @@ pub(super) enum Told {
     Refused { sequence: u64, words: String },
     /// Flow control was done.
     Flow { paused: bool },
+    /// Events are told from now on.
+    Subscribed,
+    /// Something happened to a memory.
+    Event { kind: &'static str, id: String },
     /// All results of a recall, by their ids.
     Found(Vec<String>),
     /// The session is over; its final sequence.

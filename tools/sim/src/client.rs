@@ -1,5 +1,6 @@
 //! Who sends: one client, its session, and the connection that carries it, credits included.
 
+use engram_shards::attributes::Attributes;
 use engram_shards::ids::{SessionEpoch, SessionId, SpaceKey, StripeKey, Time};
 use engram_shards::log::record::{Embedding, Observation, encode_body};
 use engram_shards::message::{Append, Drain, IfExists, Lane, OpenIntent, Refusal, Reply, Request};
@@ -266,7 +267,9 @@ impl Client {
         let sequence =
             if self.session == SessionId::NONE { token.0 as u64 } else { self.next_sequence };
         self.next_sequence += 1;
-        let body = encode_body(&observation(&id, &token.0.to_string(), &vector));
+        let what = token.0.to_string();
+        let observation = observation(&id, &what, &vector);
+        let body = encode_body(&observation);
         let append = Append {
             stripe: self.space.stripe(),
             session: self.session,
@@ -277,6 +280,7 @@ impl Client {
             lane: self.lane,
             body,
             codes: prepared(&vector, self.space.settings.metric).1,
+            attributes: Attributes::of(&observation, now, &SECRET),
         };
         ledger.send(Attempt {
             space: self.space.number,
@@ -377,7 +381,13 @@ impl Client {
                 requests = self.give_back();
                 self.leave();
             }
-            Reply::Status(_) | Reply::Recalled(_) | Reply::Forgotten(_) | Reply::Placed(_) => {
+            Reply::Status(_)
+            | Reply::Recalled(_)
+            | Reply::Forgotten(_)
+            | Reply::Placed(_)
+            | Reply::Subscribed(_)
+            | Reply::Event(..)
+            | Reply::EventsMissed(_) => {
                 wrong!(Answer, "a reply that no client asked for")
             }
         }

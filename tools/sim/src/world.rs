@@ -6,7 +6,7 @@ use engram_shards::ids::{LogId, SegmentId, SessionId, Time};
 use engram_shards::limits::{COMPACTION_LOOK_MICROS, LOG_COMMIT_WAIT_MICROS};
 use engram_shards::log::chain::Chain;
 use engram_shards::message::{
-    Append, Forget, ForgetMode, Isolation, Origin, Recall, Reply, Request, ShardStatus,
+    Append, Cue, Forget, ForgetMode, Isolation, Origin, Recall, Reply, Request, ShardStatus,
 };
 use engram_shards::shard::{Io, IoTicket, Output, Shard};
 
@@ -920,12 +920,13 @@ impl World {
         let stripe = self.spaces[space].stripe();
         let request = Request::Recall(Recall {
             stripe,
-            vector: cue.into_boxed_slice(),
-            codes,
+            cue: Cue::Like { vector: cue.into_boxed_slice(), codes },
             count,
             width: 0,
             isolation,
+            as_of: None,
             similarity_min: f32::NEG_INFINITY,
+            filter: None,
         });
         let process = self.process.as_ref().expect("it lives");
         let shard = process.owner(stripe);

@@ -4,6 +4,7 @@
 //! whether another has replaced it; only the log is left out.
 
 use engram::dataset::{DIMENSION, Vector};
+use engram_shards::attributes::Attributes;
 use engram_shards::graph::{Scored, Scratch};
 use engram_shards::ids::{FolderSecret, Generation, Location, LogId, SegmentId, Time};
 use engram_shards::limits::{
@@ -52,6 +53,7 @@ impl Engine {
                 memory_hash: SECRET.memory_hash(&number.to_string()),
                 generation: Generation(number + 1),
                 received_at: Time(number),
+                attributes: Attributes::default(),
             };
             let row = self.rows.push(&arrival, Place::Pending(Ordinal(number)));
             self.rows.commit(row, location(number), arrival.received_at);

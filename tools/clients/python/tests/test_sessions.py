@@ -4,6 +4,7 @@ failing has its class."""
 
 import array
 import asyncio
+import dataclasses
 import datetime
 import itertools
 import socket
@@ -64,6 +65,24 @@ class Sessions:
         self.assertEqual(
             (recalled.rows, recalled.snapshot_sequence), (len(observed), len(observed))
         )
+
+    def test_a_recall_is_filtered(self):
+        client, space = self.here(), self.space()
+        observed = [
+            dataclasses.replace(episode, where=["lab", "field"][number % 2], who=["all", str(number)])
+            for number, episode in enumerate(episodes(10))
+        ]
+        with client.open_session(space) as session:
+            for receipt in [session.observe(episode) for episode in observed]:
+                receipt.result(PATIENCE_S)
+
+        def found(**criteria):
+            query = Recall(observed[0].embedding, filter=engram.RecallFilter(**criteria))
+            return {memory.content for memory in client.recall(space, query).memories}
+
+        self.assertEqual(found(where="field"), {episode.what for episode in observed[1::2]})
+        self.assertEqual(found(who=["all", "3"]), {observed[3].what})
+        self.assertEqual(found(where="lab", who=["3"]), set())
 
     def test_an_ack_is_durable_and_its_memory_is_found_at_once(self):
         client, space, observed = self.here(), self.space(), episodes(100)

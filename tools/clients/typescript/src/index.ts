@@ -11,6 +11,7 @@ export type {
   Memory,
   Observation,
   Priority,
+  RecallFilter,
   RecallOptions,
   Recollection,
 } from './messages.js';

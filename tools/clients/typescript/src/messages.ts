@@ -54,11 +54,24 @@ export interface Recollection {
   readonly snapshotSequence: number;
 }
 
+/** What a memory must be to be found: all that is said of it. */
+export interface RecallFilter {
+  /** The earliest time. */
+  readonly from?: Date;
+  /** The time before which it was. */
+  readonly to?: Date;
+  readonly where?: string;
+  /** Who was there, all of them. */
+  readonly who?: readonly string[];
+  readonly tags?: readonly string[];
+}
+
 export interface RecallOptions {
   /** 10 where it is not said. */
   readonly maxResults?: number;
   /** Whether only what is durable may be found. */
   readonly snapshotIsolation?: boolean;
+  readonly filter?: RecallFilter;
   readonly signal?: AbortSignal;
 }
 
@@ -187,7 +200,12 @@ export function recall(
     max_results: options.maxResults,
     snapshot_isolation: options.snapshotIsolation,
     page_size: PAGE_RESULTS,
+    filter: options.filter && filterOf(options.filter),
   });
+}
+
+function filterOf({ from, to, where, who, tags }: RecallFilter): object {
+  return { from, to, where_location: where, who, tags };
 }
 
 export function close(sessionId: string, lastSequence: number, drainQueue: boolean): string {

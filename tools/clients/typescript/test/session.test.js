@@ -51,6 +51,22 @@ async function assertWhole(session, acks) {
   assert.equal(session.state, 'closed');
 }
 
+test('a recall is filtered', async () => {
+  const session = await open(url(server.port), { space: 'filtered' });
+  const places = ['lab', 'field', 'lab'];
+  await Promise.all(
+    places.map((where, n) => session.observe({ ...row(n), where, who: ['all', `${n}`] })),
+  );
+  const found = async (filter) => {
+    const { memories } = await session.recall(vector(0), { filter });
+    return memories.map(({ content }) => content).sort();
+  };
+  assert.deepEqual(await found({ where: 'lab' }), ['row 0', 'row 2']);
+  assert.deepEqual(await found({ who: ['all', '1'] }), ['row 1']);
+  assert.deepEqual(await found({ to: new Date(0) }), []);
+  await session.close();
+});
+
 test('acks are durable and in order, and a recall finds what they tell', async () => {
   const session = await open(url(server.port), { space: 'plain', window: 32 });
   assert.equal(session.state, 'open');

@@ -445,7 +445,7 @@ class FlowStatus(_message.Message):
     def __init__(self, state: _Optional[_Union[FlowStatus.State, str]] = ..., message: _Optional[str] = ..., metrics: _Optional[_Mapping[str, str]] = ..., last_activity: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ObservationRequest(_message.Message):
-    __slots__ = ("memory_space_id", "init", "observation", "flow", "close", "batch", "recall", "session_id", "sequence_number")
+    __slots__ = ("memory_space_id", "init", "observation", "flow", "close", "batch", "recall", "subscribe", "session_id", "sequence_number")
     MEMORY_SPACE_ID_FIELD_NUMBER: _ClassVar[int]
     INIT_FIELD_NUMBER: _ClassVar[int]
     OBSERVATION_FIELD_NUMBER: _ClassVar[int]
@@ -453,6 +453,7 @@ class ObservationRequest(_message.Message):
     CLOSE_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     RECALL_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIBE_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     memory_space_id: str
@@ -462,16 +463,18 @@ class ObservationRequest(_message.Message):
     close: StreamClose
     batch: ObservationBatch
     recall: StreamingRecallRequest
+    subscribe: StreamSubscription
     session_id: str
     sequence_number: int
-    def __init__(self, memory_space_id: _Optional[str] = ..., init: _Optional[_Union[StreamInit, _Mapping]] = ..., observation: _Optional[_Union[_memory_pb2.Episode, _Mapping]] = ..., flow: _Optional[_Union[FlowControl, _Mapping]] = ..., close: _Optional[_Union[StreamClose, _Mapping]] = ..., batch: _Optional[_Union[ObservationBatch, _Mapping]] = ..., recall: _Optional[_Union[StreamingRecallRequest, _Mapping]] = ..., session_id: _Optional[str] = ..., sequence_number: _Optional[int] = ...) -> None: ...
+    def __init__(self, memory_space_id: _Optional[str] = ..., init: _Optional[_Union[StreamInit, _Mapping]] = ..., observation: _Optional[_Union[_memory_pb2.Episode, _Mapping]] = ..., flow: _Optional[_Union[FlowControl, _Mapping]] = ..., close: _Optional[_Union[StreamClose, _Mapping]] = ..., batch: _Optional[_Union[ObservationBatch, _Mapping]] = ..., recall: _Optional[_Union[StreamingRecallRequest, _Mapping]] = ..., subscribe: _Optional[_Union[StreamSubscription, _Mapping]] = ..., session_id: _Optional[str] = ..., sequence_number: _Optional[int] = ...) -> None: ...
 
 class ObservationResponse(_message.Message):
-    __slots__ = ("init_ack", "ack", "status", "recall_result", "session_id", "sequence_number", "server_timestamp")
+    __slots__ = ("init_ack", "ack", "status", "recall_result", "event", "session_id", "sequence_number", "server_timestamp")
     INIT_ACK_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     RECALL_RESULT_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     SERVER_TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
@@ -479,10 +482,11 @@ class ObservationResponse(_message.Message):
     ack: ObservationAck
     status: StreamStatus
     recall_result: StreamingRecallResponse
+    event: StreamResponse
     session_id: str
     sequence_number: int
     server_timestamp: _timestamp_pb2.Timestamp
-    def __init__(self, init_ack: _Optional[_Union[StreamInitAck, _Mapping]] = ..., ack: _Optional[_Union[ObservationAck, _Mapping]] = ..., status: _Optional[_Union[StreamStatus, _Mapping]] = ..., recall_result: _Optional[_Union[StreamingRecallResponse, _Mapping]] = ..., session_id: _Optional[str] = ..., sequence_number: _Optional[int] = ..., server_timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, init_ack: _Optional[_Union[StreamInitAck, _Mapping]] = ..., ack: _Optional[_Union[ObservationAck, _Mapping]] = ..., status: _Optional[_Union[StreamStatus, _Mapping]] = ..., recall_result: _Optional[_Union[StreamingRecallResponse, _Mapping]] = ..., event: _Optional[_Union[StreamResponse, _Mapping]] = ..., session_id: _Optional[str] = ..., sequence_number: _Optional[int] = ..., server_timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class StreamInit(_message.Message):
     __slots__ = ("client_buffer_size", "enable_backpressure", "max_batch_size", "ack_mode", "indexed_acks", "priority")
