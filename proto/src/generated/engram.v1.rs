@@ -917,10 +917,12 @@ pub mod observation_response {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StreamInit {
+    /// Results in one page of a recall, and events that wait for the client, at most; 0: the server chooses.
     #[prost(uint32, tag = "1")]
     pub client_buffer_size: u32,
     #[prost(bool, tag = "2")]
     pub enable_backpressure: bool,
+    /// Observations that one cumulative ack stands for, at most; 0: as many as there are.
     #[prost(uint32, tag = "3")]
     pub max_batch_size: u32,
     /// Ours. How ACCEPTED acks come.
