@@ -1,11 +1,15 @@
 //! Promise: on a set small enough to check, a recall gives what an exact search over the stored vectors gives, with the
-//! exact similarities, whether the rows are in the tail, in the graph or in both.
+//! exact similarities, whether the rows are in the tail, in the graph or in both; of what is in the graph it may miss a
+//! few.
 
 mod world;
 
 use engram_shards::message::{Isolation, Reply, Request};
 use proptest::prelude::*;
 use world::{CLIENT, World, id_of, recall, unary, vector};
+
+/// Each set is asked for the nearest of so many.
+const CUES: u64 = 10;
 
 /// The cosine of two vectors, in double precision.
 fn cosine(one: &[f32], other: &[f32]) -> f64 {
@@ -42,14 +46,25 @@ proptest! {
     #[test]
     fn as_an_exact_search_would(rows in 1..300_u64, part in 0..=100_u64, count in 1..40_u32, cue in any::<u64>()) {
         let (mut world, stripe) = filled(rows, rows * part / 100);
-        let cue = vector(cue);
-        let recalled = world.recall(stripe, &cue, count, Isolation::InFlight);
-        let expected = exact(&cue, rows, count as usize);
-        prop_assert_eq!(recalled.hits.len(), expected.len());
-        for (hit, (row, similarity)) in recalled.hits.iter().zip(expected) {
-            prop_assert_eq!(id_of(hit), row.to_string());
-            prop_assert!((f64::from(hit.similarity) - similarity).abs() < 1e-5);
+        let (mut given, mut missed) = (0, 0);
+        for cue in (0..CUES).map(|later| vector(cue.wrapping_add(later))) {
+            let recalled = world.recall(stripe, &cue, count, Isolation::InFlight);
+            let nearest = exact(&cue, rows, rows as usize);
+            prop_assert_eq!(recalled.hits.len(), nearest.len().min(count as usize));
+            let places = recalled.hits.iter().map(|hit| {
+                let place = nearest.iter().position(|(row, _)| id_of(hit) == row.to_string());
+                place.expect("only what was stored is recalled")
+            });
+            let places: Vec<usize> = places.collect();
+            prop_assert!(places.is_sorted(), "{places:?}");
+            for (hit, place) in recalled.hits.iter().zip(&places) {
+                prop_assert!((f64::from(hit.similarity) - nearest[*place].1).abs() < 1e-5);
+            }
+            given += places.len();
+            missed += places.iter().filter(|place| **place >= count as usize).count();
         }
+        let missed_max = if part == 0 { 0 } else { 1 + given / 50 };
+        prop_assert!(missed <= missed_max, "{missed} of {given} are not of the nearest");
     }
 }
 
