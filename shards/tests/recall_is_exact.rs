@@ -1,10 +1,12 @@
 //! Promise: on a set small enough to check, a recall gives what an exact search over the stored vectors gives, with the
-//! exact similarities, whether the rows are in the tail, in the graph or in both; of what is in the graph it may miss a
-//! few.
+//! exact similarities, whether the rows are in the tail, in the graph or in both. It may miss a few: candidates are found
+//! by codes, which tell little of vectors as short as these.
 
 mod world;
 
-use engram_shards::message::{Isolation, Reply, Request};
+use std::collections::BTreeSet;
+
+use engram_shards::message::{Hit, Isolation, Reply, Request};
 use proptest::prelude::*;
 use world::{CLIENT, World, id_of, recall, unary, vector};
 
@@ -51,20 +53,21 @@ proptest! {
             let recalled = world.recall(stripe, &cue, count, Isolation::InFlight);
             let nearest = exact(&cue, rows, rows as usize);
             prop_assert_eq!(recalled.hits.len(), nearest.len().min(count as usize));
-            let places = recalled.hits.iter().map(|hit| {
-                let place = nearest.iter().position(|(row, _)| id_of(hit) == row.to_string());
-                place.expect("only what was stored is recalled")
-            });
-            let places: Vec<usize> = places.collect();
-            prop_assert!(places.is_sorted(), "{places:?}");
-            for (hit, place) in recalled.hits.iter().zip(&places) {
-                prop_assert!((f64::from(hit.similarity) - nearest[*place].1).abs() < 1e-5);
+            let exact_of = |hit: &Hit| {
+                let known = nearest.iter().find(|(row, _)| id_of(hit) == row.to_string());
+                known.expect("only what was stored is recalled").1
+            };
+            prop_assert!(recalled.hits.is_sorted_by(|one, next| one.similarity >= next.similarity));
+            let ids: BTreeSet<_> = recalled.hits.iter().map(id_of).collect();
+            prop_assert_eq!(ids.len(), recalled.hits.len());
+            for hit in &recalled.hits {
+                prop_assert!((f64::from(hit.similarity) - exact_of(hit)).abs() < 1e-5);
             }
-            given += places.len();
-            missed += places.iter().filter(|place| **place >= count as usize).count();
+            let farthest = nearest[recalled.hits.len() - 1].1;
+            given += recalled.hits.len();
+            missed += recalled.hits.iter().filter(|hit| exact_of(hit) < farthest - 1e-5).count();
         }
-        let missed_max = if part == 0 { 0 } else { 1 + given / 50 };
-        prop_assert!(missed <= missed_max, "{missed} of {given} are not of the nearest");
+        prop_assert!(missed <= 1 + given / 50, "{missed} of {given} are not of the nearest");
     }
 }
 
