@@ -345,7 +345,7 @@ impl Compacting {
             },
             None => self.look_at,
             Some(job) if !job.held.is_empty() => Some(job.held_until),
-            Some(job) if !job.is_ours() => None,
+            Some(job) if !job.may_go_on() => None,
             Some(job) if self.is_step_due(job, headroom) => Some(self.next_at),
             Some(job) if !job.is_written() => None,
             Some(job) => Some(self.quiet_at().max(job.rests_until).max(self.next_at)),
@@ -386,8 +386,13 @@ impl Job {
         }
     }
 
-    /// Whether it waits for no one else.
-    fn is_ours(&self) -> bool {
-        matches!(self.step, Step::Rows(..) | Step::Sessions(_) | Step::Stripes(..))
+    /// Whether it waits for no one else. Copies may be under way while more are made, but not once it is decided whose reads
+    /// are waited for: until its copy is durable, a row is read where it was.
+    fn may_go_on(&self) -> bool {
+        match self.step {
+            Step::Rows(..) => true,
+            Step::Sessions(_) | Step::Stripes(..) => self.is_written(),
+            Step::Reading(..) | Step::Readers(..) | Step::Emptying(..) => false,
+        }
     }
 }
