@@ -59,7 +59,7 @@ pub(super) struct Compacting {
 struct Others {
     /// When it was given the last of it; nothing, where that was refused.
     at: Option<Time>,
-    /// Bytes of the last commit that was durable.
+    /// Bytes of it that became durable since the last step of a compaction.
     bytes: u64,
 }
 
@@ -132,7 +132,7 @@ impl Compacting {
 
     /// So many bytes of others were committed.
     pub(super) fn others_committed(&mut self, bytes: u64) {
-        self.others.bytes = bytes;
+        self.others.bytes += bytes;
     }
 
     /// What others gave the log is refused: they are not to be waited for.
@@ -254,7 +254,7 @@ impl Compacting {
     /// How many bytes the job's next step writes, where that is due.
     pub(super) fn step_bytes(&self, headroom: i64, now: Time) -> u64 {
         let job = self.job.as_ref().expect("one is under way");
-        let most = self.others.bytes.max(COMPACTION_STEP_BYTES_MAX);
+        let most = (job.pace.urgency() * self.others.bytes).max(COMPACTION_STEP_BYTES_MAX);
         let due = job.pace.due(headroom, self.rest_of(job));
         let due = due.clamp(COMPACTION_STEP_BYTES_MIN, most);
         if self.is_quiet(now) { due.max(COMPACTION_QUIET_BYTES) } else { due }
@@ -275,6 +275,7 @@ impl Compacting {
     /// The job has this to be written: it goes with the next commit of others, where one comes soon.
     pub(super) fn hold(&mut self, head: RecordHead, body: Body, carried: Carried, now: Time) {
         let is_quiet = self.is_quiet(now);
+        self.others.bytes = 0;
         let job = self.job.as_mut().expect("one is under way");
         if job.held.is_empty() {
             let wait = if is_quiet { 0 } else { COMPACTION_QUIET_MICROS };
