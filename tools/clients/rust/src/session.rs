@@ -219,7 +219,7 @@ type Responses = Streaming<wire::ObservationResponse>;
 enum Call {
     None,
     Starting(Pin<Box<dyn Future<Output = Result<Responses, Status>> + Send>>),
-    Open(Responses),
+    Open(Box<Responses>),
 }
 
 /// What drives a session.
@@ -344,9 +344,11 @@ impl Call {
         loop {
             match self {
                 Call::None => return Poll::Pending,
-                Call::Starting(starting) => *self = Call::Open(ready!(starting.as_mut().poll(cx))?),
+                Call::Starting(starting) => {
+                    *self = Call::Open(Box::new(ready!(starting.as_mut().poll(cx))?))
+                }
                 Call::Open(responses) => {
-                    let next = futures_core::Stream::poll_next(Pin::new(responses), cx);
+                    let next = futures_core::Stream::poll_next(Pin::new(&mut **responses), cx);
                     return next.map(Option::transpose);
                 }
             }
