@@ -232,6 +232,7 @@ impl Shard {
             return self.set_step(Step::Rows(slot, row));
         }
         self.set_step(Step::Reading(slot, row));
+        self.compacting.others_followed();
         let number = self.job().number();
         let reading = self.stripes[found[0].slot.0].begin_reading();
         self.read(Io::Read { places }, Wanted::Carried(number, found, reading));
@@ -388,6 +389,7 @@ impl Shard {
             return None;
         }
         let bytes_max = self.compacting.step_bytes(self.headroom(), self.now);
+        self.compacting.others_followed();
         let mut bytes = 0;
         while bytes < bytes_max {
             let stripe = &self.stripes[slot.0];

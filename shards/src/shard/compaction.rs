@@ -59,7 +59,7 @@ pub(super) struct Compacting {
 struct Others {
     /// When it was given the last of it; nothing, where that was refused.
     at: Option<Time>,
-    /// Bytes of it that became durable since the last step of a compaction.
+    /// Bytes of it that became durable since the last step of a compaction began.
     bytes: u64,
 }
 
@@ -133,6 +133,11 @@ impl Compacting {
     /// So many bytes of others were committed.
     pub(super) fn others_committed(&mut self, bytes: u64) {
         self.others.bytes += bytes;
+    }
+
+    /// A step begins that copies as much: what they commit from now on, also while its records are read, is the next one's.
+    pub(super) fn others_followed(&mut self) {
+        self.others.bytes = 0;
     }
 
     /// What others gave the log is refused: they are not to be waited for.
@@ -275,7 +280,6 @@ impl Compacting {
     /// The job has this to be written: it goes with the next commit of others, where one comes soon.
     pub(super) fn hold(&mut self, head: RecordHead, body: Body, carried: Carried, now: Time) {
         let is_quiet = self.is_quiet(now);
-        self.others.bytes = 0;
         let job = self.job.as_mut().expect("one is under way");
         if job.held.is_empty() {
             let wait = if is_quiet { 0 } else { COMPACTION_QUIET_MICROS };
