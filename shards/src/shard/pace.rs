@@ -46,8 +46,9 @@ impl Pace {
     pub(super) fn new(headroom: i64, rest: u64) -> Pace {
         let missing = i128::from(headroom.min(0).unsigned_abs());
         let rest = i128::from(rest);
-        // What it takes itself, and what others take meanwhile.
-        let taken = rest + rest * SEGMENT_BYTES / (SEGMENT_BYTES + missing);
+        // What it takes itself, and what others take meanwhile; rounded up, so that nothing is due at once.
+        let urgent = SEGMENT_BYTES + missing;
+        let taken = rest + (rest * SEGMENT_BYTES + urgent - 1) / urgent;
         let end = i128::from(headroom) - taken;
         Pace { end: i64::try_from(end).expect("no disk has 2⁶² bytes"), missing }
     }
@@ -82,7 +83,7 @@ mod tests {
         ) {
             let begin = -missing;
             let pace = Pace::new(begin, rest);
-            prop_assert!(pace.due(begin, rest) <= 1, "nothing is due yet");
+            prop_assert_eq!(pace.due(begin, rest), 0, "nothing is due yet");
             let (mut headroom, mut left, mut others) = (begin, rest, 0);
             let ratio = (missing as u128 + SEGMENT_BYTES as u128) as f64 / SEGMENT_BYTES as f64;
             for bytes in taken.iter().cycle() {
