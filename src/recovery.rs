@@ -21,7 +21,7 @@ use engram_shards::shard::{Loading, Ready, Recovering, Remains, Shard, ShardConf
 use engram_shards::space::TailLimits;
 
 use crate::checkpoint_files::{
-    PieceReader, checkpoint_path, checkpoints_beside, list_checkpoints, read_cached_ahead,
+    PieceReader, bytes_through_cache, checkpoint_path, checkpoints_beside, list_checkpoints,
     read_head, remove_drafts,
 };
 use crate::clock::Clock;
@@ -122,19 +122,19 @@ impl Segments {
         by_size.sort_unstable();
         let folder = checkpoints_beside(&self.logs);
         let checkpoints = by_size.into_iter().map(|(_, stripe)| checkpoint_path(&folder, stripe));
-        type ReadAhead = fn(&Path, u64) -> io::Result<u64>;
-        let segments = segments.map(|link| segment_path(&self.logs, link.segment));
-        let segments = segments.map(|path| (path, read_ahead as ReadAhead));
-        let files = segments.chain(checkpoints.map(|path| (path, read_cached_ahead as ReadAhead)));
+        let segments = segments.map(|link| (segment_path(&self.logs, link.segment), Ok(u64::MAX)));
+        let checkpoints = checkpoints.map(|path| {
+            let bytes = bytes_through_cache(&path);
+            (path, bytes)
+        });
         let mut left = READ_AHEAD_BYTES_MAX;
-        for (path, read_ahead) in files {
-            left = match read_ahead(&path, left) {
-                Ok(bytes) => left.saturating_sub(bytes),
+        for (path, bytes) in segments.chain(checkpoints) {
+            match bytes.and_then(|bytes| read_ahead(&path, left.min(bytes))) {
+                Ok(bytes) => left -= bytes,
                 Err(error) => {
                     tracing::debug!(path = %path.display(), %error, "cannot be read ahead");
-                    left
                 }
-            };
+            }
         }
     }
 
