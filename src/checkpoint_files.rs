@@ -95,15 +95,14 @@ pub fn read_head(checkpoints: &Path, stripe: StripeKey) -> Result<(Vec<u8>, u64)
     read().map_err(|error| FolderError::Io { path: path.clone(), doing: "read", error })
 }
 
-/// Reads pieces of one checkpoint in order, several ahead. Its start comes from the page cache, where a start of the server
-/// has it read to while the logs are replayed. What follows is read past the page cache, unless that has it: the disk then
-/// writes to where it is read from, and what is read but once does not take the place of what is used again.
+/// Reads pieces of one checkpoint in order, several ahead: the first bytes through the page cache, what follows past it. The
+/// disk then writes to where it is read from, and what is read but once does not take the place of what is used again.
 #[derive(Debug)]
 pub struct PieceReader {
     file: Rc<BufferedFile>,
-    /// For pieces that lie behind the start.
+    /// For pieces that begin behind those bytes.
     direct: Option<Rc<BufferedFile>>,
-    start_bytes: u64,
+    cached_bytes: u64,
     reads: VecDeque<Task<io::Result<PieceRead>>>,
 }
 
@@ -126,35 +125,31 @@ impl Deref for PieceRead {
 }
 
 impl PieceReader {
-    /// Opens it.
-    pub async fn open(checkpoints: &Path, stripe: StripeKey) -> io::Result<PieceReader> {
-        PieceReader::with_start(checkpoints, stripe, CHECKPOINT_START_BYTES).await
-    }
-
-    async fn with_start(
+    /// Opens it, so many bytes of which come [through the page cache](bytes_through_cache).
+    pub async fn open(
         checkpoints: &Path,
         stripe: StripeKey,
-        start_bytes: u64,
+        cached_bytes: u64,
     ) -> io::Result<PieceReader> {
         let path = checkpoint_path(checkpoints, stripe);
         let mut options = OpenOptions::new();
         let options = options.read(true);
+        let file = options.buffered_open(&path).await?;
         let mut direct = None;
-        if !is_cached(&File::open(&path)?, start_bytes)? {
+        if file.file_size().await? > cached_bytes {
             let flag = i32::try_from(OFlags::DIRECT.bits()).expect("flags are ints to C");
             match options.clone().custom_flags(flag).buffered_open(&path).await {
                 Ok(file) => direct = Some(Rc::new(file)),
                 Err(error) => tracing::debug!(%error, "a checkpoint cannot be read directly"),
             }
         }
-        let file = Rc::new(options.buffered_open(&path).await?);
-        Ok(PieceReader { file, direct, start_bytes, reads: VecDeque::new() })
+        Ok(PieceReader { file: Rc::new(file), direct, cached_bytes, reads: VecDeque::new() })
     }
 
     /// What a piece is read from, and what offsets and lengths of such reads are multiples of.
     fn source(&self, piece: Piece) -> (Rc<BufferedFile>, u64) {
         match &self.direct {
-            Some(direct) if piece.offset >= self.start_bytes => {
+            Some(direct) if piece.offset >= self.cached_bytes => {
                 (direct.clone(), DIRECT_READ_ALIGNMENT)
             }
             _ => (self.file.clone(), 1),
@@ -181,7 +176,9 @@ impl PieceReader {
     }
 }
 
-/// How many bytes of a checkpoint come through the page cache: all, where that has them; else its start.
+/// How many bytes of a checkpoint are to come through the page cache: all, where that has them; else its start, which a
+/// start of the server has it read to while the logs are replayed. To be asked once for each file: the kernel may answer by
+/// reading where it was asked, so that whoever asks again finds it there.
 pub fn bytes_through_cache(path: &Path) -> io::Result<u64> {
     let is_cached = is_cached(&File::open(path)?, CHECKPOINT_START_BYTES)?;
     Ok(if is_cached { u64::MAX } else { CHECKPOINT_START_BYTES })
@@ -298,6 +295,7 @@ impl Drafts {
 mod tests {
     use super::*;
     use rustix::fs::{Advice, fadvise};
+    use std::os::unix::fs::OpenOptionsExt;
 
     const STRIPE: StripeKey = StripeKey { space: SpaceKey(7), stripe: 0 };
     const LENGTH: u64 = 40_000;
@@ -305,8 +303,9 @@ mod tests {
     const START: u64 = 9_000;
 
     /// What the pieces of a file are read as, and whether what follows its start came past the page cache.
-    async fn read_all(folder: &Path, pieces: &[Piece]) -> (Vec<Vec<u8>>, bool) {
-        let mut reader = PieceReader::with_start(folder, STRIPE, START).await.expect("it is there");
+    async fn read_all(folder: &Path, pieces: &[Piece], cached_bytes: u64) -> (Vec<Vec<u8>>, bool) {
+        let reader = PieceReader::open(folder, STRIPE, cached_bytes).await;
+        let mut reader = reader.expect("it is there");
         let mut found = Vec::new();
         for first in 0..pieces.len() {
             let read = reader.next(pieces[first..].iter().copied()).await.expect("it can be read");
@@ -336,15 +335,21 @@ mod tests {
         let executor = glommio::LocalExecutorBuilder::default().io_memory(1 << 20);
         let executor = executor.make().expect("an executor can be made");
         executor.run(async {
-            let (found, is_direct) = read_all(folder.path(), &pieces).await;
-            assert_eq!((found, is_direct), (expected.clone(), false), "it was written just now");
+            assert!(
+                is_cached(&File::open(&path).expect("it is there"), START).expect("it is read")
+            );
+            let read = read_all(folder.path(), &pieces, u64::MAX).await;
+            assert_eq!(read, (expected.clone(), false));
             let file = File::open(&path).expect("it is there");
             file.sync_all().expect("it can be synced");
             fadvise(&file, 0, None, Advice::DontNeed).expect("the kernel takes advice");
-            let is_gone = !is_cached(&file, START).expect("it can be read");
-            let (found, is_direct) = read_all(folder.path(), &pieces).await;
-            // A file system in memory keeps all of it there.
-            assert_eq!((found, is_direct), (expected, is_gone));
+            let read = read_all(folder.path(), &pieces, START).await;
+            // A file system in memory may not have such reads.
+            let direct = fs::OpenOptions::new()
+                .read(true)
+                .custom_flags(OFlags::DIRECT.bits().cast_signed())
+                .open(&path);
+            assert_eq!(read, (expected, direct.is_ok()));
         });
     }
 }
