@@ -21,6 +21,7 @@ pub mod down;
 pub mod maintenance;
 pub mod log_readers;
 pub mod shares;
+pub mod spares;
 pub mod disk;
 pub mod placement;
 pub mod memory;
