@@ -10,7 +10,8 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 
-use crate::limits;
+use crate::limits::{self, MESSAGE_COPIES};
+use crate::loans::Loan;
 use crate::wire::transport::{Switched, Transport};
 
 /// The framing's own read buffer: a few messages.
@@ -52,6 +53,8 @@ pub(super) enum Fault {
     Gone,
     /// The client broke a rule; the close code says which.
     Broke(CloseCode),
+    /// Nobody has the memory for what it says now.
+    Crowded,
 }
 
 /// A WebSocket.
@@ -59,6 +62,10 @@ pub(super) enum Fault {
 pub(super) struct Socket<S> {
     transport: S,
     frames: WebSocket<Buffers>,
+    /// Bytes that came since the last whole message.
+    unfinished: usize,
+    /// What the message takes that comes, or came last.
+    room: Loan,
     /// Whether anything was received since this was last asked.
     heard: bool,
     /// Whether anything was sent since this was last asked.
@@ -82,6 +89,8 @@ impl<S: Transport> Socket<S> {
         Socket {
             transport: switched.transport,
             frames,
+            unfinished: 0,
+            room: Loan::default(),
             heard: false,
             sent: false,
             broken: false,
@@ -134,16 +143,28 @@ impl<S: Transport> Socket<S> {
 
     /// The next text or binary message. Pings are answered, the newest one where several wait.
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Fault>> {
+        if self.unfinished == 0 {
+            self.room.shrink(0);
+        }
         loop {
             match self.frames.read() {
                 Ok(message @ (Message::Text(_) | Message::Binary(_))) => {
+                    self.unfinished = 0;
                     return Poll::Ready(Ok(message));
                 }
                 Ok(_) => {}
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     let incoming = &mut self.frames.get_mut().incoming;
                     match ready!(self.transport.poll_read_into(cx, incoming)) {
-                        Ok(1..) => self.heard = true,
+                        Ok(count @ 1..) => {
+                            self.heard = true;
+                            self.unfinished += count;
+                            let is_short = self.unfinished <= limits::MESSAGE_BYTES_UNLENT;
+                            if !is_short && !self.room.grow(MESSAGE_COPIES * self.unfinished) {
+                                self.broken = true;
+                                return Poll::Ready(Err(Fault::Crowded));
+                            }
+                        }
                         Ok(0) | Err(_) => return Poll::Ready(Err(Fault::Gone)),
                     }
                 }
