@@ -91,6 +91,7 @@ mod tests {
         drop(other);
         drop(one);
         assert_eq!(lent(), 0);
+        set_most(LOANS_BYTES_DEFAULT);
     }
 
     #[test]
@@ -101,5 +102,6 @@ mod tests {
         assert!(Loan::take(1).is_none());
         drop(loan);
         assert!(Loan::take(50).is_some());
+        set_most(LOANS_BYTES_DEFAULT);
     }
 }

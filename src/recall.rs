@@ -59,6 +59,17 @@ pub struct Recollection {
     room: Loan,
 }
 
+impl Recollection {
+    /// The same, with what it takes to tell all of it at once instead of page by page.
+    pub fn to_be_told_whole(mut self) -> Result<Recollection, Failure> {
+        let bytes = (1 + RESULT_TOLD_COPIES) * bytes_of(&self.found);
+        match self.room.grow(bytes) {
+            true => Ok(self),
+            false => Err(Failure::out_of_memory()),
+        }
+    }
+}
+
 /// What is told of a recall beside its results.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
@@ -246,8 +257,12 @@ impl Drop for Asked {
 
 /// What results take, with what is told of one page of them.
 fn told_bytes(found: &[Found]) -> usize {
-    let bytes: usize = found.iter().map(Found::bytes).sum();
+    let bytes = bytes_of(found);
     bytes + RESULT_TOLD_COPIES * bytes.min(RECALL_PAGE_BYTES_MAX + RESULT_BYTES_MAX)
+}
+
+fn bytes_of(found: &[Found]) -> usize {
+    found.iter().map(Found::bytes).sum()
 }
 
 fn activation_mean(found: &[Found]) -> f32 {

@@ -2,15 +2,18 @@
 //! and whether they read what they are told or not.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 
 use base64_simd::STANDARD;
-use engram_proto::engram::v1::{IntrospectRequest, IntrospectResponse};
+use engram_proto::engram::v1::observation_request::Operation;
+use engram_proto::engram::v1::observation_response::Result as Answer;
+use engram_proto::engram::v1::stream_status::State;
+use engram_proto::engram::v1::{
+    IntrospectRequest, IntrospectResponse, ObservationRequest, StreamInit, StreamingRecallRequest,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Memories, PATIENCE, Server, Socket, get};
+use crate::harness::{Client, Memories, Server, Socket, Visitor, get};
 
 /// What a memory takes at most, with its place in the graph.
 const ROW_BYTES: u64 = 2_000;
@@ -45,6 +48,10 @@ fn begin(socket: &mut Socket, space: &str) -> String {
     let ack = socket.hear_json();
     assert_eq!(ack["type"], "init_ack", "{ack}");
     ack["session_id"].as_str().expect("an id").to_owned()
+}
+
+fn said(operation: Operation) -> ObservationRequest {
+    ObservationRequest { operation: Some(operation), ..ObservationRequest::default() }
 }
 
 fn observation(session: &str, sequence: u64, memories: &Memories, number: usize) -> Value {
@@ -84,13 +91,12 @@ fn a_thousand_connections_at_once_are_served_within_the_bound() {
     let server = Server::start(folder.path());
     let memories = Memories::bundled();
 
-    let mut quiet: Vec<TcpStream> = (0..QUIET)
-        .map(|_| {
-            let stream = TcpStream::connect(server.address).expect("it listens");
-            stream.set_read_timeout(Some(PATIENCE)).expect("a time that is not zero");
-            stream
-        })
-        .collect();
+    let visit = |_| {
+        let mut visitor = Visitor::connect(server.address);
+        assert_eq!(visitor.get("/health"), 200);
+        visitor
+    };
+    let mut quiet: Vec<Visitor> = (0..QUIET).map(visit).collect();
     let mut busy: Vec<(Socket, String)> = (0..BUSY)
         .map(|_| {
             let mut socket = Socket::connect(server.address);
@@ -103,9 +109,6 @@ fn a_thousand_connections_at_once_are_served_within_the_bound() {
             let number = at * EACH as usize + sequence as usize;
             socket.say_json(&observation(session, sequence, &memories, number));
         }
-    }
-    for stream in &mut quiet {
-        stream.write_all(b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n").expect("it reads");
     }
     for (socket, session) in &mut busy {
         for sequence in 1..=EACH {
@@ -121,11 +124,7 @@ fn a_thousand_connections_at_once_are_served_within_the_bound() {
             );
         }
     }
-    for stream in &mut quiet {
-        let mut status = [0; 12];
-        stream.read_exact(&mut status).expect("it answers");
-        assert_eq!(&status, b"HTTP/1.1 200", "{}", String::from_utf8_lossy(&status));
-    }
+    assert!(quiet.iter_mut().all(|visitor| visitor.get("/health") == 200));
     assert_within_bound(&server, BUSY as u64 * EACH);
 }
 
@@ -141,20 +140,26 @@ async fn clients_that_ask_for_much_and_read_nothing_take_no_more_than_was_said()
     let client = Client::connect(server.address).await;
     client.store("greed", &memories, MEMORIES).await;
 
-    let cue = memories.vector(1);
     let mut stream = client.begin("greed").await;
     let open = |_| {
         let mut socket = Socket::connect(server.address);
-        begin(&mut socket, "greed");
+        let init = Operation::Init(StreamInit::default());
+        socket.say(&ObservationRequest { memory_space_id: "greed".to_owned(), ..said(init) });
+        let answer = socket.hear_response().result;
+        assert!(matches!(answer, Some(Answer::InitAck(_))), "{answer:?}");
         socket
     };
     let mut greedy: Vec<Socket> = (0..GREEDY).map(open).collect();
+    let recall = StreamingRecallRequest {
+        cue: Some(memories.cue(1)),
+        max_results: 1_000,
+        page_size: 1_000,
+        include_embeddings: true,
+        ..StreamingRecallRequest::default()
+    };
     for socket in &mut greedy {
-        for recall in 0..RECALLS {
-            socket.say_json(&json!({
-                "type": "recall", "request_id": recall.to_string(), "embedding": cue,
-                "max_results": 1_000, "page_size": 1_000, "include_embeddings": true,
-            }));
+        for _ in 0..RECALLS {
+            socket.say(&said(Operation::Recall(recall.clone())));
         }
     }
     // Beside them others are served.
@@ -164,19 +169,18 @@ async fn clients_that_ask_for_much_and_read_nothing_take_no_more_than_was_said()
     }
     let mut refused = 0;
     for mut socket in greedy {
-        // In the order in which they asked: each is answered, with results or with a time to come back.
+        // Each is answered, with results or with a time to come back.
         let mut open = RECALLS;
         while open > 0 {
-            let told = socket.hear_json();
-            match told["type"].as_str() {
-                Some("recall_result") => open -= usize::from(told["more_results"] == false),
-                Some("error") => {
-                    assert_eq!(told["code"], "resource_exhausted", "{told}");
-                    assert!(told["retry_after_ms"].as_u64() > Some(0), "{told}");
+            match socket.hear_response().result {
+                Some(Answer::RecallResult(page)) => open -= usize::from(page.metadata.is_some()),
+                Some(Answer::Status(status)) => {
+                    assert_eq!(status.state(), State::Overloaded, "{status:?}");
+                    assert!(status.retry_after_ms > 0, "{status:?}");
                     open -= 1;
                     refused += 1;
                 }
-                _ => panic!("{told}"),
+                other => panic!("{other:?}"),
             }
         }
     }

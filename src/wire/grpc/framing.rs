@@ -292,6 +292,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::limits::LOANS_BYTES_DEFAULT;
+    use crate::loans;
 
     fn frame(flag: u8, message: &[u8]) -> Vec<u8> {
         let mut bytes = vec![flag];
@@ -315,6 +317,29 @@ mod tests {
             }
         }
         Ok(messages)
+    }
+
+    #[test]
+    fn a_long_message_is_gathered_only_where_there_is_memory_for_it() {
+        let long = frame(0, &[7; 2 * MESSAGE_BYTES_UNLENT]);
+        let halves = [&long[..long.len() / 2], &long[long.len() / 2..]];
+        let zipped = frame(1, &gzip(&[7; 2 * MESSAGE_BYTES_UNLENT]));
+        let deframer = || Deframer::new(Encoding::Gzip, 4 * MESSAGE_BYTES_UNLENT);
+        let cases = [
+            (&halves[..], long.len() * MESSAGE_COPIES),
+            (&[&zipped[..]], 4 * MESSAGE_BYTES_UNLENT * MESSAGE_COPIES),
+        ];
+        for (pieces, taken) in cases {
+            loans::set_most(taken - 1);
+            let refused = cut(&mut deframer(), pieces).expect_err("a byte is missing");
+            assert_eq!(refused, Failure::out_of_memory());
+            assert_eq!(loans::lent(), 0, "who is refused keeps nothing");
+            loans::set_most(taken);
+            let mut deframer = deframer();
+            assert_eq!(cut(&mut deframer, pieces).expect("there is enough").len(), 1);
+            assert_eq!(loans::lent(), 0, "the next message was asked for");
+        }
+        loans::set_most(LOANS_BYTES_DEFAULT);
     }
 
     proptest! {

@@ -228,6 +228,7 @@ mod tests {
     use futures_lite::future::{block_on, poll_once};
 
     use super::*;
+    use crate::loans;
     use crate::wire::transport::fake::{End, duplex};
     use crate::wire::transport::{read_into, write_from};
 
@@ -299,6 +300,31 @@ mod tests {
             let fault = received(&mut client, &mut socket, head).await;
             assert_eq!(fault, Err(Fault::Broke(CloseCode::Size)));
         });
+    }
+
+    #[test]
+    fn a_long_message_is_taken_only_where_there_is_memory_for_it() {
+        let long = 4 * limits::MESSAGE_BYTES_UNLENT;
+        block_on(async {
+            for (most, is_taken) in [(long, false), (4 * long, true)] {
+                loans::set_most(most);
+                let (mut client, mut socket) = pair(2 * long);
+                let mut frames = frame(0x82, &vec![7; long]);
+                write_from(&mut client, &mut frames).await.expect("memory does not fail");
+                let message = poll_fn(|cx| socket.poll_message(cx)).await;
+                match is_taken {
+                    true => {
+                        assert_eq!(message.map(|message| message.len()), Ok(long));
+                        assert!(loans::lent() >= long, "it is in use");
+                        assert!(poll_once(poll_fn(|cx| socket.poll_message(cx))).await.is_none());
+                    }
+                    false => assert_eq!(message, Err(Fault::Crowded)),
+                }
+                drop(socket);
+                assert_eq!(loans::lent(), 0);
+            }
+        });
+        loans::set_most(limits::LOANS_BYTES_DEFAULT);
     }
 
     #[test]
