@@ -163,8 +163,10 @@ impl Model {
                     }
                 }
                 Reply::Dropped { first, last, .. } => {
+                    // What was sent after them may be stored by now, from the first one's generation on.
+                    let before = self.stored.iter().filter(|stored| stored.sequence < first);
+                    let kept = before.count() as u64;
                     self.stored.retain(|stored| !(first..=last).contains(&stored.sequence));
-                    let kept = self.stored.len() as u64;
                     for seen in self.asked.values_mut() {
                         seen.retain(|(generation, _)| *generation <= kept);
                     }
