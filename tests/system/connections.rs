@@ -26,7 +26,33 @@ fn silent(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Asks until there is a connection for it: others end when the server sees that they do.
+/// Connects until there is a connection for it: others end when the server sees that they do.
+fn served(address: SocketAddr) -> Visitor {
+    let begun = std::time::Instant::now();
+    loop {
+        let mut visitor = Visitor::connect(address);
+        if visitor.get("/health") == 200 {
+            return visitor;
+        }
+        assert!(begun.elapsed() < PATIENCE, "still refused");
+    }
+}
+
+/// The same over gRPC.
+async fn served_client(address: SocketAddr) -> Client {
+    let begun = std::time::Instant::now();
+    loop {
+        let client = Client::connect(address).await;
+        let answer: Result<IntrospectResponse, _> =
+            client.call("Introspect", IntrospectRequest::default()).await;
+        match answer {
+            Ok(_) => return client,
+            Err(status) => assert!(begun.elapsed() < PATIENCE, "still refused: {status:?}"),
+        }
+    }
+}
+
+/// The same for one request.
 fn get_in_the_end(address: SocketAddr, path: &str) -> String {
     let begun = std::time::Instant::now();
     loop {
@@ -43,12 +69,9 @@ async fn a_connection_too_many_is_told_when_to_come_back() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let server = server_of_two(folder.path());
     let memories = Memories::bundled();
-    get_in_the_end(server.address, "/health");
-
-    let served = Client::connect(server.address).await;
-    let mut stream = served.begin("served").await;
-    let mut second = Visitor::connect(server.address);
-    assert_eq!(second.get("/health"), 200);
+    let client = served_client(server.address).await;
+    let mut stream = client.begin("served").await;
+    let second = served(server.address);
     let refused = String::from_utf8_lossy(
         &raw(server.address, b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n").expect("it answers"),
     )
@@ -103,9 +126,7 @@ async fn a_connection_too_many_is_told_when_to_come_back() {
 fn a_flood_of_connections_is_closed_without_words_and_those_served_stay() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let server = server_of_two(folder.path());
-    get_in_the_end(server.address, "/health");
-    let mut served = [(); 2].map(|()| Visitor::connect(server.address));
-    assert_eq!(served.each_mut().map(|visitor| visitor.get("/health")), [200, 200]);
+    let mut served = [(); 2].map(|()| served(server.address));
     let with_words: Vec<TcpStream> =
         (0..REFUSED_WITH_WORDS).map(|_| silent(server.address)).collect();
 

@@ -184,8 +184,8 @@ async fn clients_that_ask_for_much_and_read_nothing_take_no_more_than_was_said()
             }
         }
     }
-    assert!(refused > 0, "there was memory for all: the test asks for too little");
     assert_within_bound(&server, MEMORIES);
+    assert!(refused > 0, "there was memory for all: the test asks for too little");
     let recalled = client.nearest("greed", &memories, 7, 5).await;
     assert_eq!(recalled.memories[0].id, "m7");
 }

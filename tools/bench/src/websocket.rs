@@ -84,7 +84,6 @@ struct Report {
 /// Measures, prints.
 pub(crate) fn run(arguments: &WebSocketArguments) -> Result<()> {
     let data = Dataset::open(&arguments.data).map_err(Error::other)?;
-    core_affinity::set_for_current(core_affinity::CoreId { id: arguments.client_core });
     let before = calibration::nanos_per_step();
     let (mut json, mut binary) = (Vec::new(), Vec::new());
     for _ in 0..arguments.rounds {
@@ -118,6 +117,20 @@ fn round(arguments: &WebSocketArguments, data: &Dataset, form: Form) -> Result<R
     let server = Server::start(&mut command)?;
     server.wait_ready()?;
 
+    // A thread of its own, for a program inherits the cores of whoever starts it.
+    let measured = std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            core_affinity::set_for_current(core_affinity::CoreId { id: arguments.client_core });
+            stream_all(&server, arguments.rows, data, form)
+        });
+        client.join().expect("a client does not panic")
+    })?;
+    server.stop()?;
+    Ok(measured)
+}
+
+/// Sends all rows, and waits until the last is acked.
+fn stream_all(server: &Server, rows: u32, data: &Dataset, form: Form) -> Result<Round> {
     let mut stream = open(server.address)?;
     let mut answers = BufReader::new(stream.try_clone()?);
     stream.write_all(&frame(form, &init(form)))?;
@@ -125,9 +138,9 @@ fn round(arguments: &WebSocketArguments, data: &Dataset, form: Form) -> Result<R
         Told::InitAck { session } => session,
         other => return Err(unexpected(&other)),
     };
-    let rows = 1..=u64::from(arguments.rows);
+    let last_row = u64::from(rows);
     let frames: Vec<Vec<u8>> =
-        rows.map(|row| frame(form, &observation(form, data, &session, row))).collect();
+        (1..=last_row).map(|row| frame(form, &observation(form, data, &session, row))).collect();
     let bytes: u64 = frames.iter().map(|frame| frame.len() as u64).sum();
 
     let (user, kernel) = cpu_seconds(server.pid())?;
@@ -137,7 +150,7 @@ fn round(arguments: &WebSocketArguments, data: &Dataset, form: Form) -> Result<R
     });
     loop {
         match next_message(&mut answers)? {
-            Told::Accepted { last } if last == u64::from(arguments.rows) => break,
+            Told::Accepted { last } if last == last_row => break,
             Told::Accepted { .. } | Told::Other => {}
             other => return Err(unexpected(&other)),
         }
@@ -146,12 +159,11 @@ fn round(arguments: &WebSocketArguments, data: &Dataset, form: Form) -> Result<R
     let (user_after, kernel_after) = cpu_seconds(server.pid())?;
     // Dropped, the connection ends.
     drop(sending.join().expect("writing does not panic")?);
-    server.stop()?;
-    let rows = f64::from(arguments.rows);
+    let rows = f64::from(rows);
     Ok(Round {
         observations_per_s: rows / seconds,
         cpu_micros: (user_after + kernel_after - user - kernel) * 1e6 / rows,
-        frame_bytes: bytes / u64::from(arguments.rows),
+        frame_bytes: bytes / last_row,
     })
 }
 
@@ -274,11 +286,9 @@ enum Told {
     },
     /// Nothing that counts: a heartbeat, a ping.
     Other,
-    /// Something that no round may hear.
-    Wrong(String),
 }
 
-fn unexpected(told: &Told) -> Error {
+fn unexpected(told: &dyn std::fmt::Debug) -> Error {
     Error::other(format!("the server said {told:?}"))
 }
 
@@ -301,33 +311,34 @@ fn next_message(answers: &mut impl Read) -> Result<Told> {
     let mut payload = vec![0; usize::try_from(length).map_err(Error::other)?];
     answers.read_exact(&mut payload)?;
     match head[0] & 0x0f {
-        1 => Ok(told_in_json(&serde_json::from_slice(&payload)?)),
-        2 => ObservationResponse::decode(&payload[..]).map(told_in_binary).map_err(Error::other),
-        8 => Ok(Told::Wrong(format!("a close frame, {payload:?}"))),
+        1 => told_in_json(&serde_json::from_slice(&payload)?),
+        2 => told_in_binary(ObservationResponse::decode(&payload[..]).map_err(Error::other)?),
+        8 => Err(unexpected(&("a close frame", payload))),
         _ => Ok(Told::Other),
     }
 }
 
-fn told_in_json(message: &Value) -> Told {
+fn told_in_json(message: &Value) -> Result<Told> {
     let sequence = message["sequence_number"].as_u64();
     match (message["type"].as_str(), message["status"].as_str(), sequence) {
         (Some("init_ack"), ..) => {
-            Told::InitAck { session: message["session_id"].as_str().unwrap_or_default().to_owned() }
+            let session = message["session_id"].as_str().unwrap_or_default().to_owned();
+            Ok(Told::InitAck { session })
         }
-        (Some("ack"), Some("accepted"), Some(last)) => Told::Accepted { last },
-        (Some("heartbeat"), ..) => Told::Other,
-        _ => Told::Wrong(message.to_string()),
+        (Some("ack"), Some("accepted"), Some(last)) => Ok(Told::Accepted { last }),
+        (Some("heartbeat"), ..) => Ok(Told::Other),
+        _ => Err(unexpected(message)),
     }
 }
 
-fn told_in_binary(response: ObservationResponse) -> Told {
+fn told_in_binary(response: ObservationResponse) -> Result<Told> {
     match response.result {
-        Some(Answer::InitAck(ack)) => Told::InitAck { session: ack.session_id },
+        Some(Answer::InitAck(ack)) => Ok(Told::InitAck { session: ack.session_id }),
         Some(Answer::Ack(ack)) if ack.status() == AckStatus::Accepted => {
-            Told::Accepted { last: response.sequence_number }
+            Ok(Told::Accepted { last: response.sequence_number })
         }
-        None => Told::Other,
-        other => Told::Wrong(format!("{other:?}")),
+        None => Ok(Told::Other),
+        other => Err(unexpected(&other)),
     }
 }
 
