@@ -17,6 +17,7 @@ use crate::memory_bound::MemoryBound;
 use crate::mesh::{CoreIndex, Unavailable};
 use crate::space_name::{check_space_name, default_settings};
 use crate::wire::calendar::Moment;
+use crate::wire::console::Asset;
 use crate::wire::exposition::{self, Format};
 use crate::wire::http_memories;
 
@@ -38,6 +39,8 @@ enum Route {
     Chaos,
     Remember,
     Recall,
+    /// A file of the console.
+    Console(&'static Asset),
 }
 
 impl Route {
@@ -52,7 +55,7 @@ impl Route {
             "/chaos" => Some(Route::Chaos),
             "/api/v1/memories/remember" => Some(Route::Remember),
             "/api/v1/memories/recall" => Some(Route::Recall),
-            _ => None,
+            _ => Asset::at(path).map(Route::Console),
         }
     }
 
@@ -101,6 +104,7 @@ pub async fn respond(core: &Core, request: Request<Bytes>) -> Response<Bytes> {
             let recalled = http_memories::recall(core, request.headers(), query).await;
             recalled.map(|recalled| json_response(StatusCode::OK, &recalled))
         }
+        (Route::Console(asset), _) => Ok(asset.response()),
     };
     outcome.unwrap_or_else(|failure| failure_response(status_of(failure.code), &failure))
 }

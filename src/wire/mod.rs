@@ -16,6 +16,7 @@
 //! | `exposition` | metrics as text |
 //! | `memory_json` | a memory as JSON |
 //! | `http_memories` | memories stored and recalled over plain HTTP |
+//! | `console` | the page that observes and recalls in a browser |
 //! | `http` | the routes of plain HTTP |
 //! | `websocket` | observations and recalls as JSON, and in the protocol's own messages |
 //! | `http1` | HTTP/1.1, and the way from it into WebSocket |
@@ -31,6 +32,7 @@ mod operation;
 pub mod exposition;
 mod memory_json;
 mod http_memories;
+mod console;
 pub mod http;
 pub mod websocket;
 pub mod http1;

@@ -229,6 +229,8 @@ class Driver:
     def blocking(self, function):
         def call(*arguments, **named):
             made = function(*arguments, **named)
+            if made is None:
+                return None
             if hasattr(made, "__aiter__"):
                 return self.run(self._collect(made))
             result = self.run(made)
@@ -268,6 +270,9 @@ class Ticket:
 class SyncFace:
     """Tests of the blocking face."""
 
+    def next_of(self, events):
+        return next(events)
+
     def client(self, address):
         client = Client(address)
         self.addCleanup(client.close)
@@ -276,6 +281,9 @@ class SyncFace:
 
 class AsyncFace:
     """The same tests, of the asyncio face."""
+
+    def next_of(self, events):
+        return self.driver.run(events._inner.__anext__())
 
     @classmethod
     def setUpClass(cls):

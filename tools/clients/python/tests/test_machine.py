@@ -15,7 +15,9 @@ from google.rpc import error_details_pb2, status_pb2
 
 import engram_client as engram
 from engram_client import Episode, Recall, Receipt, SessionOptions, errors
-from engram_client._machine import JITTER, MESSAGES_UNDER_WAY_MAX, Machine, Send, State, Wait
+from engram_client._delays import JITTER
+from engram_client._listener import Listener
+from engram_client._machine import MESSAGES_UNDER_WAY_MAX, Machine, Send, State, Wait
 from engram_client._proto import service_pb2 as wire
 
 SESSION = "5e551014-0000-4000-8000-000000000000"
@@ -329,6 +331,54 @@ class Rules(unittest.TestCase):
         hear(of, closed)
         self.assertIs(of.state, State.CLOSED)
 
+    def test_a_recall_goes_behind_what_was_observed_before_it(self):
+        of = opened(recalls=True)
+        hear(of, told(STATUS.STATE_BACKPRESSURE, preferred_rate=1.0))
+        submit(of, 1, 2)
+        of.recall("a", Recall([1.0]))
+
+        def kinds(now):
+            return [message.WhichOneof("operation") for message in sent(of, now)]
+
+        self.assertEqual(kinds(0.0), ["observation"])
+        self.assertEqual(kinds(1.0), ["observation", "recall"])
+        # A refusal holds back what it refuses, and what is recalled behind it.
+        hear(of, accepted(2, first=1), told(STATUS.STATE_ACTIVE), now=1.0)
+        submit(of, 3, 4)
+        self.assertEqual(kinds(1.0), ["batch"])
+        hear(of, *refused(3, STATUS.STATE_OVERLOADED, retry_after_ms=1_000), now=1.0)
+        of.recall("b", Recall([1.0]))
+        self.assertEqual(kinds(9.0), [], "one is not answered")
+        hear(of, *refused(4, message="Sequence validation failed"), now=1.0)
+        self.assertEqual(kinds(1.9), [])
+        self.assertEqual(kinds(3.0), ["batch", "recall"])
+
+    def test_what_its_user_pauses_is_held_and_recalls_go_on(self):
+        of = opened(1, recalls=True)
+        self.assertEqual(numbered(sent(of)), [(1, "1")])
+        of.hold(True)
+        submit(of, 2, 3)
+        of.recall("a", Recall([1.0]))
+        self.assertEqual([message.WhichOneof("operation") for message in sent(of)], ["recall"])
+        self.assertEqual(hear(of, accepted(1))[1].sequence, 1, "acks come all the same")
+        # Also over a cut.
+        of.handle_end(None, 0)
+        of.handle_connecting(1)
+        sent(of, now=1)
+        hear(of, init_ack(initial=1), now=1)
+        self.assertEqual([message.WhichOneof("operation") for message in sent(of, 1)], ["recall"])
+        of.hold(False)
+        self.assertEqual(numbered(sent(of, now=1)), [(2, "2"), (3, "3")])
+
+    def test_closing_ends_a_pause(self):
+        of = opened()
+        of.hold(True)
+        submit(of, 1)
+        of.close(drain=False)
+        self.assertEqual(numbered(sent(of)), [(1, "1")])
+        with self.assertRaises(engram.SessionClosedError):
+            of.hold(True)
+
     def test_recalls_on_the_stream_are_asked_again_after_a_cut(self):
         of = opened(recalls=True)
         of.recall("a", Recall([1.0], max_results=2))
@@ -360,6 +410,67 @@ class Rules(unittest.TestCase):
         while of.has_room():
             of.submit(None, of.encode(Episode(what="x" * 3_000, embedding=[1.0])))
         self.assertEqual(of.in_flight, 4)
+
+
+class Listening(unittest.TestCase):
+    """The rules of a subscription."""
+
+    def listener(self, **wanted):
+        return Listener("space", engram.Subscription(**wanted), random.Random(1))
+
+    def status(self, message, state=wire.FlowStatus.STATE_ACTIVE):
+        return wire.MemoryFlowResponse(status=wire.FlowStatus(state=state, message=message))
+
+    def test_it_says_what_is_asked_for(self):
+        of = self.listener(kinds=[engram.EventKind.RECALLED], importance_min=0.25, buffer=7)
+        request = wire.MemoryFlowRequest.FromString(of.request)
+        self.assertEqual(request.memory_space_id, "space")
+        self.assertEqual(list(request.subscribe.event_types), [wire.STREAM_EVENT_TYPE_RECALL])
+        asked = (request.subscribe.min_importance, request.subscribe.buffer_size)
+        self.assertEqual(asked, (0.25, 7))
+
+    def test_events_and_gaps_are_told(self):
+        of = self.listener()
+        self.assertFalse(of.has_begun)
+        self.assertIsNone(of.handle_response(self.status("subscribed")))
+        self.assertTrue(of.has_begun)
+        stored = wire.StreamResponse(
+            event_type=wire.STREAM_EVENT_TYPE_STORAGE,
+            importance=0.5,
+            metadata={"memory_id": "m1", "generation": "4"},
+        )
+        event = of.handle_response(wire.MemoryFlowResponse(event=stored))
+        expected = engram.Event(
+            engram.EventKind.STORED, memory_id="m1", importance=0.5, metadata={"generation": "4"}
+        )
+        self.assertEqual(event, expected)
+        missed = wire.StreamResponse(metadata={"missed": "3"})
+        event = of.handle_response(wire.MemoryFlowResponse(event=missed))
+        self.assertEqual((event.kind, event.missed), (engram.EventKind.MISSED, 3))
+
+    def test_a_lost_connection_is_told_and_made_again_until_patience_ends(self):
+        of = self.listener()
+        gone = errors.from_status(grpc.StatusCode.UNAVAILABLE, "gone")
+        with self.assertRaises(engram.UnavailableError, msg="the first must succeed"):
+            of.handle_end(gone, 0.0)
+        of.handle_response(self.status("subscribed"))
+        self.assertGreater(of.handle_end(gone, 10.0), 0)
+        self.assertFalse(of.has_begun)
+        event = of.handle_response(self.status("subscribed"))
+        self.assertIs(event.kind, engram.EventKind.INTERRUPTED)
+        now = 20.0
+        with self.assertRaises(engram.UnavailableError):
+            while now < 200.0:
+                now += of.handle_end(gone, now)
+        self.assertGreater(now, 60.0)
+        self.assertLess(now, 90.0)
+
+    def test_a_refusal_has_its_class(self):
+        error = wire.FlowStatus.STATE_ERROR
+        with self.assertRaises(engram.NotServedError):
+            self.listener().handle_response(self.status("Not served: events", error))
+        with self.assertRaises(engram.InvalidRequestError):
+            self.listener().handle_response(self.status("min_importance must be finite", error))
 
 
 class Errors(unittest.TestCase):

@@ -371,6 +371,48 @@ class Sessions:
             everything = session.recall(everything)
             self.assertEqual(len(everything.memories), len(observed))
 
+    def test_a_paused_session_sends_nothing_and_recalls(self):
+        client, space, observed = self.here(), self.space(), episodes(6)
+        with client.open_session(space, options=SessionOptions(recalls=True)) as session:
+            for durable in [session.observe(episode) for episode in observed[:5]]:
+                durable.result(PATIENCE_S)
+            session.pause()
+            held = session.observe(observed[5])
+            # Its answer comes behind whatever was sent before.
+            everything = Recall([1.0] * DIMENSION, max_results=10, similarity_min=-1.0)
+            recalled = session.recall(everything)
+            self.assertEqual((recalled.snapshot_sequence, len(recalled.memories)), (5, 5))
+            session.resume()
+            self.assertEqual(len(session.recall(everything).memories), 6, "observed before")
+            self.assertEqual(held.result(PATIENCE_S).sequence, 6)
+
+    def test_events_are_told_from_the_subscription_on_and_after_a_cut(self):
+        proxy, space, observed = self.proxy(self.server), self.space(), episodes(5)
+        observer, client = self.here(), self.client(proxy.address)
+
+        def observe(number, importance):
+            episode = dataclasses.replace(
+                observed[number], id=f"m{number}", importance=importance
+            )
+            observer.remember(space, episode)
+
+        wanted = engram.Subscription(kinds=[engram.EventKind.STORED], importance_min=0.5)
+        events = client.subscribe(space, wanted)
+        for number, importance in enumerate([0.1, 0.9, 0.2, 0.5]):
+            observe(number, importance)
+        heard = [self.next_of(events) for _ in range(2)]
+        self.assertEqual([event.memory_id for event in heard], ["m1", "m3"])
+        self.assertEqual({event.kind for event in heard}, {engram.EventKind.STORED})
+        proxy.cut()
+        self.assertIs(self.next_of(events).kind, engram.EventKind.INTERRUPTED)
+        observe(4, 1.0)
+        self.assertEqual(self.next_of(events).memory_id, "m4")
+        events.close()
+        with self.assertRaises((StopIteration, StopAsyncIteration)):
+            self.next_of(events)
+        with self.assertRaises(engram.InvalidRequestError):
+            client.subscribe(space, engram.Subscription(importance_min=float("nan")))
+
     def test_room_is_bounded(self):
         proxy, space, observed = self.proxy(self.server), self.space(), episodes(200)
         client = self.client(proxy.address)

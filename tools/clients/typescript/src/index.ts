@@ -14,6 +14,8 @@ export type {
   RecallFilter,
   RecallOptions,
   Recollection,
+  SpaceEvent,
+  SubscribeOptions,
 } from './messages.js';
 export type { CallOptions, CloseOptions, OpenOptions, Session, SessionState } from './session.js';
 

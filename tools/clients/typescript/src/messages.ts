@@ -75,6 +75,30 @@ export interface RecallOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Something that happened in the space, or what is not known of it. */
+export type SpaceEvent =
+  | {
+      readonly kind: 'stored' | 'recalled';
+      readonly at: Date;
+      /** The memory that was stored, or the best that was recalled. */
+      readonly memoryId: string | undefined;
+      readonly importance: number;
+      readonly metadata: Readonly<Record<string, string>>;
+    }
+  /** So many events are missing here: they were read too slowly. */
+  | { readonly kind: 'missed'; readonly count: number }
+  /** The connection was made anew: what happened meanwhile is missing here. */
+  | { readonly kind: 'interrupted' };
+
+export interface SubscribeOptions {
+  /** Only these; all where it is not said. */
+  readonly kinds?: readonly ('stored' | 'recalled')[];
+  /** Only events that matter so much. */
+  readonly minImportance?: number;
+  /** So many may wait at the server. */
+  readonly bufferSize?: number;
+}
+
 export type Priority = 'high' | 'normal' | 'low';
 
 /** What the server says. */
@@ -97,6 +121,7 @@ export type Inbound =
       readonly retry_after_ms?: number;
     }
   | ResultPage
+  | EventMessage
   | ErrorMessage
   | { readonly type: 'heartbeat' };
 
@@ -106,6 +131,14 @@ export interface ResultPage {
   readonly results: readonly ResultEntry[];
   readonly more_results: boolean;
   readonly snapshot_sequence: number;
+}
+
+export interface EventMessage {
+  readonly type: 'event';
+  readonly event_type: string;
+  readonly timestamp: string;
+  readonly importance: number;
+  readonly metadata: Readonly<Record<string, string>>;
 }
 
 export interface ErrorMessage {
@@ -139,6 +172,7 @@ const REQUIRED: Readonly<Record<Inbound['type'], Readonly<Record<string, string>
     more_results: 'boolean',
     snapshot_sequence: 'number',
   },
+  event: { event_type: 'string', timestamp: 'string', importance: 'number', metadata: 'object' },
   error: { message: 'string' },
   heartbeat: {},
 };
@@ -206,6 +240,32 @@ export function recall(
 
 function filterOf({ from, to, where, who, tags }: RecallFilter): object {
   return { from, to, where_location: where, who, tags };
+}
+
+/** The names of events on the wire. */
+const EVENT_TYPES = { stored: 'storage', recalled: 'recall' } as const;
+
+export function subscribe({ kinds, minImportance, bufferSize }: SubscribeOptions): string {
+  if (bufferSize !== undefined && !isCount(bufferSize)) {
+    throw new InvalidRequestError('bufferSize must be a whole number from 0', {
+      code: 'invalid_argument',
+    });
+  }
+  return JSON.stringify({
+    type: 'subscribe',
+    event_types: kinds?.map((kind) => EVENT_TYPES[kind]),
+    min_importance: minImportance,
+    buffer_size: bufferSize,
+  });
+}
+
+export function event(message: EventMessage): SpaceEvent {
+  const { event_type: type, timestamp, importance, metadata } = message;
+  const { memory_id: memoryId, missed, ...rest } = metadata;
+  const kind = type === EVENT_TYPES.stored ? 'stored' : 'recalled';
+  // The gap is the only event without a type of these.
+  if (type !== EVENT_TYPES[kind]) return { kind: 'missed', count: Number(missed ?? 0) };
+  return { kind, at: new Date(timestamp), memoryId, importance, metadata: rest };
 }
 
 export function close(sessionId: string, lastSequence: number, drainQueue: boolean): string {

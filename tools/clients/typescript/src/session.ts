@@ -13,6 +13,7 @@ import {
   SessionTakenOverError,
   errorOf,
 } from './errors.js';
+import { Events } from './events.js';
 import * as messages from './messages.js';
 import type {
   Ack,
@@ -22,6 +23,8 @@ import type {
   Priority,
   RecallOptions,
   Recollection,
+  SpaceEvent,
+  SubscribeOptions,
 } from './messages.js';
 import { abortable, deferred, timer, type Deferred, type Settle } from './promises.js';
 import { Recalls } from './recalls.js';
@@ -150,6 +153,7 @@ export class Session {
   readonly #windowSize: number;
   readonly #queueMax: number;
   readonly #recalls = new Recalls();
+  readonly #events = new Events();
   /** What still waits to be told that the session is open, or why not. */
   readonly #opening: Settle<void>;
   #window: Window<Pending> | undefined;
@@ -246,6 +250,26 @@ export class Session {
       settle.reject(reason);
       this.#pump();
     });
+  }
+
+  /**
+   * Tells `listener` what happens in the space; resolves once nothing is missed any more. Goes on
+   * over lost connections. Another subscription takes its place.
+   */
+  async subscribe(
+    listener: (event: SpaceEvent) => void,
+    options: SubscribeOptions = {},
+  ): Promise<void> {
+    this.#admit(undefined);
+    const { promise, ...settle } = deferred<void>();
+    this.#events.subscribe(messages.subscribe(options), listener, settle);
+    this.#pump();
+    return promise;
+  }
+
+  /** Tells nothing more of what happens. */
+  unsubscribe(): void {
+    this.#events.unsubscribe();
   }
 
   /**
@@ -350,6 +374,9 @@ export class Session {
         this.#recalls.handleResults(message);
         this.#backoff.reset();
         break;
+      case 'event':
+        this.#events.handleEvent(message);
+        break;
       case 'error':
         this.#handleError(message);
         break;
@@ -402,7 +429,10 @@ export class Session {
 
   #handleStatus(message: Inbound & { type: 'status' }): void {
     const { state, preferred_rate: rate, retry_after_ms: retryAfterMs } = message;
-    if (state === 'closed') {
+    if (message.message === 'subscribed') {
+      // It tells the session's own flow, not the server's load.
+      this.#events.handleSubscribed();
+    } else if (state === 'closed') {
       this.#handleClosed(message);
     } else if (state === 'overloaded') {
       const delayMs = withJitter(retryAfterMs ?? OVERLOADED_MS_DEFAULT);
@@ -437,6 +467,7 @@ export class Session {
     if (requestId !== undefined)
       return this.#recalls.handleError(requestId, message, performance.now());
     if (sequence !== undefined) return this.#handleRefused(sequence, message);
+    if (this.#events.handleError(message)) return;
     const error = errorOf(message);
     if (!MENDED_BY_RESUMING.has(message.code ?? 'unknown')) throw error;
     this.#connection?.drop();
@@ -475,6 +506,7 @@ export class Session {
     clearTimeout(this.#sending);
     if (this.#closing !== undefined) this.#closing.sent = false;
     this.#recalls.handleLost();
+    this.#events.handleLost();
     const delay = this.#backoff.next(performance.now(), retryAfterMs);
     if (delay === undefined) {
       return this.#fail(
@@ -497,6 +529,7 @@ export class Session {
     this.#opening.reject(why);
     this.#window?.clear().forEach((pending) => pending.reject(why));
     this.#recalls.fail(why);
+    this.#events.fail(why);
     this.#closing?.reject(why);
     this.#ready?.reject(why);
     this.#setState('closed', why instanceof Error ? why : undefined);
@@ -518,6 +551,8 @@ export class Session {
     }
     if (!this.#attached || connection === undefined || window === undefined) return;
     clearTimeout(this.#sending);
+    const subscription = this.#events.send();
+    if (subscription !== undefined) connection.send(subscription);
     const until = Math.min(
       this.#sendObservations(connection, window),
       this.#sendRecalls(connection),

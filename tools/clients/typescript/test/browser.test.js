@@ -4,35 +4,18 @@
 // so nothing but the browser itself is needed.
 
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import http from 'node:http';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Server } from '../../../../tests/node/server.js';
+import { CHROMIUM, Chromium } from './chromium.js';
 import { Proxy } from './proxy.js';
 import { observations } from './rows.js';
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
-const CHROMIUM = ['chromium', 'chromium-browser', 'google-chrome'].find(
-  (name) => spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0,
-);
-const FLAGS = [
-  '--headless=new',
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-dev-shm-usage',
-  '--no-first-run',
-  // It speaks to this host and to nobody else.
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  '--disable-default-apps',
-  '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1',
-];
 const COUNT = 1000;
 
 // Serves the page and the built client, and takes what the page tells at `/told/NAME`.
@@ -90,19 +73,13 @@ test(
       end,
     });
     server = await Server.start(['--origin', site.origin]);
-    const profile = mkdtempSync(path.join(tmpdir(), 'engram-chromium-'));
     proxy = await Proxy.start(server.port);
     const page = `${site.origin}/?server=${encodeURIComponent(proxy.url)}&count=${COUNT}`;
-    const chromium = spawn(CHROMIUM, [...FLAGS, `--user-data-dir=${profile}`, page], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
-    let errors = '';
-    chromium.stderr.on('data', (bytes) => (errors += bytes));
-    const gone = once(chromium, 'close');
+    const chromium = Chromium.start(page);
     try {
       const told = await Promise.race([
         ended,
-        gone.then(() => ({ error: `Chromium ended:\n${errors}` })),
+        chromium.gone.then(() => ({ error: `Chromium ended:\n${chromium.errors}` })),
       ]);
       assert.equal(told.error, undefined);
       assert.deepEqual(
@@ -116,12 +93,10 @@ test(
       assert.deepEqual(told.found, told.expected);
       assert.equal(told.final, COUNT);
     } finally {
-      chromium.kill('SIGKILL');
-      await gone;
+      await chromium.stop();
       proxy.stop();
       site.stop();
       await server.stop();
-      rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
     }
   },
 );

@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { WebSocketServer } from 'ws';
 import {
   ConnectionError,
+  InvalidRequestError,
   NotServedError,
   OverloadedError,
   ProtocolError,
@@ -569,5 +570,61 @@ scripted('a type that a later server may say is passed over', async (script) => 
   peer.say({ type: 'ack', sequence_number: 1, status: 'indexed', memory_id: 'm1' });
   peer.ack(1);
   assert.equal((await ack).memoryId, 'm1');
+  session.abort();
+});
+
+const subscribed = { type: 'status', state: 'active', message: 'subscribed' };
+
+scripted('a subscription says what is asked for, and hears of gaps', async (script) => {
+  const { session, peer } = await script.open();
+  const heard = [];
+  const options = { kinds: ['stored', 'recalled'], minImportance: 0.25, bufferSize: 7 };
+  const begun = session.subscribe((event) => heard.push(event), options);
+  const asked = await peer.take('subscribe');
+  assert.deepEqual(asked.event_types, ['storage', 'recall']);
+  assert.deepEqual([asked.min_importance, asked.buffer_size], [0.25, 7]);
+  peer.say(subscribed);
+  await begun;
+  const event = { type: 'event', timestamp: '2026-11-22T00:00:00Z', importance: 0 };
+  peer.say({ ...event, event_type: 'unspecified', metadata: { missed: '3' } });
+  peer.say({ ...event, event_type: 'recall', metadata: { memory_id: 'm1', results: '2' } });
+  const recalled = session.recall(vector(1));
+  await peer.found();
+  await recalled;
+  const at = new Date(event.timestamp);
+  assert.deepEqual(heard, [
+    { kind: 'missed', count: 3 },
+    { kind: 'recalled', at, memoryId: 'm1', importance: 0, metadata: { results: '2' } },
+  ]);
+  await assert.rejects(session.subscribe(() => {}, { bufferSize: -1 }), InvalidRequestError);
+  session.abort();
+});
+
+scripted('a subscription that is refused is all that fails', async (script) => {
+  const { session, peer } = await script.open();
+  const begun = session.subscribe(() => assert.fail('nothing is told'));
+  await peer.take('subscribe');
+  peer.say({ type: 'error', code: 'unimplemented', message: 'Not served: subscribe' });
+  await assert.rejects(begun, NotServedError);
+  const recalled = session.recall(vector(1));
+  await peer.found();
+  await recalled;
+  const waiting = session.subscribe(() => {});
+  await peer.take('subscribe');
+  session.abort();
+  await assert.rejects(waiting, SessionClosedError);
+});
+
+scripted('that a subscription stands says nothing of the load', async (script) => {
+  const { session, peer } = await script.open({ window: 8 });
+  peer.say({ type: 'status', state: 'backpressure' });
+  const begun = session.subscribe(() => {});
+  await peer.take('subscribe');
+  peer.say(subscribed);
+  await begun;
+  const acks = observed(session, 8);
+  acks.forEach((ack) => ack.catch(() => {}));
+  assert.deepEqual(await peer.takeNumbers(2), [1, 2]);
+  assert.ok(await peer.isQuiet(), 'a quarter of the window, as the server asked');
   session.abort();
 });

@@ -51,6 +51,40 @@ async function assertWhole(session, acks) {
   assert.equal(session.state, 'closed');
 }
 
+test('events are told from the subscription on, and after a cut', async () => {
+  const proxy = await Proxy.start(server.port);
+  const session = await open(proxy.url, { space: 'listened-to', ...SOON });
+  const heard = [];
+  let waiting;
+  const next = async () => {
+    while (heard.length === 0) await new Promise((resolve) => (waiting = resolve));
+    return heard.shift();
+  };
+  const listener = (event) => {
+    heard.push(event);
+    waiting?.();
+  };
+  const observe = (id, importance) => session.observe({ ...row(1), id, importance });
+  await session.subscribe(listener, { kinds: ['stored'], minImportance: 0.5 });
+  await Promise.all([observe('m1', 0.9), observe('m2', 0.1), observe('m3', 0.5)]);
+  await session.recall(vector(1));
+  for (const [memoryId, importance] of [['m1', 0.9], ['m3', 0.5]]) {
+    const event = await next();
+    assert.deepEqual([event.kind, event.memoryId], ['stored', memoryId]);
+    assert.ok(Math.abs(event.importance - importance) < 1e-6 && event.at instanceof Date);
+  }
+  proxy.cut();
+  assert.deepEqual(await next(), { kind: 'interrupted' });
+  await observe('m4', 1);
+  assert.equal((await next()).memoryId, 'm4');
+  session.unsubscribe();
+  await observe('m5', 1);
+  await session.recall(vector(1));
+  assert.deepEqual(heard, []);
+  await session.close();
+  proxy.stop();
+});
+
 test('a recall is filtered', async () => {
   const session = await open(url(server.port), { space: 'filtered' });
   const places = ['lab', 'field', 'lab'];

@@ -5,7 +5,7 @@ of the server, so that each observation is stored exactly once and in order. The
 shows both.
 """
 
-from engram_client.aio import AsyncClient, AsyncSession
+from engram_client.aio import AsyncClient, AsyncEvents, AsyncSession
 from engram_client.embedding import Embedding, Float16Bytes
 from engram_client.errors import (
     DeadlineExceededError,
@@ -23,9 +23,11 @@ from engram_client.errors import (
     SessionTakenOverError,
     UnavailableError,
 )
-from engram_client.sync import Client, Session
+from engram_client.sync import Client, Events, Session
 from engram_client.types import (
     Episode,
+    Event,
+    EventKind,
     Memory,
     Page,
     Priority,
@@ -34,16 +36,21 @@ from engram_client.types import (
     Receipt,
     Recollection,
     SessionOptions,
+    Subscription,
 )
 
 __all__ = [
     "AsyncClient",
+    "AsyncEvents",
     "AsyncSession",
     "Client",
     "DeadlineExceededError",
     "Embedding",
     "EngramError",
     "Episode",
+    "Event",
+    "EventKind",
+    "Events",
     "Float16Bytes",
     "InvalidObservationError",
     "InvalidRequestError",
@@ -65,5 +72,6 @@ __all__ = [
     "SessionNotFoundError",
     "SessionOptions",
     "SessionTakenOverError",
+    "Subscription",
     "UnavailableError",
 ]

@@ -10,6 +10,7 @@ _SERVICE = "/engram.v1.EngramService/"
 OBSERVE_STREAM = _SERVICE + "ObserveStream"
 MEMORY_STREAM = _SERVICE + "MemoryStream"
 RECALL_STREAM = _SERVICE + "RecallStream"
+MEMORY_FLOW = _SERVICE + "MemoryFlow"
 REMEMBER = _SERVICE + "Remember"
 
 #: Address of a server started without settings.
@@ -53,6 +54,15 @@ def recall_method(channel: Any) -> Callable[..., Any]:
         RECALL_STREAM,
         request_serializer=wire.StreamingRecallRequest.SerializeToString,
         response_deserializer=wire.StreamingRecallResponse.FromString,
+    )
+
+
+def flow_method(channel: Any) -> Callable[..., Any]:
+    """The stream of a subscription; its one message is encoded already."""
+    return channel.stream_stream(  # type: ignore[no-any-return]
+        MEMORY_FLOW,
+        request_serializer=None,
+        response_deserializer=wire.MemoryFlowResponse.FromString,
     )
 
 

@@ -21,6 +21,7 @@ from typing import Generic, TypeVar, Union
 import grpc
 
 from engram_client import errors
+from engram_client._delays import Delays
 from engram_client._proto import memory_pb2
 from engram_client._proto import service_pb2 as wire
 from engram_client.types import (
@@ -33,9 +34,6 @@ from engram_client.types import (
     moment,
 )
 
-#: The server's own delay is lengthened by up to this part of it, so that its clients do not come
-#: back all at once.
-JITTER = 0.25
 #: Room for what a message holds beside the episode.
 _ENVELOPE_BYTES = 256
 #: What waits goes in one message up to about this: each message costs more than the observations in
@@ -44,13 +42,6 @@ BATCH_BYTES = 64 << 10
 #: Messages that are not answered; with so many, observations wait and go together. A server takes a
 #: flood of small frames for an attack.
 MESSAGES_UNDER_WAY_MAX = 32
-_CALL_BROKE = {
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.INTERNAL,
-    grpc.StatusCode.UNKNOWN,
-}
 
 Token = TypeVar("Token")
 _Status = wire.StreamStatus
@@ -100,6 +91,8 @@ class _Entry(Generic[Token]):
 class _Recall(Generic[Token]):
     token: Token
     request: wire.StreamingRecallRequest
+    # So many observations were taken before it.
+    behind: int
     found: list[Memory] = dataclasses.field(default_factory=list)
 
 
@@ -125,7 +118,6 @@ class Machine(Generic[Token]):
         self.durable_sequence = 0
         self.refusals = 0
         self.reconnects = 0
-        self._chance = chance
         self._outcomes: list[Outcome[Token]] = []
         # Observations without an outcome. The first `_sent` were sent in this call, the first
         # `_ever_sent` in any.
@@ -139,6 +131,9 @@ class Machine(Generic[Token]):
         self._messages: collections.deque[int] = collections.deque()
         self._going_back = False
         self._told: wire.ObservationResponse | None = None
+        # Observations with an outcome.
+        self._settled = 0
+        self._held = False
         self._limit = options.in_flight_max
         # How many may be under way: fewer after a refusal for overload.
         self._window = self._limit
@@ -152,9 +147,9 @@ class Machine(Generic[Token]):
         self._close: wire.StreamClose | None = None
         self._close_sent = False
         self._init_sent = False
-        # Since when nothing was acked although calls broke, and how many did.
+        # Since when nothing was acked although calls broke.
         self._stuck_since: float | None = now
-        self._attempts = 0
+        self._delays = Delays(options.reconnect_delay, options.reconnect_delay_max, chance)
 
     @property
     def in_flight(self) -> int:
@@ -202,18 +197,26 @@ class Machine(Generic[Token]):
         self._pending_bytes += size
 
     def recall(self, token: Token, recall: Recall) -> None:
-        """Recalls on the session's stream, beside its observations."""
+        """Recalls on the session's stream, behind the observations that were taken before; while
+        these are held, it does not wait for them."""
         self.check_usable()
         if not self.options.recalls:
             raise ValueError("the session was not opened with recalls")
         self._recall_count += 1
         request = recall.to_wire(self.space, f"recall-{self._recall_count}")
-        self._recalls[request.request_id] = _Recall(token, request)
+        behind = self._settled + len(self._pending)
+        self._recalls[request.request_id] = _Recall(token, request, behind)
         self._recalls_unsent.append(request.request_id)
+
+    def hold(self, held: bool) -> None:
+        """Sends no observation until told otherwise, or goes on."""
+        self.check_usable()
+        self._held = held
 
     def close(self, drain: bool) -> None:
         """Ends the session once all is acked; with `drain`, once it is in the index too."""
         self.check_usable()
+        self._held = False
         self._close = wire.StreamClose(drain_queue=drain)
 
     def abandon(self) -> None:
@@ -250,18 +253,12 @@ class Machine(Generic[Token]):
         self.state = State.LOST
         if error is None:
             error = errors.UnavailableError("the server ended the stream")
-        passes = (
-            error.code in _CALL_BROKE
-            or error.code is None
-            and isinstance(error, errors.UnavailableError)
-        )
-        if not passes and not isinstance(error, errors.OverloadedError):
+        if not errors.passes(error) and not isinstance(error, errors.OverloadedError):
             self._fail(error)
             return
         if self._stuck_since is None:
             self._stuck_since = now
-        self.connect_at = now + self._delay(error.retry_after)
-        self._attempts += 1
+        self.connect_at = now + self._delays.next(error.retry_after)
         patience = self.options.patience
         if patience is not None and self.connect_at - self._stuck_since > patience:
             self._give_up(error)
@@ -288,7 +285,7 @@ class Machine(Generic[Token]):
             return self._next_opening(now)
         if self.state is not State.OPEN:
             return Wait(None)
-        if self._recalls_unsent:
+        if self._recalls_unsent and self._is_turn_of(self._recalls[self._recalls_unsent[0]]):
             request = self._recalls[self._recalls_unsent.popleft()].request
             return self._send(wire.ObservationRequest(recall=request))
         if self._going_back:
@@ -316,6 +313,9 @@ class Machine(Generic[Token]):
 
     # Below: sending.
 
+    def _is_turn_of(self, recall: _Recall[Token]) -> bool:
+        return self._held or recall.behind <= self._settled + self._sent
+
     def _next_opening(self, now: float) -> Send | Wait:
         if not self._init_sent:
             self._init_sent = True
@@ -336,7 +336,7 @@ class Machine(Generic[Token]):
 
     def _next_observations(self, now: float) -> Send | Wait:
         room = self._window - self._under_way
-        if self._paused or room <= 0 or len(self._messages) >= MESSAGES_UNDER_WAY_MAX:
+        if self._held or self._paused or room <= 0 or len(self._messages) >= MESSAGES_UNDER_WAY_MAX:
             return Wait(None)
         if now < self._hold_until:
             return Wait(self._hold_until)
@@ -468,6 +468,7 @@ class Machine(Generic[Token]):
         entry = self._pending.popleft()
         self._pending_bytes -= entry.size
         self._ever_sent -= 1
+        self._settled += 1
         return entry
 
     def _handle_status(self, response: wire.ObservationResponse, now: float) -> None:
@@ -522,18 +523,7 @@ class Machine(Generic[Token]):
     # Below: time and failure.
 
     def _hold(self, seconds: float, now: float) -> None:
-        self._hold_until = max(self._hold_until, now + self._jittered(seconds))
-
-    def _jittered(self, seconds: float) -> float:
-        """Never sooner than the server said."""
-        return seconds * (1 + JITTER * self._chance.random())
-
-    def _delay(self, retry_after: float | None) -> float:
-        """From the end of a call to the next."""
-        # Beyond some twenty doublings it is the longest delay anyway.
-        doubled = self.options.reconnect_delay * 2.0 ** min(self._attempts, 20)
-        own = min(doubled, self.options.reconnect_delay_max) * (0.5 + 0.5 * self._chance.random())
-        return max(own, self._jittered(retry_after or 0.0))
+        self._hold_until = max(self._hold_until, now + self._delays.jittered(seconds))
 
     def _grow(self, acked: int) -> None:
         """One more for each whole window that was acked."""
@@ -546,7 +536,7 @@ class Machine(Generic[Token]):
 
     def _progressed(self) -> None:
         self._stuck_since = None
-        self._attempts = 0
+        self._delays.reset()
 
     def _give_up(self, last: errors.EngramError) -> None:
         tried = f"nothing came of it for {self.options.patience} s; the last try: {last.message}"

@@ -14,9 +14,20 @@ import grpc
 import grpc.aio
 
 from engram_client import _calls, errors
+from engram_client._listener import Listener
 from engram_client._machine import Machine, Send, State
 from engram_client._proto import service_pb2 as wire
-from engram_client.types import Episode, Memory, Page, Receipt, Recall, Recollection, SessionOptions
+from engram_client.types import (
+    Episode,
+    Event,
+    Memory,
+    Page,
+    Receipt,
+    Recall,
+    Recollection,
+    SessionOptions,
+    Subscription,
+)
 
 
 class AsyncClient:
@@ -37,7 +48,9 @@ class AsyncClient:
             self._channel = grpc.aio.secure_channel(target, credentials, options=options)
         self._recall = _calls.recall_method(self._channel)
         self._remember = _calls.remember_method(self._channel)
+        self._flow = _calls.flow_method(self._channel)
         self._sessions: weakref.WeakSet[AsyncSession] = weakref.WeakSet()
+        self._events: weakref.WeakSet[AsyncEvents] = weakref.WeakSet()
 
     async def open_session(
         self, space: str = "", *, session_id: str = "", options: SessionOptions = SessionOptions()
@@ -82,10 +95,21 @@ class AsyncClient:
                     [Memory.from_wire(memory) for memory in page.results], page.snapshot_sequence
                 )
 
+    async def subscribe(
+        self, space: str, subscription: Subscription = Subscription()
+    ) -> AsyncEvents:
+        """Events of `space`; returns once none is missed any more."""
+        events = AsyncEvents(self._flow, Listener(space, subscription, random.Random()))
+        self._events.add(events)
+        await events._opened()
+        return events
+
     async def close(self) -> None:
         """Closes the connection. Sessions that are still open are left, and can be resumed."""
         for session in list(self._sessions):
             await session.abandon()
+        for events in list(self._events):
+            await events.close()
         await self._channel.close()
 
     async def _pages(
@@ -105,6 +129,71 @@ class AsyncClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+class AsyncEvents:
+    """What happens in a space, as it comes: `async for event in events`. Made by
+    `AsyncClient.subscribe`. A lost connection is made again, and is an event itself."""
+
+    def __init__(self, method: Callable[..., Any], listener: Listener) -> None:
+        self._method = method
+        self._listener = listener
+        self._call: Any = None
+        self._closed = False
+
+    async def close(self) -> None:
+        """Ends it; whoever waits for an event gets none."""
+        self._closed = True
+        if self._call is not None:
+            self._call.cancel()
+
+    def __aiter__(self) -> AsyncEvents:
+        return self
+
+    async def __anext__(self) -> Event:
+        while True:
+            event = await self._next_response()
+            if event is not None:
+                return event
+
+    async def __aenter__(self) -> AsyncEvents:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _opened(self) -> None:
+        try:
+            while not self._listener.has_begun:
+                await self._next_response()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _next_response(self) -> Event | None:
+        """The event that comes next, if it is one."""
+        error: errors.EngramError | None = None
+        try:
+            if self._call is None:
+                self._call = self._method()
+                # Nothing comes behind it: that would be the end of the subscription.
+                await self._call.write(self._listener.request)
+            response = await self._call.read()
+            if response is not grpc.aio.EOF:
+                return self._listener.handle_response(response)
+        except grpc.aio.AioRpcError as ended:
+            error = errors.from_rpc_error(ended)
+        except asyncio.CancelledError:
+            # Closing ends the call; else it is this task that is to end.
+            if not self._closed:
+                raise
+        if self._closed:
+            raise StopAsyncIteration
+        self._call = None
+        await asyncio.sleep(self._listener.handle_end(error, time.monotonic()))
+        if self._closed:
+            raise StopAsyncIteration
+        return None
 
 
 class AsyncSession:
@@ -171,12 +260,22 @@ class AsyncSession:
         return future
 
     async def recall(self, recall: Recall) -> Recollection:
-        """Recalls on the session's own stream; the session must be opened with
-        `SessionOptions(recalls=True)`."""
+        """Recalls on the session's own stream, behind the observations that were taken before
+        unless they are paused; the session must be opened with `SessionOptions(recalls=True)`."""
         future: asyncio.Future[Recollection] = asyncio.get_running_loop().create_future()
         self._machine.recall(future, recall)
         self._wake.set()
         return await future
+
+    def pause(self) -> None:
+        """Sends no observation until `resume`. What is under way is still acked, and recalls go
+        on."""
+        self._machine.hold(True)
+
+    def resume(self) -> None:
+        """Goes on after `pause`."""
+        self._machine.hold(False)
+        self._wake.set()
 
     async def flush(self) -> None:
         """Waits until everything taken so far has its outcome."""

@@ -103,6 +103,20 @@ _CLASSES: dict[grpc.StatusCode, type[EngramError]] = {
 }
 
 
+_CALL_BROKE = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+}
+
+
+def passes(error: EngramError) -> bool:
+    """Whether the same may succeed over another connection."""
+    return error.code in _CALL_BROKE or error.code is None and isinstance(error, UnavailableError)
+
+
 def from_status(
     code: grpc.StatusCode, message: str, retry_after: float | None = None
 ) -> EngramError:

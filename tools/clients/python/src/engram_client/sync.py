@@ -14,9 +14,20 @@ from typing import Any, Callable, Iterator
 import grpc
 
 from engram_client import _calls, errors
+from engram_client._listener import Listener
 from engram_client._machine import Machine, Outcome, Send, State
 from engram_client._proto import service_pb2 as wire
-from engram_client.types import Episode, Memory, Page, Receipt, Recall, Recollection, SessionOptions
+from engram_client.types import (
+    Episode,
+    Event,
+    Memory,
+    Page,
+    Receipt,
+    Recall,
+    Recollection,
+    SessionOptions,
+    Subscription,
+)
 
 _Future = concurrent.futures.Future
 
@@ -38,7 +49,9 @@ class Client:
             self._channel = grpc.secure_channel(target, credentials, options=options)
         self._recall = _calls.recall_method(self._channel)
         self._remember = _calls.remember_method(self._channel)
+        self._flow = _calls.flow_method(self._channel)
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._events: weakref.WeakSet[Events] = weakref.WeakSet()
 
     def open_session(
         self, space: str = "", *, session_id: str = "", options: SessionOptions = SessionOptions()
@@ -81,10 +94,19 @@ class Client:
                     [Memory.from_wire(memory) for memory in page.results], page.snapshot_sequence
                 )
 
+    def subscribe(self, space: str, subscription: Subscription = Subscription()) -> Events:
+        """Events of `space`; returns once none is missed any more."""
+        events = Events(self._flow, Listener(space, subscription, random.Random()))
+        self._events.add(events)
+        events._opened()
+        return events
+
     def close(self) -> None:
         """Closes the connection. Sessions that are still open are left, and can be resumed."""
         for session in list(self._sessions):
             session.abandon()
+        for events in list(self._events):
+            events.close()
         self._channel.close()
 
     def _pages(
@@ -103,6 +125,78 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Events:
+    """What happens in a space, as it comes: `for event in events`. Made by `Client.subscribe`. A
+    lost connection is made again, and is an event itself. Any thread may `close` it."""
+
+    def __init__(self, method: Callable[..., Any], listener: Listener) -> None:
+        self._method = method
+        self._listener = listener
+        self._closed = threading.Event()
+        self._begin()
+
+    def close(self) -> None:
+        """Ends it; whoever waits for an event gets none."""
+        self._closed.set()
+        self._call.cancel()
+
+    def __iter__(self) -> Events:
+        return self
+
+    def __next__(self) -> Event:
+        while True:
+            event = self._next_response()
+            if event is not None:
+                return event
+
+    def __enter__(self) -> Events:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _opened(self) -> None:
+        try:
+            while not self._listener.has_begun:
+                self._next_response()
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self) -> None:
+        over = threading.Event()
+        call = self._method(_once(self._listener.request, over))
+        # grpcio takes the requests on a thread of its own, which must not outlive the call.
+        if not call.add_callback(over.set):
+            over.set()
+        self._call = call
+        if self._closed.is_set():
+            call.cancel()
+
+    def _next_response(self) -> Event | None:
+        """The event that comes next, if it is one."""
+        error: errors.EngramError | None = None
+        try:
+            return self._listener.handle_response(next(self._call))
+        except StopIteration:
+            pass
+        except grpc.RpcError as ended:
+            error = errors.from_rpc_error(ended)
+        if self._closed.is_set():
+            raise StopIteration
+        wait = self._listener.handle_end(error, time.monotonic())
+        if self._closed.wait(wait):
+            raise StopIteration
+        self._begin()
+        return None
+
+
+def _once(message: bytes, over: threading.Event) -> Iterator[bytes]:
+    """One message; what comes behind it would be the end of the subscription."""
+    yield message
+    over.wait()
 
 
 class Session:
@@ -169,14 +263,26 @@ class Session:
         return future
 
     def recall(self, recall: Recall, *, timeout: float | None = None) -> Recollection:
-        """Recalls on the session's own stream; the session must be opened with
-        `SessionOptions(recalls=True)`."""
+        """Recalls on the session's own stream, behind the observations that were taken before
+        unless they are paused; the session must be opened with `SessionOptions(recalls=True)`."""
         future = _running_future()
         with self._changed:
             self._machine.recall(future, recall)
             self._changed.notify_all()
         recollection: Recollection = future.result(timeout)
         return recollection
+
+    def pause(self) -> None:
+        """Sends no observation until `resume`. What is under way is still acked, and recalls go
+        on."""
+        with self._changed:
+            self._machine.hold(True)
+
+    def resume(self) -> None:
+        """Goes on after `pause`."""
+        with self._changed:
+            self._machine.hold(False)
+            self._changed.notify_all()
 
     def flush(self, *, timeout: float | None = None) -> None:
         """Waits until everything taken so far has its outcome."""

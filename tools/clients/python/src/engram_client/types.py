@@ -6,7 +6,7 @@ import array
 import dataclasses
 import datetime
 import enum
-from typing import Mapping, Sequence
+from typing import Collection, Mapping, Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -185,6 +185,40 @@ class Recall:
         if self.snapshot_time is not None:
             request.snapshot_time.CopyFrom(timestamp(self.snapshot_time))
         return request
+
+
+class EventKind(enum.Enum):
+    """What can happen in a space, and what is not known of it."""
+
+    STORED = "stored"
+    RECALLED = "recalled"
+    #: Events are missing here, because they were read too slowly.
+    MISSED = "missed"
+    #: The connection was made anew: what happened meanwhile is missing here.
+    INTERRUPTED = "interrupted"
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """Something that happened. `memory_id` is the memory that was stored, or the best that was
+    recalled; `missed` is how many events are missing."""
+
+    kind: EventKind
+    at: datetime.datetime | None = None
+    memory_id: str = ""
+    importance: float = 0.0
+    missed: int = 0
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Subscription:
+    """What is wanted of a space's events: those of `kinds` (stored and recalled; none: both) that
+    matter at least so much. `buffer` of them may wait; 0: the server chooses."""
+
+    kinds: Collection[EventKind] = ()
+    importance_min: float = 0.0
+    buffer: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
