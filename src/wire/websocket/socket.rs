@@ -16,6 +16,8 @@ use crate::wire::transport::{Switched, Transport};
 
 /// The framing's own read buffer: a few messages.
 const FRAMING_BYTES: usize = 32 << 10;
+/// What a client's control frame has before its content, its mask included.
+const CONTROL_HEAD_BYTES: usize = 6;
 
 /// Two buffers that stand for a socket that never waits.
 #[derive(Debug, Default)]
@@ -62,7 +64,8 @@ pub(super) enum Fault {
 pub(super) struct Socket<S> {
     transport: S,
     frames: WebSocket<Buffers>,
-    /// Bytes that came since the last whole message.
+    message_bytes_max: usize,
+    /// Bytes that came since the last whole message, but for control frames.
     unfinished: usize,
     /// What the message takes that comes, or came last.
     room: Loan,
@@ -89,6 +92,7 @@ impl<S: Transport> Socket<S> {
         Socket {
             transport: switched.transport,
             frames,
+            message_bytes_max,
             unfinished: 0,
             room: Loan::default(),
             heard: false,
@@ -152,15 +156,17 @@ impl<S: Transport> Socket<S> {
                     self.unfinished = 0;
                     return Poll::Ready(Ok(message));
                 }
-                Ok(_) => {}
+                Ok(control) => {
+                    let bytes = CONTROL_HEAD_BYTES + control.len();
+                    self.unfinished = self.unfinished.saturating_sub(bytes);
+                }
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     let incoming = &mut self.frames.get_mut().incoming;
                     match ready!(self.transport.poll_read_into(cx, incoming)) {
                         Ok(count @ 1..) => {
                             self.heard = true;
                             self.unfinished += count;
-                            let is_short = self.unfinished <= limits::MESSAGE_BYTES_UNLENT;
-                            if !is_short && !self.room.grow(MESSAGE_COPIES * self.unfinished) {
+                            if !self.borrow() {
                                 self.broken = true;
                                 return Poll::Ready(Err(Fault::Crowded));
                             }
@@ -175,6 +181,13 @@ impl<S: Transport> Socket<S> {
                 }
             }
         }
+    }
+
+    /// Borrows what the message takes that comes. Frames without content count as well, so bytes may be more than a
+    /// message can have.
+    fn borrow(&mut self) -> bool {
+        let bytes = self.unfinished.min(self.message_bytes_max);
+        bytes <= limits::MESSAGE_BYTES_UNLENT || self.room.grow(MESSAGE_COPIES * bytes)
     }
 
     /// Sends the rest and waits until the client has gone too.
@@ -322,6 +335,28 @@ mod tests {
                 }
                 drop(socket);
                 assert_eq!(loans::lent(), 0);
+            }
+        });
+        loans::set_most(limits::LOANS_BYTES_DEFAULT);
+    }
+
+    #[test]
+    fn what_is_no_message_borrows_no_more_than_one_may() {
+        loans::set_most(1 << 20);
+        block_on(async {
+            let long = 2 * limits::MESSAGE_BYTES_UNLENT;
+            // Signs of life, and a message whose fragments have nothing in them.
+            let pongs = (frame(0x8a, &[7; 125]), 0);
+            let fragments = (frame(0x00, b""), MESSAGE_COPIES * long);
+            for (frame_of_many, borrowed) in [pongs, fragments] {
+                let (mut client, mut socket) = pair(long);
+                let mut frames = frame(0x02, b"");
+                while frames.len() < 4 * long {
+                    frames.extend_from_slice(&frame_of_many);
+                }
+                write_from(&mut client, &mut frames).await.expect("memory does not fail");
+                assert!(poll_once(poll_fn(|cx| socket.poll_message(cx))).await.is_none());
+                assert_eq!(loans::lent(), borrowed);
             }
         });
         loans::set_most(limits::LOANS_BYTES_DEFAULT);
