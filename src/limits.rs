@@ -199,6 +199,9 @@ pub const RESERVES_AHEAD_MAX: usize = 4;
 pub const LOWEST_PRIORITY: i32 = 19;
 /// Pieces of a checkpoint that are asked for ahead while it is read, so that the disk never waits for the core.
 pub const CHECKPOINT_READS_AHEAD: usize = 8;
+/// Bytes of a checkpoint's start that the page cache is asked for at a start of the server: about what a disk reads while the
+/// logs are replayed.
+pub const CHECKPOINT_START_BYTES: u64 = 128 << 20;
 /// Places of a file that are looked for in the page cache, to tell whether it is there.
 pub const CACHE_PROBES: u64 = 16;
 /// What reads past the page cache begin and end with: no file system asks for more.
