@@ -4,6 +4,7 @@
 //! imports only from those above it.
 
 pub mod limits;
+pub mod loans;
 pub mod failure;
 pub mod dataset;
 pub mod config;
@@ -28,6 +29,7 @@ pub mod memory;
 pub mod mesh;
 pub mod pump;
 pub mod core;
+pub mod memory_bound;
 pub mod recovery;
 pub mod supervisor;
 pub mod space_name;
