@@ -38,8 +38,10 @@ use crate::limits::{
     CHECKPOINT_DRAIN_MAX, DRAIN_MAX, EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_PREEMPT, EXECUTOR_TICK,
 };
 use crate::listen::{ListenError, listen};
+use crate::loans;
 use crate::log_readers::{LogReaders, Reading};
 use crate::memory::MemoryAhead;
+use crate::memory_bound::MemoryBound;
 use crate::mesh::{CoreIndex, Mesh, MeshSettings, Thread, weave};
 use crate::pump::{Pump, PumpHandle, tick};
 use crate::recovery::{Recovery, RecoveryError, Segments};
@@ -151,6 +153,8 @@ fn announce(config: &ServeConfig, folder: &Folder, bound: &[SocketAddr]) -> io::
         "index HNSW, M {GRAPH_LINKS}, width {GRAPH_WIDTH_INSERT} on insertion, {recall}"
     )?;
     writeln!(out, "capacity {} observations a core", config.settings.capacity)?;
+    let bound = MemoryBound::of(&config.settings, config.cores.len() as u16);
+    writeln!(out, "memory {bound}")?;
     writeln!(out, "durability {}", describe(config.settings.durability))?;
     out.flush()
 }
@@ -214,6 +218,7 @@ async fn run_core(plan: Plan) -> Result<(), BootError> {
         capacity: plan.settings.capacity,
         clock: plan.clock,
     };
+    loans::set_most(plan.settings.request_memory_bytes);
     let mesh = Mesh::new(plan.thread, mesh_settings);
     // Whoever waits for it is gone only if another executor failed to start.
     let _ = plan.started.send(mesh.core());

@@ -22,8 +22,10 @@ use glommio::io::{BufferedFile, Directory, OpenOptions, ReadResult};
 use rustix::fs::OFlags;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
-use crate::folder::{FolderError, read_ahead};
-use crate::limits::{CACHE_PROBES, CHECKPOINT_READS_AHEAD, DIRECT_READ_ALIGNMENT};
+use crate::folder::FolderError;
+use crate::limits::{
+    CACHE_PROBES, CHECKPOINT_READS_AHEAD, CHECKPOINT_START_BYTES, DIRECT_READ_ALIGNMENT,
+};
 
 /// Where the checkpoints of a folder are, beside its logs.
 pub fn checkpoints_beside(logs: &Path) -> PathBuf {
@@ -93,13 +95,14 @@ pub fn read_head(checkpoints: &Path, stripe: StripeKey) -> Result<(Vec<u8>, u64)
     read().map_err(|error| FolderError::Io { path: path.clone(), doing: "read", error })
 }
 
-/// Reads pieces of one checkpoint in order, several ahead: past the page cache, unless that has it. The disk then writes to
-/// where it is read from, and what is read but once does not take the place of what is used again.
+/// Reads pieces of one checkpoint in order, several ahead: the first bytes through the page cache, what follows past it. The
+/// disk then writes to where it is read from, and what is read but once does not take the place of what is used again.
 #[derive(Debug)]
 pub struct PieceReader {
     file: Rc<BufferedFile>,
-    /// What offsets and lengths of reads are multiples of.
-    alignment: u64,
+    /// For pieces that begin behind those bytes.
+    direct: Option<Rc<BufferedFile>>,
+    cached_bytes: u64,
     reads: VecDeque<Task<io::Result<PieceRead>>>,
 }
 
@@ -122,23 +125,35 @@ impl Deref for PieceRead {
 }
 
 impl PieceReader {
-    /// Opens it.
-    pub async fn open(checkpoints: &Path, stripe: StripeKey) -> io::Result<PieceReader> {
+    /// Opens it, so many bytes of which come [through the page cache](bytes_through_cache).
+    pub async fn open(
+        checkpoints: &Path,
+        stripe: StripeKey,
+        cached_bytes: u64,
+    ) -> io::Result<PieceReader> {
         let path = checkpoint_path(checkpoints, stripe);
         let mut options = OpenOptions::new();
         let options = options.read(true);
-        if !is_cached(&File::open(&path)?)? {
-            let direct = i32::try_from(OFlags::DIRECT.bits()).expect("flags are ints to C");
-            match options.clone().custom_flags(direct).buffered_open(&path).await {
-                Ok(file) => return Ok(PieceReader::of(file, DIRECT_READ_ALIGNMENT)),
+        let file = options.buffered_open(&path).await?;
+        let mut direct = None;
+        if file.file_size().await? > cached_bytes {
+            let flag = i32::try_from(OFlags::DIRECT.bits()).expect("flags are ints to C");
+            match options.clone().custom_flags(flag).buffered_open(&path).await {
+                Ok(file) => direct = Some(Rc::new(file)),
                 Err(error) => tracing::debug!(%error, "a checkpoint cannot be read directly"),
             }
         }
-        Ok(PieceReader::of(options.buffered_open(&path).await?, 1))
+        Ok(PieceReader { file: Rc::new(file), direct, cached_bytes, reads: VecDeque::new() })
     }
 
-    fn of(file: BufferedFile, alignment: u64) -> PieceReader {
-        PieceReader { file: Rc::new(file), alignment, reads: VecDeque::new() }
+    /// What a piece is read from, and what offsets and lengths of such reads are multiples of.
+    fn source(&self, piece: Piece) -> (Rc<BufferedFile>, u64) {
+        match &self.direct {
+            Some(direct) if piece.offset >= self.cached_bytes => {
+                (direct.clone(), DIRECT_READ_ALIGNMENT)
+            }
+            _ => (self.file.clone(), 1),
+        }
     }
 
     /// The first of the pieces `ahead`; as many of those that follow as may be are asked for, too. The next call has the
@@ -146,12 +161,11 @@ impl PieceReader {
     pub async fn next(&mut self, ahead: impl Iterator<Item = Piece>) -> io::Result<PieceRead> {
         let asked = self.reads.len();
         for piece in ahead.take(CHECKPOINT_READS_AHEAD).skip(asked) {
-            let file = self.file.clone();
-            let offset = piece.offset - piece.offset % self.alignment;
+            let (file, alignment) = self.source(piece);
+            let offset = piece.offset - piece.offset % alignment;
             let (start, end) = (piece.offset - offset, piece.offset + piece.bytes - offset);
             let fits = |bytes: u64| usize::try_from(bytes).expect("a piece fits memory");
-            let (range, bytes) =
-                (fits(start)..fits(end), fits(end.next_multiple_of(self.alignment)));
+            let (range, bytes) = (fits(start)..fits(end), fits(end.next_multiple_of(alignment)));
             let read = async move {
                 let read = file.read_at(offset, bytes).await?;
                 Ok(PieceRead { read, range })
@@ -162,20 +176,25 @@ impl PieceReader {
     }
 }
 
-/// Asks the kernel for a checkpoint, at most so many bytes of it, if the page cache has a part of it; the rest would be read
-/// piece by piece. How many were asked for.
-pub fn read_cached_ahead(path: &Path, bytes_max: u64) -> io::Result<u64> {
-    if is_cached(&File::open(path)?)? { read_ahead(path, bytes_max) } else { Ok(0) }
+/// How many bytes of a checkpoint are to come through the page cache: all, where that has them; else its start, which a
+/// start of the server has it read to while the logs are replayed. To be asked once for each file: the kernel may answer by
+/// reading where it was asked, so that whoever asks again finds it there.
+pub fn bytes_through_cache(path: &Path) -> io::Result<u64> {
+    let is_cached = is_cached(&File::open(path)?, CHECKPOINT_START_BYTES)?;
+    Ok(if is_cached { u64::MAX } else { CHECKPOINT_START_BYTES })
 }
 
-/// Whether the page cache has most of a file, as far as a few places tell.
-fn is_cached(file: &File) -> io::Result<bool> {
-    let length = file.metadata()?.len();
+/// Whether the page cache has most of a file, as far as a few places behind its start tell.
+fn is_cached(file: &File, start_bytes: u64) -> io::Result<bool> {
+    let rest = file.metadata()?.len().saturating_sub(start_bytes);
+    if rest == 0 {
+        return Ok(true);
+    }
     let mut cached = 0;
     for probe in 0..CACHE_PROBES {
         let mut byte = [0];
         let mut buffer = [io::IoSliceMut::new(&mut byte)];
-        let offset = length / CACHE_PROBES * probe;
+        let offset = start_bytes + rest / CACHE_PROBES * probe;
         match preadv2(file, &mut buffer, offset, ReadWriteFlags::NOWAIT) {
             Ok(_) => cached += 1,
             Err(Errno::AGAIN) => {}
@@ -276,19 +295,23 @@ impl Drafts {
 mod tests {
     use super::*;
     use rustix::fs::{Advice, fadvise};
+    use std::os::unix::fs::OpenOptionsExt;
 
     const STRIPE: StripeKey = StripeKey { space: SpaceKey(7), stripe: 0 };
     const LENGTH: u64 = 40_000;
+    /// Not where a block begins.
+    const START: u64 = 9_000;
 
-    /// What the pieces of a file are read as, and whether past the page cache.
-    async fn read_all(folder: &Path, pieces: &[Piece]) -> (Vec<Vec<u8>>, bool) {
-        let mut reader = PieceReader::open(folder, STRIPE).await.expect("it is there");
+    /// What the pieces of a file are read as, and whether what follows its start came past the page cache.
+    async fn read_all(folder: &Path, pieces: &[Piece], cached_bytes: u64) -> (Vec<Vec<u8>>, bool) {
+        let reader = PieceReader::open(folder, STRIPE, cached_bytes).await;
+        let mut reader = reader.expect("it is there");
         let mut found = Vec::new();
         for first in 0..pieces.len() {
             let read = reader.next(pieces[first..].iter().copied()).await.expect("it can be read");
             found.push(read.to_vec());
         }
-        (found, reader.alignment > 1)
+        (found, reader.direct.is_some())
     }
 
     #[test]
@@ -312,15 +335,21 @@ mod tests {
         let executor = glommio::LocalExecutorBuilder::default().io_memory(1 << 20);
         let executor = executor.make().expect("an executor can be made");
         executor.run(async {
-            let (found, is_direct) = read_all(folder.path(), &pieces).await;
-            assert_eq!((found, is_direct), (expected.clone(), false), "it was written just now");
+            assert!(
+                is_cached(&File::open(&path).expect("it is there"), START).expect("it is read")
+            );
+            let read = read_all(folder.path(), &pieces, u64::MAX).await;
+            assert_eq!(read, (expected.clone(), false));
             let file = File::open(&path).expect("it is there");
             file.sync_all().expect("it can be synced");
             fadvise(&file, 0, None, Advice::DontNeed).expect("the kernel takes advice");
-            let is_gone = !is_cached(&file).expect("it can be read");
-            let (found, is_direct) = read_all(folder.path(), &pieces).await;
-            // A file system in memory keeps all of it there.
-            assert_eq!((found, is_direct), (expected, is_gone));
+            let read = read_all(folder.path(), &pieces, START).await;
+            // A file system in memory may not have such reads.
+            let direct = fs::OpenOptions::new()
+                .read(true)
+                .custom_flags(OFlags::DIRECT.bits().cast_signed())
+                .open(&path);
+            assert_eq!(read, (expected, direct.is_ok()));
         });
     }
 }

@@ -248,6 +248,8 @@ impl Serve {
             listeners: config.listen,
             cores,
             settings: ServeSettings {
+                connections_max: config.connections_max,
+                request_memory_bytes: config.request_memory_bytes,
                 message_bytes_max: config.message_bytes_max,
                 capacity: config.capacity,
                 recall_target: config.recall_target,

@@ -18,8 +18,9 @@ use engram_shards::settings::AckPolicy;
 use serde::{Deserialize, Deserializer};
 
 use crate::limits::{
-    MESSAGE_BYTES_MAX_CEILING, MESSAGE_BYTES_MAX_DEFAULT, MESSAGE_BYTES_MAX_FLOOR,
-    SESSION_SILENCE_DEFAULT, SESSION_SILENCE_MIN,
+    CONNECTIONS_MAX_CEILING, CONNECTIONS_MAX_DEFAULT, LOANS_BYTES_CEILING, LOANS_BYTES_DEFAULT,
+    LOANS_BYTES_FLOOR, MESSAGE_BYTES_MAX_CEILING, MESSAGE_BYTES_MAX_DEFAULT,
+    MESSAGE_BYTES_MAX_FLOOR, MESSAGE_COPIES, SESSION_SILENCE_DEFAULT, SESSION_SILENCE_MIN,
 };
 
 /// Where the server listens by default: gRPC clients look at the first port, WebSocket and HTTP clients at the second,
@@ -73,6 +74,18 @@ pub struct Layer {
     #[arg(long, value_name = "MODE", env = "ENGRAM_DURABILITY", value_parser = durability)]
     #[serde(default, deserialize_with = "durability_of")]
     pub durability: Option<AckPolicy>,
+    /// Connections open at once, of all cores together [default: 2048]
+    ///
+    /// Each core takes its share of them: the kernel spreads connections over the cores as they come, so that the first
+    /// is refused a little earlier. A refused client is told to come back (UNAVAILABLE, or HTTP 503).
+    #[arg(long, value_name = "COUNT", env = "ENGRAM_CONNECTIONS_MAX")]
+    pub connections_max: Option<u32>,
+    /// Memory of one core for what its clients have under way, in bytes [default: 805306368]
+    ///
+    /// Open streams, long messages, and results that clients have not read yet. Where it is used up, clients are told to
+    /// come back (RESOURCE_EXHAUSTED, or HTTP 503); at least 67108864.
+    #[arg(long, value_name = "BYTES", env = "ENGRAM_REQUEST_MEMORY_BYTES")]
+    pub request_memory_bytes: Option<usize>,
     /// Longest message on either transport, in bytes [default: 4194304]
     #[arg(long, value_name = "BYTES", env = "ENGRAM_MESSAGE_BYTES_MAX")]
     pub message_bytes_max: Option<usize>,
@@ -103,6 +116,10 @@ pub struct Config {
     pub record_cache_bytes: u64,
     /// What an ack means.
     pub durability: AckPolicy,
+    /// Connections open at once, of all cores together.
+    pub connections_max: u32,
+    /// Bytes that one core lends to its connections, at most.
+    pub request_memory_bytes: usize,
     /// Longest message, in bytes.
     pub message_bytes_max: usize,
     /// How long a session waits for a silent client.
@@ -152,6 +169,8 @@ impl Layer {
             recall_target: self.recall_target.or(below.recall_target),
             record_cache_bytes: self.record_cache_bytes.or(below.record_cache_bytes),
             durability: self.durability.or(below.durability),
+            connections_max: self.connections_max.or(below.connections_max),
+            request_memory_bytes: self.request_memory_bytes.or(below.request_memory_bytes),
             message_bytes_max: self.message_bytes_max.or(below.message_bytes_max),
             session_silence: self.session_silence.or(below.session_silence),
             origin: self.origin.or(below.origin),
@@ -170,6 +189,8 @@ impl Layer {
             recall_target: self.recall_target.map_or(Ok(Some(RecallTarget::default())), target)?,
             record_cache_bytes: self.record_cache_bytes.unwrap_or(RECORD_CACHE_BYTES_DEFAULT),
             durability: self.durability.unwrap_or_default(),
+            connections_max: self.connections_max.unwrap_or(CONNECTIONS_MAX_DEFAULT),
+            request_memory_bytes: self.request_memory_bytes.unwrap_or(LOANS_BYTES_DEFAULT),
             message_bytes_max: self.message_bytes_max.unwrap_or(MESSAGE_BYTES_MAX_DEFAULT),
             session_silence: self.session_silence.unwrap_or(SESSION_SILENCE_DEFAULT),
             origins: self.origin.unwrap_or_default(),
@@ -195,10 +216,21 @@ impl Config {
             let why = format!("is {}, not 0 to {RECORD_CACHE_BYTES_MAX}", self.record_cache_bytes);
             return range("record-cache-bytes", why);
         }
+        if !(1..=CONNECTIONS_MAX_CEILING).contains(&self.connections_max) {
+            let why = format!("is {}, not 1 to {CONNECTIONS_MAX_CEILING}", self.connections_max);
+            return range("connections-max", why);
+        }
         let (floor, ceiling) = (MESSAGE_BYTES_MAX_FLOOR, MESSAGE_BYTES_MAX_CEILING);
         if !(floor..=ceiling).contains(&self.message_bytes_max) {
             let why = format!("is {}, not {floor} to {ceiling}", self.message_bytes_max);
             return range("message-bytes-max", why);
+        }
+        // A message of any length that is taken must be one that can be lent for.
+        let floor = LOANS_BYTES_FLOOR.max(2 * MESSAGE_COPIES * self.message_bytes_max);
+        if !(floor..=LOANS_BYTES_CEILING).contains(&self.request_memory_bytes) {
+            let is = self.request_memory_bytes;
+            let why = format!("is {is}, not {floor} to {LOANS_BYTES_CEILING}");
+            return range("request-memory-bytes", why);
         }
         if self.session_silence < SESSION_SILENCE_MIN {
             let (is, least) = (self.session_silence, SESSION_SILENCE_MIN);
@@ -290,6 +322,8 @@ mod tests {
         assert_eq!(config.recall_target, RecallTarget::new(0.95));
         assert_eq!(config.record_cache_bytes, 32 << 20);
         assert_eq!(config.durability, AckPolicy::Sync);
+        assert_eq!(config.connections_max, 2_048);
+        assert_eq!(config.request_memory_bytes, 768 << 20);
         assert_eq!(config.message_bytes_max, 4 << 20);
         assert_eq!(config.session_silence, Duration::from_secs(300));
     }
@@ -298,7 +332,7 @@ mod tests {
     fn every_key_of_a_file_is_taken() {
         let layer = file(
             "data-dir = \"/d\"\nlisten = [\"[::1]:1\", \"127.0.0.1:0\"]\ncores = 2\ncapacity = 5\n\
-             recall-target = 0.9\nrecord-cache-bytes = 77\ndurability = \"interval:20\"\nmessage-bytes-max = 131072\nsession-silence = \"2m\"\norigin = [\"https://a.example\"]\n",
+             recall-target = 0.9\nrecord-cache-bytes = 77\nconnections-max = 9\nrequest-memory-bytes = 67108864\ndurability = \"interval:20\"\nmessage-bytes-max = 131072\nsession-silence = \"2m\"\norigin = [\"https://a.example\"]\n",
         )
         .expect("it is valid");
         let config = layer.into_config().expect("it is in range");
@@ -309,6 +343,7 @@ mod tests {
         assert_eq!(config.session_silence, Duration::from_secs(120));
         assert_eq!(config.recall_target, RecallTarget::new(0.9));
         assert_eq!(config.record_cache_bytes, 77);
+        assert_eq!((config.connections_max, config.request_memory_bytes), (9, 64 << 20));
         assert_eq!(config.durability, AckPolicy::Interval { micros: 20_000 });
         assert_eq!(config.origins, ["https://a.example"]);
         let list = file("cores = \"0-3,6\"").expect("a list is valid too");
@@ -336,6 +371,17 @@ mod tests {
         let records = Layer { record_cache_bytes: Some(u64::MAX), ..Layer::default() };
         let text = records.into_config().expect_err("no machine has it").to_string();
         assert!(text.starts_with("record-cache-bytes is 18"), "{text}");
+        let none = Layer { connections_max: Some(0), ..Layer::default() };
+        let text = none.into_config().expect_err("nobody is served").to_string();
+        assert!(text.starts_with("connections-max is 0, not 1 to "), "{text}");
+        let little = Layer { request_memory_bytes: Some(1 << 20), ..Layer::default() };
+        let text = little.into_config().expect_err("no recall fits").to_string();
+        assert!(text.starts_with("request-memory-bytes is 1048576, not 67108864 to "), "{text}");
+        let long = Some(64 << 20);
+        let little =
+            Layer { message_bytes_max: long, request_memory_bytes: long, ..Layer::default() };
+        let text = little.into_config().expect_err("no message fits").to_string();
+        assert!(text.contains("not 268435456 to "), "{text}");
         let recall = |share| Layer { recall_target: Some(share), ..Layer::default() }.into_config();
         assert_eq!(recall(0.0).expect("off").recall_target, None);
         for share in [0.3, 1.0, f32::NAN] {

@@ -1,5 +1,5 @@
-//! The connections of one core: accepted, served each in its own task, counted, and cut where they
-//! outstay the drain.
+//! The connections of one core: accepted, served each in its own task, counted, refused where there are too many, and
+//! cut where they outstay the drain.
 
 use std::cell::Cell;
 use std::net::TcpListener;
@@ -12,25 +12,50 @@ use glommio::timer::Timer;
 
 use crate::contain::contain;
 use crate::core::Core;
-use crate::limits::ACCEPT_REST;
+use crate::limits::{ACCEPT_REST, REFUSALS_MAX};
 use crate::notice::Notice;
-use crate::wire::accept::serve_connection;
+use crate::wire::accept::{refuse_connection, serve_connection};
 
 /// The connections of one core.
 #[derive(Clone, Debug)]
 pub struct Connections {
     core: Core,
-    open: Rc<Cell<u64>>,
+    /// The most that may be served.
+    served_max: u64,
+    open: Rc<Open>,
     /// Given once there is none and there will be none.
     gone: Notice,
     /// Ends those that are left.
     cut: Notice,
 }
 
+/// How many there are.
+#[derive(Debug, Default)]
+struct Open {
+    served: Cell<u64>,
+    refused: Cell<u64>,
+}
+
+/// What becomes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lot {
+    /// It is served.
+    Served,
+    /// It is told that there are too many, and closed.
+    Refused,
+}
+
 impl Connections {
     /// None yet.
     pub fn new(core: Core) -> Connections {
-        Connections { core, open: Rc::default(), gone: Notice::default(), cut: Notice::default() }
+        let cores = u64::from(core.mesh().cores());
+        Connections {
+            served_max: u64::from(core.settings().connections_max).div_ceil(cores),
+            core,
+            open: Rc::default(),
+            gone: Notice::default(),
+            cut: Notice::default(),
+        }
     }
 
     /// Accepts until the server stops.
@@ -45,7 +70,7 @@ impl Connections {
             };
             match stopping.or(accepted).await {
                 None => return,
-                Some(Ok(stream)) => self.serve(stream),
+                Some(Ok(stream)) => self.take(stream),
                 Some(Err(error)) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     Timer::new(ACCEPT_REST).await;
@@ -54,12 +79,21 @@ impl Connections {
         }
     }
 
-    /// Serves a connection in a task of its own; a panic ends it alone.
-    fn serve(&self, stream: TcpStream) {
+    /// Serves a connection, or refuses it, in a task of its own; a panic ends it alone. Where too many are being refused,
+    /// it is closed at once.
+    fn take(&self, stream: TcpStream) {
+        let Some(counted) = self.count_in() else {
+            return;
+        };
         let (core, cut) = (self.core.clone(), self.cut.clone());
-        let counted = Counted::new(self.clone());
         let connection = glommio::spawn_local(async move {
-            let serving = contain(serve_connection(core.clone(), stream)).or(async {
+            let work = async {
+                match counted.lot {
+                    Lot::Served => serve_connection(core.clone(), stream).await,
+                    Lot::Refused => refuse_connection(core.clone(), stream).await,
+                }
+            };
+            let serving = contain(work).or(async {
                 cut.wait().await;
                 Ok(())
             });
@@ -72,9 +106,32 @@ impl Connections {
         connection.detach();
     }
 
+    /// Counts one more; none where there is not even room to refuse it.
+    fn count_in(&self) -> Option<Counted> {
+        let Open { served, refused } = &*self.open;
+        let mut metrics = self.core.metrics();
+        let lot = if served.get() < self.served_max { Lot::Served } else { Lot::Refused };
+        match lot {
+            Lot::Served => {
+                served.set(served.get() + 1);
+                metrics.connections += 1;
+                metrics.connections_accepted += 1;
+            }
+            Lot::Refused => {
+                metrics.connections_refused += 1;
+                if refused.get() == REFUSALS_MAX as u64 {
+                    return None;
+                }
+                refused.set(refused.get() + 1);
+            }
+        }
+        drop(metrics);
+        Some(Counted { connections: self.clone(), lot })
+    }
+
     /// How many are open.
     pub fn count(&self) -> u64 {
-        self.open.get()
+        self.open.served.get() + self.open.refused.get()
     }
 
     /// Ends once there is none; to be awaited once no more are accepted.
@@ -92,26 +149,23 @@ impl Connections {
 }
 
 /// One connection, as long as it is open.
-struct Counted(Connections);
-
-impl Counted {
-    fn new(connections: Connections) -> Counted {
-        connections.open.set(connections.open.get() + 1);
-        let mut metrics = connections.core.metrics();
-        metrics.connections += 1;
-        metrics.connections_accepted += 1;
-        drop(metrics);
-        Counted(connections)
-    }
+struct Counted {
+    connections: Connections,
+    lot: Lot,
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let connections = &self.0;
-        connections.open.set(connections.open.get() - 1);
-        connections.core.metrics().connections -= 1;
-        if connections.open.get() == 0 && connections.core.is_stopping() {
-            connections.gone.give();
+        let Connections { core, open, gone, .. } = &self.connections;
+        match self.lot {
+            Lot::Served => {
+                open.served.set(open.served.get() - 1);
+                core.metrics().connections -= 1;
+            }
+            Lot::Refused => open.refused.set(open.refused.get() - 1),
+        }
+        if self.connections.count() == 0 && core.is_stopping() {
+            gone.give();
         }
     }
 }

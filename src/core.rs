@@ -23,6 +23,10 @@ use crate::metrics::Metrics;
 /// What the server was started with, as far as connections need to know.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServeSettings {
+    /// Connections open at once, of all cores together.
+    pub connections_max: u32,
+    /// Bytes that one core lends to its connections, at most.
+    pub request_memory_bytes: usize,
     /// Longest message on either transport, in bytes.
     pub message_bytes_max: usize,
     /// Observations admitted and still waiting, at most, of one shard.
@@ -48,6 +52,8 @@ pub struct ServeSettings {
 impl Default for ServeSettings {
     fn default() -> ServeSettings {
         ServeSettings {
+            connections_max: limits::CONNECTIONS_MAX_DEFAULT,
+            request_memory_bytes: limits::LOANS_BYTES_DEFAULT,
             message_bytes_max: limits::MESSAGE_BYTES_MAX_DEFAULT,
             capacity: CAPACITY_DEFAULT,
             recall_target: Some(RecallTarget::default()),

@@ -16,6 +16,7 @@ use engram_shards::log::log::IoFault;
 use engram_shards::shard::{Io, IoOutput, Share};
 use glommio::GlommioError;
 use glommio::io::{BufferedFile, Directory, OpenOptions};
+use glommio::sync::Semaphore;
 use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::chaos::DiskFaults;
@@ -25,6 +26,7 @@ use crate::folder::{draft_path, kept_path, log_path, segment_path, summary_path}
 use crate::limits::OPEN_SEGMENTS_MAX;
 use crate::log_readers::LogReaders;
 use crate::shares::Shares;
+use crate::spares::{Replaced, Spares, replace};
 
 type OpenFiles = VecDeque<(SegmentId, Rc<BufferedFile>)>;
 
@@ -38,6 +40,9 @@ pub struct Disk {
     readers: LogReaders,
     core: CoreIndex,
     shares: Shares,
+    spares: Spares,
+    /// Whoever has its one permit works on the drafts of segments that are emptied.
+    drafting: Rc<Semaphore>,
     faults: DiskFaults,
 }
 
@@ -45,8 +50,10 @@ impl Disk {
     /// The logs below `logs`, and the checkpoints beside it, for one core; `readers` and `shares` are those of all.
     pub fn new(logs: PathBuf, core: CoreIndex, readers: LogReaders, shares: Shares) -> Disk {
         let drafts = Drafts::new(checkpoints_beside(&logs));
+        let spares = Spares::new(logs.clone(), LogId(core.0));
         let (open, faults) = (Rc::default(), DiskFaults::default());
-        Disk { logs, open, drafts, readers, core, shares, faults }
+        let drafting = Rc::new(Semaphore::new(1));
+        Disk { logs, open, drafts, readers, core, shares, spares, drafting, faults }
     }
 
     /// What a test lets fail.
@@ -118,6 +125,9 @@ impl Disk {
     fn drafted(&self, stripe: StripeKey, done: io::Result<()>) -> Result<IoOutput, IoFault> {
         done.map(|()| IoOutput::Done).map_err(|error| {
             self.drafts.remove(stripe);
+            if kind_of(&error) == IoFault::Full {
+                self.spares.give_up();
+            }
             let space = format_args!("{:016x}", stripe.space.0);
             tracing::error!(%space, stripe = stripe.stripe, %error, "cannot write a checkpoint");
             kind_of(&error)
@@ -145,36 +155,67 @@ impl Disk {
         Ok(Directory::open(log_path(&self.logs, segment.log)).await?.sync().await?)
     }
 
-    /// Puts a file of these bytes in the place of a segment's: whoever linked to that one, or has it open, keeps it. What said
-    /// what it holds goes.
+    /// Puts a file of these bytes in the place of a segment's, which is spare then unless somebody linked to it or holds it:
+    /// whoever does keeps it. What said what it holds goes.
     async fn empty(&self, segment: SegmentId, bytes: Vec<u8>) -> io::Result<()> {
         let (path, draft) =
             (segment_path(&self.logs, segment), draft_path(&self.logs, segment.log));
-        let file = open_or_create(&draft).await?;
+        let _alone = self.drafting.acquire_permit(1).await?;
+        let file = self.draft(segment.log).await?;
         write_whole(&file, bytes, 0).await?;
         file.fdatasync().await?;
         self.open.borrow_mut().retain(|(open, _)| *open != segment);
-        std::fs::rename(&draft, &path)?;
+        let replaced = replace(&path, &draft)?;
         remove_if_there(&summary_path(&self.logs, segment))?;
-        Ok(Directory::open(log_path(&self.logs, segment.log)).await?.sync().await?)
+        Directory::open(log_path(&self.logs, segment.log)).await?.sync().await?;
+        match replaced {
+            Replaced::Gone => Ok(()),
+            // Only now: a crash before might have given it its name back.
+            Replaced::Exchanged => self.spares.keep(segment.log, &draft),
+        }
+    }
+
+    /// The file that is to take the place of an emptied segment's.
+    async fn draft(&self, log: LogId) -> io::Result<BufferedFile> {
+        let path = draft_path(&self.logs, log);
+        // An emptying may have ended in its middle, and left what it replaced.
+        if std::fs::metadata(&path).is_ok_and(|draft| draft.len() > u64::from(LOG_BLOCK_BYTES)) {
+            std::fs::remove_file(&path)?;
+        }
+        open_or_create(&path).await
     }
 
     /// Makes sure that there is a file for the next segment, its place reserved, and one for the head of a segment that is
-    /// emptied.
+    /// emptied. On a full disk, files that are spare give way.
     async fn keep(&self, log: LogId, bytes_total: u32) -> io::Result<BufferedFile> {
+        match self.reserve(log, bytes_total).await {
+            Err(error) if kind_of(&error) == IoFault::Full && self.spares.give_up() => {
+                self.reserve(log, bytes_total).await
+            }
+            reserved => reserved,
+        }
+    }
+
+    async fn reserve(&self, log: LogId, bytes_total: u32) -> io::Result<BufferedFile> {
         let folder = log_path(&self.logs, log);
         if !folder.exists() {
             std::fs::create_dir_all(&folder)?;
             Directory::open(&self.logs).await?.sync().await?;
         }
-        let draft = open_or_create(&draft_path(&self.logs, log)).await?;
-        draft.pre_allocate(u64::from(LOG_BLOCK_BYTES), false).await?;
-        let file = open_or_create(&kept_path(&self.logs, log)).await?;
+        // Whoever empties a segment meanwhile has a draft already.
+        if let Ok(_alone) = self.drafting.try_acquire_permit(1) {
+            let draft = self.draft(log).await?;
+            draft.pre_allocate(u64::from(LOG_BLOCK_BYTES), false).await?;
+        }
+        let kept = kept_path(&self.logs, log);
+        self.spares.take(log, &kept)?;
+        let file = open_or_create(&kept).await?;
         file.pre_allocate(u64::from(bytes_total), false).await?;
         Ok(file)
     }
 
-    /// Makes a segment's file: its place reserved, its head synced, its name synced in its folder.
+    /// Makes a segment's file: its place reserved, its head synced, its name synced in its folder. The head comes first: a file
+    /// that was another segment's never has this one's name with that one's head.
     async fn create(&self, segment: SegmentId, bytes_total: u32, head: Vec<u8>) -> io::Result<()> {
         let file = self.keep(segment.log, bytes_total).await?;
         write_whole(&file, head, 0).await?;
@@ -330,7 +371,12 @@ fn kind_of(error: &io::Error) -> IoFault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::folder::{hold_segment, spare_paths};
+    use crate::limits::SPARE_SEGMENTS_MAX;
+    use engram_shards::limits::LOG_SEGMENT_BYTES;
+    use std::cell::Cell;
     use std::future::Future;
+    use std::os::unix::fs::{FileExt, MetadataExt};
 
     const SEGMENT: SegmentId = SegmentId { log: LogId(3), number: 7 };
     const SHARED: SegmentId = SegmentId { log: LogId(3), number: 2 };
@@ -458,6 +504,149 @@ mod tests {
             assert!(!summary.exists() && !draft_path(&disk.logs, SEGMENT.log).exists());
             let kept = std::fs::metadata(&link).expect("whoever linked to it keeps it");
             assert_eq!(kept.len(), u64::from(4 * LOG_BLOCK_BYTES));
+        });
+    }
+
+    /// One of the log that the core itself writes, whole and with something in it.
+    async fn make_own(disk: &Disk, number: u32) -> SegmentId {
+        let segment = SegmentId { log: LogId(0), number };
+        let head = vec![number as u8; LOG_BLOCK_BYTES as usize];
+        let made = Io::CreateSegment { segment, bytes_total: LOG_SEGMENT_BYTES, head };
+        assert_eq!(disk.run(made).await, Ok(IoOutput::Done));
+        let bytes = vec![number as u8; LOG_BLOCK_BYTES as usize];
+        let commit = Io::Commit { segment, offset: LOG_BLOCK_BYTES, bytes, sync: true };
+        assert_eq!(disk.run(commit).await, Ok(IoOutput::Done));
+        segment
+    }
+
+    async fn empty_own(disk: &Disk, segment: SegmentId) {
+        let empty = Io::EmptySegment { segment, bytes: vec![0; LOG_BLOCK_BYTES as usize] };
+        assert_eq!(disk.run(empty).await, Ok(IoOutput::Done));
+        let left = std::fs::metadata(segment_path(&disk.logs, segment)).expect("it is there");
+        assert_eq!(left.len(), u64::from(LOG_BLOCK_BYTES));
+    }
+
+    fn file_number(disk: &Disk, segment: SegmentId) -> u64 {
+        std::fs::metadata(segment_path(&disk.logs, segment)).expect("it is there").ino()
+    }
+
+    fn spare_count(disk: &Disk) -> usize {
+        let spares = spare_paths(&disk.logs, LogId(0));
+        spares.iter().filter(|spare| spare.exists()).count()
+    }
+
+    #[test]
+    fn files_of_emptied_segments_are_used_again() {
+        with_disk(|disk| async move {
+            let mut made = Vec::new();
+            for number in 1..=SPARE_SEGMENTS_MAX as u32 + 1 {
+                made.push(make_own(&disk, number).await);
+            }
+            let files: Vec<u64> = made.iter().map(|segment| file_number(&disk, *segment)).collect();
+            for segment in &made {
+                empty_own(&disk, *segment).await;
+            }
+            assert_eq!(spare_count(&disk), SPARE_SEGMENTS_MAX, "and no more");
+            let next = make_own(&disk, 9).await;
+            assert_eq!(file_number(&disk, next), files[0]);
+            assert_eq!(spare_count(&disk), SPARE_SEGMENTS_MAX - 1);
+            // The new head and batch are its own, and what lies behind is what it was.
+            let places =
+                [0, LOG_BLOCK_BYTES].map(|offset| Location { segment: next, offset, bytes: 1 });
+            let read = disk.run(Io::Read { places: places.to_vec() }).await;
+            assert_eq!(read, Ok(IoOutput::Read(vec![vec![9], vec![9]])));
+            let read =
+                disk.run(Io::Read { places: vec![Location { segment: made[0], ..places[0] }] });
+            assert_eq!(read.await, Ok(IoOutput::Read(vec![vec![0]])), "an emptied one is its head");
+            // What is kept already is no place for another.
+            let keep = Io::KeepSegment { log: LogId(0), bytes_total: LOG_SEGMENT_BYTES };
+            for _ in 0..2 {
+                assert_eq!(disk.run(keep.clone()).await, Ok(IoOutput::Done));
+            }
+            assert_eq!(spare_count(&disk), 0);
+            let next = make_own(&disk, 10).await;
+            assert_eq!(file_number(&disk, next), files[1]);
+        });
+    }
+
+    #[test]
+    fn a_file_is_kept_for_the_next_segment_while_others_are_emptied() {
+        const SEGMENTS: u32 = 20;
+        with_disk(|disk| async move {
+            let mut made = Vec::new();
+            for number in 1..=SEGMENTS {
+                made.push(make_own(&disk, number).await);
+            }
+            let (emptying, is_done) = (disk.clone(), Rc::new(Cell::new(false)));
+            let done = Rc::clone(&is_done);
+            let emptied = glommio::spawn_local(async move {
+                for segment in made {
+                    empty_own(&emptying, segment).await;
+                }
+                done.set(true);
+            });
+            while !is_done.get() {
+                let keep = Io::KeepSegment { log: LogId(0), bytes_total: LOG_SEGMENT_BYTES };
+                assert_eq!(disk.run(keep).await, Ok(IoOutput::Done));
+            }
+            emptied.await;
+            // The first took the place that is kept for the next one.
+            assert_eq!(spare_count(&disk), SPARE_SEGMENTS_MAX);
+        });
+    }
+
+    #[test]
+    fn a_file_that_somebody_has_is_not_used_again() {
+        with_disk(|disk| async move {
+            let [linked, held, shown] = [1, 2, 3];
+            let [linked, held, shown] = [
+                make_own(&disk, linked).await,
+                make_own(&disk, held).await,
+                make_own(&disk, shown).await,
+            ];
+            let link = disk.logs.join("linked");
+            std::fs::hard_link(segment_path(&disk.logs, linked), &link).expect("it is linked");
+            let path = segment_path(&disk.logs, held);
+            let holding = hold_segment(&path).expect("it can be read").expect("it is there");
+            for segment in [linked, held] {
+                empty_own(&disk, segment).await;
+                assert_eq!(spare_count(&disk), 0, "{segment:?}");
+            }
+            make_own(&disk, 4).await;
+            let mut block = [0; 1];
+            for (file, was) in
+                [(&std::fs::File::open(&link).expect("it is there"), 1), (&holding, 2)]
+            {
+                file.read_exact_at(&mut block, u64::from(LOG_BLOCK_BYTES)).expect("it is read");
+                assert_eq!(block, [was]);
+            }
+            drop(holding);
+            drop(hold_segment(&segment_path(&disk.logs, shown)).expect("it can be read"));
+            empty_own(&disk, shown).await;
+            assert_eq!(spare_count(&disk), 1, "it is held no more");
+            let gone = SegmentId { number: 77, ..shown };
+            assert!(hold_segment(&segment_path(&disk.logs, gone)).expect("no fault").is_none());
+        });
+    }
+
+    #[test]
+    fn spare_files_give_way() {
+        with_disk(|disk| async move {
+            let first = make_own(&disk, 1).await;
+            empty_own(&disk, first).await;
+            // As an emptying leaves it that ended in its middle.
+            let draft = draft_path(&disk.logs, LogId(0));
+            std::fs::rename(&spare_paths(&disk.logs, LogId(0))[0], &draft).expect("it was spare");
+            let second = make_own(&disk, 2).await;
+            assert!(
+                std::fs::metadata(&draft).expect("it is kept").len() <= u64::from(LOG_BLOCK_BYTES)
+            );
+            empty_own(&disk, second).await;
+            assert_eq!(spare_count(&disk), 1);
+            let other = Disk { spares: Spares::new(disk.logs.clone(), LogId(1)), ..disk.clone() };
+            assert!(other.spares.give_up(), "of whatever log");
+            assert_eq!(spare_count(&disk), 0);
+            assert!(!disk.spares.give_up());
         });
     }
 

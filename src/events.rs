@@ -11,6 +11,8 @@ use engram_shards::message::{Interest, Reply, Request, SpaceDescription, StripeE
 use crate::core::Core;
 use crate::cores::CoreIndex;
 use crate::failure::Failure;
+use crate::limits::EVENT_BYTES;
+use crate::loans::Loan;
 use crate::mesh::Port;
 use crate::space_name::space_name;
 
@@ -40,6 +42,8 @@ pub struct Subscription {
     port: Port,
     stripes: Vec<Source>,
     unanswered: usize,
+    /// What those take that wait; none where there was not so much, and nothing is asked for.
+    room: Option<Loan>,
 }
 
 /// A stripe, and how much of the room that it was given is used.
@@ -63,16 +67,20 @@ impl Subscription {
     pub fn new(core: &Core, space: &SpaceDescription, wanted: Wanted) -> Subscription {
         let port = core.port();
         let count = space.settings.stripes;
+        let memory = Loan::take(wanted.room as usize * EVENT_BYTES);
         let room = (wanted.room / u32::from(count)).max(1);
         let stripes = (0..count).map(|stripe| {
             let stripe = StripeKey { space: space.key, stripe };
             Source { stripe, owner: core.mesh().owner_of(stripe), room, taken: 0 }
         });
-        let stripes: Vec<Source> = stripes.collect();
+        let stripes: Vec<Source> = match memory {
+            Some(_) => stripes.collect(),
+            None => Vec::new(),
+        };
         for &Source { stripe, owner, room, .. } in &stripes {
             port.send(owner, Request::Subscribe { stripe, interest: wanted.interest, room });
         }
-        Subscription { port, unanswered: stripes.len(), stripes }
+        Subscription { port, unanswered: usize::from(count), stripes, room: memory }
     }
 
     /// Whether all stripes know of it.
@@ -82,6 +90,9 @@ impl Subscription {
 
     /// What is to be told next; not to be polled again after a failure.
     pub fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<Result<News, Failure>> {
+        if self.room.is_none() {
+            return Poll::Ready(Err(Failure::out_of_memory()));
+        }
         loop {
             let news = match ready!(self.port.poll_reply(cx)) {
                 (_, Ok(Reply::Event(stripe, event))) => {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use engram_shards::limits::RECALL_BYTES_MAX;
 use engram_shards::message::{Pressure, Refusal};
 
-use crate::limits::UNAVAILABLE_RETRY;
+use crate::limits::{CONNECTIONS_RETRY, LOANS_RETRY, UNAVAILABLE_RETRY};
 
 /// gRPC's status codes; HTTP and WebSocket show the same in snake case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +98,21 @@ impl Failure {
         .retry_after(UNAVAILABLE_RETRY)
     }
 
+    /// As many connections are open as may be.
+    pub fn too_many_connections() -> Failure {
+        Failure::new(Code::Unavailable, "As many connections are open as this server takes")
+            .retry_after(CONNECTIONS_RETRY)
+    }
+
+    /// The core that would serve it has lent all its memory.
+    pub fn out_of_memory() -> Failure {
+        Failure::new(
+            Code::ResourceExhausted,
+            "The memory that the server has for requests is used up",
+        )
+        .retry_after(LOANS_RETRY)
+    }
+
     /// An owner has no credit left to give.
     pub fn over_capacity(pressure: Pressure) -> Failure {
         let Pressure { depth, capacity, retry_after_micros, .. } = pressure;
@@ -150,6 +166,10 @@ impl From<Refusal> for Failure {
                 Failure::new(Code::ResourceExhausted, "Too many recalls wait on this shard")
                     .retry_after(RECALLS_RETRY)
             }
+            Refusal::RecallTooLarge => Failure::new(
+                Code::ResourceExhausted,
+                format!("The results take more than {RECALL_BYTES_MAX} bytes: ask for fewer"),
+            ),
             Refusal::TooManyForgets => Failure::new(
                 Code::ResourceExhausted,
                 "Too many memories are being forgotten on this shard",

@@ -4,13 +4,14 @@
 //! LOCK      held by the one server that uses the folder; its process id, for people
 //! FOLDER    format version, id and secret of the folder; written once, whole
 //! logs/     LLLLL/SSSSSSSSSS.seg: segment number S of log L; .sum: what it holds
-//!           LLLLL/NEXT: the place of the log's next segment; HEAD: of the next one that is emptied
+//!           LLLLL/NEXT: the place of the log's next segment; HEAD: of the next one that is emptied;
+//!           LLLLL/SPARE-N: the file of one that was emptied, for a later NEXT
 //! ```
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use engram_shards::ids::{FolderSecret, LogId, SegmentId};
@@ -18,7 +19,7 @@ use rustix::fs::{Advice, FlockOperation, SeekFrom, fadvise, flock, seek};
 use rustix::io::Errno;
 use uuid::Uuid;
 
-use crate::limits::READ_AHEAD_PIECE_BYTES;
+use crate::limits::{READ_AHEAD_PIECE_BYTES, SPARE_SEGMENTS_MAX};
 
 /// The version of the folder's layout that this program reads and writes.
 pub const FOLDER_VERSION: u32 = 1;
@@ -133,10 +134,15 @@ impl NewFolder {
     }
 }
 
+/// All logs below a folder of logs.
+pub fn list_logs(logs: &Path) -> Result<Vec<LogId>, FolderError> {
+    Ok(numbered(logs, 5, "")?.into_iter().map(LogId).collect())
+}
+
 /// All segments below a folder of logs, in order. What is named otherwise is none of ours and left alone.
 pub fn list_segments(logs: &Path) -> Result<Vec<SegmentId>, FolderError> {
     let mut segments = Vec::new();
-    for log in numbered(logs, 5, "")?.into_iter().map(LogId) {
+    for log in list_logs(logs)? {
         let numbers = numbered(&log_path(logs, log), 10, ".seg")?;
         segments.extend(numbers.into_iter().map(|number| SegmentId { log, number }));
     }
@@ -167,6 +173,11 @@ pub fn kept_path(logs: &Path, log: LogId) -> PathBuf {
     log_path(logs, log).join("NEXT")
 }
 
+/// Files of segments that were emptied, and become the log's next ones.
+pub fn spare_paths(logs: &Path, log: LogId) -> [PathBuf; SPARE_SEGMENTS_MAX] {
+    std::array::from_fn(|number| log_path(logs, log).join(format!("SPARE-{number}")))
+}
+
 /// Where the last segment of a log lies; the log where it has none, which is number 0.
 pub fn last_path(logs: &Path, last: SegmentId) -> PathBuf {
     if last.number == 0 { log_path(logs, last.log) } else { segment_path(logs, last) }
@@ -180,13 +191,14 @@ pub fn draft_path(logs: &Path, log: LogId) -> PathBuf {
 /// Removes what no server needs any more: what is kept for logs that none of so many cores writes, and summaries of segments
 /// that are not there, where a removal ended in its middle. No shard may run.
 pub fn remove_leftovers(logs: &Path, cores: u16) -> Result<(), FolderError> {
-    for log in numbered(logs, 5, "")?.into_iter().map(LogId) {
+    for log in list_logs(logs)? {
         let remove = |path: PathBuf| {
             let removed = fs::remove_file(&path);
             removed.map_err(|error| FolderError::Io { path, doing: "remove", error })
         };
         let kept = [kept_path(logs, log), draft_path(logs, log)];
-        let mut kept = kept.into_iter().filter(|path| log.0 >= cores && path.exists());
+        let kept = kept.into_iter().chain(spare_paths(logs, log));
+        let mut kept = kept.filter(|path| log.0 >= cores && path.exists());
         kept.try_for_each(remove)?;
         for number in numbered(&log_path(logs, log), 10, ".sum")? {
             let segment = SegmentId { log, number };
@@ -241,6 +253,32 @@ pub fn read_segment_start(
         Ok(bytes)
     };
     read().map_err(|error| FolderError::Io { path: path.clone(), doing: "read", error })
+}
+
+/// Opens a segment, so that a server that empties it meanwhile leaves the file to whoever holds it; none where there is
+/// no such segment (any more).
+pub fn hold_segment(path: &Path) -> io::Result<Option<File>> {
+    let there = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(None),
+        _ => Err(error),
+    };
+    loop {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) => return there(error),
+        };
+        // Where there are no locks, a server cannot take one either, and uses no file again.
+        let _ = flock(&file, FlockOperation::LockShared);
+        let held = file.metadata()?;
+        let named = match fs::metadata(path) {
+            Ok(named) => named,
+            Err(error) => return there(error),
+        };
+        // Else it was emptied before it was held, and may be another segment's by now.
+        if (held.dev(), held.ino()) == (named.dev(), named.ino()) {
+            return Ok(Some(file));
+        }
+    }
 }
 
 /// Writes the beginning of a segment that is there, for good. No shard may run.

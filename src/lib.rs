@@ -4,6 +4,7 @@
 //! imports only from those above it.
 
 pub mod limits;
+pub mod loans;
 pub mod failure;
 pub mod dataset;
 pub mod config;
@@ -21,12 +22,14 @@ pub mod down;
 pub mod maintenance;
 pub mod log_readers;
 pub mod shares;
+pub mod spares;
 pub mod disk;
 pub mod placement;
 pub mod memory;
 pub mod mesh;
 pub mod pump;
 pub mod core;
+pub mod memory_bound;
 pub mod recovery;
 pub mod supervisor;
 pub mod space_name;

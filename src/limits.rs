@@ -4,7 +4,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use engram_shards::limits::RECORD_BODY_BYTES_MAX;
+use engram_shards::limits::{RECALL_BYTES_MAX, RECORD_BODY_BYTES_MAX};
 
 /// Longest message on either transport by default: a batch of a thousand half-precision vectors
 /// fits.
@@ -25,7 +25,7 @@ pub const REMOVAL_WAIT: Duration = Duration::from_millis(1);
 pub const SPACE_DIMENSION_DEFAULT: u16 = 768;
 /// Answers of one session that wait for acks before them and that no credit bounds (refusals,
 /// repeats); with so many, it takes no further observation.
-pub const SESSION_ANSWERS_MAX: usize = 1_024;
+pub const SESSION_ANSWERS_MAX: usize = 256;
 /// Accepted observations of one session whose second ack is still to come; with so many, it takes no further one.
 pub const SESSION_UNINDEXED_MAX: usize = 16_384;
 /// Recalls of one session under way at once; what they found waits for the client in memory.
@@ -61,8 +61,49 @@ pub const HTTP2_WINDOW_GROWTH_BYTES: u64 = 256 << 10;
 pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
 /// … and so large for the connection, …
 pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
-/// … as long as all such of one core stay within this.
-pub const HTTP2_WINDOW_POOL_BYTES: usize = 256 << 20;
+/// … as long as no more than one in so many bytes of what its core may lend is lent.
+pub const HTTP2_WINDOW_SHARE: usize = 2;
+
+/// What one core lends to its connections by default: a thousand streams, and some hundred recalls.
+pub const LOANS_BYTES_DEFAULT: usize = 768 << 20;
+/// The least that it may be set to for one core: the longest message, and a recall of as much as may be.
+pub const LOANS_BYTES_FLOOR: usize = 64 << 20;
+/// The most that it may be set to for one core.
+pub const LOANS_BYTES_CEILING: usize = 1 << 40;
+/// What a row takes that waits, beside what it takes as a row: its place in its session and the queues, and its id until
+/// its second ack is told.
+pub const QUEUED_BYTES: u64 = 512;
+/// What a recall takes beside records: its cue, and which rows it found.
+pub const RECALL_WAITING_BYTES: usize = 64 << 10;
+/// What checkpoints, compactions and a scrape of the metrics take on one core.
+pub const UPKEEP_BYTES: u64 = 32 << 20;
+/// What the process takes that does nothing: its program, its stacks, tables that never shrink.
+pub const PROCESS_BYTES: u64 = 64 << 20;
+/// The allocator holds so much that nobody uses: one byte for each so many.
+pub const ALLOCATOR_SHARE: u64 = 8;
+/// After how long to come back to a core that has lent all it has: what is lent comes back with the next answers.
+pub const LOANS_RETRY: Duration = Duration::from_millis(100);
+/// What a connection holds without a loan: bytes read and not yet understood, the head of a request, a short answer.
+pub const CONNECTION_BYTES: usize = 256 << 10;
+/// A message so long needs no loan of its own: connections and streams have room for it.
+pub const MESSAGE_BYTES_UNLENT: usize = 64 << 10;
+/// What a message takes for each of its bytes: as it came, and as it is understood.
+pub const MESSAGE_COPIES: usize = 2;
+/// What an HTTP/2 stream holds at most beside what has loans of its own: what waits for the client's windows, here and in
+/// the framing, and a message.
+pub const STREAM_BYTES: usize =
+    2 * RESPONSE_BYTES_WAITING_MAX + MESSAGE_COPIES * MESSAGE_BYTES_UNLENT;
+/// The same of a WebSocket: what its client has not read, with the last message that was added, and what it says.
+pub const WEBSOCKET_BYTES: usize =
+    WEBSOCKET_UNSENT_BYTES_MAX + MESSAGE_COPIES * MESSAGE_BYTES_UNLENT;
+/// The same of a session: answers that wait for acks, each with an id and a reason.
+pub const SESSION_BYTES: usize = SESSION_ANSWERS_MAX * 512;
+/// What an event takes that waits for its subscriber.
+pub const EVENT_BYTES: usize = 512;
+/// What a result takes at most, of the longest texts and the largest dimension.
+pub const RESULT_BYTES_MAX: usize = 160 << 10;
+/// What is told of a result for each of its bytes: numbers as decimals.
+pub const RESULT_TOLD_COPIES: usize = 4;
 
 /// Responses of one stream that wait for its client's windows; with so many bytes, nothing is
 /// added.
@@ -73,6 +114,8 @@ pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 /// Messages that one stream handles before it lets its core do something else: some hundred
 /// microseconds.
 pub const STREAM_MESSAGES_RUN: u32 = 32;
+/// Bytes of results in one page, unless a single one has more.
+pub const RECALL_PAGE_BYTES_MAX: usize = 512 << 10;
 /// Results in one page of a recall that names no size.
 pub const RECALL_PAGE_RESULTS_DEFAULT: usize = 100;
 /// Results of a recall that names no count.
@@ -112,6 +155,14 @@ pub const EXECUTOR_TICK: Duration = Duration::from_millis(20);
 /// While a core has work, it looks at its sockets and disks this often: as long as one slice of
 /// work.
 pub const EXECUTOR_PREEMPT: Duration = Duration::from_micros(500);
+/// Connections open at once by default, of all cores together: a fleet of agents with one each.
+pub const CONNECTIONS_MAX_DEFAULT: u32 = 2_048;
+/// The most that it may be set to: a process has so many descriptors at most where nobody has raised that.
+pub const CONNECTIONS_MAX_CEILING: u32 = 1 << 20;
+/// Connections of one core beyond that which are told so at once; further ones are closed without a word.
+pub const REFUSALS_MAX: usize = 64;
+/// After how long a client may try again for whom there was no connection: by then others have ended.
+pub const CONNECTIONS_RETRY: Duration = Duration::from_secs(1);
 /// How long an acceptor rests after an error that may pass (no file descriptors left).
 pub const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// Connections that the kernel holds for one listener of one core until they are accepted.
@@ -132,6 +183,9 @@ pub const UNAVAILABLE_RETRY: Duration = Duration::from_millis(250);
 pub const EXECUTOR_IO_MEMORY_BYTES: usize = 1 << 20;
 /// Segment files that one core keeps open for reading.
 pub const OPEN_SEGMENTS_MAX: usize = 256;
+/// Files of emptied segments that a log keeps for its next ones, beside the place of the very next: a compaction empties
+/// several at once. Each takes the disk as much as a segment.
+pub const SPARE_SEGMENTS_MAX: usize = 2;
 
 /// Threads that read how segments begin, when the server starts …
 pub const START_READERS: usize = 8;
@@ -148,6 +202,9 @@ pub const RESERVES_AHEAD_MAX: usize = 4;
 pub const LOWEST_PRIORITY: i32 = 19;
 /// Pieces of a checkpoint that are asked for ahead while it is read, so that the disk never waits for the core.
 pub const CHECKPOINT_READS_AHEAD: usize = 8;
+/// Bytes of a checkpoint's start that the page cache is asked for at a start of the server: about what a disk reads while the
+/// logs are replayed.
+pub const CHECKPOINT_START_BYTES: u64 = 128 << 20;
 /// Places of a file that are looked for in the page cache, to tell whether it is there.
 pub const CACHE_PROBES: u64 = 16;
 /// What reads past the page cache begin and end with: no file system asks for more.
@@ -197,4 +254,5 @@ pub const PORTS_MAX: usize = 1 << 24;
 
 const _: () = assert!(RING_SLOTS_MIN.is_power_of_two() && RING_SLOTS_MAX.is_power_of_two());
 const _: () = assert!(RING_KICK_FRAMES <= RING_SLOTS_MIN);
+const _: () = assert!(LOANS_BYTES_FLOOR >= 2 * RECALL_BYTES_MAX as usize);
 const _: () = assert!(BETWEEN_BYTES_MAX >= 2 * RECORD_BODY_BYTES_MAX as usize);

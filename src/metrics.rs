@@ -161,6 +161,8 @@ pub struct Metrics {
     pub connections: u64,
     /// Connections accepted since the start.
     pub connections_accepted: u64,
+    /// Connections refused since the start, for there were as many as may be.
+    pub connections_refused: u64,
     /// Panics contained on this core since the start, of connections and of the shard.
     pub panics: u64,
     /// Times that this core's shard was built anew after it had failed.
@@ -169,6 +171,8 @@ pub struct Metrics {
     pub checkpoints_left_aside: u64,
     /// Bytes between this core's sockets and the owners, now.
     pub between_bytes: u64,
+    /// Bytes that this core has lent to its connections, now.
+    pub lent_bytes: u64,
     /// Requests between this core's sockets and the owners, now.
     pub between_requests: u64,
 }

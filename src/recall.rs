@@ -6,11 +6,12 @@
 
 use std::cmp::Reverse;
 use std::future::poll_fn;
+use std::iter::Peekable;
 use std::task::{Context, Poll, ready};
 
 use engram_shards::attributes::{Criteria, Filter, Moment, when_of};
 use engram_shards::ids::{StripeKey, Time};
-use engram_shards::limits::RECALL_RESULTS_MAX;
+use engram_shards::limits::{RECALL_BYTES_MAX, RECALL_RESULTS_MAX};
 use engram_shards::log::record::{Embedding, Observation, decode_body};
 use engram_shards::message::{
     Cue, Durability, Hit, Isolation, Recall, Recalled, Reply, Request, SpaceDescription,
@@ -21,7 +22,10 @@ use crate::content;
 use crate::core::Core;
 use crate::cores::CoreIndex;
 use crate::failure::Failure;
-use crate::limits::RECALL_PAGE_RESULTS_DEFAULT;
+use crate::limits::{
+    RECALL_PAGE_BYTES_MAX, RECALL_PAGE_RESULTS_DEFAULT, RESULT_BYTES_MAX, RESULT_TOLD_COPIES,
+};
+use crate::loans::Loan;
 use crate::mesh::Port;
 use crate::space_name::space_name;
 
@@ -45,12 +49,25 @@ pub struct Query<'a> {
 }
 
 /// What a recall found.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Recollection {
     /// Best first.
     pub found: Vec<Found>,
     /// What is told of all of them together.
     pub summary: Summary,
+    /// What they take, and what is told of a page of them.
+    room: Loan,
+}
+
+impl Recollection {
+    /// The same, with what it takes to tell all of it at once instead of page by page.
+    pub fn to_be_told_whole(mut self) -> Result<Recollection, Failure> {
+        let bytes = (1 + RESULT_TOLD_COPIES) * bytes_of(&self.found);
+        match self.room.grow(bytes) {
+            true => Ok(self),
+            false => Err(Failure::out_of_memory()),
+        }
+    }
 }
 
 /// What is told of a recall beside its results.
@@ -98,6 +115,11 @@ impl Found {
         }
     }
 
+    /// Bytes that it takes.
+    fn bytes(&self) -> usize {
+        size_of::<Found>() + self.body.len()
+    }
+
     /// What was observed.
     pub fn observation(&self) -> Observation<'_> {
         decode_body(&self.body).expect("the shard checked this body before it compared its vector")
@@ -130,6 +152,8 @@ pub struct Asked {
     hits: Vec<Hit>,
     snapshot_sequence: u64,
     rows: u64,
+    /// What the results may take.
+    room: Loan,
 }
 
 impl Asked {
@@ -141,6 +165,10 @@ impl Asked {
             Some(embedding) => content::prepare_cue(embedding, &space.settings)?,
             None => Cue::Newest,
         };
+        let count = query.count.min(RECALL_RESULTS_MAX);
+        let stripes = usize::from(space.settings.stripes);
+        let bytes = (count as usize * RESULT_BYTES_MAX).min(RECALL_BYTES_MAX as usize) * stripes;
+        let room = Loan::take(bytes).ok_or_else(Failure::out_of_memory)?;
         let port = core.port();
         scatter(core, &port, space, query, &cue);
         Ok(Asked {
@@ -149,12 +177,13 @@ impl Asked {
             space: space.clone(),
             began_at,
             order,
-            count: query.count.min(RECALL_RESULTS_MAX),
+            count,
             similarity_min: query.similarity_min,
             stripes_left: space.settings.stripes,
             hits: Vec::new(),
             snapshot_sequence: 0,
             rows: 0,
+            room,
         })
     }
 
@@ -204,7 +233,9 @@ impl Asked {
             dimension,
             took_micros,
         };
-        Recollection { found, summary }
+        let mut room = std::mem::take(&mut self.room);
+        room.shrink(told_bytes(&found));
+        Recollection { found, summary, room }
     }
 }
 
@@ -224,6 +255,16 @@ impl Drop for Asked {
     }
 }
 
+/// What results take, with what is told of one page of them.
+fn told_bytes(found: &[Found]) -> usize {
+    let bytes = bytes_of(found);
+    bytes + RESULT_TOLD_COPIES * bytes.min(RECALL_PAGE_BYTES_MAX + RESULT_BYTES_MAX)
+}
+
+fn bytes_of(found: &[Found]) -> usize {
+    found.iter().map(Found::bytes).sum()
+}
+
 fn activation_mean(found: &[Found]) -> f32 {
     let sum: f32 = found.iter().map(|found| found.activation).sum();
     if found.is_empty() { 0.0 } else { sum / found.len() as f32 }
@@ -232,9 +273,11 @@ fn activation_mean(found: &[Found]) -> f32 {
 /// A recollection on its way to a client, page by page.
 #[derive(Debug)]
 pub struct Pages {
-    found: std::vec::IntoIter<Found>,
+    found: Peekable<std::vec::IntoIter<Found>>,
     page_results: usize,
     summary: Summary,
+    /// Until all is told, the last page included.
+    _room: Loan,
 }
 
 /// Some of what a recall found.
@@ -253,15 +296,22 @@ impl Pages {
             0 => RECALL_PAGE_RESULTS_DEFAULT,
             asked => asked as usize,
         };
-        let Recollection { found, summary } = recollection;
-        Pages { found: found.into_iter(), page_results, summary }
+        let Recollection { found, summary, room } = recollection;
+        Pages { found: found.into_iter().peekable(), page_results, summary, _room: room }
     }
 
     /// The next page, which may hold `results_max` at most; none after the last.
     pub fn next_page(&mut self, results_max: usize) -> Option<Page> {
         assert!(results_max > 0, "a page holds something");
-        let found: Vec<Found> =
-            self.found.by_ref().take(self.page_results.min(results_max)).collect();
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        while found.len() < self.page_results.min(results_max)
+            && let Some(next) = self
+                .found
+                .next_if(|next| found.is_empty() || bytes + next.bytes() <= RECALL_PAGE_BYTES_MAX)
+        {
+            bytes += next.bytes();
+            found.push(next);
+        }
         let more_results = self.found.len() > 0;
         (!found.is_empty()).then_some(Page { found, more_results })
     }

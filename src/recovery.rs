@@ -21,7 +21,7 @@ use engram_shards::shard::{Loading, Ready, Recovering, Remains, Shard, ShardConf
 use engram_shards::space::TailLimits;
 
 use crate::checkpoint_files::{
-    PieceReader, checkpoint_path, checkpoints_beside, list_checkpoints, read_cached_ahead,
+    PieceReader, bytes_through_cache, checkpoint_path, checkpoints_beside, list_checkpoints,
     read_head, remove_drafts,
 };
 use crate::clock::Clock;
@@ -39,6 +39,8 @@ use crate::placement::Placement;
 pub struct Segments {
     logs: PathBuf,
     remains: Arc<Remains>,
+    /// How many bytes of each checkpoint come through the page cache.
+    cached: Arc<BTreeMap<StripeKey, u64>>,
     /// Stripes whose checkpoint has no sound head.
     left_aside: Arc<[StripeKey]>,
 }
@@ -90,9 +92,16 @@ impl Segments {
             heads.push((*segment, head));
             summaries.extend(summary.map(|summary| (*segment, summary)));
         }
-        let (checkpoints, left_aside) = checked_heads(&checkpoints_beside(&logs))?;
+        let folder = checkpoints_beside(&logs);
+        let (checkpoints, left_aside) = checked_heads(&folder)?;
+        let cached = checkpoints.keys().map(|stripe| {
+            let bytes = bytes_through_cache(&checkpoint_path(&folder, *stripe));
+            // Whoever loads it will meet the error, and tell.
+            (*stripe, bytes.unwrap_or(u64::MAX))
+        });
+        let cached = Arc::new(cached.collect());
         let remains = Arc::new(Remains { heads, summaries, checkpoints });
-        Ok(Segments { logs, remains, left_aside: left_aside.into() })
+        Ok(Segments { logs, remains, cached, left_aside: left_aside.into() })
     }
 
     /// Those that were made beside another number of cores: they may hold what is several cores' now.
@@ -121,20 +130,18 @@ impl Segments {
             checkpoints.iter().map(|(stripe, head)| (file_bytes(head.head()), *stripe)).collect();
         by_size.sort_unstable();
         let folder = checkpoints_beside(&self.logs);
-        let checkpoints = by_size.into_iter().map(|(_, stripe)| checkpoint_path(&folder, stripe));
-        type ReadAhead = fn(&Path, u64) -> io::Result<u64>;
-        let segments = segments.map(|link| segment_path(&self.logs, link.segment));
-        let segments = segments.map(|path| (path, read_ahead as ReadAhead));
-        let files = segments.chain(checkpoints.map(|path| (path, read_cached_ahead as ReadAhead)));
+        let checkpoints = by_size.into_iter().map(|(_, stripe)| {
+            (checkpoint_path(&folder, stripe), self.cached.get(&stripe).copied().unwrap_or(0))
+        });
+        let segments = segments.map(|link| (segment_path(&self.logs, link.segment), u64::MAX));
         let mut left = READ_AHEAD_BYTES_MAX;
-        for (path, read_ahead) in files {
-            left = match read_ahead(&path, left) {
-                Ok(bytes) => left.saturating_sub(bytes),
+        for (path, bytes) in segments.chain(checkpoints) {
+            match read_ahead(&path, left.min(bytes)) {
+                Ok(bytes) => left -= bytes,
                 Err(error) => {
                     tracing::debug!(path = %path.display(), %error, "cannot be read ahead");
-                    left
                 }
-            };
+            }
         }
     }
 
@@ -340,7 +347,8 @@ impl Rest {
             CheckpointFault { offset: 0, what: "the disk does not give it" }
         };
         let loading = &mut self.loading;
-        let opened = PieceReader::open(checkpoints, stripe).await;
+        let cached_bytes = self.segments.cached.get(&stripe).copied().unwrap_or(u64::MAX);
+        let opened = PieceReader::open(checkpoints, stripe, cached_bytes).await;
         let mut reader = opened.map_err(|error| unreadable(loading, &error))?;
         loop {
             let read = reader.next(loading.ahead().map(|(_, piece)| piece)).await;

@@ -199,6 +199,12 @@ pub const RECALL_CANDIDATES_MAX: u32 = 4_096;
 const _: () = assert!(RECALL_CANDIDATES_MAX <= RECALL_WIDTH_MAX, "a search keeps as many");
 const _: () =
     assert!(RECALL_CANDIDATES_MAX >= 2 * RECALL_RESULTS_MAX, "more than without a filter");
+/// Bytes of records that recalls under way on one shard hold, all together; who needs more waits until others have ended.
+pub const RECALLS_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of results of one recall: 1,000 of 768 numbers take a fourth of it. One that found more is refused.
+pub const RECALL_BYTES_MAX: u32 = 16 << 20;
+const _: () =
+    assert!(RECALLS_BYTES_MAX >= 2 * RECALL_BYTES_MAX as u64, "a wide recall holds up no other");
 /// Memories that may be on their way to be forgotten on one shard; a further one is refused.
 pub const FORGETS_WAITING_MAX: usize = 4_096;
 

@@ -501,6 +501,8 @@ pub struct ShardStatus {
     pub commit_failures_other: u64,
     /// Records that could not be read back.
     pub unreadable: u64,
+    /// Bytes of records that recalls under way hold.
+    pub recalls_bytes: u64,
     /// Recalls that were given up by who asked, and ended before they were answered.
     pub recalls_abandoned: u64,
     /// Records that recalls asked for, and those that are kept for them.
@@ -586,6 +588,8 @@ pub enum Refusal {
     DiskFull,
     /// So many recalls wait that a further one would have no chance soon.
     TooManyRecalls,
+    /// The results of a recall, or what had to be looked at for them, take more bytes than one may.
+    RecallTooLarge,
     /// So many memories are being forgotten that a further one has to wait.
     TooManyForgets,
     /// So many sessions are kept that no further one can be.

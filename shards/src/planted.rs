@@ -58,6 +58,7 @@ mod switch {
         GenerationSkipped: "a generation is left out where a batch ends",
         BodyCrcSkipped: "the checksum of a record's body is not compared",
         TailCutTooEarly: "with a torn batch, the whole one before it is cut",
+        OtherLifeTaken: "a batch of another life of the segment's file is taken for one of this life",
         EndUnstated: "a new segment states that there was none before it",
         CommitTimesRestart: "commit times of a restarted log begin with its clock",
         DamageCut: "what is damaged is cut like a torn batch, synced or not",

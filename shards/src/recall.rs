@@ -21,7 +21,8 @@ use crate::attributes::{Filter, Moment, when_of};
 use crate::graph::{Aim, Scored, Scratch, Seeking};
 use crate::ids::{Generation, Location, Row, Time};
 use crate::limits::{
-    RECALL_CANDIDATES_MAX, RECALL_RESULTS_MAX, RECALL_SCAN_ROWS_MAX, RECALL_WIDTH_MAX,
+    RECALL_BYTES_MAX, RECALL_CANDIDATES_MAX, RECALL_RESULTS_MAX, RECALL_SCAN_ROWS_MAX,
+    RECALL_WIDTH_MAX, RECALLS_BYTES_MAX,
 };
 use crate::log::log::Ordinal;
 use crate::log::record::{BodyFault, Observation, decode_body, read_embedding};
@@ -63,6 +64,8 @@ pub struct Job {
     candidates: Vec<Candidate>,
     distances: u32,
     unreadable: u32,
+    /// Bytes of the candidates' records.
+    bytes: u64,
 }
 
 /// What comes next.
@@ -110,6 +113,10 @@ pub enum Progress {
     More,
     /// Nothing to do until these records are at hand: candidates by number, and where their records lie.
     Read(Vec<(usize, Location)>),
+    /// Nothing to do until there is room for so many bytes of records.
+    Crowded(u64),
+    /// It cannot be answered.
+    Refused(Refusal),
     /// Done.
     Ranked(Recalled),
 }
@@ -154,17 +161,19 @@ impl Job {
             candidates: Vec::new(),
             distances: 0,
             unreadable: 0,
+            bytes: 0,
         })
     }
 
     /// One step. Returns the distances that it took, and where it led to. `seeking` is the same in each step until the first
     /// that leads to more than [`Progress::More`], and no one else's meanwhile. `pending` has the bodies of records that
-    /// are not yet on the disk.
+    /// are not yet on the disk; `room` is how many bytes of records it may hold.
     pub fn step<'a>(
         &mut self,
         rows: &Rows,
         (seeking, scratch): (&mut Seeking, &mut Scratch),
         pending: impl Fn(Ordinal) -> &'a [u8],
+        room: u64,
     ) -> (u32, Progress) {
         let (distances, progress) = match self.stage {
             Stage::Tail(end) => (self.scan_tail(rows, end, scratch), Progress::More),
@@ -179,12 +188,17 @@ impl Job {
             Stage::Searching => (self.search(rows, seeking, scratch), Progress::More),
             Stage::Slots(from) => (self.scan_slots(rows, from, scratch), Progress::More),
             Stage::Newest(from) => (self.look_for_newest(rows, from), Progress::More),
-            Stage::Gather => (1, self.gather(rows, pending)),
+            Stage::Gather => (1, self.gather(rows, pending, room)),
             Stage::Ranking(from) => self.rank(from, rows),
             Stage::Reading(_) => unreachable!("a recall that waits for records is not stepped"),
         };
         self.distances = self.distances.saturating_add(distances);
         (distances, progress)
+    }
+
+    /// Bytes of records that it holds, or waits for.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// What is to be ended with the recall.
@@ -248,6 +262,7 @@ impl Job {
         self.breadth = self.breadth.saturating_mul(4);
         self.found.clear();
         self.candidates.clear();
+        self.bytes = 0;
         self.unreadable = 0;
         self.stage = Job::first_stage(&self.query, self.end, rows);
     }
@@ -365,8 +380,13 @@ impl Job {
         (end - from) / 10 + 1
     }
 
-    /// Turns what was found into candidates, with the bodies that are at hand.
-    fn gather<'a>(&mut self, rows: &Rows, pending: impl Fn(Ordinal) -> &'a [u8]) -> Progress {
+    /// Turns what was found into candidates, with the bodies that are at hand, if there is room for all.
+    fn gather<'a>(
+        &mut self,
+        rows: &Rows,
+        pending: impl Fn(Ordinal) -> &'a [u8],
+        room: u64,
+    ) -> Progress {
         // What was found may have been replaced since, and its replacement too, which the ids then lead to no more.
         let is_visible = |row: &Row| rows.is_visible(*row, self.limit);
         let found = self.found.iter().map(|scored| scored.row).filter(is_visible);
@@ -380,8 +400,24 @@ impl Job {
         let mut twins: Vec<Row> = twins.filter(|twin| !found.contains(twin)).collect();
         twins.sort_unstable();
         twins.dedup();
+        let chosen: Vec<Row> = found.into_iter().chain(twins).collect();
+        let bytes_of = |row: &Row| {
+            let record = match rows.place(*row) {
+                Place::Pending(ordinal) => pending(ordinal).len() as u64,
+                Place::Stored(location) => u64::from(location.bytes),
+            };
+            record + size_of::<Candidate>() as u64
+        };
+        let bytes = chosen.iter().map(bytes_of).sum();
+        if bytes > RECALLS_BYTES_MAX {
+            return Progress::Refused(Refusal::RecallTooLarge);
+        }
+        if bytes > room {
+            return Progress::Crowded(bytes);
+        }
+        self.bytes = bytes;
         let mut reads = Vec::new();
-        for row in found.into_iter().chain(twins) {
+        for row in chosen {
             let body = match rows.place(row) {
                 Place::Pending(ordinal) => Some(pending(ordinal).into()),
                 Place::Stored(location) => {
@@ -453,13 +489,13 @@ impl Job {
                 self.broaden(rows);
                 Progress::More
             }
-            true => Progress::Ranked(self.results()),
+            true => self.results(),
             false => Progress::More,
         };
         (distances, progress)
     }
 
-    fn results(&mut self) -> Recalled {
+    fn results(&mut self) -> Progress {
         let mut candidates = std::mem::take(&mut self.candidates);
         candidates.retain(|candidate| candidate.body.is_some() && !candidate.is_withheld());
         if !planted!(ReplacedRecalled) {
@@ -479,13 +515,18 @@ impl Job {
             }
         });
         candidates.truncate(self.query.count as usize);
-        Recalled {
+        let bytes: usize =
+            candidates.iter().map(|one| one.body.as_ref().map_or(0, |body| body.len())).sum();
+        if bytes > RECALL_BYTES_MAX as usize {
+            return Progress::Refused(Refusal::RecallTooLarge);
+        }
+        Progress::Ranked(Recalled {
             hits: candidates.into_iter().map(Candidate::into_hit).collect(),
             snapshot: self.snapshot,
             distances: self.distances,
             rows: self.rows,
             unreadable: self.unreadable,
-        }
+        })
     }
 }
 

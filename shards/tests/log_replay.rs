@@ -12,6 +12,7 @@ use engram_shards::log::record::{
     Body, Embedding, Observation, RecordHead, RecordKind, encode_body, read_body,
 };
 use engram_shards::log::replay::{HEAD_BYTES, LogFault, Replay, ReplayEnd};
+use engram_shards::log::walk::is_torn;
 use engram_shards::settings::AckPolicy;
 use proptest::prelude::*;
 
@@ -613,6 +614,44 @@ fn a_head_that_was_never_whole_is_no_segment() {
         assert_eq!(end.empty, [torn]);
         assert_eq!(end.start_of(LOG).next_segment, 4);
     }
+}
+
+#[test]
+fn what_an_earlier_life_left_in_the_file_is_nothing() {
+    let mut bench = Bench::fresh();
+    bench.commit(1..4);
+    bench.commit(4..5);
+    bench.commit(5..9);
+    let (first, second) = (bench.files.segment(1), SegmentId { log: LOG, number: 2 });
+    let (_, end) = bench.files.replay().expect("a log as it was written");
+    // The next segment's file is one that was the first's, and ends with two whole batches of that.
+    let earlier = bench.files.0[&first].clone();
+    let mut bench = Bench::new(bench.files, 2, end.start_of(LOG));
+    bench.files.0.insert(second, earlier);
+    bench.commit(9..10);
+    let (seen, end) = bench.files.replay().expect("what is of no life that counts is no fault");
+    assert_eq!(sequences(&seen), (1..10).collect::<Vec<_>>());
+    let live = 2 * BLOCK as u32;
+    assert_eq!(end.end_of(LOG), (second, live));
+    let head = end.heads_of(LOG).find(|head| head.segment == second).expect("it counts");
+    let is_torn = |files: &Files| is_torn(&mut &files.0[&second][..], &head, live);
+    assert!(!is_torn(&bench.files));
+
+    // Of a write that no one was told of, all is there but its first sector.
+    bench.append(10, 3_000);
+    let Some(LogIo::Commit { offset, bytes, .. }) = bench.poll_late() else {
+        panic!("the segment has room")
+    };
+    assert_eq!(offset, live);
+    bench.files.write(second, offset as usize + 512, &bytes[512..]);
+    assert!(!is_torn(&bench.files), "the only head was in that sector");
+    bench.files.write(second, offset as usize, &bytes[..512]);
+    bench.files.write(second, offset as usize + 512, &[7; 512]);
+    assert!(is_torn(&bench.files));
+    bench.files.write(second, offset as usize, &[7; 56]);
+    assert!(is_torn(&bench.files), "the head of its record is there");
+    let (seen, end) = bench.files.replay().expect("a torn batch is no fault");
+    assert_eq!((seen.len(), end.end_of(LOG)), (9, (second, live)));
 }
 
 #[derive(Clone, Debug)]

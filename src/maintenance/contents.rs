@@ -9,19 +9,19 @@ use std::path::{Path, PathBuf};
 use engram_shards::checkpoint::head::LogPosition;
 use engram_shards::checkpoint::reading::{CheckedHead, is_covered};
 use engram_shards::ids::{SegmentId, StripeKey};
-use engram_shards::limits::LOG_BLOCK_BYTES;
 use engram_shards::log::chain::{Chain, Link, LogFault};
 use engram_shards::log::replay::HEAD_BYTES;
 use engram_shards::log::segment::{LogEnd, SegmentHead};
 use engram_shards::log::summary::Summary;
-use engram_shards::log::walk::{Found, Source, Walk, end_of, lost_head};
+use engram_shards::log::walk::{Found, Walk, end_of, is_torn, lost_head};
 
 use super::backup_file::BackupFile;
 use super::checkpoint_file::{Fault, read_head};
 use super::segment_file::{SegmentFile, read_full};
 use crate::checkpoint_files::{checkpoint_path, list_checkpoints};
 use crate::folder::{
-    BACKUP_FILE, FolderError, Identity, list_segments, read_identity, read_summary, segment_path,
+    BACKUP_FILE, FolderError, Identity, hold_segment, list_segments, read_identity, read_summary,
+    segment_path,
 };
 use crate::preflight::raise_open_files;
 
@@ -35,7 +35,7 @@ pub struct Contents {
     backup: Option<BackupFile>,
     /// Listed before the segments, so that none covers more than those hold, also while a server writes.
     checkpoints: Vec<Checkpoint>,
-    /// All segments, open: what a server empties or removes meanwhile can still be read.
+    /// All segments, held: what a server empties or removes meanwhile can still be read.
     files: BTreeMap<SegmentId, File>,
     chain: Chain,
 }
@@ -209,11 +209,8 @@ fn open_segments(
         for segment in new {
             let path = segment_path(logs, segment);
             let fault = |error| FolderError::Io { path: path.clone(), doing: "read", error };
-            let file = match File::open(&path) {
-                // A server may remove those that hold nothing.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                opened => opened.map_err(fault)?,
-            };
+            // A server may remove those that hold nothing.
+            let Some(file) = hold_segment(&path).map_err(fault)? else { continue };
             let mut head = vec![0; HEAD_BYTES];
             match read_full(&file, &mut head, 0) {
                 Ok(length) => head.truncate(length),
@@ -243,16 +240,12 @@ pub(super) fn walk(
     // What lies below that does not change any more; what was read until now may have.
     file.forget();
     let end = Walk::new(&mut file, &head, known).run(visit).end;
-    let is_torn = link.end.is_none() && !is_zero(file.at(end.live, LOG_BLOCK_BYTES));
+    let is_torn = link.end.is_none() && is_torn(&mut file, &head, end.live);
     Walked { head: Some(head), lost_head, end, is_torn, unreadable: unreadable(&file) }
 }
 
 fn unreadable(file: &SegmentFile) -> Vec<(u64, String)> {
     file.unreadable().iter().map(|block| (block.offset, block.error.to_string())).collect()
-}
-
-fn is_zero(bytes: &[u8]) -> bool {
-    bytes.iter().all(|&byte| byte == 0)
 }
 
 fn no_data_folder(path: &Path) -> FolderError {

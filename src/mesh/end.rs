@@ -16,6 +16,7 @@ use super::weave::Thread;
 use crate::chaos::Injection;
 use crate::cores::CoreIndex;
 use crate::limits::RING_DRAIN_FRAMES;
+use crate::loans;
 use crate::metrics::Metrics;
 use crate::notice::Notice;
 use crate::placement::Placement;
@@ -294,6 +295,7 @@ impl Shared {
         let mut metrics = self.metrics.borrow().clone();
         let state = self.state.borrow();
         metrics.between_bytes = state.budget.bytes() as u64;
+        metrics.lent_bytes = loans::lent() as u64;
         metrics.between_requests = u64::from(state.budget.requests());
         metrics
     }

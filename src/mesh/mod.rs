@@ -46,4 +46,4 @@ pub use frame::ShardState;
 pub use port::{Budget, Credit, CreditAnswer, Port};
 pub use ports::Unavailable;
 pub use state::MeshSettings;
-pub use weave::{Thread, weave};
+pub use weave::{Thread, ring_bytes, weave};

@@ -19,12 +19,20 @@ pub struct Thread {
     pub(crate) bell: Arc<Bell>,
 }
 
+/// Bytes of all rings that end at one of `cores`.
+pub fn ring_bytes(cores: u16) -> usize {
+    usize::from(cores - 1) * slots_of_ring(cores) * size_of::<Frame>()
+}
+
+fn slots_of_ring(cores: u16) -> usize {
+    let share = RING_SLOTS_TOTAL / usize::from(cores);
+    share.clamp(RING_SLOTS_MIN, RING_SLOTS_MAX).next_power_of_two()
+}
+
 /// Rings for every ordered pair of `cores`.
 pub fn weave(cores: u16) -> Vec<Thread> {
     assert!(cores > 0, "someone must serve");
-    let slots = (RING_SLOTS_TOTAL / usize::from(cores))
-        .clamp(RING_SLOTS_MIN, RING_SLOTS_MAX)
-        .next_power_of_two();
+    let slots = slots_of_ring(cores);
     let mut threads: Vec<Thread> = (0..cores)
         .map(|core| Thread {
             core: CoreIndex(core),

@@ -29,8 +29,10 @@ use crate::core::Core;
 use crate::events::{News, Subscription, Wanted};
 use crate::failure::{Code, Failure};
 use crate::limits::{
-    RECALL_PAGE_RESULTS_DEFAULT, SESSION_ANSWERS_MAX, SESSION_RECALLS_MAX, SESSION_UNINDEXED_MAX,
+    RECALL_PAGE_RESULTS_DEFAULT, SESSION_ANSWERS_MAX, SESSION_BYTES, SESSION_RECALLS_MAX,
+    SESSION_UNINDEXED_MAX,
 };
+use crate::loans::Loan;
 use crate::mesh::{CreditAnswer, Port, Unavailable};
 use crate::metrics::{Rejection, Stage};
 use crate::recall::Asked;
@@ -79,11 +81,14 @@ pub struct Session {
     state: State,
     /// The vector being prepared.
     scratch: Vec<f32>,
+    /// What its answers take.
+    _room: Loan,
 }
 
 impl Session {
     /// Begins or resumes one; returns once it is durable.
     pub async fn open(core: &Core, init: Init) -> Result<Session, Failure> {
+        let room = Loan::take(SESSION_BYTES).ok_or_else(Failure::out_of_memory)?;
         let opened = open::open(core, &init).await?;
         Ok(Session {
             core: core.clone(),
@@ -110,6 +115,7 @@ impl Session {
             listening: None,
             state: State::Live,
             scratch: Vec::new(),
+            _room: room,
         })
     }
 

@@ -19,21 +19,33 @@ use crate::limits::HANDSHAKE_MAX;
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves a connection until it ends. A panic in it is the caller's to contain.
-pub async fn serve_connection(core: Core, mut socket: TcpStream) {
+pub async fn serve_connection(core: Core, socket: TcpStream) {
+    match greet(socket).await {
+        Some((Protocol::Http2, stream)) => http2::serve(core, stream).await,
+        Some((Protocol::Http1, stream)) => http1::serve(core, stream).await,
+        None => {}
+    }
+}
+
+/// Tells a client that there are too many connections, in the protocol that it speaks, and closes.
+pub async fn refuse_connection(core: Core, socket: TcpStream) {
+    match greet(socket).await {
+        Some((Protocol::Http2, stream)) => http2::refuse(stream).await,
+        Some((Protocol::Http1, stream)) => http1::refuse(&core, stream).await,
+        None => {}
+    }
+}
+
+/// Waits until a fresh connection says what it speaks; none where it does not, or not in time.
+async fn greet(mut socket: TcpStream) -> Option<(Protocol, Stream)> {
     // A socket that takes no options still works: only slower, or dead for longer before anyone knows.
     let _ = prepare(&socket);
     let timeout = async {
         Timer::new(HANDSHAKE_MAX).await;
         None
     };
-    let Some((protocol, first_bytes)) = or(sniff(&mut socket), timeout).await else {
-        return;
-    };
-    let stream = Stream::new(socket).with_prefix(first_bytes.freeze());
-    match protocol {
-        Protocol::Http2 => http2::serve(core, stream).await,
-        Protocol::Http1 => http1::serve(core, stream).await,
-    }
+    let (protocol, first_bytes) = or(sniff(&mut socket), timeout).await?;
+    Some((protocol, Stream::new(socket).with_prefix(first_bytes.freeze())))
 }
 
 /// Acks must not wait for more to say, and a peer that vanished must be noticed though it says nothing.

@@ -13,6 +13,7 @@ use crate::chaos;
 use crate::config::durability_name;
 use crate::core::{Core, Readiness};
 use crate::failure::{Code, Failure};
+use crate::memory_bound::MemoryBound;
 use crate::mesh::{CoreIndex, Unavailable};
 use crate::space_name::{check_space_name, default_settings};
 use crate::wire::calendar::Moment;
@@ -207,7 +208,8 @@ fn inject(core: &Core, wish: &[u8]) -> Result<Response<Bytes>, Failure> {
 
 async fn metrics(core: &Core, headers: &HeaderMap) -> Response<Bytes> {
     let format = Format::accepted(headers);
-    let text = exposition::render(&core.reports().await, &core.status().await, format);
+    let bound = MemoryBound::of(core.settings(), core.mesh().cores());
+    let text = exposition::render(&core.reports().await, &core.status().await, &bound, format);
     let mut response = Response::new(Bytes::from(text));
     let kind = HeaderValue::from_static(format.content_type());
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

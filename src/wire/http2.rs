@@ -1,6 +1,5 @@
 //! One HTTP/2 connection: its limits, its windows, and a task for each of its streams.
 
-use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
@@ -17,12 +16,15 @@ use super::stream::{Meter, Stream};
 use super::{grpc, http as routes};
 use crate::contain::contain;
 use crate::core::Core;
+use crate::failure::Failure;
 use crate::limits::{
-    HANDSHAKE_MAX, HTTP2_CONCURRENT_STREAMS_MAX, HTTP2_CONNECTION_WINDOW_BYTES,
+    HANDSHAKE_MAX, HTTP_LINGER_WAIT, HTTP2_CONCURRENT_STREAMS_MAX, HTTP2_CONNECTION_WINDOW_BYTES,
     HTTP2_FRAME_BYTES_MAX, HTTP2_HEADER_BYTES_MAX, HTTP2_IDLE_MAX, HTTP2_LOCAL_RESETS_MAX,
     HTTP2_PENDING_RESETS_MAX, HTTP2_STREAM_WINDOW_BYTES, HTTP2_TICK, HTTP2_WINDOW_BYTES_INITIAL,
-    HTTP2_WINDOW_GROWTH_BYTES, HTTP2_WINDOW_POOL_BYTES, RESPONSE_BYTES_WAITING_MAX,
+    HTTP2_WINDOW_GROWTH_BYTES, HTTP2_WINDOW_SHARE, MESSAGE_BYTES_UNLENT, MESSAGE_COPIES,
+    RESPONSE_BYTES_WAITING_MAX, STREAM_BYTES,
 };
+use crate::loans::{self, Loan};
 use crate::metrics::Stage;
 
 /// Serves the connection until it ends.
@@ -36,6 +38,27 @@ pub(super) async fn serve(core: Core, stream: Stream) {
     if let Some(connection) = or(handshake, timeout).await {
         run(&core, connection, meter).await;
     }
+}
+
+/// Tells a client that speaks HTTP/2 that there are too many connections: by its first call, which most repeat on
+/// another connection, for this one is closed then.
+pub(super) async fn refuse(stream: Stream) {
+    let telling = async {
+        let Ok(mut connection) = builder().handshake::<_, Bytes>(stream).await else { return };
+        while let Some(Ok((request, respond))) = connection.accept().await {
+            let failure = Failure::too_many_connections();
+            if grpc::is_grpc(&request) {
+                grpc::refuse(respond, &failure);
+            } else {
+                refuse_plain(respond, &failure);
+            }
+            connection.graceful_shutdown();
+        }
+    };
+    let timeout = async {
+        Timer::new(HTTP_LINGER_WAIT).await;
+    };
+    or(telling, timeout).await;
 }
 
 fn builder() -> Builder {
@@ -97,7 +120,7 @@ async fn run(core: &Core, mut connection: Connection<Stream, Bytes>, meter: Mete
                 patience.handle_request();
                 glommio::spawn_local(serve_stream(core.clone(), request, respond)).detach();
             }
-            Step::Grow => windows = Some(WindowLoan::grow(&mut connection)),
+            Step::Grow => windows = Some(grow_windows(&mut connection)),
             Step::Tick => {
                 tick = Timer::new(HTTP2_TICK);
                 if patience.ends_at_tick(connection.has_streams()) {
@@ -137,40 +160,27 @@ impl Patience {
     }
 }
 
-thread_local! {
-    /// Bytes that connections of this core's executor have on loan for their windows.
-    static WINDOW_BYTES_LENT: Cell<usize> = const { Cell::new(0) };
-}
-
-/// The memory that a connection's windows stand for; goes back to the core's pool when it is dropped.
-#[derive(Debug)]
-struct WindowLoan {
-    bytes: usize,
-}
-
-impl WindowLoan {
-    /// Larger windows for a connection that uses them, as long as the pool lasts.
-    fn grow(connection: &mut Connection<Stream, Bytes>) -> WindowLoan {
-        let bytes = HTTP2_CONNECTION_WINDOW_BYTES as usize;
-        let lent = WINDOW_BYTES_LENT.get();
-        if lent + bytes > HTTP2_WINDOW_POOL_BYTES {
-            return WindowLoan { bytes: 0 };
-        }
-        WINDOW_BYTES_LENT.set(lent + bytes);
-        connection.set_target_window_size(HTTP2_CONNECTION_WINDOW_BYTES);
-        // Refused only while the first settings are not acknowledged; such a peer keeps small streams.
-        let _ = connection.set_initial_window_size(HTTP2_STREAM_WINDOW_BYTES);
-        WindowLoan { bytes }
+/// Larger windows for a connection that uses them, and the memory that they stand for; none where others need it more.
+fn grow_windows(connection: &mut Connection<Stream, Bytes>) -> Option<Loan> {
+    let bytes = HTTP2_CONNECTION_WINDOW_BYTES as usize;
+    if loans::lent() + bytes > loans::most() / HTTP2_WINDOW_SHARE {
+        return None;
     }
-}
-
-impl Drop for WindowLoan {
-    fn drop(&mut self) {
-        WINDOW_BYTES_LENT.set(WINDOW_BYTES_LENT.get() - self.bytes);
-    }
+    let loan = Loan::take(bytes)?;
+    connection.set_target_window_size(HTTP2_CONNECTION_WINDOW_BYTES);
+    // Refused only while the first settings are not acknowledged; such a peer keeps small streams.
+    let _ = connection.set_initial_window_size(HTTP2_STREAM_WINDOW_BYTES);
+    Some(loan)
 }
 
 async fn serve_stream(core: Core, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    let Some(_room) = Loan::take(STREAM_BYTES) else {
+        let failure = Failure::out_of_memory();
+        return match grpc::is_grpc(&request) {
+            true => grpc::refuse(respond, &failure),
+            false => refuse_plain(respond, &failure),
+        };
+    };
     let metrics = core.clone();
     let work = async move {
         if grpc::is_grpc(&request) {
@@ -185,17 +195,28 @@ async fn serve_stream(core: Core, request: Request<RecvStream>, respond: SendRes
     }
 }
 
+/// A request that is not gRPC, and is answered without being read.
+fn refuse_plain(mut respond: SendResponse<Bytes>, failure: &Failure) {
+    let response = routes::failure_response(StatusCode::SERVICE_UNAVAILABLE, failure);
+    let (head, body) = response.into_parts();
+    // It fails only where the client has gone.
+    if let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), false) {
+        let _ = stream.send_data(body, true);
+    }
+}
+
 /// A request that is not gRPC: the same routes as over HTTP/1.1.
 async fn serve_plain(core: &Core, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
     let (head, body) = request.into_parts();
     let response = match read_all(body, core.settings().message_bytes_max).await {
-        Ok(Some(body)) => routes::respond(core, Request::from_parts(head, body)).await,
-        Ok(None) => {
+        Body::Whole(body, _room) => routes::respond(core, Request::from_parts(head, body)).await,
+        Body::TooLong => {
             let mut response = Response::new(Bytes::new());
             *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
             response
         }
-        Err(_) => return,
+        Body::Unlent => return refuse_plain(respond, &Failure::out_of_memory()),
+        Body::Gone => return,
     };
     let (head, body) = response.into_parts();
     let sent = respond.send_response(Response::from_parts(head, ()), body.is_empty());
@@ -213,18 +234,36 @@ async fn serve_plain(core: &Core, request: Request<RecvStream>, mut respond: Sen
     }
 }
 
-/// The whole body; `None` where it is longer than `bytes_max`.
-async fn read_all(mut body: RecvStream, bytes_max: usize) -> Result<Option<Bytes>, h2::Error> {
-    let mut whole = BytesMut::new();
+/// What came of reading a body.
+enum Body {
+    /// All of it, and the memory that it takes.
+    Whole(Bytes, Loan),
+    /// It is longer than may be.
+    TooLong,
+    /// Nobody has the memory for it now.
+    Unlent,
+    /// The client has gone.
+    Gone,
+}
+
+/// The whole body, if it is no longer than `bytes_max`.
+async fn read_all(mut body: RecvStream, bytes_max: usize) -> Body {
+    let (mut whole, mut room) = (BytesMut::new(), Loan::default());
     while let Some(piece) = poll_fn(|cx| body.poll_data(cx)).await {
-        let piece = piece?;
-        if whole.len() + piece.len() > bytes_max {
-            return Ok(None);
+        let Ok(piece) = piece else { return Body::Gone };
+        let bytes = whole.len() + piece.len();
+        if bytes > bytes_max {
+            return Body::TooLong;
         }
-        body.flow_control().release_capacity(piece.len())?;
+        if bytes > MESSAGE_BYTES_UNLENT && !room.grow(MESSAGE_COPIES * bytes) {
+            return Body::Unlent;
+        }
+        if body.flow_control().release_capacity(piece.len()).is_err() {
+            return Body::Gone;
+        }
         whole.extend_from_slice(&piece);
     }
-    Ok(Some(whole.freeze()))
+    Body::Whole(whole.freeze(), room)
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ pub(super) async fn recall(
         criteria: Criteria::default(),
     };
     let space = space_of(named.as_deref(), headers)?;
-    let recollection = recall::recall(core, space, &query).await?;
+    let recollection = recall::recall(core, space, &query).await?.to_be_told_whole()?;
     let memories: Vec<MemoryJson<'_>> = recollection.found.iter().map(MemoryJson::new).collect();
     let snapshot_sequence = recollection.summary.snapshot_sequence;
     Ok(serde_json::json!({"memories": memories, "snapshot_sequence": snapshot_sequence}))

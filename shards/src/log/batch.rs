@@ -129,7 +129,7 @@ pub(crate) fn decode_header(bytes: &[u8], segment: SegmentId, offset: u32) -> Op
         synced: u32_at(bytes, SYNCED_AT),
         order_crc: u32_at(bytes, ORDER_CRC_AT),
     };
-    let is_own = header.segment == segment
+    let is_own = (header.segment == segment || planted!(OtherLifeTaken))
         && header.offset == offset
         && header.payload_bytes <= LOG_SEGMENT_BYTES - LOG_BLOCK_BYTES - BATCH_HEADER_BYTES as u32
         && header.synced <= offset;

@@ -7,7 +7,9 @@
 use std::ops::ControlFlow;
 
 use crate::ids::{Location, SegmentId, Time};
-use crate::limits::{LOG_BLOCK_BYTES, LOG_SEGMENT_BYTES, RECORD_BODY_BYTES_MAX};
+use crate::limits::{
+    LOG_BLOCK_BYTES, LOG_COMMIT_BYTES_MAX, LOG_SEGMENT_BYTES, RECORD_BODY_BYTES_MAX,
+};
 use crate::log::batch::{self, BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader};
 use crate::log::field::{crc32c, is_zero};
 use crate::log::record::{self, RECORD_ALIGN_BYTES, Record, RecordHead, record_bytes};
@@ -118,6 +120,23 @@ pub fn lost_head(source: &mut dyn Source, segment: SegmentId) -> Option<SegmentH
         bytes_total: LOG_SEGMENT_BYTES,
         incarnation: header.incarnation,
         earlier: LogEnd::NONE,
+    })
+}
+
+/// Whether the rest of a write lies behind the end of what counts in a segment: a header or a record of this life of its
+/// file. What else there is, an earlier life left.
+pub fn is_torn(source: &mut dyn Source, head: &SegmentHead, end: u32) -> bool {
+    let mut later = headers(source, head.segment, end, LOG_SEGMENT_BYTES);
+    if later.any(|header| header.incarnation == head.incarnation) {
+        return true;
+    }
+    drop(later);
+    // The write may have lost the sector of its header.
+    let until = LOG_SEGMENT_BYTES.min(end + LOG_COMMIT_BYTES_MAX);
+    let mut records = (end..until).step_by(RECORD_ALIGN_BYTES);
+    records.any(|at| {
+        let bytes = source.at(at, record::RECORD_HEAD_BYTES as u32);
+        record::length_of_sound_head(bytes, head.incarnation).is_some()
     })
 }
 
@@ -308,7 +327,7 @@ fn read_batch<'a>(
     let mut at = BATCH_HEADER_BYTES;
     while at < payload_end {
         let record_offset = offset + at as u32;
-        let read = record::read_first(&whole[at..payload_end], head.incarnation);
+        let read = record::read_first(&whole[at..payload_end], header.incarnation);
         let (record, head_crc, length) = read.map_err(|fault| (record_offset, fault.0))?;
         let location =
             Location { segment: head.segment, offset: record_offset, bytes: length as u32 };
@@ -329,7 +348,8 @@ fn read_batch<'a>(
 fn own_header(source: &mut dyn Source, head: &SegmentHead, offset: u32) -> Option<BatchHeader> {
     let bytes = source.at(offset, BATCH_HEADER_BYTES as u32);
     let header = batch::decode_header(bytes, head.segment, offset)?;
-    (header.incarnation == head.incarnation).then_some(header)
+    let is_own = header.incarnation == head.incarnation || planted!(OtherLifeTaken);
+    is_own.then_some(header)
 }
 
 /// All whole headers of a segment between two offsets, of whatever life of the file.
@@ -362,6 +382,7 @@ pub(crate) fn highest_synced(
     segment: SegmentId,
     incarnation: Option<u64>,
 ) -> Option<u32> {
+    let incarnation = incarnation.filter(|_| !planted!(OtherLifeTaken));
     headers(source, segment, LOG_BLOCK_BYTES, LOG_SEGMENT_BYTES)
         .filter(|header| incarnation.is_none_or(|incarnation| header.incarnation == incarnation))
         .map(|header| header.synced)

@@ -426,17 +426,26 @@ impl Shard {
 
     /// One step of the recall whose turn it is. Returns the distances that it took.
     fn step_recall(&mut self) -> u32 {
+        let room = self.recalls.room();
         let Some((number, asked)) = self.recalls.current() else {
             return 0;
         };
         let stripe = &mut self.stripes[asked.slot.0];
         let log = &self.log;
         let scratch = (&mut self.seeking, &mut self.scratch);
-        let (distances, progress) = asked.job.step(stripe.rows(), scratch, |ordinal| {
-            log.pending_body(ordinal).expect("the log has what is not durable")
-        });
+        let pending = |ordinal| log.pending_body(ordinal).expect("the log has what is not durable");
+        let (distances, progress) = asked.job.step(stripe.rows(), scratch, pending, room);
         match progress {
-            Progress::More => {}
+            Progress::More => self.recalls.settle(),
+            Progress::Crowded(bytes) => {
+                self.recalls.settle();
+                self.recalls.crowd(bytes);
+            }
+            Progress::Refused(refusal) => {
+                let Asked { origin, slot, job, .. } = self.recalls.end();
+                self.stripes[slot.0].end_reading(job.into_reading());
+                self.reply(origin, Reply::Recalled(Err(refusal)));
+            }
             Progress::Read(mut records) => {
                 let cache = &mut self.record_cache;
                 records.retain(|&(candidate, place)| {
@@ -447,6 +456,7 @@ impl Shard {
                     }
                     is_missing
                 });
+                self.recalls.settle();
                 if !records.is_empty() {
                     self.recalls.wait();
                     self.read_for_recall(number, records);
@@ -455,7 +465,7 @@ impl Shard {
             Progress::Ranked(recalled) => {
                 stripe.count_recall();
                 self.tally.unreadable += u64::from(recalled.unreadable);
-                let Asked { origin, slot, job } = self.recalls.end();
+                let Asked { origin, slot, job, .. } = self.recalls.end();
                 stripe.end_reading(job.into_reading());
                 let event = self.recalled(slot, &recalled);
                 self.reply(origin, Reply::Recalled(Ok(recalled)));

@@ -235,7 +235,7 @@ impl Shard {
         }
         let job = Job::new(recall, stripe)?;
         self.keep_up_with(slot);
-        Ok(Asked { origin, slot, job })
+        Ok(Asked::new(origin, slot, job))
     }
 
     /// Ends the recalls of an origin in the midst of what they do.
@@ -266,6 +266,7 @@ impl Shard {
             commit_failures_full: tally.commit_failures_full,
             commit_failures_other: tally.commit_failures_other,
             unreadable: tally.unreadable,
+            recalls_bytes: self.recalls.held(),
             recalls_abandoned: tally.recalls_abandoned,
             record_cache: Box::new(self.record_cache.status()),
             checkpoints: tally.checkpoints,

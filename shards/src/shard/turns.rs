@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::ids::Generation;
+use crate::limits::RECALLS_BYTES_MAX;
 use crate::message::Origin;
 use crate::recall::Job;
 use crate::space::Rows;
@@ -24,13 +25,28 @@ pub(super) struct Asked {
     pub(super) origin: Origin,
     pub(super) slot: Slot,
     pub(super) job: Job,
+    /// Bytes of records that it may hold: those that it holds, or those that it waited for.
+    held: u64,
+}
+
+impl Asked {
+    pub(super) fn new(origin: Origin, slot: Slot, job: Job) -> Asked {
+        Asked { origin, slot, job, held: 0 }
+    }
 }
 
 /// All recalls that have begun.
+///
+/// **Invariant:** together they hold records of [`RECALLS_BYTES_MAX`] bytes at most. Who has no room for its own waits
+/// behind whoever came before it, so that narrow recalls cannot keep a wide one waiting.
 #[derive(Debug, Default)]
 pub(super) struct Recalls {
     jobs: BTreeMap<RecallNumber, Asked>,
     runnable: VecDeque<RecallNumber>,
+    /// Those that wait for room, and for how many bytes of it.
+    crowded: VecDeque<(RecallNumber, u64)>,
+    /// What all may hold.
+    held: u64,
     next: u64,
 }
 
@@ -67,7 +83,53 @@ impl Recalls {
     /// The current one is done.
     pub(super) fn end(&mut self) -> Asked {
         let number = self.runnable.pop_front().expect("the current recall");
-        self.jobs.remove(&number).expect("a runnable recall exists")
+        let asked = self.jobs.remove(&number).expect("a runnable recall exists");
+        self.give_back(asked.held);
+        asked
+    }
+
+    /// How many bytes of records the current one may hold.
+    pub(super) fn room(&self) -> u64 {
+        let current = self.runnable.front().map_or(0, |number| self.jobs[number].held);
+        match self.crowded.is_empty() {
+            true => current + (RECALLS_BYTES_MAX - self.held),
+            false => current,
+        }
+    }
+
+    /// The current one made a step: it holds what it holds now.
+    pub(super) fn settle(&mut self) {
+        let (_, asked) = self.current().expect("the recall that made the step");
+        let (before, now) = (asked.held, asked.job.bytes());
+        asked.held = now;
+        self.held += now;
+        self.give_back(before);
+        assert!(self.held <= RECALLS_BYTES_MAX, "recalls hold more than they may");
+    }
+
+    /// The current one waits for room.
+    pub(super) fn crowd(&mut self, bytes: u64) {
+        assert!(bytes <= RECALLS_BYTES_MAX, "there would never be room");
+        let number = self.runnable.pop_front().expect("the current recall");
+        self.crowded.push_back((number, bytes));
+        self.give_back(0);
+    }
+
+    /// So many bytes are not held any more: those who wait for room go on as far as there is.
+    fn give_back(&mut self, bytes: u64) {
+        self.held -= bytes;
+        while let Some((number, bytes)) =
+            self.crowded.pop_front_if(|(_, bytes)| *bytes <= RECALLS_BYTES_MAX - self.held)
+        {
+            self.held += bytes;
+            self.jobs.get_mut(&number).expect("a recall that waits exists").held = bytes;
+            self.runnable.push_back(number);
+        }
+    }
+
+    /// Bytes of records that all may hold.
+    pub(super) fn held(&self) -> u64 {
+        self.held
     }
 
     /// One that waits for records; none where it was abandoned meanwhile.
@@ -78,8 +140,10 @@ impl Recalls {
     /// Takes out all that are for `origin`, wherever they are.
     pub(super) fn abandon(&mut self, origin: Origin) -> Vec<Asked> {
         let gone = self.jobs.extract_if(.., |_, asked| asked.origin == origin);
-        let gone = gone.map(|(_, asked)| asked).collect();
+        let gone: Vec<Asked> = gone.map(|(_, asked)| asked).collect();
         self.runnable.retain(|number| self.jobs.contains_key(number));
+        self.crowded.retain(|(number, _)| self.jobs.contains_key(number));
+        self.give_back(gone.iter().map(|asked| asked.held).sum());
         gone
     }
 

@@ -206,7 +206,7 @@ impl Told {
 
 /// All that a recall found.
 pub(crate) fn recalled(recollection: &Recollection, told: Told) -> RecallResponse {
-    let Recollection { found, summary } = recollection;
+    let Recollection { found, summary, .. } = recollection;
     let traced = if told.trace_activation { &found[..] } else { &[] };
     RecallResponse {
         memories: found.iter().map(|found| memory(found, None)).collect(),

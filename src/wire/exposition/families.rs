@@ -4,6 +4,7 @@ use engram_shards::histogram::Histogram as MicrosHistogram;
 use engram_shards::message::{LogStatus, ShardStatus};
 use engram_shards::record_cache::RecordCacheStatus;
 
+use crate::memory_bound::MemoryBound;
 use crate::mesh::{CoreIndex, Unavailable};
 use crate::metrics::{Histogram, Metrics, Rejection, Stage};
 use crate::wire::exposition::page::{Buckets, Format, Kind, Page};
@@ -30,6 +31,7 @@ const MICROS_PER_SECOND: f64 = 1e6;
 pub fn render(
     reports: &[(CoreIndex, Metrics)],
     statuses: &[(CoreIndex, Result<ShardStatus, Unavailable>)],
+    bound: &MemoryBound,
     format: Format,
 ) -> String {
     let answered: Vec<(String, &ShardStatus)> = statuses
@@ -47,6 +49,7 @@ pub fn render(
     serving(&mut page, statuses);
     workers(&mut page, &answered, &counted);
     queue(&mut page, &answered, &counted);
+    memory(&mut page, bound);
     latencies(&mut page, &spaces);
     quality(&mut page, &spaces);
     page.finish()
@@ -92,6 +95,14 @@ fn serving(page: &mut Page, statuses: &[(CoreIndex, Result<ShardStatus, Unavaila
     for (core, status) in statuses {
         let worker = core.0.to_string();
         family.value(&[("worker_id", &worker)], f64::from(u8::from(status.is_ok())));
+    }
+}
+
+fn memory(page: &mut Page, bound: &MemoryBound) {
+    let help = "The most that the server takes beside its memories, by what it is for.";
+    let mut family = page.family("memory_bound_bytes", Kind::Gauge, help);
+    for part in &bound.parts {
+        family.value(&[("part", part.name)], part.bytes as f64);
     }
 }
 
@@ -147,6 +158,27 @@ fn workers(page: &mut Page, shards: &[(String, &ShardStatus)], cores: &[(String,
         for (worker, status) in shards {
             family.value(&[("worker_id", worker)], value(&status.log) as f64);
         }
+    }
+    let help = "Connections that are open.";
+    let mut family = page.family("connections", Kind::Gauge, help);
+    for (worker, metrics) in cores {
+        family.value(&[("worker_id", worker)], metrics.connections as f64);
+    }
+    let help = "Connections that were refused, for there were as many as may be.";
+    let mut family = page.family("connections_refused_total", Kind::Counter, help);
+    for (worker, metrics) in cores {
+        family.value(&[("worker_id", worker)], metrics.connections_refused as f64);
+    }
+    let help =
+        "Bytes that the core has lent to its connections, for what their clients have under way.";
+    let mut family = page.family("memory_lent_bytes", Kind::Gauge, help);
+    for (worker, metrics) in cores {
+        family.value(&[("worker_id", worker)], metrics.lent_bytes as f64);
+    }
+    let help = "Bytes of records that recalls under way hold.";
+    let mut family = page.family("recall_memory_bytes", Kind::Gauge, help);
+    for (worker, status) in shards {
+        family.value(&[("worker_id", worker)], status.recalls_bytes as f64);
     }
     let help = "Panics that were contained in a connection or a shard.";
     let mut family = page.family("contained_panics_total", Kind::Counter, help);
@@ -333,6 +365,7 @@ mod tests {
     use engram_shards::quality::UpkeepStatus;
 
     use super::*;
+    use crate::memory_bound::Part;
     use crate::space_name::default_settings;
 
     fn sample_text(format: Format) -> String {
@@ -364,6 +397,7 @@ mod tests {
             depth_by_lane: [1, 2, 3],
             capacity: 100,
             sessions_attached: 4,
+            recalls_bytes: 2_048,
             record_cache: Box::new(RecordCacheStatus { hits: 8, misses: 4, bytes: 1_024 }),
             log: Box::new(LogStatus {
                 file_bytes: 11,
@@ -379,12 +413,17 @@ mod tests {
             utilisation_percent: 12.5,
             shard_restarts: 2,
             checkpoints_left_aside: 3,
+            connections: 6,
+            connections_refused: 14,
+            lent_bytes: 512,
             ..Metrics::default()
         };
         metrics.space(SpaceKey(1)).reject(Rejection::OverCapacity);
         metrics.space(SpaceKey(1)).recall_latency.observe(0.003);
         let statuses = [(CoreIndex(0), Ok(status)), (CoreIndex(1), Err(Unavailable))];
-        render(&[(CoreIndex(0), metrics.clone()), (CoreIndex(1), metrics)], &statuses, format)
+        let reports = [(CoreIndex(0), metrics.clone()), (CoreIndex(1), metrics)];
+        let bound = MemoryBound { parts: vec![Part { name: "rings", bytes: 4_096 }] };
+        render(&reports, &statuses, &bound, format)
     }
 
     /// Reads either format: types by family and values by series. Panics on what neither allows.
@@ -455,6 +494,11 @@ mod tests {
         assert_eq!(value(r#"record_cache_hits_total{worker_id="0"}"#), 8.0);
         assert_eq!(value(r#"record_cache_misses_total{worker_id="0"}"#), 4.0);
         assert_eq!(value(r#"record_cache_bytes{worker_id="0"}"#), 1_024.0);
+        assert_eq!(value(r#"connections{worker_id="1"}"#), 6.0);
+        assert_eq!(value(r#"connections_refused_total{worker_id="0"}"#), 14.0);
+        assert_eq!(value(r#"memory_lent_bytes{worker_id="1"}"#), 512.0);
+        assert_eq!(value(r#"recall_memory_bytes{worker_id="0"}"#), 2_048.0);
+        assert_eq!(value(r#"memory_bound_bytes{part="rings"}"#), 4_096.0);
         assert_eq!(value(r#"batches_processed_total{worker_id="0"}"#), 5.0);
         assert_eq!(value(r#"worker_utilization{worker_id="1"}"#), 12.5);
         assert_eq!(value(r#"recall_latency_seconds_count{memory_space="robots"}"#), 2.0);

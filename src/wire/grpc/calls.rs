@@ -447,7 +447,7 @@ impl Stage {
         if let Stage::Asked(asked) = self
             && let Poll::Ready(answer) = asked.poll_answer(cx)
         {
-            *self = Stage::Answered(answer);
+            *self = Stage::Answered(answer.and_then(Recollection::to_be_told_whole));
         }
     }
 }

@@ -12,7 +12,10 @@ use h2::{RecvStream, SendStream};
 use prost::Message;
 
 use crate::failure::{Code, Failure};
-use crate::limits::{RESPONSE_BYTES_WAITING_MAX, WRITE_STALL_MAX};
+use crate::limits::{
+    MESSAGE_BYTES_UNLENT, MESSAGE_COPIES, RESPONSE_BYTES_WAITING_MAX, WRITE_STALL_MAX,
+};
+use crate::loans::Loan;
 
 const PREFIX_BYTES: usize = 5;
 
@@ -33,11 +36,19 @@ pub(super) struct Deframer {
     piece: Bytes,
     /// The beginning of a message that spans pieces.
     partial: BytesMut,
+    /// What the message takes that is being gathered, or was given last.
+    room: Loan,
 }
 
 impl Deframer {
     pub(super) fn new(encoding: Encoding, message_bytes_max: usize) -> Deframer {
-        Deframer { encoding, message_bytes_max, piece: Bytes::new(), partial: BytesMut::new() }
+        Deframer {
+            encoding,
+            message_bytes_max,
+            piece: Bytes::new(),
+            partial: BytesMut::new(),
+            room: Loan::default(),
+        }
     }
 
     /// Takes the next piece, once [`Deframer::next_message`] has nothing more of the last.
@@ -53,6 +64,9 @@ impl Deframer {
 
     /// The next whole message, decompressed.
     pub(super) fn next_message(&mut self) -> Result<Option<Bytes>, Failure> {
+        if self.partial.is_empty() {
+            self.room.shrink(0);
+        }
         let frame = if self.partial.is_empty() {
             match self.frame_bytes(&self.piece)? {
                 Some(bytes) if bytes <= self.piece.len() => Some(self.piece.split_to(bytes)),
@@ -78,6 +92,7 @@ impl Deframer {
         let Some(bytes) = self.frame_bytes(&self.partial)? else {
             return Ok(None);
         };
+        self.borrow(bytes)?;
         let missing = (bytes - self.partial.len()).min(self.piece.len());
         self.partial.reserve(bytes - self.partial.len());
         self.partial.put(self.piece.split_to(missing));
@@ -96,7 +111,16 @@ impl Deframer {
         Ok(Some(PREFIX_BYTES + length))
     }
 
-    fn open(&self, mut frame: Bytes) -> Result<Bytes, Failure> {
+    /// Borrows what a message of so many bytes takes.
+    fn borrow(&mut self, bytes: usize) -> Result<(), Failure> {
+        let is_short = bytes <= MESSAGE_BYTES_UNLENT;
+        match is_short || self.room.grow(MESSAGE_COPIES * bytes) {
+            true => Ok(()),
+            false => Err(Failure::out_of_memory()),
+        }
+    }
+
+    fn open(&mut self, mut frame: Bytes) -> Result<Bytes, Failure> {
         let flag = frame[0];
         frame.advance(PREFIX_BYTES);
         match (flag, self.encoding) {
@@ -111,7 +135,9 @@ impl Deframer {
         }
     }
 
-    fn inflate(&self, compressed: &[u8]) -> Result<Bytes, Failure> {
+    fn inflate(&mut self, compressed: &[u8]) -> Result<Bytes, Failure> {
+        // How long it is shows when it is there.
+        self.borrow(self.message_bytes_max)?;
         let mut message = Vec::new();
         // One byte more than allowed tells a message that is too long from one that just fits.
         let limit = self.message_bytes_max as u64 + 1;
@@ -122,6 +148,7 @@ impl Deframer {
         if message.len() > self.message_bytes_max {
             return Err(self.too_long(message.len()));
         }
+        self.room.shrink(MESSAGE_COPIES * message.capacity().max(compressed.len()));
         Ok(message.into())
     }
 
@@ -265,6 +292,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::limits::LOANS_BYTES_DEFAULT;
+    use crate::loans;
 
     fn frame(flag: u8, message: &[u8]) -> Vec<u8> {
         let mut bytes = vec![flag];
@@ -288,6 +317,29 @@ mod tests {
             }
         }
         Ok(messages)
+    }
+
+    #[test]
+    fn a_long_message_is_gathered_only_where_there_is_memory_for_it() {
+        let long = frame(0, &[7; 2 * MESSAGE_BYTES_UNLENT]);
+        let halves = [&long[..long.len() / 2], &long[long.len() / 2..]];
+        let zipped = frame(1, &gzip(&[7; 2 * MESSAGE_BYTES_UNLENT]));
+        let deframer = || Deframer::new(Encoding::Gzip, 4 * MESSAGE_BYTES_UNLENT);
+        let cases = [
+            (&halves[..], long.len() * MESSAGE_COPIES),
+            (&[&zipped[..]], 4 * MESSAGE_BYTES_UNLENT * MESSAGE_COPIES),
+        ];
+        for (pieces, taken) in cases {
+            loans::set_most(taken - 1);
+            let refused = cut(&mut deframer(), pieces).expect_err("a byte is missing");
+            assert_eq!(refused, Failure::out_of_memory());
+            assert_eq!(loans::lent(), 0, "who is refused keeps nothing");
+            loans::set_most(taken);
+            let mut deframer = deframer();
+            assert_eq!(cut(&mut deframer, pieces).expect("there is enough").len(), 1);
+            assert_eq!(loans::lent(), 0, "the next message was asked for");
+        }
+        loans::set_most(LOANS_BYTES_DEFAULT);
     }
 
     proptest! {

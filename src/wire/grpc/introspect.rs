@@ -10,6 +10,7 @@ use engram_shards::message::{ShardStatus, StripeStatus};
 use super::Call;
 use crate::core::Readiness;
 use crate::failure::Failure;
+use crate::memory_bound::MemoryBound;
 use crate::mesh::{CoreIndex, Unavailable};
 use crate::space_name::check_space_name;
 
@@ -30,7 +31,9 @@ pub(super) async fn introspect(call: &mut Call) -> Result<(), Failure> {
     let statuses = call.unless_gone(async { Ok(core.status().await) }).await?;
     let stripes = stripes_of(&statuses, space);
     let wanted = |name: &String| request.metrics.is_empty() || request.metrics.contains(name);
+    let bound = MemoryBound::of(core.settings(), core.mesh().cores());
     let mut metrics = metrics(&statuses, &stripes);
+    metrics.insert("memory_bound_bytes".to_owned(), bound.bytes() as f32);
     metrics.retain(|name, _| wanted(name));
     let snapshot = serde_json::to_string(&metrics).expect("numbers are JSON");
     let rows: u64 = stripes.iter().map(|stripe| stripe.rows).sum();

@@ -257,7 +257,7 @@ fn response() -> Response<()> {
 }
 
 /// A call that never began: its trailers are its headers.
-fn refuse(mut respond: SendResponse<Bytes>, failure: &Failure) {
+pub(super) fn refuse(mut respond: SendResponse<Bytes>, failure: &Failure) {
     let mut response = response();
     response.headers_mut().extend(status::trailers(&Err(failure.clone())));
     // It fails only where the client has gone.

@@ -34,7 +34,7 @@ pub(super) async fn recall(call: &mut Call) -> Result<(), Failure> {
     let request: RecallRequest = call.request().await?;
     let query = convert::unary_query(&request)?;
     let recalled = recall::recall(&core, &request.memory_space_id, &query);
-    let recollection = call.unless_gone(recalled).await?;
+    let recollection = call.unless_gone(recalled).await?.to_be_told_whole()?;
     call.respond(&convert::recalled(&recollection, Told::of(&request))).await
 }
 

@@ -57,6 +57,7 @@ pub(crate) fn refusal(bad: BadRequest) -> Response<Bytes> {
     let code = match bad.status {
         StatusCode::REQUEST_TIMEOUT => Code::DeadlineExceeded,
         StatusCode::NOT_IMPLEMENTED => Code::Unimplemented,
+        StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
         StatusCode::PAYLOAD_TOO_LARGE
         | StatusCode::URI_TOO_LONG
         | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Code::ResourceExhausted,

@@ -4,6 +4,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::StatusCode;
 
 use crate::limits;
+use crate::loans::Loan;
 use crate::wire::http1::head::{BadRequest, BodyLength};
 
 /// Puts a body together.
@@ -12,6 +13,8 @@ pub(crate) struct BodyReader {
     body: BytesMut,
     bytes_max: usize,
     next: Next,
+    /// What a long one takes.
+    room: Loan,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -38,7 +41,7 @@ impl BodyReader {
             BodyLength::Bytes(bytes) => Next::LastBytes(bytes),
             BodyLength::Chunked => Next::ChunkSize,
         };
-        Ok(BodyReader { body: BytesMut::new(), bytes_max, next })
+        Ok(BodyReader { body: BytesMut::new(), bytes_max, next, room: Loan::default() })
     }
 
     /// Takes what belongs to the body off the front of `input`; gives the body once it is whole.
@@ -46,7 +49,7 @@ impl BodyReader {
         loop {
             match self.next {
                 Next::LastBytes(left) => {
-                    let left = self.take(input, left);
+                    let left = self.take(input, left)?;
                     self.next = Next::LastBytes(left);
                     return Ok((left == 0).then(|| self.body.split().freeze()));
                 }
@@ -54,7 +57,7 @@ impl BodyReader {
                     Some(next) => self.next = next,
                     None => return Ok(None),
                 },
-                Next::ChunkBytes(left) => match self.take(input, left) {
+                Next::ChunkBytes(left) => match self.take(input, left)? {
                     0 => self.next = Next::ChunkEnd,
                     left => {
                         self.next = Next::ChunkBytes(left);
@@ -86,11 +89,20 @@ impl BodyReader {
         }
     }
 
+    /// What the body takes, for as long as it is used.
+    pub(crate) fn into_room(self) -> Loan {
+        self.room
+    }
+
     /// Moves up to `wanted` bytes; how many are still missing.
-    fn take(&mut self, input: &mut BytesMut, wanted: usize) -> usize {
+    fn take(&mut self, input: &mut BytesMut, wanted: usize) -> Result<usize, BadRequest> {
         let count = wanted.min(input.len());
+        let bytes = self.body.len() + count;
+        if bytes > limits::MESSAGE_BYTES_UNLENT && !self.room.grow(limits::MESSAGE_COPIES * bytes) {
+            return Err(UNLENT);
+        }
         self.body.extend_from_slice(&input.split_to(count));
-        wanted - count
+        Ok(wanted - count)
     }
 
     fn read_chunk_size(&self, input: &mut BytesMut) -> Result<Option<Next>, BadRequest> {
@@ -109,6 +121,10 @@ impl BodyReader {
     }
 }
 
+const UNLENT: BadRequest = BadRequest {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    message: "the memory that the server has for requests is used up",
+};
 const TOO_LONG: BadRequest = BadRequest {
     status: StatusCode::PAYLOAD_TOO_LARGE,
     message: "the body is longer than a message may be",

@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, Request, Response, StatusCode};
 
 use crate::limits;
+use crate::loans::Loan;
 use crate::wire::calendar::Moment;
 use crate::wire::http1::answer::{Afterwards, refusal, write_answer};
 use crate::wire::http1::body::BodyReader;
@@ -41,6 +42,8 @@ pub(crate) struct Connection<S, T> {
     timers: T,
     input: BytesMut,
     output: BytesMut,
+    /// What the body takes that comes, or came last.
+    room: Loan,
 }
 
 /// Why a connection ends.
@@ -66,7 +69,13 @@ impl From<BadRequest> for End {
 impl<S: Transport, T: Timers> Connection<S, T> {
     /// A fresh connection.
     pub(crate) fn new(transport: S, timers: T) -> Connection<S, T> {
-        Connection { transport, timers, input: BytesMut::new(), output: BytesMut::new() }
+        Connection {
+            transport,
+            timers,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            room: Loan::default(),
+        }
     }
 
     /// Answers requests until the connection ends or switches to another protocol.
@@ -94,6 +103,14 @@ impl<S: Transport, T: Timers> Connection<S, T> {
         None
     }
 
+    /// Answers the request that has begun without reading it, and ends.
+    pub(crate) async fn refuse(mut self, response: &Response<Bytes>, now: Moment) {
+        write_answer(response, &Method::GET, now, Afterwards::Close, &mut self.output);
+        if self.send().await.is_ok() {
+            self.linger().await;
+        }
+    }
+
     async fn exchange(&mut self, site: &impl Site) -> Result<Afterwards, End> {
         self.await_request(site).await?;
         let head = self.read_head().await?;
@@ -110,6 +127,7 @@ impl<S: Transport, T: Timers> Connection<S, T> {
         };
         write_answer(&response, &method, site.now(), afterwards, &mut self.output);
         self.send().await?;
+        self.room.shrink(0);
         Ok(afterwards)
     }
 
@@ -157,6 +175,7 @@ impl<S: Transport, T: Timers> Connection<S, T> {
             let mut told = !head.expects_continue;
             loop {
                 if let Some(body) = reader.advance(&mut self.input)? {
+                    self.room = reader.into_room();
                     return Ok(body);
                 }
                 if !told && self.input.is_empty() {

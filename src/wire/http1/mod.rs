@@ -22,4 +22,4 @@ pub(crate) mod connection;
 mod site;
 
 pub use head::LongQuery;
-pub use site::serve;
+pub use site::{refuse, serve};

@@ -1,5 +1,6 @@
 //! This server as HTTP/1.1 shows it: the routes, and the way into WebSocket.
 
+use std::cell::Cell;
 use std::future::Future;
 
 use bytes::Bytes;
@@ -7,6 +8,8 @@ use http::{Request, Response, StatusCode};
 
 use crate::core::Core;
 use crate::failure::Failure;
+use crate::limits::WEBSOCKET_BYTES;
+use crate::loans::Loan;
 use crate::wire::calendar::Moment;
 use crate::wire::http::{failure_response, now, respond};
 use crate::wire::http1::connection::{Answer, Connection, Site};
@@ -16,13 +19,22 @@ use crate::wire::websocket::{Conversation, PATH, handshake};
 /// Serves a connection that speaks HTTP/1.1, to its end.
 pub async fn serve<S: Transport>(core: Core, transport: S) {
     let connection = Connection::new(transport, ExecutorTimers);
-    if let Some(switched) = connection.serve(&Server { core: core.clone() }).await {
-        Conversation::new(core, ExecutorTimers, switched).run().await;
+    let server = Server { core: core.clone(), room: Cell::default() };
+    if let Some(switched) = connection.serve(&server).await {
+        Conversation::new(core, ExecutorTimers, switched, server.room.take()).run().await;
     }
+}
+
+/// Tells a client that speaks HTTP/1.1 that there are too many connections.
+pub async fn refuse<S: Transport>(core: &Core, transport: S) {
+    let response = unavailable(&Failure::too_many_connections());
+    Connection::new(transport, ExecutorTimers).refuse(&response, now(core)).await;
 }
 
 struct Server {
     core: Core,
+    /// What was borrowed for a WebSocket that is about to begin.
+    room: Cell<Loan>,
 }
 
 impl Site for Server {
@@ -31,10 +43,16 @@ impl Site for Server {
             return Answer::Response(respond(&self.core, request).await);
         }
         if self.core.is_stopping() {
-            return Answer::Response(stopping());
+            return Answer::Response(unavailable(&Failure::unavailable()));
         }
         match handshake(&request, &self.core.settings().origins) {
-            Ok(response) => Answer::Switch(response),
+            Ok(response) => match Loan::take(WEBSOCKET_BYTES) {
+                Some(room) => {
+                    self.room.set(room);
+                    Answer::Switch(response)
+                }
+                None => Answer::Response(unavailable(&Failure::out_of_memory())),
+            },
             Err(response) => Answer::Response(*response),
         }
     }
@@ -52,6 +70,6 @@ impl Site for Server {
     }
 }
 
-fn stopping() -> Response<Bytes> {
-    failure_response(StatusCode::SERVICE_UNAVAILABLE, &Failure::unavailable())
+fn unavailable(failure: &Failure) -> Response<Bytes> {
+    failure_response(StatusCode::SERVICE_UNAVAILABLE, failure)
 }

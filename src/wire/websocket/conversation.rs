@@ -17,6 +17,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use crate::core::Core;
 use crate::failure::{Code, Failure};
 use crate::limits;
+use crate::loans::Loan;
 use crate::session::{AckMode, Event, FlowAction, Init, Session};
 use crate::wire::transport::{Switched, Timers, Transport};
 use crate::wire::websocket::form::Form;
@@ -43,6 +44,9 @@ impl From<Fault> for End {
         match fault {
             Fault::Gone => End::Gone,
             Fault::Broke(code) => End::Close(code, "the message broke a rule of the protocol"),
+            Fault::Crowded => {
+                End::Close(CloseCode::Again, "the memory for requests is used up; come back")
+            }
         }
     }
 }
@@ -74,11 +78,18 @@ pub(crate) struct Conversation<S, T> {
     listening: bool,
     /// How often the client was told something by the session.
     told: u64,
+    /// As long as it lasts.
+    _room: Loan,
 }
 
 impl<S: Transport, T: Timers> Conversation<S, T> {
-    /// A client that has just been answered with 101.
-    pub(crate) fn new(core: Core, timers: T, switched: Switched<S>) -> Conversation<S, T> {
+    /// A client that has just been answered with 101; what it takes is lent in `room`.
+    pub(crate) fn new(
+        core: Core,
+        timers: T,
+        switched: Switched<S>,
+        room: Loan,
+    ) -> Conversation<S, T> {
         let socket = Socket::new(switched, core.settings().message_bytes_max);
         let stopping = {
             let core = core.clone();
@@ -96,6 +107,7 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
             silent_heartbeats: 0,
             listening: true,
             told: 0,
+            _room: room,
         }
     }
 

@@ -10,11 +10,14 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 
-use crate::limits;
+use crate::limits::{self, MESSAGE_COPIES};
+use crate::loans::Loan;
 use crate::wire::transport::{Switched, Transport};
 
 /// The framing's own read buffer: a few messages.
 const FRAMING_BYTES: usize = 32 << 10;
+/// What a client's control frame has before its content, its mask included.
+const CONTROL_HEAD_BYTES: usize = 6;
 
 /// Two buffers that stand for a socket that never waits.
 #[derive(Debug, Default)]
@@ -52,6 +55,8 @@ pub(super) enum Fault {
     Gone,
     /// The client broke a rule; the close code says which.
     Broke(CloseCode),
+    /// Nobody has the memory for what it says now.
+    Crowded,
 }
 
 /// A WebSocket.
@@ -59,6 +64,11 @@ pub(super) enum Fault {
 pub(super) struct Socket<S> {
     transport: S,
     frames: WebSocket<Buffers>,
+    message_bytes_max: usize,
+    /// Bytes that came since the last whole message, but for control frames.
+    unfinished: usize,
+    /// What the message takes that comes, or came last.
+    room: Loan,
     /// Whether anything was received since this was last asked.
     heard: bool,
     /// Whether anything was sent since this was last asked.
@@ -82,6 +92,9 @@ impl<S: Transport> Socket<S> {
         Socket {
             transport: switched.transport,
             frames,
+            message_bytes_max,
+            unfinished: 0,
+            room: Loan::default(),
             heard: false,
             sent: false,
             broken: false,
@@ -134,16 +147,30 @@ impl<S: Transport> Socket<S> {
 
     /// The next text or binary message. Pings are answered, the newest one where several wait.
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Fault>> {
+        if self.unfinished == 0 {
+            self.room.shrink(0);
+        }
         loop {
             match self.frames.read() {
                 Ok(message @ (Message::Text(_) | Message::Binary(_))) => {
+                    self.unfinished = 0;
                     return Poll::Ready(Ok(message));
                 }
-                Ok(_) => {}
+                Ok(control) => {
+                    let bytes = CONTROL_HEAD_BYTES + control.len();
+                    self.unfinished = self.unfinished.saturating_sub(bytes);
+                }
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     let incoming = &mut self.frames.get_mut().incoming;
                     match ready!(self.transport.poll_read_into(cx, incoming)) {
-                        Ok(1..) => self.heard = true,
+                        Ok(count @ 1..) => {
+                            self.heard = true;
+                            self.unfinished += count;
+                            if !self.borrow() {
+                                self.broken = true;
+                                return Poll::Ready(Err(Fault::Crowded));
+                            }
+                        }
                         Ok(0) | Err(_) => return Poll::Ready(Err(Fault::Gone)),
                     }
                 }
@@ -154,6 +181,13 @@ impl<S: Transport> Socket<S> {
                 }
             }
         }
+    }
+
+    /// Borrows what the message takes that comes. Frames without content count as well, so bytes may be more than a
+    /// message can have.
+    fn borrow(&mut self) -> bool {
+        let bytes = self.unfinished.min(self.message_bytes_max);
+        bytes <= limits::MESSAGE_BYTES_UNLENT || self.room.grow(MESSAGE_COPIES * bytes)
     }
 
     /// Sends the rest and waits until the client has gone too.
@@ -207,6 +241,7 @@ mod tests {
     use futures_lite::future::{block_on, poll_once};
 
     use super::*;
+    use crate::loans;
     use crate::wire::transport::fake::{End, duplex};
     use crate::wire::transport::{read_into, write_from};
 
@@ -278,6 +313,53 @@ mod tests {
             let fault = received(&mut client, &mut socket, head).await;
             assert_eq!(fault, Err(Fault::Broke(CloseCode::Size)));
         });
+    }
+
+    #[test]
+    fn a_long_message_is_taken_only_where_there_is_memory_for_it() {
+        let long = 4 * limits::MESSAGE_BYTES_UNLENT;
+        block_on(async {
+            for (most, is_taken) in [(long, false), (4 * long, true)] {
+                loans::set_most(most);
+                let (mut client, mut socket) = pair(2 * long);
+                let mut frames = frame(0x82, &vec![7; long]);
+                write_from(&mut client, &mut frames).await.expect("memory does not fail");
+                let message = poll_fn(|cx| socket.poll_message(cx)).await;
+                match is_taken {
+                    true => {
+                        assert_eq!(message.map(|message| message.len()), Ok(long));
+                        assert!(loans::lent() >= long, "it is in use");
+                        assert!(poll_once(poll_fn(|cx| socket.poll_message(cx))).await.is_none());
+                    }
+                    false => assert_eq!(message, Err(Fault::Crowded)),
+                }
+                drop(socket);
+                assert_eq!(loans::lent(), 0);
+            }
+        });
+        loans::set_most(limits::LOANS_BYTES_DEFAULT);
+    }
+
+    #[test]
+    fn what_is_no_message_borrows_no_more_than_one_may() {
+        loans::set_most(1 << 20);
+        block_on(async {
+            let long = 2 * limits::MESSAGE_BYTES_UNLENT;
+            // Signs of life, and a message whose fragments have nothing in them.
+            let pongs = (frame(0x8a, &[7; 125]), 0);
+            let fragments = (frame(0x00, b""), MESSAGE_COPIES * long);
+            for (frame_of_many, borrowed) in [pongs, fragments] {
+                let (mut client, mut socket) = pair(long);
+                let mut frames = frame(0x02, b"");
+                while frames.len() < 4 * long {
+                    frames.extend_from_slice(&frame_of_many);
+                }
+                write_from(&mut client, &mut frames).await.expect("memory does not fail");
+                assert!(poll_once(poll_fn(|cx| socket.poll_message(cx))).await.is_none());
+                assert_eq!(loans::lent(), borrowed);
+            }
+        });
+        loans::set_most(limits::LOANS_BYTES_DEFAULT);
     }
 
     #[test]

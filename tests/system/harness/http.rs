@@ -35,6 +35,38 @@ pub(crate) fn post(address: SocketAddr, path: &str, body: &str) -> io::Result<An
     ask(address, &format!("{head}\r\n{kind}\r\n\r\n{body}"))
 }
 
+/// A connection that asks again and again.
+pub(crate) struct Visitor {
+    stream: TcpStream,
+    address: SocketAddr,
+}
+
+impl Visitor {
+    /// Connects.
+    pub(crate) fn connect(address: SocketAddr) -> Visitor {
+        let stream = TcpStream::connect(address).expect("the server listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time that is not zero");
+        Visitor { stream, address }
+    }
+
+    /// `GET path`; its status.
+    pub(crate) fn get(&mut self, path: &str) -> u16 {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address);
+        self.stream.write_all(request.as_bytes()).expect("the server reads");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.stream.read_exact(&mut byte).expect("the server answers");
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).expect("a head is text");
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let length = length.expect("the server says how long a body is").parse().expect("a number");
+        self.stream.read_exact(&mut vec![0; length]).expect("the body comes");
+        head.split(' ').nth(1).expect("a status").parse().expect("a number")
+    }
+}
+
 fn ask(address: SocketAddr, request: &str) -> io::Result<Answer> {
     let answer = raw(address, request.as_bytes())?;
     let answer = String::from_utf8_lossy(&answer).into_owned();

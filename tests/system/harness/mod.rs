@@ -30,7 +30,7 @@ use std::time::Duration;
 
 pub(crate) use client::{Client, Recalled, first_of};
 pub(crate) use faulty_disk::{Fault, FaultyDisk};
-pub(crate) use http::{get, post, raw, space};
+pub(crate) use http::{Visitor, get, post, raw, space};
 pub(crate) use image::{Image, Kind, data_of};
 pub(crate) use memories::Memories;
 pub(crate) use observing::Observing;

@@ -21,6 +21,8 @@ pub(crate) struct Server {
     /// Where it listens.
     pub(crate) address: SocketAddr,
     errors: Arc<Mutex<String>>,
+    /// What it printed.
+    output: Arc<Mutex<String>>,
     /// Panics that the test asked for.
     panics: usize,
 }
@@ -74,11 +76,12 @@ impl Server {
             move || keep(stderr, &errors)
         });
         let stdout = child.stdout.take().expect("stdout is piped");
-        let address = listening(stdout).unwrap_or_else(|| {
+        let output = Arc::new(Mutex::new(String::new()));
+        let address = listening(stdout, Arc::clone(&output)).unwrap_or_else(|| {
             let status = child.wait();
             panic!("the server ended before it listened: {status:?}\n{}", text(&errors));
         });
-        let mut server = Server { child, address, errors, panics: 0 };
+        let mut server = Server { child, address, errors, output, panics: 0 };
         server.await_ready();
         server
     }
@@ -102,6 +105,19 @@ impl Server {
     /// What it told until now.
     pub(crate) fn said(&self) -> String {
         text(&self.errors)
+    }
+
+    /// The first line that it printed with this beginning.
+    pub(crate) fn printed(&self, beginning: &str) -> String {
+        let start = Instant::now();
+        loop {
+            let output = text(&self.output);
+            if let Some(line) = output.lines().find(|line| line.starts_with(beginning)) {
+                return line.to_owned();
+            }
+            assert!(start.elapsed() < PATIENCE, "no {beginning:?} in\n{output}");
+            thread::sleep(BETWEEN_LOOKS);
+        }
     }
 
     /// Its process id.
@@ -159,12 +175,13 @@ impl Drop for Server {
     }
 }
 
-/// The address of the first line `listening ADDR:PORT`; the rest of the output is read and dropped, so that the
-/// server never waits for us. `None` where the output ends without one.
-fn listening(stdout: impl Read + Send + 'static) -> Option<SocketAddr> {
+/// The address of the first line `listening ADDR:PORT`; `None` where the output ends without one. All of it is kept in
+/// `output`, line by line.
+fn listening(stdout: impl Read + Send + 'static, output: Arc<Mutex<String>>) -> Option<SocketAddr> {
     let (found, wanted) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            output.lock().expect("no holder panics").push_str(&format!("{line}\n"));
             if let Some(address) = line.strip_prefix("listening ") {
                 let address = address.trim().parse().expect("`listening` is followed by ADDR:PORT");
                 // Only the first is waited for.

@@ -1,5 +1,5 @@
 //! `engram-bench`: what an observation costs, station by station, beside other programs in the same run; the index alone;
-//! how a server comes back; what compactions do to others.
+//! how a server comes back; what compactions do to others; what a WebSocket takes in.
 
 mod calibration;
 mod echo;
@@ -9,6 +9,7 @@ mod compaction;
 mod restart;
 mod recalls;
 mod stations;
+mod websocket;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ enum Command {
     Compaction(compaction::CompactionArguments),
     /// What a recall takes where its memories are at hand, in the page cache, or on the disk alone.
     Recalls(recalls::RecallsArguments),
+    /// Observations a second over one WebSocket into one core, as JSON and in the protocol's own form.
+    Websocket(websocket::WebSocketArguments),
     /// Run that tonic server (what `stations` starts beside).
     #[command(hide = true)]
     TonicEcho {
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Command::Restart(arguments) => restart::run(&arguments),
         Command::Compaction(arguments) => compaction::run(&arguments),
         Command::Recalls(arguments) => recalls::run(&arguments),
+        Command::Websocket(arguments) => websocket::run(&arguments),
         Command::TonicEcho { core } => echo::serve(core),
     };
     match outcome {

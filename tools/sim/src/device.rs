@@ -225,7 +225,11 @@ impl Device {
         if random.chance(weather.disk_fills) {
             self.full_until = now.after_micros(random.within(1..20_000));
         }
-        now < self.full_until || self.places_max.is_some_and(|max| self.disk.places() >= max)
+        let is_full = |disk: &Disk| self.places_max.is_some_and(|max| disk.places() >= max);
+        if now < self.full_until || is_full(&self.disk) {
+            self.disk.give_up_spares();
+        }
+        now < self.full_until || is_full(&self.disk)
     }
 
     fn create(
@@ -241,7 +245,7 @@ impl Device {
         }
         if random.chance(weather.create_fails) {
             let reached = Reached::draw(random);
-            self.disk.write_in_vain(segment, 0, head, reached, random);
+            self.disk.create_in_vain(segment, head, reached, random);
             // Whoever made it in vain removes it, where that succeeds.
             if random.chance(700) {
                 self.disk.remove(segment);

@@ -1,7 +1,7 @@
 //! Files as a disk and its cache keep them: what is written is in the cache, what is synced is on the disk, and what a
 //! power cut leaves of the rest is a matter of luck, sector by sector.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use engram_shards::ids::{Location, LogId, SegmentId, StripeKey};
 use engram_shards::limits::LOG_BLOCK_BYTES;
@@ -11,6 +11,9 @@ use crate::random::Random;
 
 /// What a disk writes whole or not at all, in bytes.
 const SECTOR_BYTES: usize = 512;
+
+/// Files of emptied segments that a log keeps for its next ones.
+const SPARES_MAX: usize = 2;
 
 /// Where a segment's head says how long its file is.
 const HEAD_BYTES_TOTAL: std::ops::Range<usize> = 20..24;
@@ -25,8 +28,10 @@ pub struct Disk {
     /// Checkpoints that are being written. A new process finds them and removes them.
     drafts: BTreeMap<StripeKey, File>,
     summaries: BTreeMap<SegmentId, File>,
-    /// Logs for whose next segment there is a place.
-    kept: BTreeSet<LogId>,
+    /// The place of each log's next segment: what was a segment before holds what that held.
+    kept: BTreeMap<LogId, File>,
+    /// Files of emptied segments, for later ones.
+    spares: BTreeMap<LogId, Vec<File>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -42,6 +47,11 @@ struct File {
 }
 
 impl File {
+    /// Whether it is more than the head that a compaction left.
+    fn is_whole(&self) -> bool {
+        self.cached.get(HEAD_BYTES_TOTAL) != Some(&LOG_BLOCK_BYTES.to_le_bytes()[..])
+    }
+
     fn write(&mut self, offset: usize, bytes: &[u8]) {
         put(&mut self.cached, offset, bytes);
         self.dirty.push((offset, bytes.len()));
@@ -107,41 +117,73 @@ impl Reached {
 }
 
 impl Disk {
-    /// There is a place for the next segment of a log.
+    /// There is a place for the next segment of a log, of what is spare where something is.
     pub fn keep(&mut self, log: LogId) {
-        self.kept.insert(log);
+        let spare = || self.spares.get_mut(&log).and_then(Vec::pop).unwrap_or_default();
+        self.kept.entry(log).or_insert_with(spare);
     }
 
     /// Only these many logs are written any more.
     pub fn keep_below(&mut self, logs: u16) {
-        self.kept.retain(|log| log.0 < logs);
+        self.kept.retain(|log, _| log.0 < logs);
+        self.spares.retain(|log, _| log.0 < logs);
     }
 
-    /// Whether there is.
+    /// Whether there is a place at hand.
     pub fn keeps(&self, log: LogId) -> bool {
-        self.kept.contains(&log)
+        let has_spare = self.spares.get(&log).is_some_and(|spares| !spares.is_empty());
+        self.kept.contains_key(&log) || has_spare
     }
 
-    /// How many places of segments are taken or kept: where a compaction left a head, none is.
+    /// What is spare gives way to what is needed.
+    pub fn give_up_spares(&mut self) {
+        self.spares.clear();
+    }
+
+    /// How many places of segments are taken, kept or spare: where a compaction left a head, none is.
     pub fn places(&self) -> usize {
-        let left = LOG_BLOCK_BYTES.to_le_bytes();
-        let is_whole = |file: &&File| file.cached.get(HEAD_BYTES_TOTAL) != Some(&left[..]);
-        self.files.values().filter(is_whole).count() + self.kept.len()
+        let spares: usize = self.spares.values().map(Vec::len).sum();
+        self.files.values().filter(|file| file.is_whole()).count() + self.kept.len() + spares
     }
 
     /// A file is made, of what is kept where something is, with its head, and synced as its name is.
     pub fn create(&mut self, segment: SegmentId, head: &[u8]) {
-        self.kept.remove(&segment.log);
+        self.begin(segment);
         self.write_head(segment, head);
     }
 
-    /// Another file has taken this one's place for good.
+    /// A file is made in vain: as far as it came about, it has the name, and what a file of before held behind the head.
+    pub fn create_in_vain(
+        &mut self,
+        segment: SegmentId,
+        head: &[u8],
+        reached: Reached,
+        random: &mut Random,
+    ) {
+        if reached != Reached::Nothing {
+            self.begin(segment);
+        }
+        self.write_in_vain(segment, 0, head, reached, random);
+    }
+
+    fn begin(&mut self, segment: SegmentId) {
+        self.keep(segment.log);
+        let kept = self.kept.remove(&segment.log).expect("it was just kept");
+        self.files.insert(segment, File { named: false, ..kept });
+    }
+
+    /// Another file has taken this one's place for good. It is spare then, with all that it holds.
     pub fn replace(&mut self, segment: SegmentId, bytes: &[u8]) {
-        self.remove(segment);
+        self.summaries.remove(&segment);
+        let replaced = self.files.remove(&segment);
+        let spares = self.spares.entry(segment.log).or_default();
+        let may_stay = spares.len() < SPARES_MAX;
+        spares.extend(replaced.filter(|file| file.is_whole() && may_stay));
         self.write_head(segment, bytes);
     }
 
-    fn write_head(&mut self, segment: SegmentId, head: &[u8]) {
+    /// A segment's head is written, and synced as the segment's name is.
+    pub fn write_head(&mut self, segment: SegmentId, head: &[u8]) {
         self.write(segment, 0, head);
         self.sync(segment);
         self.file(segment).named = true;
@@ -277,7 +319,8 @@ impl Disk {
     /// The power goes.
     pub fn cut_power(&mut self, random: &mut Random) {
         self.files.retain(|_, file| file.named || random.chance(500));
-        self.kept.retain(|_| random.chance(500));
+        self.kept.retain(|_, _| random.chance(500));
+        self.spares.values_mut().for_each(|spares| spares.retain(|_| random.chance(800)));
         for (stripe, before) in std::mem::take(&mut self.replaced) {
             match (random.chance(500), before) {
                 (false, _) => None,
@@ -286,7 +329,9 @@ impl Disk {
             };
         }
         let derived = self.checkpoints.values_mut().chain(self.drafts.values_mut());
-        for file in self.files.values_mut().chain(derived).chain(self.summaries.values_mut()) {
+        let places = self.kept.values_mut().chain(self.spares.values_mut().flatten());
+        let files = self.files.values_mut().chain(places);
+        for file in files.chain(derived).chain(self.summaries.values_mut()) {
             file.lose_dirty(random);
             file.cached = file.stored.clone();
             file.named = true;

@@ -192,7 +192,7 @@ impl Process {
             match io {
                 Io::KeepSegment { log, .. } if reached == Reached::Cache => disk.keep(log),
                 Io::CreateSegment { segment, head, .. } => {
-                    disk.write_in_vain(segment, 0, &head, reached, random);
+                    disk.create_in_vain(segment, &head, reached, random);
                 }
                 Io::Commit { segment, offset, bytes, .. } => {
                     disk.write_in_vain(segment, offset as usize, &bytes, reached, random);

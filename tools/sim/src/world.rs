@@ -419,7 +419,7 @@ impl World {
         for segment in Chain::new(&heads).relied_on() {
             let head = heads.iter().find(|(other, _)| *other == segment);
             let (_, head) = head.expect("it is one of them");
-            self.device.disk.create(segment, head);
+            self.device.disk.write_head(segment, head);
         }
         self.device.begin(self.shards);
         self.device.disk.keep_below(self.shards);

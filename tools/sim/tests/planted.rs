@@ -29,6 +29,7 @@ fn finder(bug: Planted) -> Checker {
         Planted::GenerationSkipped => Checker::Generations,
         Planted::BodyCrcSkipped => Checker::Kept,
         Planted::TailCutTooEarly => Checker::Kept,
+        Planted::OtherLifeTaken => Checker::Log,
         Planted::EndUnstated => Checker::Generations,
         Planted::CommitTimesRestart => Checker::Time,
         Planted::DamageCut => Checker::Damage,

@@ -241,8 +241,9 @@ async fn relay(client: TcpStream, mut state: watch::Receiver<Relay>) {
     let down = async {
         let mut chunk = vec![0; 64 << 10];
         while let Ok(count @ 1..) = from_server.read(&mut chunk).await {
-            let is_muted = hears.borrow().is_muted;
-            if !is_muted && to_client.write_all(&chunk[..count]).await.is_err() {
+            let now = *hears.borrow();
+            let is_cut = now.cuts != begun.cuts;
+            if is_cut || !now.is_muted && to_client.write_all(&chunk[..count]).await.is_err() {
                 break;
             }
         }
