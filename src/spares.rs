@@ -6,8 +6,8 @@
 //!
 //! ```text
 //!  NNN.seg ⇄ HEAD (its head alone)      the folder is synced: no crash gives the file its name back
-//!            HEAD ─► SPARE-N            unless somebody linked to it, or holds it: he would see it overwritten
-//!                    SPARE-N ─► NEXT ─► MMM.seg, once the new head is written and synced
+//!            HEAD ─► SPARE              unless somebody linked to it, or holds it: he would see it overwritten
+//!                    SPARE ─► NEXT ─► MMM.seg, once the new head is written and synced
 //! ```
 //! What an earlier life left behind the end is no part of the new one: a batch names its segment and that life of its file.
 
@@ -21,9 +21,9 @@ use engram_shards::limits::LOG_SEGMENT_BYTES;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
 
-use crate::folder::{list_logs, spare_paths};
+use crate::folder::{list_logs, spare_path};
 
-/// The spare files of one log. Cheap to clone.
+/// The spare file of one log, which is there or not. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Spares {
     logs: PathBuf,
@@ -54,41 +54,36 @@ pub fn replace(path: &Path, draft: &Path) -> io::Result<Replaced> {
 }
 
 impl Spares {
-    /// Those of `log`, below the folder of all logs.
+    /// That of `log`, below the folder of all logs.
     pub fn new(logs: PathBuf, log: LogId) -> Spares {
         Spares { logs, log }
     }
 
     /// Takes a file that no segment's name leads to any more, for good: it is kept, or removed.
     pub fn keep(&self, log: LogId, file: &Path) -> io::Result<()> {
-        let mut places = spare_paths(&self.logs, log).into_iter();
+        let place = spare_path(&self.logs, log);
         // Other logs are not written any more.
-        let free = places.find(|place| log == self.log && !place.exists());
-        match free {
-            Some(place) if is_nobodys(file)? => fs::rename(file, place),
-            _ => fs::remove_file(file),
+        match log == self.log && !place.exists() && is_nobodys(file)? {
+            true => fs::rename(file, place),
+            false => fs::remove_file(file),
         }
     }
 
-    /// Moves one to `place`, unless there is something already, or no spare one.
+    /// Moves it to `place`, unless there is something already, or no spare one.
     pub fn take(&self, log: LogId, place: &Path) -> io::Result<()> {
         if log != self.log || place.exists() {
             return Ok(());
         }
-        match spare_paths(&self.logs, log).into_iter().find(|spare| spare.exists()) {
-            Some(spare) => match fs::rename(spare, place) {
-                // Another core gave it up.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                moved => moved,
-            },
-            None => Ok(()),
+        match fs::rename(spare_path(&self.logs, log), place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            moved => moved,
         }
     }
 
     /// Removes those of all logs; whether there were any.
     pub fn give_up(&self) -> bool {
         let logs = list_logs(&self.logs).unwrap_or_default();
-        let spares = logs.into_iter().flat_map(|log| spare_paths(&self.logs, log));
+        let spares = logs.into_iter().map(|log| spare_path(&self.logs, log));
         spares.filter(|spare| fs::remove_file(spare).is_ok()).count() > 0
     }
 }

@@ -12,9 +12,6 @@ use crate::random::Random;
 /// What a disk writes whole or not at all, in bytes.
 const SECTOR_BYTES: usize = 512;
 
-/// Files of emptied segments that a log keeps for its next ones.
-const SPARES_MAX: usize = 2;
-
 /// Where a segment's head says how long its file is.
 const HEAD_BYTES_TOTAL: std::ops::Range<usize> = 20..24;
 
@@ -31,7 +28,7 @@ pub struct Disk {
     /// The place of each log's next segment: what was a segment before holds what that held.
     kept: BTreeMap<LogId, File>,
     /// Files of emptied segments, for later ones.
-    spares: BTreeMap<LogId, Vec<File>>,
+    spares: BTreeMap<LogId, File>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -119,7 +116,7 @@ impl Reached {
 impl Disk {
     /// There is a place for the next segment of a log, of what is spare where something is.
     pub fn keep(&mut self, log: LogId) {
-        let spare = || self.spares.get_mut(&log).and_then(Vec::pop).unwrap_or_default();
+        let spare = || self.spares.remove(&log).unwrap_or_default();
         self.kept.entry(log).or_insert_with(spare);
     }
 
@@ -131,8 +128,7 @@ impl Disk {
 
     /// Whether there is a place at hand.
     pub fn keeps(&self, log: LogId) -> bool {
-        let has_spare = self.spares.get(&log).is_some_and(|spares| !spares.is_empty());
-        self.kept.contains_key(&log) || has_spare
+        self.kept.contains_key(&log) || self.spares.contains_key(&log)
     }
 
     /// What is spare gives way to what is needed.
@@ -142,8 +138,8 @@ impl Disk {
 
     /// How many places of segments are taken, kept or spare: where a compaction left a head, none is.
     pub fn places(&self) -> usize {
-        let spares: usize = self.spares.values().map(Vec::len).sum();
-        self.files.values().filter(|file| file.is_whole()).count() + self.kept.len() + spares
+        let whole = self.files.values().filter(|file| file.is_whole()).count();
+        whole + self.kept.len() + self.spares.len()
     }
 
     /// A file is made, of what is kept where something is, with its head, and synced as its name is.
@@ -176,9 +172,9 @@ impl Disk {
     pub fn replace(&mut self, segment: SegmentId, bytes: &[u8]) {
         self.summaries.remove(&segment);
         let replaced = self.files.remove(&segment);
-        let spares = self.spares.entry(segment.log).or_default();
-        let may_stay = spares.len() < SPARES_MAX;
-        spares.extend(replaced.filter(|file| file.is_whole() && may_stay));
+        if let Some(file) = replaced.filter(File::is_whole) {
+            self.spares.entry(segment.log).or_insert(file);
+        }
         self.write_head(segment, bytes);
     }
 
@@ -320,7 +316,7 @@ impl Disk {
     pub fn cut_power(&mut self, random: &mut Random) {
         self.files.retain(|_, file| file.named || random.chance(500));
         self.kept.retain(|_, _| random.chance(500));
-        self.spares.values_mut().for_each(|spares| spares.retain(|_| random.chance(800)));
+        self.spares.retain(|_, _| random.chance(800));
         for (stripe, before) in std::mem::take(&mut self.replaced) {
             match (random.chance(500), before) {
                 (false, _) => None,
@@ -329,7 +325,7 @@ impl Disk {
             };
         }
         let derived = self.checkpoints.values_mut().chain(self.drafts.values_mut());
-        let places = self.kept.values_mut().chain(self.spares.values_mut().flatten());
+        let places = self.kept.values_mut().chain(self.spares.values_mut());
         let files = self.files.values_mut().chain(places);
         for file in files.chain(derived).chain(self.summaries.values_mut()) {
             file.lose_dirty(random);
