@@ -4,8 +4,7 @@
 //! LOCK      held by the one server that uses the folder; its process id, for people
 //! FOLDER    format version, id and secret of the folder; written once, whole
 //! logs/     LLLLL/SSSSSSSSSS.seg: segment number S of log L; .sum: what it holds
-//!           LLLLL/NEXT: the place of the log's next segment; HEAD: of the next one that is emptied;
-//!           LLLLL/SPARE: the file of one that was emptied, for a later NEXT
+//!           LLLLL/NEXT: the place of the log's next segment; HEAD: of the next one that is emptied
 //! ```
 
 use std::fmt;
@@ -173,11 +172,6 @@ pub fn kept_path(logs: &Path, log: LogId) -> PathBuf {
     log_path(logs, log).join("NEXT")
 }
 
-/// The file of a segment that was emptied, which becomes one of the log's next ones.
-pub fn spare_path(logs: &Path, log: LogId) -> PathBuf {
-    log_path(logs, log).join("SPARE")
-}
-
 /// Where the last segment of a log lies; the log where it has none, which is number 0.
 pub fn last_path(logs: &Path, last: SegmentId) -> PathBuf {
     if last.number == 0 { log_path(logs, last.log) } else { segment_path(logs, last) }
@@ -196,7 +190,7 @@ pub fn remove_leftovers(logs: &Path, cores: u16) -> Result<(), FolderError> {
             let removed = fs::remove_file(&path);
             removed.map_err(|error| FolderError::Io { path, doing: "remove", error })
         };
-        let kept = [kept_path(logs, log), draft_path(logs, log), spare_path(logs, log)];
+        let kept = [kept_path(logs, log), draft_path(logs, log)];
         let mut kept = kept.into_iter().filter(|path| log.0 >= cores && path.exists());
         kept.try_for_each(remove)?;
         for number in numbered(&log_path(logs, log), 10, ".sum")? {

@@ -25,9 +25,8 @@ const REPLACED: u64 = 20_000;
 const FORGOTTEN_SHARE: u64 = 500;
 /// Lives that end in the middle of a compaction.
 const KILLS: u64 = 4;
-/// Beside twice what counts: an open segment, the place of the next one, one on its way, one that is not worth it, and the
-/// file of one that was emptied.
-const SEGMENTS_MORE: u64 = 5;
+/// Beside twice what counts: an open segment, the place of the next one, one on its way, and one that is not worth it.
+const SEGMENTS_MORE: u64 = 4;
 /// Search width by which a memory is looked for.
 const WIDTH: u32 = 1_024;
 /// Between two looks at a server that tells nobody.
@@ -148,8 +147,8 @@ async fn what_is_dead_gives_its_room_back() {
         check(&server, &memories).await;
         let enough = kill * u64::from(LOG_SEGMENT_BYTES) / 8;
         let is_over = |address| {
-            // The place of the next segment is there whatever counts, and so is one that is spare.
-            let most = 2 * sum(address, "log_live_bytes") + 2 * u64::from(LOG_SEGMENT_BYTES);
+            // The place of the next segment is there whatever counts.
+            let most = 2 * sum(address, "log_live_bytes") + u64::from(LOG_SEGMENT_BYTES);
             sum(address, "compaction_bytes_total") >= enough || on_disk(&folder) <= most
         };
         until("in the middle of a compaction", || is_over(server.address));

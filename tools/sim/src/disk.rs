@@ -27,8 +27,8 @@ pub struct Disk {
     summaries: BTreeMap<SegmentId, File>,
     /// The place of each log's next segment: what was a segment before holds what that held.
     kept: BTreeMap<LogId, File>,
-    /// Files of emptied segments, for later ones.
-    spares: BTreeMap<LogId, File>,
+    /// How many logs are written.
+    logs: u16,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -114,32 +114,25 @@ impl Reached {
 }
 
 impl Disk {
-    /// There is a place for the next segment of a log, of what is spare where something is.
+    /// There is a place for the next segment of a log.
     pub fn keep(&mut self, log: LogId) {
-        let spare = || self.spares.remove(&log).unwrap_or_default();
-        self.kept.entry(log).or_insert_with(spare);
+        self.kept.entry(log).or_default();
     }
 
     /// Only these many logs are written any more.
     pub fn keep_below(&mut self, logs: u16) {
         self.kept.retain(|log, _| log.0 < logs);
-        self.spares.retain(|log, _| log.0 < logs);
+        self.logs = logs;
     }
 
     /// Whether there is a place at hand.
     pub fn keeps(&self, log: LogId) -> bool {
-        self.kept.contains_key(&log) || self.spares.contains_key(&log)
+        self.kept.contains_key(&log)
     }
 
-    /// What is spare gives way to what is needed.
-    pub fn give_up_spares(&mut self) {
-        self.spares.clear();
-    }
-
-    /// How many places of segments are taken, kept or spare: where a compaction left a head, none is.
+    /// How many places of segments are taken or kept: where a compaction left a head, none is.
     pub fn places(&self) -> usize {
-        let whole = self.files.values().filter(|file| file.is_whole()).count();
-        whole + self.kept.len() + self.spares.len()
+        self.files.values().filter(|file| file.is_whole()).count() + self.kept.len()
     }
 
     /// A file is made, of what is kept where something is, with its head, and synced as its name is.
@@ -168,12 +161,12 @@ impl Disk {
         self.files.insert(segment, File { named: false, ..kept });
     }
 
-    /// Another file has taken this one's place for good. It is spare then, with all that it holds.
+    /// Another file has taken this one's place for good. It is kept for the next segment then, with all that it holds.
     pub fn replace(&mut self, segment: SegmentId, bytes: &[u8]) {
         self.summaries.remove(&segment);
         let replaced = self.files.remove(&segment);
-        if let Some(file) = replaced.filter(File::is_whole) {
-            self.spares.entry(segment.log).or_insert(file);
+        if let Some(file) = replaced.filter(|file| file.is_whole() && segment.log.0 < self.logs) {
+            self.kept.insert(segment.log, file);
         }
         self.write_head(segment, bytes);
     }
@@ -316,7 +309,6 @@ impl Disk {
     pub fn cut_power(&mut self, random: &mut Random) {
         self.files.retain(|_, file| file.named || random.chance(500));
         self.kept.retain(|_, _| random.chance(500));
-        self.spares.retain(|_, _| random.chance(800));
         for (stripe, before) in std::mem::take(&mut self.replaced) {
             match (random.chance(500), before) {
                 (false, _) => None,
@@ -325,8 +317,7 @@ impl Disk {
             };
         }
         let derived = self.checkpoints.values_mut().chain(self.drafts.values_mut());
-        let places = self.kept.values_mut().chain(self.spares.values_mut());
-        let files = self.files.values_mut().chain(places);
+        let files = self.files.values_mut().chain(self.kept.values_mut());
         for file in files.chain(derived).chain(self.summaries.values_mut()) {
             file.lose_dirty(random);
             file.cached = file.stored.clone();

@@ -1,4 +1,4 @@
-//! Files of emptied segments, kept for the segments to come.
+//! Files of emptied segments become the place of the log's next one.
 //!
 //! The blocks of a file that is new are noted as unwritten, however well its place was reserved: the first sync behind each
 //! write commits the file system's journal too, to say that they are written now. Those of a file that was a segment before
@@ -6,29 +6,19 @@
 //!
 //! ```text
 //!  NNN.seg ⇄ HEAD (its head alone)      the folder is synced: no crash gives the file its name back
-//!            HEAD ─► SPARE              unless somebody linked to it, or holds it: he would see it overwritten
-//!                    SPARE ─► NEXT ─► MMM.seg, once the new head is written and synced
+//!            HEAD ─► NEXT               for the one that was kept, unless somebody linked to it, or holds it: he would see
+//!                    NEXT ─► MMM.seg    it overwritten; once the new head is written and synced
 //! ```
 //! What an earlier life left behind the end is no part of the new one: a batch names its segment and that life of its file.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use engram_shards::ids::LogId;
 use engram_shards::limits::LOG_SEGMENT_BYTES;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
-
-use crate::folder::{list_logs, spare_path};
-
-/// The spare file of one log, which is there or not. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Spares {
-    logs: PathBuf,
-    log: LogId,
-}
 
 /// What became of a file in whose place another one is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +35,7 @@ pub fn replace(path: &Path, draft: &Path) -> io::Result<Replaced> {
         Ok(()) if draft.exists() => Ok(Replaced::Exchanged),
         // A file system that takes no notice of the flag.
         Ok(()) => Ok(Replaced::Gone),
-        // A file system that cannot.
+        // One that cannot.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             fs::rename(draft, path).map(|()| Replaced::Gone)
         }
@@ -53,44 +43,9 @@ pub fn replace(path: &Path, draft: &Path) -> io::Result<Replaced> {
     }
 }
 
-impl Spares {
-    /// That of `log`, below the folder of all logs.
-    pub fn new(logs: PathBuf, log: LogId) -> Spares {
-        Spares { logs, log }
-    }
-
-    /// Takes a file that no segment's name leads to any more, for good: it is kept, or removed.
-    pub fn keep(&self, log: LogId, file: &Path) -> io::Result<()> {
-        let place = spare_path(&self.logs, log);
-        // Other logs are not written any more.
-        match log == self.log && !place.exists() && is_nobodys(file)? {
-            true => fs::rename(file, place),
-            false => fs::remove_file(file),
-        }
-    }
-
-    /// Moves it to `place`, unless there is something already, or no spare one.
-    pub fn take(&self, log: LogId, place: &Path) -> io::Result<()> {
-        if log != self.log || place.exists() {
-            return Ok(());
-        }
-        match fs::rename(spare_path(&self.logs, log), place) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            moved => moved,
-        }
-    }
-
-    /// Removes those of all logs; whether there were any.
-    pub fn give_up(&self) -> bool {
-        let logs = list_logs(&self.logs).unwrap_or_default();
-        let spares = logs.into_iter().map(|log| spare_path(&self.logs, log));
-        spares.filter(|spare| fs::remove_file(spare).is_ok()).count() > 0
-    }
-}
-
 /// Whether a file has the length of a segment, and nobody else has it: no other name, as a backup gives it, and no program
 /// that [holds](crate::folder::hold_segment) it.
-fn is_nobodys(path: &Path) -> io::Result<bool> {
+pub fn is_nobodys(path: &Path) -> io::Result<bool> {
     let file = File::open(path)?;
     let is_held = flock(&file, FlockOperation::NonBlockingLockExclusive).is_err();
     let known = file.metadata()?;
