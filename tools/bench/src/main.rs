@@ -1,14 +1,22 @@
 //! `engram-bench`: what an observation costs, station by station, beside other programs in the same run; the index alone;
-//! how a server comes back; what compactions do to others; what a WebSocket takes in.
+//! how a server comes back; what compactions do to others; what a WebSocket takes in; when an observation is found; what an
+//! overload does.
 
 mod calibration;
+mod rounds;
+mod latencies;
 mod echo;
 mod index;
 mod process;
+mod watch;
+mod testbed;
+mod streams;
 mod compaction;
+mod overload;
 mod restart;
 mod recalls;
 mod stations;
+mod visible;
 mod websocket;
 
 use std::path::PathBuf;
@@ -41,6 +49,10 @@ enum Command {
     Recalls(recalls::RecallsArguments),
     /// Observations a second over one WebSocket into one core, as JSON and in the protocol's own form.
     Websocket(websocket::WebSocketArguments),
+    /// How long it takes from sending an observation until a recall finds it, at half load and at full load.
+    Visible(visible::VisibleArguments),
+    /// A server that is sent more than it takes, and how its recalls or a neighbour fare meanwhile.
+    Overload(overload::OverloadArguments),
     /// Run that tonic server (what `stations` starts beside).
     #[command(hide = true)]
     TonicEcho {
@@ -87,6 +99,8 @@ fn main() -> ExitCode {
         Command::Compaction(arguments) => compaction::run(&arguments),
         Command::Recalls(arguments) => recalls::run(&arguments),
         Command::Websocket(arguments) => websocket::run(&arguments),
+        Command::Visible(arguments) => visible::run(&arguments),
+        Command::Overload(arguments) => overload::run(&arguments),
         Command::TonicEcho { core } => echo::serve(core),
     };
     match outcome {
