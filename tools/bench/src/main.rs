@@ -11,7 +11,10 @@ mod process;
 mod watch;
 mod testbed;
 mod streams;
+mod socket;
 mod compaction;
+mod drain;
+mod first_page;
 mod overload;
 mod restart;
 mod recalls;
@@ -19,7 +22,6 @@ mod stations;
 mod visible;
 mod websocket;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -53,6 +55,10 @@ enum Command {
     Visible(visible::VisibleArguments),
     /// A server that is sent more than it takes, and how its recalls or a neighbour fare meanwhile.
     Overload(overload::OverloadArguments),
+    /// SIGTERM while the queue is full: how soon the server has ended, and what every client was told.
+    Drain(drain::DrainArguments),
+    /// How soon the first page of a recall is there, and all of it, while observations come in.
+    FirstPage(first_page::FirstPageArguments),
     /// Run that tonic server (what `stations` starts beside).
     #[command(hide = true)]
     TonicEcho {
@@ -65,9 +71,8 @@ enum Command {
 /// What `stations` measures with.
 #[derive(clap::Args, Debug)]
 pub(crate) struct StationsArguments {
-    /// Data folder (gloss.f16, words.f16, text.jsonl).
-    #[arg(long, default_value = "tests/data")]
-    data: PathBuf,
+    #[command(flatten)]
+    testbed: testbed::TestbedArguments,
     /// Observations a run.
     #[arg(long, default_value_t = 30_000)]
     rows: u64,
@@ -80,15 +85,6 @@ pub(crate) struct StationsArguments {
     /// Runs of each server; medians are told.
     #[arg(long, default_value_t = 5)]
     runs: usize,
-    /// The server's core.
-    #[arg(long, default_value_t = 0)]
-    server_core: usize,
-    /// The client's core.
-    #[arg(long, default_value_t = 1)]
-    client_core: usize,
-    /// Print JSON instead of a table.
-    #[arg(long)]
-    json: bool,
 }
 
 fn main() -> ExitCode {
@@ -101,6 +97,8 @@ fn main() -> ExitCode {
         Command::Websocket(arguments) => websocket::run(&arguments),
         Command::Visible(arguments) => visible::run(&arguments),
         Command::Overload(arguments) => overload::run(&arguments),
+        Command::Drain(arguments) => drain::run(&arguments),
+        Command::FirstPage(arguments) => first_page::run(&arguments),
         Command::TonicEcho { core } => echo::serve(core),
     };
     match outcome {

@@ -2,12 +2,13 @@
 
 use std::io::{BufRead, BufReader, Error, Read, Result, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use engram_shards::limits::GRAPH_ROWS_MIN;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use serde_json::Value;
 
 /// How long a server may take until it is ready: it may replay millions of rows.
@@ -29,8 +30,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `command`, which prints `listening ADDR:PORT` first.
+    /// Starts `command`, which prints `listening ADDR:PORT` first. It ends with the thread that starts it.
     pub(crate) fn start(command: &mut Command) -> Result<Server> {
+        // SAFETY: between fork and exec it does one system call, and allocates nothing.
+        unsafe {
+            // Nothing of this program outlives it, also where a signal ends it.
+            command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
+        }
         let mut child = command.stdout(Stdio::piped()).spawn()?;
         let output = child.stdout.take().expect("stdout was asked for");
         let mut lines = BufReader::new(output);

@@ -3,11 +3,12 @@
 
 use std::future::Future;
 use std::io::{Error, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use core_affinity::CoreId;
 use engram::client::executor;
 use engram::dataset::Dataset;
 use rustix::process::setpriority_process;
@@ -48,10 +49,17 @@ pub(crate) struct Testbed<'a> {
     calibration_before: f64,
 }
 
-/// A server with a folder of its own, which goes with it.
+/// Where a server's data lies.
+pub(crate) struct Place {
+    path: PathBuf,
+    /// Removes it in the end, unless it is to stay.
+    _removed: Option<TempDir>,
+}
+
+/// A server with an empty place of its own, which goes with it.
 pub(crate) struct Served {
     pub(crate) server: Server,
-    pub(crate) folder: TempDir,
+    pub(crate) place: Place,
 }
 
 /// What a client does on its core.
@@ -83,6 +91,14 @@ pub(crate) struct Conditions {
 }
 
 impl TestbedArguments {
+    /// An empty folder.
+    pub(crate) fn folder(&self) -> Result<TempDir> {
+        let program = std::env::current_exe()?;
+        let beside = program.parent().expect("a program lies in a folder");
+        let scratch = self.scratch.as_deref().unwrap_or(beside);
+        tempfile::Builder::new().prefix("bench-").tempdir_in(scratch)
+    }
+
     /// Reads the data, and how fast the machine is just now.
     pub(crate) fn open(&self) -> Result<Testbed<'_>> {
         let data = Arc::new(Dataset::open(&self.data).map_err(Error::other)?);
@@ -90,29 +106,40 @@ impl TestbedArguments {
     }
 }
 
+impl Place {
+    /// One that stays.
+    pub(crate) fn kept(path: &Path) -> Result<Place> {
+        std::fs::create_dir_all(path)?;
+        Ok(Place { path: path.to_owned(), _removed: None })
+    }
+}
+
 impl Testbed<'_> {
-    /// An empty folder.
-    pub(crate) fn folder(&self) -> Result<TempDir> {
-        let program = std::env::current_exe()?;
-        let beside = program.parent().expect("a program lies in a folder");
-        let scratch = self.arguments.scratch.as_deref().unwrap_or(beside);
-        tempfile::Builder::new().prefix("bench-").tempdir_in(scratch)
+    /// The client's core.
+    pub(crate) fn client_core(&self) -> usize {
+        self.arguments.client_core
     }
 
-    /// A server that is ready, with an empty folder; `settings` are further flags of its own.
+    /// An empty place.
+    pub(crate) fn place(&self) -> Result<Place> {
+        let folder = self.arguments.folder()?;
+        Ok(Place { path: folder.path().to_owned(), _removed: Some(folder) })
+    }
+
+    /// A server that is ready, with an empty place; `settings` are further flags of its own.
     pub(crate) fn serve(&self, settings: &[String]) -> Result<Served> {
-        let folder = self.folder()?;
-        let server = self.serve_again(&folder, settings)?;
-        Ok(Served { server, folder })
+        let place = self.place()?;
+        let server = self.serve_again(&place, settings)?;
+        Ok(Served { server, place })
     }
 
-    /// The same with a folder that another server has left.
-    pub(crate) fn serve_again(&self, folder: &TempDir, settings: &[String]) -> Result<Server> {
+    /// The same with what another server has left.
+    pub(crate) fn serve_again(&self, place: &Place, settings: &[String]) -> Result<Server> {
         // A list of one, for a number alone would be a count.
         let core = format!("{0}-{0}", self.arguments.server_core);
         let mut command = Command::new(beside("engram")?);
         command.args(["serve", "--listen", "127.0.0.1:0", "--cores", &core]);
-        command.arg("--data-dir").arg(folder.path()).args(settings);
+        command.arg("--data-dir").arg(&place.path).args(settings);
         let server = Server::start(&mut command)?;
         server.wait_ready()?;
         Ok(server)
@@ -136,6 +163,17 @@ impl Testbed<'_> {
             client.join().unwrap_or_else(|_| Err("the client panicked".to_owned()))
         });
         ended.map_err(Error::other)
+    }
+
+    /// Runs a client that blocks on the client's core, on a thread of its own.
+    pub(crate) fn on_core<R: Send>(&self, client: impl FnOnce() -> Result<R> + Send) -> Result<R> {
+        std::thread::scope(|scope| {
+            let client = scope.spawn(|| {
+                core_affinity::set_for_current(CoreId { id: self.arguments.client_core });
+                client()
+            });
+            client.join().unwrap_or_else(|_| Err(Error::other("the client panicked")))
+        })
     }
 
     /// Runs a load, and beside it what measures until that is over.

@@ -124,7 +124,7 @@ impl Bench<'_> {
     }
 
     fn loaded(&self, per_s: f64) -> Result<Loaded> {
-        let Served { server, folder: _folder } = self.serve()?;
+        let Served { server, place: _place } = self.serve()?;
         let (address, data, per_s) = (server.address, &self.testbed.data, Some(per_s));
         let (load, probes) = (self.load(per_s), self.arguments.probes);
         let store_all = || async {

@@ -61,7 +61,7 @@ impl Bench<'_> {
 
     fn overload(&self) -> Result<Overloaded> {
         let saturation_per_s = self.saturation()?;
-        let Served { server, folder: _folder } = self.serve()?;
+        let Served { server, place: _place } = self.serve()?;
         let (address, data, start) = (server.address, &self.testbed.data, Instant::now());
         let demand = self.demand(saturation_per_s);
         let due_per_s = demand.per_s;
@@ -100,7 +100,7 @@ impl Bench<'_> {
 
     fn noisy(&self) -> Result<Neighboured> {
         let saturation_per_s = self.saturation()?;
-        let Served { server, folder: _folder } = self.serve()?;
+        let Served { server, place: _place } = self.serve()?;
         let (address, data) = (server.address, &self.testbed.data);
         let sent = (NEIGHBOUR, self.arguments.neighbour);
         // The same clients alone: a load that ends at once.
