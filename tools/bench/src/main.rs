@@ -13,6 +13,7 @@ mod testbed;
 mod streams;
 mod socket;
 mod compaction;
+mod connections;
 mod drain;
 mod first_page;
 mod overload;
@@ -59,6 +60,8 @@ enum Command {
     Drain(drain::DrainArguments),
     /// How soon the first page of a recall is there, and all of it, while observations come in.
     FirstPage(first_page::FirstPageArguments),
+    /// A thousand connections at once, and some that ask for much and read nothing.
+    Connections(connections::ConnectionsArguments),
     /// Run that tonic server (what `stations` starts beside).
     #[command(hide = true)]
     TonicEcho {
@@ -99,6 +102,7 @@ fn main() -> ExitCode {
         Command::Overload(arguments) => overload::run(&arguments),
         Command::Drain(arguments) => drain::run(&arguments),
         Command::FirstPage(arguments) => first_page::run(&arguments),
+        Command::Connections(arguments) => connections::run(&arguments),
         Command::TonicEcho { core } => echo::serve(core),
     };
     match outcome {

@@ -61,6 +61,11 @@ impl Socket {
         next_message(&mut self.answers)
     }
 
+    /// Says something in the protocol's own form.
+    pub(crate) fn say(&self, request: &ObservationRequest) -> Result<()> {
+        self.frames()?.write_all(&frame(Form::Binary, &request.encode_to_vec()))
+    }
+
     /// The frame with an observation that shows a row.
     pub(crate) fn observation(&self, data: &Dataset, sequence: u64, row: usize) -> Vec<u8> {
         observation(self.form, data, (&self.session, sequence), row)

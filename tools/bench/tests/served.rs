@@ -118,3 +118,21 @@ fn recalls_are_told_by_their_first_page_and_as_a_whole() {
     }
     assert!(number(&round["recalls"]["whole"], "count") > 0.0, "{round}");
 }
+
+#[test]
+fn all_connections_are_served_beside_some_that_read_nothing() {
+    let report = report(&[
+        "connections",
+        "--rows=1000",
+        "--idle=50",
+        "--busy=10",
+        "--silent=2",
+        "--rate=100",
+        "--seconds=1",
+    ]);
+    for acks in [&report["without"], &report["with"]] {
+        assert_eq!(number(acks, "count"), 100.0);
+    }
+    // And the one that asks for the metrics.
+    assert_eq!(number(&report, "connections"), 63.0);
+}
