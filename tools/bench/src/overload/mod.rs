@@ -8,16 +8,16 @@
 //!
 //! | file | responsibility |
 //! |---|---|
+//! | `report` | what is told |
 //! | `sessions` | many sessions that keep the server full for a time, and send again what was refused |
 //! | `beside` | recalls and a neighbour's observations on schedule, and how long each took |
 //! | `arguments` | what is measured with, and what each figure means |
-//! | `report` | what is told |
 //! | `measure` | these put together |
 
+mod report;
 mod sessions;
 mod beside;
 mod arguments;
-mod report;
 mod measure;
 
 pub(crate) use arguments::OverloadArguments;
