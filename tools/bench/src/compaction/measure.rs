@@ -10,7 +10,7 @@ use engram::dataset::Dataset;
 use crate::calibration;
 use crate::process::{Server, beside, get, sum_of};
 
-use super::activity::Watch;
+use super::activity::{Activity, watch};
 use super::arguments::CompactionArguments;
 use super::report::{Compared, Report};
 use super::traffic::{Order, Rate, Stored, Traffic};
@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &CompactionArguments) -> Result<()> {
     server.wait_drained()?;
 
     let start = Instant::now();
-    let watch = Watch::start(server.address, start);
+    let watch = watch(server.address, start);
     let rate = |per_s: f64| Rate {
         count: (per_s * f64::from(arguments.seconds)) as u64,
         per_s: Some(per_s),
@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &CompactionArguments) -> Result<()> {
     let stores = Traffic::store(server.address, data.clone(), stores, start);
     let recalls = Traffic::recall(server.address, data, rate(arguments.recalls), start);
     let (acks, recalls) = (stores.finish()?, recalls.finish()?);
-    let activity = watch.finish()?;
+    let activity = Activity::of(watch)?;
     calibration_ns_per_step.push(calibration::nanos_per_step());
 
     let metrics = get(server.address, "/metrics")?;
