@@ -41,7 +41,7 @@ const SHORT_OVERLOAD: [&str; 9] = [
     "overload",
     "--rows=500",
     "--load-rows=1000",
-    "--capacity=1000",
+    "--capacity=300",
     "--seconds=1",
     "--sessions=4",
     "--window=512",
