@@ -23,7 +23,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use engram_shards::ids::Time;
-use engram_shards::limits::{LOG_COMMIT_WAIT_MICROS, UPKEEP_DISTANCES_MAX, WORK_DISTANCES_MAX};
+use engram_shards::limits::LOG_COMMIT_WAIT_MICROS;
 use engram_shards::log::log::IoFault;
 use engram_shards::message::{Origin, Request};
 use engram_shards::shard::{Io, IoOutput, IoTicket, Output, Ready, Shard};
@@ -279,12 +279,7 @@ impl Pump {
         let begun = Instant::now();
         loop {
             let working = self.contained(|shard| {
-                // What no one waits for is done in smaller pieces, so that whoever comes waits less.
-                let distances = match shard.is_asked() {
-                    true => WORK_DISTANCES_MAX,
-                    false => UPKEEP_DISTANCES_MAX,
-                };
-                shard.has_work() && shard.work(distances, now) > 0
+                shard.has_work() && shard.work(shard.slice_distances(), now) > 0
             });
             let ended = std::mem::take(&mut *self.completions.ended.borrow_mut());
             let recalls = self.contained(|shard| {

@@ -212,8 +212,8 @@ pub const FORGETS_WAITING_MAX: usize = 4_096;
 pub const CAPACITY_DEFAULT: u32 = 100_000;
 /// Distances that one grant of background work covers, at most: about 500 µs of one core.
 pub const WORK_DISTANCES_MAX: u32 = 8_000;
-/// The same where no one waits for what is done: one row refined, or a part of a sample.
-pub const UPKEEP_DISTANCES_MAX: u32 = 2_000;
+/// The same without pressure: one or two rows inserted or refined, or a part of a sample.
+pub const SLICE_DISTANCES_MIN: u32 = 2_000;
 
 /// Sessions that one shard keeps; bounds their memory to some 200 MB.
 pub const SESSIONS_MAX: usize = 1 << 20;

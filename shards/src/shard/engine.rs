@@ -7,7 +7,9 @@ use crate::admission::Admission;
 use crate::graph::{Scratch, Seeking};
 use crate::histogram::{BATCH_ROWS, Histogram};
 use crate::ids::{SessionId, StripeKey, Time};
-use crate::limits::GRAPH_WIDTH_INSERT;
+use crate::limits::{
+    GRAPH_WIDTH_INSERT, PRESSURE_ROWS_MAX, SLICE_DISTANCES_MIN, WORK_DISTANCES_MAX,
+};
 use crate::log::log::{IoFault, Log, LogIo, Ordinal};
 use crate::log::record::{Body, RecordHead, record_bytes};
 use crate::message::{Level, Origin, Reply, Request};
@@ -318,6 +320,15 @@ impl Shard {
     /// [`Shard::has_work`] does.
     pub fn is_asked(&self) -> bool {
         self.recalls.is_runnable() || !self.rotation.is_empty()
+    }
+
+    /// How much [`Shard::work`] is to do at once: less while few rows or none wait, so that whoever comes waits less; more under
+    /// pressure, where what lies between two slices counts.
+    pub fn slice_distances(&self) -> u32 {
+        match self.admission.depth() {
+            ..PRESSURE_ROWS_MAX => SLICE_DISTANCES_MIN,
+            _ => WORK_DISTANCES_MAX,
+        }
     }
 
     /// Whether a recall can go on. Changes as [`Shard::has_work`] does.
