@@ -192,8 +192,8 @@ impl Drop for Turns {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    use std::sync::{Arc, Mutex};
     use std::task::Wake;
 
     use super::*;
@@ -292,23 +292,33 @@ mod tests {
         assert!(modest.is_woken() && modest.goes(now));
     }
 
+    /// Notes its number where it is woken.
+    struct Noted(usize, Arc<Mutex<Vec<usize>>>);
+
+    impl Wake for Noted {
+        fn wake(self: Arc<Self>) {
+            self.1.lock().expect("nothing panics while it is locked").push(self.0);
+        }
+    }
+
     #[test]
     fn who_is_let_in_too_late_keeps_its_place() {
         let mut now = Instant::now();
-        let (turnstile, mut hog) = used_up(&mut now);
-        let mut late: Vec<_> = (0..3).map(|_| Stream::of(&turnstile)).collect();
-        late.iter_mut().for_each(|stream| assert!(!stream.goes(now)));
-        for served in 0..3 {
-            turnstile.begin_round();
-            for (number, stream) in late.iter_mut().enumerate().skip(served) {
-                assert_eq!(stream.goes(now), number == served, "{number} of {served}");
-                now += if number == served { STREAMS_ROUND } else { Duration::ZERO };
-                if number == served {
-                    assert!(!stream.goes(now), "behind the others");
-                }
-            }
-            let _ = hog.goes(now);
-        }
+        let (turnstile, _hog) = used_up(&mut now);
+        let order = Arc::<Mutex<Vec<usize>>>::default();
+        let wakers = [0, 1, 2].map(|number| Waker::from(Arc::new(Noted(number, order.clone()))));
+        let mut turns = [(); 3].map(|()| turnstile.turns());
+        let mut goes = |number: usize, now| {
+            turns[number].poll_at(now, &mut Context::from_waker(&wakers[number])).is_ready()
+        };
+        (0..3).for_each(|number| assert!(!goes(number, now)));
+        turnstile.begin_round();
+        assert!(goes(0, now));
+        now += STREAMS_ROUND;
+        [0, 2, 1].into_iter().for_each(|number| assert!(!goes(number, now)));
+        order.lock().expect("nothing panics while it is locked").clear();
+        turnstile.begin_round();
+        assert_eq!(*order.lock().expect("nothing panics while it is locked"), [1, 2, 0]);
     }
 
     #[test]
