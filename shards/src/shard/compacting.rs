@@ -12,7 +12,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::ids::{Generation, Location, LogId, Row, SegmentId, SessionId, Time};
+use crate::ids::{Generation, Location, LogId, Row, SegmentId, SessionId, Slot, Time};
 use crate::limits::{
     COMPACTION_LISTS_SHARE, COMPACTION_STEP_BYTES, COMPACTION_STEP_GENERATIONS,
     COMPACTION_STEP_RECORDS, COMPACTION_STEP_ROWS, COMPACTION_STEP_SESSIONS,
@@ -29,7 +29,7 @@ use crate::shard::compaction::{Job, JobNumber, Step, WORTH_BYTES};
 use crate::shard::engine::Shard;
 use crate::shard::io::{Io, IoOutput, IoTicket, Output};
 use crate::shard::pending::{Carried, Carrying, Pending};
-use crate::shard::turns::{RecallNumber, Slot};
+use crate::shard::turns::RecallNumber;
 use crate::shard::wanted::{Unverified, Wanted};
 use crate::space::{Pair, Place, Reading, Stripe, Told};
 

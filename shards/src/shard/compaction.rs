@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::{Location, Row, SegmentId, Time};
+use crate::ids::{Location, Row, SegmentId, Slot, Time};
 use crate::limits::{
     COMPACTION_BYTES_PER_SECOND, COMPACTION_LOOK_MICROS, COMPACTION_REST_MICROS,
     COMPACTION_RETRY_MICROS, COMPACTION_SHARE, LOG_SEGMENT_BYTES,
@@ -11,7 +11,7 @@ use crate::log::segments::Emptying;
 use crate::session::SessionKey;
 use crate::shard::io::IoTicket;
 use crate::shard::shares::Shared;
-use crate::shard::turns::{RecallNumber, Slot};
+use crate::shard::turns::RecallNumber;
 use crate::space::{LiveBytes, Told};
 
 /// A segment of which fewer bytes count is worth a compaction.
