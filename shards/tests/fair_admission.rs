@@ -176,22 +176,22 @@ fn the_greedy_share_what_the_modest_leaves_and_it_waits_for_nothing() {
     const GREEDY: usize = 3;
     const QUIET: Slot = Slot(GREEDY);
     let mut admission = Admission::new(10_000);
-    let now = Time(0);
-    let ask = |admission: &mut Admission, slot, wanted| {
+    let mut now = Time(0);
+    let ask = |admission: &mut Admission, now, slot, wanted| {
         let granted = admission.grant(Wish { slot, lane: Lane::Normal, wanted }, 1, now).0;
         (0..granted).for_each(|_| admission.admit(Lane::Normal));
         granted
     };
     let leave = |admission: &mut Admission, slot, rows| {
         let rows = admission.held(slot).min(rows);
-        (0..rows).for_each(|_| admission.placed(slot, Some(Lane::Normal), now));
+        (0..rows).for_each(|_| admission.placed(slot, Some(Lane::Normal), Time(0)));
     };
     // The first has filled the shard before the others come.
-    assert_eq!(ask(&mut admission, Slot(0), 50_000), 9_000);
+    assert_eq!(ask(&mut admission, now, Slot(0), 50_000), 9_000);
     for round in 0..5_000 {
-        assert_eq!(ask(&mut admission, QUIET, 3), 3, "round {round}");
+        assert_eq!(ask(&mut admission, now, QUIET, 3), 3, "round {round}");
         // The first one asks before all others.
-        (0..GREEDY).for_each(|slot| _ = ask(&mut admission, Slot(slot), 512));
+        (0..GREEDY).for_each(|slot| _ = ask(&mut admission, now, Slot(slot), 512));
         (0..GREEDY).for_each(|slot| leave(&mut admission, Slot(slot), 4));
         leave(&mut admission, QUIET, 3);
     }
@@ -199,9 +199,10 @@ fn the_greedy_share_what_the_modest_leaves_and_it_waits_for_nothing() {
     let all: u32 = held.iter().sum();
     assert!(held.iter().all(|held| (2_700..3_200).contains(held)), "{held:?}");
     assert!(all > 8_700, "{all} of 9,000 are used");
-    // One that is alone again has it all.
+    // One that is alone again has it all, once those that were refused are forgotten.
     (1..GREEDY).for_each(|slot| leave(&mut admission, Slot(slot), u32::MAX));
-    ask(&mut admission, Slot(0), 50_000);
+    now = now.after_micros(FORGOTTEN_MICROS);
+    ask(&mut admission, now, Slot(0), 50_000);
     assert_eq!(admission.held(Slot(0)), 9_000);
 }
 
