@@ -16,6 +16,7 @@ use engram_shards::log::log::IoFault;
 use engram_shards::shard::{Io, IoOutput, Share};
 use glommio::GlommioError;
 use glommio::io::{BufferedFile, Directory, OpenOptions};
+use glommio::sync::Semaphore;
 use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::chaos::DiskFaults;
@@ -40,6 +41,8 @@ pub struct Disk {
     core: CoreIndex,
     shares: Shares,
     spares: Spares,
+    /// Whoever has its one permit works on the drafts of segments that are emptied.
+    drafting: Rc<Semaphore>,
     faults: DiskFaults,
 }
 
@@ -49,7 +52,8 @@ impl Disk {
         let drafts = Drafts::new(checkpoints_beside(&logs));
         let spares = Spares::new(logs.clone(), LogId(core.0));
         let (open, faults) = (Rc::default(), DiskFaults::default());
-        Disk { logs, open, drafts, readers, core, shares, spares, faults }
+        let drafting = Rc::new(Semaphore::new(1));
+        Disk { logs, open, drafts, readers, core, shares, spares, drafting, faults }
     }
 
     /// What a test lets fail.
@@ -156,6 +160,7 @@ impl Disk {
     async fn empty(&self, segment: SegmentId, bytes: Vec<u8>) -> io::Result<()> {
         let (path, draft) =
             (segment_path(&self.logs, segment), draft_path(&self.logs, segment.log));
+        let _alone = self.drafting.acquire_permit(1).await?;
         let file = self.draft(segment.log).await?;
         write_whole(&file, bytes, 0).await?;
         file.fdatasync().await?;
@@ -197,8 +202,11 @@ impl Disk {
             std::fs::create_dir_all(&folder)?;
             Directory::open(&self.logs).await?.sync().await?;
         }
-        let draft = self.draft(log).await?;
-        draft.pre_allocate(u64::from(LOG_BLOCK_BYTES), false).await?;
+        // Whoever empties a segment meanwhile has a draft already.
+        if let Ok(_alone) = self.drafting.try_acquire_permit(1) {
+            let draft = self.draft(log).await?;
+            draft.pre_allocate(u64::from(LOG_BLOCK_BYTES), false).await?;
+        }
         let kept = kept_path(&self.logs, log);
         self.spares.take(log, &kept)?;
         let file = open_or_create(&kept).await?;
@@ -366,6 +374,7 @@ mod tests {
     use crate::folder::{hold_segment, spare_paths};
     use crate::limits::SPARE_SEGMENTS_MAX;
     use engram_shards::limits::LOG_SEGMENT_BYTES;
+    use std::cell::Cell;
     use std::future::Future;
     use std::os::unix::fs::{FileExt, MetadataExt};
 
@@ -557,6 +566,32 @@ mod tests {
             assert_eq!(spare_count(&disk), 0);
             let next = make_own(&disk, 10).await;
             assert_eq!(file_number(&disk, next), files[1]);
+        });
+    }
+
+    #[test]
+    fn a_file_is_kept_for_the_next_segment_while_others_are_emptied() {
+        const SEGMENTS: u32 = 20;
+        with_disk(|disk| async move {
+            let mut made = Vec::new();
+            for number in 1..=SEGMENTS {
+                made.push(make_own(&disk, number).await);
+            }
+            let (emptying, is_done) = (disk.clone(), Rc::new(Cell::new(false)));
+            let done = Rc::clone(&is_done);
+            let emptied = glommio::spawn_local(async move {
+                for segment in made {
+                    empty_own(&emptying, segment).await;
+                }
+                done.set(true);
+            });
+            while !is_done.get() {
+                let keep = Io::KeepSegment { log: LogId(0), bytes_total: LOG_SEGMENT_BYTES };
+                assert_eq!(disk.run(keep).await, Ok(IoOutput::Done));
+            }
+            emptied.await;
+            // The first took the place that is kept for the next one.
+            assert_eq!(spare_count(&disk), SPARE_SEGMENTS_MAX);
         });
     }
 

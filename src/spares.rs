@@ -42,7 +42,9 @@ pub enum Replaced {
 /// Puts `draft` in the place of `path`, which is there at any moment, as one of the two.
 pub fn replace(path: &Path, draft: &Path) -> io::Result<Replaced> {
     match renameat_with(CWD, draft, CWD, path, RenameFlags::EXCHANGE) {
-        Ok(()) => Ok(Replaced::Exchanged),
+        Ok(()) if draft.exists() => Ok(Replaced::Exchanged),
+        // A file system that takes no notice of the flag.
+        Ok(()) => Ok(Replaced::Gone),
         // A file system that cannot.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             fs::rename(draft, path).map(|()| Replaced::Gone)

@@ -19,6 +19,7 @@ use fuser::{
     ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request,
     TimeOrNow, WriteFlags,
 };
+use rustix::fs::CWD;
 
 /// What a disk writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
@@ -378,13 +379,17 @@ impl Filesystem for Below {
         name: &OsStr,
         new_parent: INodeNo,
         new_name: &OsStr,
-        _: RenameFlags,
+        flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
         let mut state = self.state();
         let renamed = state.child(parent, name).and_then(|from| {
             let to = state.child(new_parent, new_name)?;
-            fs::rename(from, &to)?;
+            let below = rustix::fs::RenameFlags::from_bits_retain(flags.bits());
+            rustix::fs::renameat_with(CWD, &from, CWD, &to, below)?;
+            if flags.contains(RenameFlags::RENAME_EXCHANGE) {
+                state.know(&from)?;
+            }
             state.know(&to).map(|_| ())
         });
         answer!(reply, renamed, |()| reply.ok());
