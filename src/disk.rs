@@ -25,8 +25,8 @@ use crate::cores::CoreIndex;
 use crate::folder::{draft_path, kept_path, log_path, segment_path, summary_path};
 use crate::limits::OPEN_SEGMENTS_MAX;
 use crate::log_readers::LogReaders;
+use crate::recycling::{Replaced, is_nobodys, replace};
 use crate::shares::Shares;
-use crate::spares::{Replaced, Spares, replace};
 
 type OpenFiles = VecDeque<(SegmentId, Rc<BufferedFile>)>;
 
@@ -40,9 +40,10 @@ pub struct Disk {
     readers: LogReaders,
     core: CoreIndex,
     shares: Shares,
-    spares: Spares,
-    /// Whoever has its one permit works on the drafts of segments that are emptied.
+    /// Whoever has its one permit works on the drafts of segments that are emptied …
     drafting: Rc<Semaphore>,
+    /// … or makes a segment of the place that is kept.
+    creating: Rc<Semaphore>,
     faults: DiskFaults,
 }
 
@@ -50,10 +51,9 @@ impl Disk {
     /// The logs below `logs`, and the checkpoints beside it, for one core; `readers` and `shares` are those of all.
     pub fn new(logs: PathBuf, core: CoreIndex, readers: LogReaders, shares: Shares) -> Disk {
         let drafts = Drafts::new(checkpoints_beside(&logs));
-        let spares = Spares::new(logs.clone(), LogId(core.0));
         let (open, faults) = (Rc::default(), DiskFaults::default());
-        let drafting = Rc::new(Semaphore::new(1));
-        Disk { logs, open, drafts, readers, core, shares, spares, drafting, faults }
+        let [drafting, creating] = [(); 2].map(|()| Rc::new(Semaphore::new(1)));
+        Disk { logs, open, drafts, readers, core, shares, drafting, creating, faults }
     }
 
     /// What a test lets fail.
@@ -125,9 +125,6 @@ impl Disk {
     fn drafted(&self, stripe: StripeKey, done: io::Result<()>) -> Result<IoOutput, IoFault> {
         done.map(|()| IoOutput::Done).map_err(|error| {
             self.drafts.remove(stripe);
-            if kind_of(&error) == IoFault::Full {
-                self.spares.give_up();
-            }
             let space = format_args!("{:016x}", stripe.space.0);
             tracing::error!(%space, stripe = stripe.stripe, %error, "cannot write a checkpoint");
             kind_of(&error)
@@ -155,8 +152,8 @@ impl Disk {
         Ok(Directory::open(log_path(&self.logs, segment.log)).await?.sync().await?)
     }
 
-    /// Puts a file of these bytes in the place of a segment's, which is spare then unless somebody linked to it or holds it:
-    /// whoever does keeps it. What said what it holds goes.
+    /// Puts a file of these bytes in the place of a segment's, which is kept for the next segment then unless somebody linked
+    /// to it or holds it: whoever does keeps it. What said what it holds goes.
     async fn empty(&self, segment: SegmentId, bytes: Vec<u8>) -> io::Result<()> {
         let (path, draft) =
             (segment_path(&self.logs, segment), draft_path(&self.logs, segment.log));
@@ -171,7 +168,19 @@ impl Disk {
         match replaced {
             Replaced::Gone => Ok(()),
             // Only now: a crash before might have given it its name back.
-            Replaced::Exchanged => self.spares.keep(segment.log, &draft),
+            Replaced::Exchanged => self.recycle(segment.log, &draft),
+        }
+    }
+
+    /// Keeps a file for the next segment, in place of the one that was kept, or removes it.
+    fn recycle(&self, log: LogId, file: &Path) -> io::Result<()> {
+        // Whoever makes a segment has opened what is kept. Other cores' logs are none of this one, or not written any more.
+        let may_take = (log.0 == self.core.0).then(|| self.creating.try_acquire_permit(1));
+        match may_take {
+            Some(Ok(_alone)) if is_nobodys(file)? => {
+                std::fs::rename(file, kept_path(&self.logs, log))
+            }
+            _ => std::fs::remove_file(file),
         }
     }
 
@@ -186,17 +195,8 @@ impl Disk {
     }
 
     /// Makes sure that there is a file for the next segment, its place reserved, and one for the head of a segment that is
-    /// emptied. On a full disk, files that are spare give way.
+    /// emptied.
     async fn keep(&self, log: LogId, bytes_total: u32) -> io::Result<BufferedFile> {
-        match self.reserve(log, bytes_total).await {
-            Err(error) if kind_of(&error) == IoFault::Full && self.spares.give_up() => {
-                self.reserve(log, bytes_total).await
-            }
-            reserved => reserved,
-        }
-    }
-
-    async fn reserve(&self, log: LogId, bytes_total: u32) -> io::Result<BufferedFile> {
         let folder = log_path(&self.logs, log);
         if !folder.exists() {
             std::fs::create_dir_all(&folder)?;
@@ -207,9 +207,7 @@ impl Disk {
             let draft = self.draft(log).await?;
             draft.pre_allocate(u64::from(LOG_BLOCK_BYTES), false).await?;
         }
-        let kept = kept_path(&self.logs, log);
-        self.spares.take(log, &kept)?;
-        let file = open_or_create(&kept).await?;
+        let file = open_or_create(&kept_path(&self.logs, log)).await?;
         file.pre_allocate(u64::from(bytes_total), false).await?;
         Ok(file)
     }
@@ -217,6 +215,7 @@ impl Disk {
     /// Makes a segment's file: its place reserved, its head synced, its name synced in its folder. The head comes first: a file
     /// that was another segment's never has this one's name with that one's head.
     async fn create(&self, segment: SegmentId, bytes_total: u32, head: Vec<u8>) -> io::Result<()> {
+        let _alone = self.creating.acquire_permit(1).await?;
         let file = self.keep(segment.log, bytes_total).await?;
         write_whole(&file, head, 0).await?;
         file.fdatasync().await?;
@@ -371,8 +370,7 @@ fn kind_of(error: &io::Error) -> IoFault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::folder::{hold_segment, spare_paths};
-    use crate::limits::SPARE_SEGMENTS_MAX;
+    use crate::folder::hold_segment;
     use engram_shards::limits::LOG_SEGMENT_BYTES;
     use std::cell::Cell;
     use std::future::Future;
@@ -527,29 +525,39 @@ mod tests {
     }
 
     fn file_number(disk: &Disk, segment: SegmentId) -> u64 {
-        std::fs::metadata(segment_path(&disk.logs, segment)).expect("it is there").ino()
+        file_number_at(&segment_path(&disk.logs, segment))
     }
 
-    fn spare_count(disk: &Disk) -> usize {
-        let spares = spare_paths(&disk.logs, LogId(0));
-        spares.iter().filter(|spare| spare.exists()).count()
+    fn file_number_at(path: &Path) -> u64 {
+        std::fs::metadata(path).expect("it is there").ino()
+    }
+
+    /// The number of the file that is kept for the next segment, if one is.
+    fn kept_number(disk: &Disk) -> Option<u64> {
+        let kept = kept_path(&disk.logs, LogId(0));
+        kept.exists().then(|| file_number_at(&kept))
+    }
+
+    async fn keep_next(disk: &Disk) {
+        let keep = Io::KeepSegment { log: LogId(0), bytes_total: LOG_SEGMENT_BYTES };
+        assert_eq!(disk.run(keep).await, Ok(IoOutput::Done));
     }
 
     #[test]
     fn files_of_emptied_segments_are_used_again() {
         with_disk(|disk| async move {
-            let mut made = Vec::new();
-            for number in 1..=SPARE_SEGMENTS_MAX as u32 + 1 {
-                made.push(make_own(&disk, number).await);
+            let made = [make_own(&disk, 1).await, make_own(&disk, 2).await];
+            keep_next(&disk).await;
+            for segment in made {
+                let file = file_number(&disk, segment);
+                empty_own(&disk, segment).await;
+                assert_eq!(kept_number(&disk), Some(file), "in place of the one before");
             }
-            let files: Vec<u64> = made.iter().map(|segment| file_number(&disk, *segment)).collect();
-            for segment in &made {
-                empty_own(&disk, *segment).await;
-            }
-            assert_eq!(spare_count(&disk), SPARE_SEGMENTS_MAX, "and no more");
+            let kept = kept_number(&disk);
+            keep_next(&disk).await;
+            assert_eq!(kept_number(&disk), kept);
             let next = make_own(&disk, 9).await;
-            assert_eq!(file_number(&disk, next), files[0]);
-            assert_eq!(spare_count(&disk), SPARE_SEGMENTS_MAX - 1);
+            assert_eq!((Some(file_number(&disk, next)), kept_number(&disk)), (kept, None));
             // The new head and batch are its own, and what lies behind is what it was.
             let places =
                 [0, LOG_BLOCK_BYTES].map(|offset| Location { segment: next, offset, bytes: 1 });
@@ -558,19 +566,11 @@ mod tests {
             let read =
                 disk.run(Io::Read { places: vec![Location { segment: made[0], ..places[0] }] });
             assert_eq!(read.await, Ok(IoOutput::Read(vec![vec![0]])), "an emptied one is its head");
-            // What is kept already is no place for another.
-            let keep = Io::KeepSegment { log: LogId(0), bytes_total: LOG_SEGMENT_BYTES };
-            for _ in 0..2 {
-                assert_eq!(disk.run(keep.clone()).await, Ok(IoOutput::Done));
-            }
-            assert_eq!(spare_count(&disk), 0);
-            let next = make_own(&disk, 10).await;
-            assert_eq!(file_number(&disk, next), files[1]);
         });
     }
 
     #[test]
-    fn a_file_is_kept_for_the_next_segment_while_others_are_emptied() {
+    fn segments_are_kept_and_made_while_others_are_emptied() {
         const SEGMENTS: u32 = 20;
         with_disk(|disk| async move {
             let mut made = Vec::new();
@@ -585,13 +585,18 @@ mod tests {
                 }
                 done.set(true);
             });
+            let mut others = Vec::new();
             while !is_done.get() {
-                let keep = Io::KeepSegment { log: LogId(0), bytes_total: LOG_SEGMENT_BYTES };
-                assert_eq!(disk.run(keep).await, Ok(IoOutput::Done));
+                keep_next(&disk).await;
+                others.push(make_own(&disk, 101 + others.len() as u32).await);
             }
             emptied.await;
-            // The first took the place that is kept for the next one.
-            assert_eq!(spare_count(&disk), SPARE_SEGMENTS_MAX);
+            for other in others {
+                let begin = Location { segment: other, offset: 0, bytes: 1 };
+                let read = disk_of(disk.logs.clone()).run(Io::Read { places: vec![begin] }).await;
+                let head = IoOutput::Read(vec![vec![other.number as u8]]);
+                assert_eq!(read, Ok(head), "the head is in the file of that name");
+            }
         });
     }
 
@@ -610,7 +615,7 @@ mod tests {
             let holding = hold_segment(&path).expect("it can be read").expect("it is there");
             for segment in [linked, held] {
                 empty_own(&disk, segment).await;
-                assert_eq!(spare_count(&disk), 0, "{segment:?}");
+                assert_eq!(kept_number(&disk), None, "{segment:?}");
             }
             make_own(&disk, 4).await;
             let mut block = [0; 1];
@@ -622,31 +627,24 @@ mod tests {
             }
             drop(holding);
             drop(hold_segment(&segment_path(&disk.logs, shown)).expect("it can be read"));
+            let file = file_number(&disk, shown);
             empty_own(&disk, shown).await;
-            assert_eq!(spare_count(&disk), 1, "it is held no more");
+            assert_eq!(kept_number(&disk), Some(file), "it is held no more");
             let gone = SegmentId { number: 77, ..shown };
             assert!(hold_segment(&segment_path(&disk.logs, gone)).expect("no fault").is_none());
         });
     }
 
     #[test]
-    fn spare_files_give_way() {
+    fn what_an_emptying_left_in_its_middle_is_removed() {
         with_disk(|disk| async move {
             let first = make_own(&disk, 1).await;
             empty_own(&disk, first).await;
-            // As an emptying leaves it that ended in its middle.
             let draft = draft_path(&disk.logs, LogId(0));
-            std::fs::rename(&spare_paths(&disk.logs, LogId(0))[0], &draft).expect("it was spare");
-            let second = make_own(&disk, 2).await;
-            assert!(
-                std::fs::metadata(&draft).expect("it is kept").len() <= u64::from(LOG_BLOCK_BYTES)
-            );
-            empty_own(&disk, second).await;
-            assert_eq!(spare_count(&disk), 1);
-            let other = Disk { spares: Spares::new(disk.logs.clone(), LogId(1)), ..disk.clone() };
-            assert!(other.spares.give_up(), "of whatever log");
-            assert_eq!(spare_count(&disk), 0);
-            assert!(!disk.spares.give_up());
+            std::fs::rename(kept_path(&disk.logs, LogId(0)), &draft).expect("it was kept");
+            keep_next(&disk).await;
+            let left = std::fs::metadata(&draft).expect("it is kept").len();
+            assert!(left <= u64::from(LOG_BLOCK_BYTES));
         });
     }
 

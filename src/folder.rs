@@ -4,8 +4,7 @@
 //! LOCK      held by the one server that uses the folder; its process id, for people
 //! FOLDER    format version, id and secret of the folder; written once, whole
 //! logs/     LLLLL/SSSSSSSSSS.seg: segment number S of log L; .sum: what it holds
-//!           LLLLL/NEXT: the place of the log's next segment; HEAD: of the next one that is emptied;
-//!           LLLLL/SPARE-N: the file of one that was emptied, for a later NEXT
+//!           LLLLL/NEXT: the place of the log's next segment; HEAD: of the next one that is emptied
 //! ```
 
 use std::fmt;
@@ -19,7 +18,7 @@ use rustix::fs::{Advice, FlockOperation, SeekFrom, fadvise, flock, seek};
 use rustix::io::Errno;
 use uuid::Uuid;
 
-use crate::limits::{READ_AHEAD_PIECE_BYTES, SPARE_SEGMENTS_MAX};
+use crate::limits::READ_AHEAD_PIECE_BYTES;
 
 /// The version of the folder's layout that this program reads and writes.
 pub const FOLDER_VERSION: u32 = 1;
@@ -173,11 +172,6 @@ pub fn kept_path(logs: &Path, log: LogId) -> PathBuf {
     log_path(logs, log).join("NEXT")
 }
 
-/// Files of segments that were emptied, and become the log's next ones.
-pub fn spare_paths(logs: &Path, log: LogId) -> [PathBuf; SPARE_SEGMENTS_MAX] {
-    std::array::from_fn(|number| log_path(logs, log).join(format!("SPARE-{number}")))
-}
-
 /// Where the last segment of a log lies; the log where it has none, which is number 0.
 pub fn last_path(logs: &Path, last: SegmentId) -> PathBuf {
     if last.number == 0 { log_path(logs, last.log) } else { segment_path(logs, last) }
@@ -197,8 +191,7 @@ pub fn remove_leftovers(logs: &Path, cores: u16) -> Result<(), FolderError> {
             removed.map_err(|error| FolderError::Io { path, doing: "remove", error })
         };
         let kept = [kept_path(logs, log), draft_path(logs, log)];
-        let kept = kept.into_iter().chain(spare_paths(logs, log));
-        let mut kept = kept.filter(|path| log.0 >= cores && path.exists());
+        let mut kept = kept.into_iter().filter(|path| log.0 >= cores && path.exists());
         kept.try_for_each(remove)?;
         for number in numbered(&log_path(logs, log), 10, ".sum")? {
             let segment = SegmentId { log, number };

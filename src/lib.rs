@@ -22,7 +22,7 @@ pub mod down;
 pub mod maintenance;
 pub mod log_readers;
 pub mod shares;
-pub mod spares;
+pub mod recycling;
 pub mod disk;
 pub mod placement;
 pub mod memory;

@@ -187,9 +187,6 @@ pub const UNAVAILABLE_RETRY: Duration = Duration::from_millis(250);
 pub const EXECUTOR_IO_MEMORY_BYTES: usize = 1 << 20;
 /// Segment files that one core keeps open for reading.
 pub const OPEN_SEGMENTS_MAX: usize = 256;
-/// Files of emptied segments that a log keeps for its next ones, beside the place of the very next: a compaction empties
-/// several at once. Each takes the disk as much as a segment.
-pub const SPARE_SEGMENTS_MAX: usize = 2;
 
 /// Threads that read how segments begin, when the server starts …
 pub const START_READERS: usize = 8;

@@ -28,13 +28,16 @@ pub const COMPACTION_SHARE: u64 = 2;
 /// What one compaction frees is so many times as long as the lists of what is gone that it writes: where these are long,
 /// several segments are compacted together.
 pub const COMPACTION_LISTS_SHARE: u64 = 8;
-/// Bytes of records that one step of a compaction copies, about: they join a commit …
-pub const COMPACTION_STEP_BYTES: u32 = 128 << 10;
-/// … and so many records at most …
-pub const COMPACTION_STEP_RECORDS: usize = 64;
-/// … and the next step follows so that no more than these bytes are copied a second, of one shard, for each segment that
-/// is worth it: whoever replaces faster is followed faster.
-pub const COMPACTION_BYTES_PER_SECOND: u64 = 32 << 20;
+/// Bytes of records that one step of a compaction copies at least, or what is left: each reads and scans anew …
+pub const COMPACTION_STEP_BYTES_MIN: u64 = 16 << 10;
+/// … and at most, unless others commit more meanwhile: they make a commit longer by less than its sync takes …
+pub const COMPACTION_STEP_BYTES_MAX: u64 = 128 << 10;
+/// … and where nobody else writes.
+pub const COMPACTION_QUIET_BYTES: u64 = 256 << 10;
+/// Once nobody else has written for so long, a compaction commits by itself; until then its records go with theirs.
+pub const COMPACTION_QUIET_MICROS: u64 = 100_000;
+/// It uses one part of the time in so many then.
+pub const COMPACTION_QUIET_SHARE: u64 = 8;
 /// Rows that one step of a compaction looks at: some 50 µs.
 pub const COMPACTION_STEP_ROWS: u32 = 8_192;
 /// The same where the generations of rows are put in order: some 200 µs.

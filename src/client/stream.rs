@@ -85,6 +85,24 @@ pub async fn run<T: Transport>(
     }
 }
 
+/// Waits until all that is under way is answered, and sends nothing more.
+pub async fn settle<T: Transport>(
+    transport: &mut T,
+    window: &mut Window,
+    start: Instant,
+    mut acked: impl FnMut(Duration),
+) -> Result<(), StreamError<T::Error>> {
+    while window.under_way() > 0 {
+        let answer = match transport.flush().await.map_err(StreamError::Transport)? {
+            Some(answer) => answer,
+            None => transport.answer().await.map_err(StreamError::Transport)?,
+        };
+        let handled = window.handle_answer(answer, start.elapsed(), &mut acked);
+        handled.map_err(StreamError::Violation)?;
+    }
+    Ok(())
+}
+
 /// Returns what [`Window::next`] says after it.
 fn push_what_may_go<T: Transport>(
     transport: &mut T,

@@ -148,6 +148,16 @@ impl Window {
         self.refusals
     }
 
+    /// Sent and not answered.
+    pub fn under_way(&self) -> u64 {
+        self.under_way
+    }
+
+    /// Nothing goes for the first time any more; what was refused still goes again.
+    pub fn stop(&mut self) {
+        self.plan.count = self.acked + self.began.len() as u64;
+    }
+
     /// What to do at `now`. The answer changes with time and with every `handle_*`.
     pub fn next(&self, now: Duration) -> Next {
         if self.acked == self.plan.count {
@@ -329,6 +339,20 @@ mod tests {
         assert_eq!(told, [20 * MS, 20 * MS, 20 * MS, 19 * MS], "since they were first sent");
         assert_eq!(send(&mut stream, 21 * MS), [6]);
         assert_eq!(stream.refusals(), 1);
+    }
+
+    #[test]
+    fn a_stopped_stream_ends_once_all_that_it_ever_sent_is_acked() {
+        let mut stream = window(100, 4);
+        assert_eq!(send(&mut stream, MS), [1, 2, 3, 4]);
+        accept(&mut stream, 1, 2).expect("in turn");
+        refuse(&mut stream, 3, Some(MS)).expect("overload may be");
+        stream.stop();
+        assert_eq!((stream.under_way(), stream.next(60 * MS)), (1, Next::Answer));
+        refuse(&mut stream, 4, None).expect("it follows");
+        assert_eq!(send(&mut stream, 60 * MS), [3, 4]);
+        accept(&mut stream, 3, 4).expect("in turn");
+        assert_eq!((stream.next(60 * MS), stream.acked()), (Next::Done, 4));
     }
 
     #[test]

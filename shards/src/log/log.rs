@@ -276,6 +276,16 @@ impl Log {
         self.segments.file_bytes() + more * u64::from(limits::LOG_SEGMENT_BYTES)
     }
 
+    /// Bytes that the log's files take once the open segment is full and the next one is begun, less what the open one has
+    /// left: it grows evenly with what is written.
+    pub fn claimed_bytes(&self) -> u64 {
+        let segment = u64::from(limits::LOG_SEGMENT_BYTES);
+        let is_new = self.open.is_some_and(|open| !self.segments.has(open.segment));
+        let left = self.open.map_or(0, |open| segment - u64::from(self.next_offset(open)));
+        // The next one, and the place that is kept behind it.
+        self.segments.file_bytes() + (2 + u64::from(is_new)) * segment - left
+    }
+
     /// How many bytes of records can be written for certain, however full the disk is; where there is no open segment, as
     /// many as a new one takes.
     pub fn room(&self) -> u64 {
@@ -342,6 +352,11 @@ impl Log {
             }
             None => Some(self.create()),
         }
+    }
+
+    /// Whether `poll` would begin a commit: what is appended before that may still go with it.
+    pub fn is_commit_due(&self, now: Time) -> bool {
+        self.in_flight.is_none() && self.commit_at().is_some_and(|at| at <= now)
     }
 
     /// Whether something new is among the next records.

@@ -17,6 +17,8 @@ use crate::log::segment::{self, LogEnd, SegmentHead};
 #[derive(Debug, Default)]
 pub struct Segments {
     heads: BTreeMap<u32, SegmentHead>,
+    /// Bytes of all of their files.
+    file_bytes: u64,
 }
 
 /// What empties a segment: a file that takes another's place, and files that count for nothing then.
@@ -38,7 +40,9 @@ impl Emptying {
 impl Segments {
     /// One more that counts.
     pub fn add(&mut self, head: SegmentHead) {
-        self.heads.insert(head.segment.number, head);
+        let earlier = self.heads.insert(head.segment.number, head);
+        self.file_bytes += u64::from(head.bytes_total);
+        self.file_bytes -= earlier.map_or(0, |head| u64::from(head.bytes_total));
     }
 
     /// Which life of its file a segment is.
@@ -53,7 +57,7 @@ impl Segments {
 
     /// Bytes of all of their files.
     pub fn file_bytes(&self) -> u64 {
-        self.heads.values().map(|head| u64::from(head.bytes_total)).sum()
+        self.file_bytes
     }
 
     /// Those that may hold records.
@@ -91,9 +95,10 @@ impl Segments {
     /// A segment was emptied.
     pub fn emptied(&mut self, emptying: &Emptying) {
         self.add(emptying.head);
-        emptying.remove.iter().for_each(|segment| {
-            self.heads.remove(&segment.number);
-        });
+        for segment in &emptying.remove {
+            let removed = self.heads.remove(&segment.number);
+            self.file_bytes -= removed.map_or(0, |head| u64::from(head.bytes_total));
+        }
     }
 }
 
@@ -162,6 +167,8 @@ mod tests {
                 }
                 segments.emptied(&emptying);
                 prop_assert_eq!(files.len(), segments.heads.len());
+                let lengths = segments.heads.values().map(|head| u64::from(head.bytes_total));
+                prop_assert_eq!(segments.file_bytes(), lengths.sum::<u64>());
             }
         }
     }

@@ -66,10 +66,14 @@ impl Shard {
         self.tally.commits += 1;
         let mut told = Vec::with_capacity(locations.len());
         let mut sessions = Vec::new();
+        let mut others_bytes = 0;
         for &location in locations {
             let pending = self.pending.pop_front().expect("only what is pending becomes durable");
             let is_told = self.pending_first < self.told;
             self.pending_first.0 += 1;
+            if !matches!(pending, Pending::Carried(..)) {
+                others_bytes += u64::from(location.bytes);
+            }
             match pending {
                 Pending::Observation(observed, sender) => {
                     let Observed { slot, row, session, sequence } = observed;
@@ -95,6 +99,9 @@ impl Shard {
                     sessions.extend(self.commit_replayed(replayed, location, committed_at));
                 }
             }
+        }
+        if others_bytes > 0 {
+            self.compacting.others_committed(others_bytes);
         }
         for Run { origin, session, first, last } in runs(told) {
             let committed_at = Some(committed_at);
@@ -170,6 +177,7 @@ impl Shard {
     /// What was pending is dropped up to this ordinal, but for what can be appended anew.
     fn settle_dropped(&mut self, end: Ordinal, fault: IoFault, kept: Vec<(RecordHead, Body)>) {
         let refusal = self.count_failure(fault);
+        self.compacting.others_dropped();
         let mut told = Vec::new();
         let mut slots = Vec::new();
         let mut fenced = Vec::new();

@@ -3,7 +3,8 @@
 //! ```text
 //!  Rows ⇄ Reading ─► copies ─► Sessions ─► marks ─► Stripes ─► spaces, what is gone ─► Readers ─► Emptying ─► the next
 //! ```
-//! A copy has its observation's generation, so a replay that finds both takes them for one. A row's place changes once the
+//! A step waits until the pace asks for it, and what it writes goes with others' next commit. A copy has its observation's
+//! generation, so a replay that finds both takes them for one. A row's place changes once the
 //! copy is durable, and the segments go once nothing in them counts and nobody reads there.
 //!
 //! Tombstones are not carried: once their rows are gone, the list of all generations that are gone says so, and a list is
@@ -14,9 +15,8 @@ use std::collections::BTreeSet;
 
 use crate::ids::{Generation, Location, LogId, Row, SegmentId, SessionId, Slot, Time};
 use crate::limits::{
-    COMPACTION_LISTS_SHARE, COMPACTION_STEP_BYTES, COMPACTION_STEP_GENERATIONS,
-    COMPACTION_STEP_RECORDS, COMPACTION_STEP_ROWS, COMPACTION_STEP_SESSIONS,
-    COMPACTION_STEP_STRIPES, LOG_SEGMENT_BYTES,
+    COMPACTION_LISTS_SHARE, COMPACTION_STEP_GENERATIONS, COMPACTION_STEP_ROWS,
+    COMPACTION_STEP_SESSIONS, COMPACTION_STEP_STRIPES, LOG_SEGMENT_BYTES,
 };
 use crate::log::log::IoFault;
 use crate::log::record::{
@@ -25,10 +25,11 @@ use crate::log::record::{
 };
 use crate::log::segments::Segments;
 use crate::session::SessionKey;
-use crate::shard::compaction::{Job, JobNumber, Step, WORTH_BYTES};
+use crate::shard::compaction::{Job, Step, WORTH_BYTES};
 use crate::shard::engine::Shard;
 use crate::shard::io::{Io, IoOutput, IoTicket, Output};
-use crate::shard::pending::{Carried, Carrying, Pending};
+use crate::shard::pace::latest_begin;
+use crate::shard::pending::{Carried, Carrying, JobNumber, Pending};
 use crate::shard::turns::RecallNumber;
 use crate::shard::wanted::{Unverified, Wanted};
 use crate::space::{Pair, Place, Reading, Stripe, Told};
@@ -37,7 +38,20 @@ impl Shard {
     /// When the next step is due; changes with any input.
     pub(super) fn compaction_at(&self) -> Option<Time> {
         let may_run = self.unproven.is_empty() && self.is_loaded();
-        self.compacting.next_at().filter(|_| may_run)
+        self.compacting.next_at(self.headroom()).filter(|_| may_run)
+    }
+
+    /// What may yet be written before the log's files are too long for what counts in them.
+    fn headroom(&self) -> i64 {
+        self.compacting.headroom(self.config.log, self.log.claimed_bytes())
+    }
+
+    /// Gives the log what was held: a commit begins that it can go with, or it was held long enough.
+    pub(super) fn release_carried(&mut self) {
+        let Some(number) = self.compacting.job.as_ref().map(Job::number) else { return };
+        for (head, body, carried) in self.compacting.release(self.now) {
+            self.log_append(head, body, Pending::Carried(number, carried));
+        }
     }
 
     /// Does the next step, if it is time.
@@ -47,6 +61,9 @@ impl Shard {
         }
         if self.compaction_at().is_none_or(|at| at > self.now) {
             return;
+        }
+        if self.compacting.is_held_enough(self.now) {
+            return self.release_carried();
         }
         match self.step() {
             None => {
@@ -122,13 +139,29 @@ impl Shard {
         true
     }
 
-    /// Picks those of which least counts: as few as free enough for the lists that are to be written, and no more than
-    /// there is room for, also where the disk is full.
+    /// Begins a compaction if there is one to do, unless it can wait: until then, more will be dead.
     fn begin_compaction(&mut self) {
+        let headroom = self.headroom();
         if let Some(segment) = self.compacting.shared.emptiable() {
-            self.compacting.begin(BTreeSet::from([segment]), 1);
+            self.compacting.begin(BTreeSet::from([segment]), 0, headroom);
             return self.empty_next();
         }
+        let Some(victims) = self.pick_victims() else {
+            return self.compacting.rest(self.now);
+        };
+        let (live, lists) = (self.compacting.live_in(&victims), self.lists_bytes());
+        let is_others_too = victims.iter().any(|segment| self.compacting.shared.has(*segment));
+        let is_quiet = self.compacting.is_quiet(self.now);
+        let can_wait = headroom > latest_begin(live + lists) && live > 0;
+        match can_wait && !is_others_too && !is_quiet {
+            true => self.compacting.wait(live + lists, self.now),
+            false => self.compacting.begin(victims, lists, headroom),
+        }
+    }
+
+    /// Those of which least counts: as few as free enough for the lists that are to be written, and no more than there is
+    /// room for, also where the disk is full.
+    fn pick_victims(&self) -> Option<BTreeSet<SegmentId>> {
         let compacting = &self.compacting;
         let is_movable = |segment: &SegmentId| {
             !compacting.unreadable.contains(segment) && !self.forgetting.needs(*segment)
@@ -151,10 +184,10 @@ impl Shard {
             victims.insert(*segment);
             freed += u64::from(LOG_SEGMENT_BYTES) - counted;
             if freed >= wanted {
-                return self.compacting.begin(victims, worth.len());
+                return Some(victims);
             }
         }
-        self.compacting.rest(self.now);
+        None
     }
 
     /// About as long are the lists of what is gone that were not written yet.
@@ -169,6 +202,7 @@ impl Shard {
         let Some(stripe) = self.stripes.get(slot.0) else {
             return self.set_step(Step::Sessions(None));
         };
+        let bytes_max = self.compacting.step_bytes(self.headroom(), self.now);
         let rows = stripe.rows();
         let end = rows.slots().min(from.0.saturating_add(COMPACTION_STEP_ROWS));
         let (mut found, mut places) = (Vec::new(), Vec::new());
@@ -184,8 +218,8 @@ impl Shard {
             }
             found.push(Carrying { slot, row, generation: rows.generation(row) });
             places.push(location);
-            bytes += location.bytes;
-            if found.len() >= COMPACTION_STEP_RECORDS || bytes >= COMPACTION_STEP_BYTES {
+            bytes += u64::from(location.bytes);
+            if bytes >= bytes_max {
                 next = row.0 + 1;
                 break;
             }
@@ -198,6 +232,7 @@ impl Shard {
             return self.set_step(Step::Rows(slot, row));
         }
         self.set_step(Step::Reading(slot, row));
+        self.compacting.others_followed();
         let number = self.job().number();
         let reading = self.stripes[found[0].slot.0].begin_reading();
         self.read(Io::Read { places }, Wanted::Carried(number, found, reading));
@@ -216,15 +251,11 @@ impl Shard {
         else {
             return;
         };
-        let bytes = records.as_ref().map_or(0, |records| records.iter().map(Vec::len).sum());
         let carried = records.map_err(|_| ()).and_then(|records| {
             rows.iter().zip(&records).try_for_each(|(one, record)| self.carry_row(*one, record))
         });
         match carried {
-            Ok(()) => {
-                self.set_step(Step::Rows(slot, row));
-                self.compacting.pace(bytes as u64, self.now);
-            }
+            Ok(()) => self.set_step(Step::Rows(slot, row)),
             Err(()) => self.leave_alone(rows),
         }
     }
@@ -357,23 +388,22 @@ impl Shard {
         if !self.job().lists.contains_key(&slot) {
             return None;
         }
+        let bytes_max = self.compacting.step_bytes(self.headroom(), self.now);
+        self.compacting.others_followed();
         let mut bytes = 0;
-        while bytes < COMPACTION_STEP_BYTES as usize {
+        while bytes < bytes_max {
             let stripe = &self.stripes[slot.0];
             let (body, end) = encode_gone_behind(stripe.rows().gone().ranges(), after)?;
             let head =
                 RecordHead { kind: RecordKind::Gone, received_at: self.now, ..stripe_head(stripe) };
-            (after, bytes) = (end, bytes + body.bytes.len());
+            (after, bytes) = (end, bytes + body.bytes.len() as u64);
             self.carry(head, body, Carried::Gone(slot));
         }
         Some(after)
     }
 
     fn carry(&mut self, head: RecordHead, body: Body, carried: Carried) {
-        let job = self.job();
-        job.under_way += 1;
-        let number = job.number();
-        self.log_append(head, body, Pending::Carried(number, carried));
+        self.compacting.hold(head, body, carried, self.now);
     }
 
     /// A carried record is durable.
@@ -410,8 +440,9 @@ impl Shard {
         if !matches!(carried, Carried::Copy(..)) {
             self.compacting.carry(location);
         }
+        let now = self.now;
         if let Some(job) = self.compacting.job_of(number) {
-            job.under_way -= 1;
+            job.written(carried, now);
         }
     }
 
@@ -441,7 +472,7 @@ impl Shard {
     fn empty_if_unread(&mut self) {
         let Some(job) = &self.compacting.job else { return };
         let &Step::Readers(ticket, recall) = &job.step else { return };
-        if job.under_way > 0 && !planted!(EmptiedBeforeCopied) || self.is_read(ticket, recall) {
+        if !job.is_written() && !planted!(EmptiedBeforeCopied) || self.is_read(ticket, recall) {
             return;
         }
         let job = self.job();

@@ -348,6 +348,9 @@ impl Shard {
         if self.log_ticket.is_some() {
             return None;
         }
+        if self.log.is_commit_due(self.now) {
+            self.release_carried();
+        }
         let io = match self.log.poll(self.now)? {
             LogIo::Keep { log, bytes_total } => Io::KeepSegment { log, bytes_total },
             LogIo::Create { segment, bytes_total, head } => {
@@ -586,6 +589,9 @@ impl Shard {
         body: Body,
         pending: Pending,
     ) -> Ordinal {
+        if !matches!(pending, Pending::Carried(..)) {
+            self.compacting.others_came(self.now);
+        }
         let ordinal = self.log.append(head, body, pending.purpose(), self.now);
         if self.pending.is_empty() {
             self.pending_first = ordinal;

@@ -11,8 +11,9 @@
 //! | `io.rs` | what a shard is made with, and what crosses between it and the runtime |
 //! | `forgotten.rs` | memories on their way to be forgotten |
 //! | `shares.rs` | segments that hold what is several shards' |
-//! | `compaction.rs` | which segments count how much, and the compaction under way |
+//! | `pace.rs` | how fast a compaction goes |
 //! | `pending.rs` | what the log was given, until it answers |
+//! | `compaction.rs` | which segments count how much, and the compaction under way |
 //! | `making.rs` | spaces that are being made |
 //! | `awaited.rs` | who waits until rows wait for nothing |
 //! | `subscribers.rs` | who hears what happens in stripes |
@@ -41,8 +42,9 @@ mod awaited;
 mod subscribers;
 mod forgotten;
 mod checkpoints;
-mod compaction;
+mod pace;
 mod pending;
+mod compaction;
 mod making;
 mod wanted;
 mod unproven;

@@ -4,7 +4,6 @@ use crate::ids::{Generation, Location, Row, SessionId, Slot, StripeKey};
 use crate::log::log::Purpose;
 use crate::message::{Lane, Origin};
 use crate::session::SessionKey;
-use crate::shard::compaction::JobNumber;
 use crate::shard::forgotten::ForgetNumber;
 
 /// A record that the log was given and has not answered.
@@ -48,6 +47,10 @@ pub(super) enum Replayed {
     /// The copy of a row's record, and where that lies.
     Copy(Carrying, Location),
 }
+
+/// Names one compaction among those of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct JobNumber(pub(super) u64);
 
 /// What a compaction writes anew before it empties a segment.
 #[derive(Clone, Copy, Debug)]

@@ -3,9 +3,8 @@
 use std::collections::VecDeque;
 
 use crate::ids::{Location, Row, Slot};
-use crate::shard::compaction::JobNumber;
 use crate::shard::forgotten::ForgetNumber;
-use crate::shard::pending::Carrying;
+use crate::shard::pending::{Carrying, JobNumber};
 use crate::shard::turns::RecallNumber;
 use crate::space::{Pair, Reading};
 

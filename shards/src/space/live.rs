@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{Location, SegmentId};
+use crate::ids::{Location, LogId, SegmentId};
 
-/// Bytes of the records of rows that are kept, by segment. Segments of which nothing counts have no entry.
+/// Bytes of the records of rows that are kept, by segment and by log. Of what nothing counts there is no entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveBytes {
     bytes: BTreeMap<SegmentId, u64>,
+    logs: BTreeMap<LogId, u64>,
 }
 
 impl LiveBytes {
     /// A row has its record there.
     pub fn keep(&mut self, location: Location) {
-        *self.bytes.entry(location.segment).or_default() += u64::from(location.bytes);
+        self.add(location.segment, u64::from(location.bytes));
     }
 
     /// A row's record there counts no more. Returns how much of the segment still does.
@@ -24,14 +25,13 @@ impl LiveBytes {
         if left == 0 {
             self.bytes.remove(&location.segment);
         }
+        self.subtract(location.segment.log, u64::from(location.bytes));
         left
     }
 
     /// Adds those of other rows.
     pub fn merge(&mut self, other: &LiveBytes) {
-        for (segment, bytes) in &other.bytes {
-            *self.bytes.entry(*segment).or_default() += bytes;
-        }
+        other.bytes.iter().for_each(|(segment, bytes)| self.add(*segment, *bytes));
     }
 
     /// Of one segment.
@@ -39,13 +39,32 @@ impl LiveBytes {
         self.bytes.get(&segment).copied().unwrap_or(0)
     }
 
+    /// Of the segments of one log.
+    pub fn of_log(&self, log: LogId) -> u64 {
+        self.logs.get(&log).copied().unwrap_or(0)
+    }
+
     /// Of all of them.
     pub fn total(&self) -> u64 {
-        self.bytes.values().sum()
+        self.logs.values().sum()
     }
 
     /// Forgets a segment. Returns how much of it counted.
     pub fn remove(&mut self, segment: SegmentId) -> u64 {
-        self.bytes.remove(&segment).unwrap_or(0)
+        let bytes = self.bytes.remove(&segment);
+        bytes.inspect(|bytes| self.subtract(segment.log, *bytes)).unwrap_or(0)
+    }
+
+    fn add(&mut self, segment: SegmentId, bytes: u64) {
+        *self.bytes.entry(segment).or_default() += bytes;
+        *self.logs.entry(segment.log).or_default() += bytes;
+    }
+
+    fn subtract(&mut self, log: LogId, bytes: u64) {
+        let left = self.logs.get_mut(&log).expect("a log has what its segments have");
+        *left -= bytes;
+        if *left == 0 {
+            self.logs.remove(&log);
+        }
     }
 }

@@ -1,17 +1,28 @@
 //! `engram-bench`: what an observation costs, station by station, beside other programs in the same run; the index alone;
-//! how a server comes back; what compactions do to others; what a WebSocket takes in.
+//! how a server comes back; what compactions do to others; what a WebSocket takes in; when an observation is found; what an
+//! overload does.
 
 mod calibration;
+mod rounds;
+mod latencies;
 mod echo;
 mod index;
 mod process;
+mod watch;
+mod testbed;
+mod streams;
+mod socket;
 mod compaction;
+mod connections;
+mod drain;
+mod first_page;
+mod overload;
 mod restart;
 mod recalls;
 mod stations;
+mod visible;
 mod websocket;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -41,6 +52,16 @@ enum Command {
     Recalls(recalls::RecallsArguments),
     /// Observations a second over one WebSocket into one core, as JSON and in the protocol's own form.
     Websocket(websocket::WebSocketArguments),
+    /// How long it takes from sending an observation until a recall finds it, at half load and at full load.
+    Visible(visible::VisibleArguments),
+    /// A server that is sent more than it takes, and how its recalls or a neighbour fare meanwhile.
+    Overload(overload::OverloadArguments),
+    /// SIGTERM while the queue is full: how soon the server has ended, and what every client was told.
+    Drain(drain::DrainArguments),
+    /// How soon the first page of a recall is there, and all of it, while observations come in.
+    FirstPage(first_page::FirstPageArguments),
+    /// A thousand connections at once, and some that ask for much and read nothing.
+    Connections(connections::ConnectionsArguments),
     /// Run that tonic server (what `stations` starts beside).
     #[command(hide = true)]
     TonicEcho {
@@ -53,9 +74,8 @@ enum Command {
 /// What `stations` measures with.
 #[derive(clap::Args, Debug)]
 pub(crate) struct StationsArguments {
-    /// Data folder (gloss.f16, words.f16, text.jsonl).
-    #[arg(long, default_value = "tests/data")]
-    data: PathBuf,
+    #[command(flatten)]
+    testbed: testbed::TestbedArguments,
     /// Observations a run.
     #[arg(long, default_value_t = 30_000)]
     rows: u64,
@@ -68,15 +88,6 @@ pub(crate) struct StationsArguments {
     /// Runs of each server; medians are told.
     #[arg(long, default_value_t = 5)]
     runs: usize,
-    /// The server's core.
-    #[arg(long, default_value_t = 0)]
-    server_core: usize,
-    /// The client's core.
-    #[arg(long, default_value_t = 1)]
-    client_core: usize,
-    /// Print JSON instead of a table.
-    #[arg(long)]
-    json: bool,
 }
 
 fn main() -> ExitCode {
@@ -87,6 +98,11 @@ fn main() -> ExitCode {
         Command::Compaction(arguments) => compaction::run(&arguments),
         Command::Recalls(arguments) => recalls::run(&arguments),
         Command::Websocket(arguments) => websocket::run(&arguments),
+        Command::Visible(arguments) => visible::run(&arguments),
+        Command::Overload(arguments) => overload::run(&arguments),
+        Command::Drain(arguments) => drain::run(&arguments),
+        Command::FirstPage(arguments) => first_page::run(&arguments),
+        Command::Connections(arguments) => connections::run(&arguments),
         Command::TonicEcho { core } => echo::serve(core),
     };
     match outcome {

@@ -2,12 +2,13 @@
 
 use std::io::{BufRead, BufReader, Error, Read, Result, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use engram_shards::limits::GRAPH_ROWS_MIN;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use serde_json::Value;
 
 /// How long a server may take until it is ready: it may replay millions of rows.
@@ -18,6 +19,8 @@ const READY_POLL: Duration = Duration::from_millis(2);
 const DRAINED_WITHIN: Duration = Duration::from_secs(600);
 /// How often it is asked for that.
 const DRAINED_POLL: Duration = Duration::from_millis(50);
+/// How often it is asked whether the queue is empty: what a load takes is told to this.
+const QUEUE_POLL: Duration = Duration::from_millis(10);
 
 /// A server that runs until this is dropped.
 pub(crate) struct Server {
@@ -27,8 +30,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `command`, which prints `listening ADDR:PORT` first.
+    /// Starts `command`, which prints `listening ADDR:PORT` first. It ends with the thread that starts it.
     pub(crate) fn start(command: &mut Command) -> Result<Server> {
+        // SAFETY: between fork and exec it does one system call, and allocates nothing.
+        unsafe {
+            // Nothing of this program outlives it, also where a signal ends it.
+            command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
+        }
         let mut child = command.stdout(Stdio::piped()).spawn()?;
         let output = child.stdout.take().expect("stdout was asked for");
         let mut lines = BufReader::new(output);
@@ -60,16 +68,40 @@ impl Server {
 
     /// Waits until everything acked is in the graph too, but for spaces so small that they get none.
     pub(crate) fn wait_drained(&self) -> Result<()> {
+        self.wait_queue_empty()?;
         let start = Instant::now();
         while start.elapsed() < DRAINED_WITHIN {
-            let metrics = get(self.address, "/metrics")?;
-            let depth = sum_of(&metrics, "engram_streaming_queue_depth", |_| true);
-            if depth == 0.0 && self.spaces()?.iter().all(is_linked) {
+            if self.spaces()?.iter().all(is_linked) {
                 return Ok(());
             }
             std::thread::sleep(DRAINED_POLL);
         }
+        Err(Error::other("not all rows came into the graph in time"))
+    }
+
+    /// Waits until nothing waits for the graph, but for the rows that every recall compares one by one.
+    pub(crate) fn wait_queue_empty(&self) -> Result<()> {
+        let start = Instant::now();
+        while start.elapsed() < DRAINED_WITHIN {
+            if self.metric("queue_depth")? == 0.0 {
+                return Ok(());
+            }
+            std::thread::sleep(QUEUE_POLL);
+        }
         Err(Error::other("the queue did not drain in time"))
+    }
+
+    /// The sum of a metric's series.
+    pub(crate) fn metric(&self, name: &str) -> Result<f64> {
+        Ok(metric_of(&get(self.address, "/metrics")?, name))
+    }
+
+    /// Rows of a space.
+    pub(crate) fn rows_of(&self, space: &str) -> Result<u64> {
+        let spaces = self.spaces()?;
+        let found = spaces.iter().find(|found| found["id"] == space);
+        let rows = found.and_then(|found| found["rows"].as_u64());
+        rows.ok_or_else(|| Error::other(format!("there is no space {space}")))
     }
 
     /// What it tells of its spaces.
@@ -102,6 +134,11 @@ impl Server {
 fn is_linked(space: &Value) -> bool {
     let of = |key: &str| space[key].as_u64().unwrap_or_default();
     of("rows") < u64::from(GRAPH_ROWS_MIN) || of("linked") == of("indexed")
+}
+
+/// The sum of the series of a metric of the server, by its name.
+pub(crate) fn metric_of(metrics: &str, name: &str) -> f64 {
+    sum_of(metrics, &format!("engram_streaming_{name}"), |line| !line.starts_with('#'))
 }
 
 /// The sum of a metric's series.
@@ -140,6 +177,16 @@ pub(crate) fn beside(name: &str) -> Result<PathBuf> {
             path.display()
         ))),
     }
+}
+
+/// The most memory that a process has had resident.
+pub(crate) fn resident_bytes_max(pid: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kibibytes
+        .map(|kibibytes| kibibytes << 10)
+        .ok_or_else(|| Error::other("/proc/PID/status is not as expected"))
 }
 
 /// CPU time that a process has used, as user and kernel seconds.

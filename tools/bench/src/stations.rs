@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &StationsArguments) -> Result<()> {
         report.engram.push(measure_engram(arguments)?);
         report.tonic_echo.push(measure_echo(arguments)?);
     }
-    match arguments.json {
+    match arguments.testbed.json {
         true => println!("{}", serde_json::to_string_pretty(&report)?),
         false => print_table(&report),
     }
@@ -61,9 +61,9 @@ pub(crate) fn run(arguments: &StationsArguments) -> Result<()> {
 }
 
 fn measure_engram(arguments: &StationsArguments) -> Result<Sample> {
-    let folder = tempfile::tempdir()?;
+    let folder = arguments.testbed.folder()?;
     // A lone number would be a count of cores.
-    let core = format!("{0}-{0}", arguments.server_core);
+    let core = format!("{0}-{0}", arguments.testbed.server_core);
     let mut command = Command::new(beside("engram")?);
     command
         .args(["serve", "--listen", "127.0.0.1:0", "--cores", &core])
@@ -87,7 +87,7 @@ fn measure_engram(arguments: &StationsArguments) -> Result<Sample> {
 
 fn measure_echo(arguments: &StationsArguments) -> Result<Sample> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["tonic-echo", "--core", &arguments.server_core.to_string()]);
+    command.args(["tonic-echo", "--core", &arguments.testbed.server_core.to_string()]);
     let server = Server::start(&mut command)?;
     let cpu_before = cpu_seconds(server.pid())?;
     let load = drive(arguments, &server)?;
@@ -116,9 +116,9 @@ fn drive(arguments: &StationsArguments, server: &Server) -> Result<Load> {
         .args(["--rows", &arguments.rows.to_string()])
         .args(["--spaces", &arguments.spaces.to_string()])
         .args(["--streams", &arguments.streams.to_string()])
-        .args(["--core", &arguments.client_core.to_string()])
+        .args(["--core", &arguments.testbed.client_core.to_string()])
         .arg("--data")
-        .arg(&arguments.data)
+        .arg(&arguments.testbed.data)
         .output()?;
     if !output.status.success() {
         return Err(Error::other(format!(

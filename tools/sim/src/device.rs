@@ -225,11 +225,8 @@ impl Device {
         if random.chance(weather.disk_fills) {
             self.full_until = now.after_micros(random.within(1..20_000));
         }
-        let is_full = |disk: &Disk| self.places_max.is_some_and(|max| disk.places() >= max);
-        if now < self.full_until || is_full(&self.disk) {
-            self.disk.give_up_spares();
-        }
-        now < self.full_until || is_full(&self.disk)
+        let is_full = self.places_max.is_some_and(|max| self.disk.places() >= max);
+        now < self.full_until || is_full
     }
 
     fn create(

@@ -12,9 +12,6 @@ use crate::random::Random;
 /// What a disk writes whole or not at all, in bytes.
 const SECTOR_BYTES: usize = 512;
 
-/// Files of emptied segments that a log keeps for its next ones.
-const SPARES_MAX: usize = 2;
-
 /// Where a segment's head says how long its file is.
 const HEAD_BYTES_TOTAL: std::ops::Range<usize> = 20..24;
 
@@ -30,8 +27,8 @@ pub struct Disk {
     summaries: BTreeMap<SegmentId, File>,
     /// The place of each log's next segment: what was a segment before holds what that held.
     kept: BTreeMap<LogId, File>,
-    /// Files of emptied segments, for later ones.
-    spares: BTreeMap<LogId, Vec<File>>,
+    /// How many logs are written.
+    logs: u16,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -117,33 +114,25 @@ impl Reached {
 }
 
 impl Disk {
-    /// There is a place for the next segment of a log, of what is spare where something is.
+    /// There is a place for the next segment of a log.
     pub fn keep(&mut self, log: LogId) {
-        let spare = || self.spares.get_mut(&log).and_then(Vec::pop).unwrap_or_default();
-        self.kept.entry(log).or_insert_with(spare);
+        self.kept.entry(log).or_default();
     }
 
     /// Only these many logs are written any more.
     pub fn keep_below(&mut self, logs: u16) {
         self.kept.retain(|log, _| log.0 < logs);
-        self.spares.retain(|log, _| log.0 < logs);
+        self.logs = logs;
     }
 
     /// Whether there is a place at hand.
     pub fn keeps(&self, log: LogId) -> bool {
-        let has_spare = self.spares.get(&log).is_some_and(|spares| !spares.is_empty());
-        self.kept.contains_key(&log) || has_spare
+        self.kept.contains_key(&log)
     }
 
-    /// What is spare gives way to what is needed.
-    pub fn give_up_spares(&mut self) {
-        self.spares.clear();
-    }
-
-    /// How many places of segments are taken, kept or spare: where a compaction left a head, none is.
+    /// How many places of segments are taken or kept: where a compaction left a head, none is.
     pub fn places(&self) -> usize {
-        let spares: usize = self.spares.values().map(Vec::len).sum();
-        self.files.values().filter(|file| file.is_whole()).count() + self.kept.len() + spares
+        self.files.values().filter(|file| file.is_whole()).count() + self.kept.len()
     }
 
     /// A file is made, of what is kept where something is, with its head, and synced as its name is.
@@ -172,13 +161,13 @@ impl Disk {
         self.files.insert(segment, File { named: false, ..kept });
     }
 
-    /// Another file has taken this one's place for good. It is spare then, with all that it holds.
+    /// Another file has taken this one's place for good. It is kept for the next segment then, with all that it holds.
     pub fn replace(&mut self, segment: SegmentId, bytes: &[u8]) {
         self.summaries.remove(&segment);
         let replaced = self.files.remove(&segment);
-        let spares = self.spares.entry(segment.log).or_default();
-        let may_stay = spares.len() < SPARES_MAX;
-        spares.extend(replaced.filter(|file| file.is_whole() && may_stay));
+        if let Some(file) = replaced.filter(|file| file.is_whole() && segment.log.0 < self.logs) {
+            self.kept.insert(segment.log, file);
+        }
         self.write_head(segment, bytes);
     }
 
@@ -320,7 +309,6 @@ impl Disk {
     pub fn cut_power(&mut self, random: &mut Random) {
         self.files.retain(|_, file| file.named || random.chance(500));
         self.kept.retain(|_, _| random.chance(500));
-        self.spares.values_mut().for_each(|spares| spares.retain(|_| random.chance(800)));
         for (stripe, before) in std::mem::take(&mut self.replaced) {
             match (random.chance(500), before) {
                 (false, _) => None,
@@ -329,8 +317,7 @@ impl Disk {
             };
         }
         let derived = self.checkpoints.values_mut().chain(self.drafts.values_mut());
-        let places = self.kept.values_mut().chain(self.spares.values_mut().flatten());
-        let files = self.files.values_mut().chain(places);
+        let files = self.files.values_mut().chain(self.kept.values_mut());
         for file in files.chain(derived).chain(self.summaries.values_mut()) {
             file.lose_dirty(random);
             file.cached = file.stored.clone();

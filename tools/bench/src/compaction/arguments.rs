@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::traffic::Order;
+
 /// What the figures of the JSON mean; `--help` shows it.
 const FIGURES: &str = "\
 The figures:
@@ -30,6 +32,9 @@ pub(crate) struct CompactionArguments {
     /// Memories replaced in a second.
     #[arg(long, default_value_t = 2_000.0)]
     pub(super) rate: f64,
+    /// Which is replaced next.
+    #[arg(long, value_enum, default_value = "none")]
+    pub(super) order: Order,
     /// Recalls in a second.
     #[arg(long, default_value_t = 100.0)]
     pub(super) recalls: f64,

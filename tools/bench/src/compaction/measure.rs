@@ -10,10 +10,10 @@ use engram::dataset::Dataset;
 use crate::calibration;
 use crate::process::{Server, beside, get, sum_of};
 
-use super::activity::Watch;
+use super::activity::{Activity, watch};
 use super::arguments::CompactionArguments;
 use super::report::{Compared, Report};
-use super::traffic::{Rate, Traffic};
+use super::traffic::{Order, Rate, Stored, Traffic};
 
 /// Measures, prints.
 pub(crate) fn run(arguments: &CompactionArguments) -> Result<()> {
@@ -30,22 +30,23 @@ pub(crate) fn run(arguments: &CompactionArguments) -> Result<()> {
     let mut calibration_ns_per_step = vec![calibration::nanos_per_step()];
     let server = Server::start(&mut command)?;
     server.wait_ready()?;
-    let (ids, start) = (arguments.rows as usize, Instant::now());
-    let all = Rate { count: ids as u64, per_s: None };
-    Traffic::store(server.address, data.clone(), (ids, all), start).finish()?;
+    let (rows, start) = (arguments.rows as usize, Instant::now());
+    let all = Rate { count: rows as u64, per_s: None };
+    let all = Stored { rows, order: Order::Stored, rate: all };
+    Traffic::store(server.address, data.clone(), all, start).finish()?;
     server.wait_drained()?;
 
     let start = Instant::now();
-    let watch = Watch::start(server.address, start);
+    let watch = watch(server.address, start);
     let rate = |per_s: f64| Rate {
         count: (per_s * f64::from(arguments.seconds)) as u64,
         per_s: Some(per_s),
     };
-    let stores = (ids, rate(arguments.rate));
+    let stores = Stored { rows, order: arguments.order, rate: rate(arguments.rate) };
     let stores = Traffic::store(server.address, data.clone(), stores, start);
     let recalls = Traffic::recall(server.address, data, rate(arguments.recalls), start);
     let (acks, recalls) = (stores.finish()?, recalls.finish()?);
-    let activity = watch.finish()?;
+    let activity = Activity::of(watch)?;
     calibration_ns_per_step.push(calibration::nanos_per_step());
 
     let metrics = get(server.address, "/metrics")?;
@@ -53,6 +54,7 @@ pub(crate) fn run(arguments: &CompactionArguments) -> Result<()> {
     let (disk_bytes, live_bytes) = (sum("log_bytes"), sum("log_live_bytes"));
     let report = Report {
         rows: arguments.rows,
+        order: arguments.order,
         rate: arguments.rate,
         recall_rate: arguments.recalls,
         seconds: arguments.seconds,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::activity::Activity;
-use super::traffic::Answered;
+use super::traffic::{Answered, Order};
 
 /// How long they took.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -26,6 +26,7 @@ pub(super) struct Compared {
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) rows: u32,
+    pub(super) order: Order,
     pub(super) rate: f64,
     pub(super) recall_rate: f64,
     pub(super) seconds: u32,
@@ -79,9 +80,9 @@ impl Compared {
 
 impl Report {
     pub(super) fn print_table(&self) {
-        let Report { rows, rate, recall_rate, seconds, machine, commit, .. } = self;
+        let Report { rows, order, rate, recall_rate, seconds, machine, commit, .. } = self;
         println!(
-            "{rows} memories, {rate:.0} replaced and {recall_rate:.0} recalls a second, {seconds} s; {machine}, {commit}"
+            "{rows} memories, {rate:.0} replaced (order: {order:?}) and {recall_rate:.0} recalls a second, {seconds} s; {machine}, {commit}"
         );
         println!("calibration: {:.2?} ns a step", self.calibration_ns_per_step);
         println!(

@@ -1,6 +1,7 @@
 //! Observations and recalls, each kind on a thread of its own, and how long each took: from when it was due, so that no wait
 //! is hidden.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::io::{Error, Result};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use engram::client::stream;
 use engram::client::window::{Plan, Schedule, Window};
 use engram::dataset::{DIMENSION, Dataset, QUERY_ROWS};
 use engram_proto::engram::v1::{AckMode, Episode};
+use serde::Serialize;
 
 /// The one space.
 pub(super) const SPACE: &str = "compaction";
@@ -43,19 +45,51 @@ pub(super) struct Rate {
     pub(super) per_s: Option<f64>,
 }
 
+/// Which memory comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Order {
+    /// In the order in which they were stored first: segments die one after the other.
+    Stored,
+    /// In none: all segments die at once.
+    None,
+}
+
+impl Order {
+    /// The row that comes at this place, of so many.
+    fn row(self, sequence: u64, rows: usize) -> usize {
+        match self {
+            Order::Stored => (sequence as usize * STRIDE) % rows,
+            Order::None => {
+                let mut hasher = DefaultHasher::new();
+                hasher.write_u64(sequence);
+                (hasher.finish() % rows as u64) as usize
+            }
+        }
+    }
+}
+
+/// The memories that are stored: of so many ids, what had an id before is replaced.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stored {
+    pub(super) rows: usize,
+    pub(super) order: Order,
+    pub(super) rate: Rate,
+}
+
 /// On its way, until it is joined.
 pub(super) struct Traffic(JoinHandle<std::result::Result<Vec<Answered>, String>>);
 
 impl Traffic {
-    /// Stores memories of so many ids, in turn; what had an id is replaced.
+    /// Stores memories.
     pub(super) fn store(
         address: SocketAddr,
         data: Arc<Dataset>,
-        (ids, rate): (usize, Rate),
+        stored: Stored,
         start: Instant,
     ) -> Traffic {
         Traffic(std::thread::spawn(move || {
-            executor::run(None, store(address, &data, (ids, rate), start))?
+            executor::run(None, store(address, &data, stored, start))?
         }))
     }
 
@@ -81,7 +115,7 @@ impl Traffic {
 async fn store(
     address: SocketAddr,
     data: &Dataset,
-    (ids, rate): (usize, Rate),
+    Stored { rows, order, rate }: Stored,
     start: Instant,
 ) -> std::result::Result<Vec<Answered>, String> {
     let opening = Opening {
@@ -94,7 +128,7 @@ async fn store(
     let schedule =
         rate.per_s.map(|per_s| Schedule { first: start.elapsed(), interval_s: 1.0 / per_s });
     let plan = Plan { count: rate.count, window: WINDOW, schedule };
-    let episode = |sequence| episode_of(data, (sequence as usize * STRIDE) % ids);
+    let episode = |sequence| episode_of(data, order.row(sequence, rows));
     let mut answered = Vec::with_capacity(rate.count as usize);
     let acked = |latency| answered.push(Answered { due: start.elapsed() - latency, latency });
     let mut window = Window::new(plan);

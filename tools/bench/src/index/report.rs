@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::rounds::median;
+
 /// Speed over some rows of a load.
 #[derive(Clone, Copy, Serialize)]
 pub(super) struct Stretch {
@@ -267,10 +269,4 @@ impl AtWidth {
             self.p99_us
         );
     }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut sorted: Vec<f64> = values.collect();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
 }

@@ -16,11 +16,12 @@ use tempfile::TempDir;
 
 use crate::calibration;
 use crate::process::{DiskBytes, Server, beside};
+use crate::rounds::median;
 
 use super::arguments::RestartArguments;
 use super::files::{below, disk_bytes, drop_cached, read_through};
 use super::ingest::{Ingest, SPACE, record_bytes_of};
-use super::report::{Cold, Killed, Loaded, Report, Restarted, median};
+use super::report::{Cold, Killed, Loaded, Report, Restarted};
 
 /// Memories of each recall.
 const COUNT: u32 = 10;
@@ -162,7 +163,7 @@ impl Bench {
             Ok::<_, Error>((restarted, server))
         });
         let (restarted, server) = restarted.map_err(Error::other)??;
-        let found = rows_of(&server)?;
+        let found = server.rows_of(SPACE)? as usize;
         match found >= rows {
             true => Ok((restarted, server)),
             false => Err(Error::other(format!("{rows} rows were acked, {found} are there"))),
@@ -219,7 +220,7 @@ impl Bench {
 
     /// Ends a server in the middle of an ingest, once so many more rows were acked, and starts it again.
     fn kill(&self, server: Server, more: usize) -> Result<(Killed, Server)> {
-        let first = rows_of(&server)?;
+        let first = server.rows_of(SPACE)? as usize;
         let ingest = Ingest::start(server.address, self.data.clone(), first..usize::MAX);
         while ingest.acked() < more && !ingest.has_ended() {
             sleep(INGEST_POLL);
@@ -232,7 +233,7 @@ impl Bench {
         }
         let covered = self.read_at_start()?.rows;
         let (restarted, server) = self.restart(first + acked)?;
-        let found = rows_of(&server)? as u64;
+        let found = server.rows_of(SPACE)?;
         let killed = Killed { rows: found, rows_replayed: found - covered.min(found), restarted };
         Ok((killed, server))
     }
@@ -265,12 +266,4 @@ fn stop(server: Server) -> Result<f64> {
     let start = Instant::now();
     server.stop()?;
     Ok(start.elapsed().as_secs_f64())
-}
-
-/// Rows of the space.
-fn rows_of(server: &Server) -> Result<usize> {
-    let spaces = server.spaces()?;
-    let space = spaces.iter().find(|space| space["id"] == SPACE);
-    let rows = space.and_then(|space| space["rows"].as_u64());
-    rows.map(|rows| rows as usize).ok_or_else(|| Error::other("the space is not there"))
 }

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::rounds::median;
+
 /// The load, and what it left on the disk.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Loaded {
@@ -141,11 +143,4 @@ fn print_start(what: &str, restarted: &Restarted) {
 
 fn mega(bytes: u64) -> u64 {
     bytes / 1_000_000
-}
-
-/// The one in the middle.
-pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut sorted: Vec<f64> = values.collect();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
 }
