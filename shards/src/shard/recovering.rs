@@ -519,12 +519,30 @@ impl Building {
                 self.doubtful.insert(head.generation.0, Doubtful { head, location, body });
             }
         }
+        if self.is_misplaced(&rows, whole) {
+            return Err("a row that lies in a segment which was emptied");
+        }
         self.rows = Some(rows);
         self.pairs = std::mem::take(&mut loaded.pairs);
         self.loaded = Some(loaded);
         self.checkpoint = None;
         self.push_early()?;
         self.check_unproven()
+    }
+
+    /// Whether a row lies where nothing is any more. A life that could not read the checkpoint went by other copies of its
+    /// rows, some of which lie before what it covers, and may have emptied what it relies on.
+    fn is_misplaced(&self, rows: &Rows, whole: &BTreeSet<SegmentId>) -> bool {
+        let is_misplaced = |row: &Row| {
+            let is_there = whole.contains(&rows.stored(*row).segment);
+            !is_there && !self.gone.contains(rows.generation(*row).0)
+        };
+        // What is gone by now may count there still.
+        !self.live.segments().all(|segment| whole.contains(&segment))
+            && (0..rows.slots())
+                .map(Row)
+                .filter(|row| rows.is_kept(*row))
+                .any(|row| is_misplaced(&row))
     }
 
     fn take_space(&mut self, record: &Replayed<'_>) -> Result<(), &'static str> {

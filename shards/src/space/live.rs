@@ -39,6 +39,11 @@ impl LiveBytes {
         self.bytes.get(&segment).copied().unwrap_or(0)
     }
 
+    /// Those of which something counts.
+    pub fn segments(&self) -> impl Iterator<Item = SegmentId> + '_ {
+        self.bytes.keys().copied()
+    }
+
     /// Of the segments of one log.
     pub fn of_log(&self, log: LogId) -> u64 {
         self.logs.get(&log).copied().unwrap_or(0)

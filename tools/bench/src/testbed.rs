@@ -11,15 +11,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use core_affinity::CoreId;
 use engram::client::executor;
 use engram::dataset::Dataset;
-use rustix::process::setpriority_process;
+use rustix::process::nice;
 use serde::Serialize;
 use tempfile::TempDir;
 
 use crate::calibration;
 use crate::process::{Server, beside};
 
-/// The priority of what makes load, as `nice` has it, so that what measures runs first on the same core.
-const LOAD_PRIORITY: i32 = 19;
+/// How far what makes load steps back, as `nice` has it, so that what measures runs first on the same core.
+const LOAD_NICE: i32 = 5;
 
 /// The flags that all commands with a server of one core have.
 #[derive(clap::Args, Debug)]
@@ -156,7 +156,8 @@ impl Testbed<'_> {
         let ended = std::thread::scope(|scope| {
             let client = scope.spawn(|| {
                 if role == Role::Load {
-                    setpriority_process(None, LOAD_PRIORITY).map_err(|why| why.to_string())?;
+                    // Of this thread alone.
+                    nice(LOAD_NICE).map_err(|why| why.to_string())?;
                 }
                 executor::run(core, client())?
             });
