@@ -139,23 +139,7 @@ mod tests {
     use super::*;
 
     fn observation<'a>(embedding: Embedding<'a>) -> Observation<'a> {
-        Observation {
-            id: "id",
-            what: "what",
-            embedding,
-            when: None,
-            place: "",
-            who: Vec::new(),
-            why: "",
-            how: "",
-            tags: Vec::new(),
-            metadata: Vec::new(),
-            memory_type: 0,
-            confidence: None,
-            decay_rate: 0.0,
-            emotional_valence: 0.0,
-            importance: 0.0,
-        }
+        Observation::new("id", "what", embedding)
     }
 
     fn space(metric: Metric) -> SpaceSettings {

@@ -4,21 +4,24 @@
 //! was kept off the CPU for a time slice between two steps of its loop: then all its tasks are ready,
 //! none of them (a timer's least of all) will set a timer again, and it sleeps until something
 //! happens on a socket, perhaps for ever. Only another thread can wake it: by the waker of one of its
-//! tasks, or, until the first task has run, by a signal that interrupts its sleep.
+//! tasks, which is its main one here, as long as that lives; or, until that has run for the first time,
+//! by a signal that interrupts its sleep.
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once};
 use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use futures_lite::FutureExt;
 use glommio::LocalExecutor;
 
 /// Each knock holds a reference to the task that answers, and glommio counts those in 15 bits.
 const UNANSWERED_MAX: u32 = 1_000;
 
-/// Runs `future` on `executor`, here, and sees to it that it begins.
+/// Runs `future` on `executor`, here, and sees to it that it begins and goes on to its end.
 ///
 /// # Errors
 /// When no thread can be made.
@@ -35,9 +38,21 @@ pub fn run<F: Future>(
         let start = Arc::clone(&start);
         move || start.interrupt_until_begun(sleeper, period)
     })?;
+    let mut knocks = Knocks::start(period)?;
     let output = executor.run(async {
-        start.begin();
-        future.await
+        let answering = async {
+            loop {
+                knocks.next().await;
+            }
+        };
+        let mut lived = pin!(future.or(answering));
+        poll_fn(|cx| {
+            let polled = lived.as_mut().poll(cx);
+            // Only now does a knock wake somebody.
+            start.begin();
+            polled
+        })
+        .await
     });
     interrupter.join().expect("nothing panics while it waits");
     Ok(output)
@@ -84,7 +99,7 @@ impl Start {
 
 /// Knocks from a thread of its own at the executor whose task waits for them, until it is dropped.
 #[derive(Debug)]
-pub struct Knocks {
+struct Knocks {
     door: Arc<Door>,
     knocker: Option<JoinHandle<()>>,
 }
@@ -94,7 +109,7 @@ impl Knocks {
     ///
     /// # Errors
     /// When no thread can be made.
-    pub fn start(period: Duration) -> io::Result<Knocks> {
+    fn start(period: Duration) -> io::Result<Knocks> {
         let door = Arc::<Door>::default();
         let knocker = std::thread::Builder::new().name("knock".to_owned()).spawn({
             let door = Arc::clone(&door);
@@ -104,7 +119,7 @@ impl Knocks {
     }
 
     /// Waits for the next knock. To be awaited by one task.
-    pub async fn next(&mut self) {
+    async fn next(&mut self) {
         poll_fn(|cx| {
             let mut state = self.door.lock();
             if state.unanswered > 0 {
@@ -180,12 +195,14 @@ mod tests {
     fn an_executor_without_any_timer_is_woken_again_and_again() {
         let executor = glommio::LocalExecutorBuilder::default().io_memory(1 << 20);
         let executor = executor.make().expect("an executor can be made");
-        executor.run(async {
-            let mut knocks = Knocks::start(Duration::from_millis(1)).expect("a thread can be made");
-            for _ in 0..10 {
-                knocks.next().await;
-            }
+        let mut looks = 0;
+        // Nothing else wakes it, from its first step to its last: a test that never ends has failed.
+        let woken = poll_fn(|_| {
+            looks += 1;
+            if looks < 10 { Poll::Pending } else { Poll::Ready(looks) }
         });
+        let lived = run(&executor, Duration::from_millis(1), woken).expect("threads can be made");
+        assert_eq!(lived, 10);
     }
 
     #[test]

@@ -33,7 +33,6 @@ use glommio::timer::Timer;
 use crate::clock::Clock;
 use crate::contain::{Panic, contain, contain_call};
 use crate::disk::Disk;
-use crate::knock::Knocks;
 use crate::limits::EXECUTOR_TICK;
 use crate::mesh::{Mesh, ShardState};
 use crate::metrics::Stage;
@@ -428,12 +427,10 @@ impl Busy {
     }
 }
 
-/// Keeps a core awake, returns credits that no one uses, and hears of the load of owners.
+/// Returns credits that no one uses, and hears of the load of owners.
 pub async fn tick(mesh: Mesh) {
-    let knocks = Knocks::start(EXECUTOR_TICK);
-    let mut knocks = knocks.expect("a process that made executors can make a thread");
     loop {
-        knocks.next().await;
+        Timer::new(EXECUTOR_TICK).await;
         mesh.tend_credits();
     }
 }

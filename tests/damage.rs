@@ -155,23 +155,11 @@ fn write_log(written: &mut Written, logs: &Path, id: LogId, spaces: Range<usize>
 
 fn body(id: &str) -> Body {
     let what = format!("what {id} is about, at some length: {}", "words ".repeat(id.len() * 4));
-    encode_body(&Observation {
+    encode_body(&Observation::new(
         id,
-        what: &what,
-        embedding: Embedding::F32(&[0.5, 1.0, -2.0, 0.25, 0.5, 1.0, 2.0, -0.25]),
-        when: None,
-        place: "",
-        who: Vec::new(),
-        why: "",
-        how: "",
-        tags: Vec::new(),
-        metadata: Vec::new(),
-        memory_type: 1,
-        confidence: None,
-        decay_rate: 0.0,
-        emotional_valence: 0.0,
-        importance: 0.0,
-    })
+        &what,
+        Embedding::F32(&[0.5, 1.0, -2.0, 0.25, 0.5, 1.0, 2.0, -0.25]),
+    ))
 }
 
 impl Written {

@@ -208,21 +208,11 @@ mod tests {
             received in prop_oneof![0..3_000_000u64, any::<u64>()],
         ) {
             let observation = Observation {
-                id: "a",
-                what: "",
-                embedding: Embedding::F32(&[]),
                 when,
                 place: &place,
                 who: who.iter().map(String::as_str).collect(),
-                why: "",
-                how: "",
                 tags: tags.iter().map(String::as_str).collect(),
-                metadata: Vec::new(),
-                memory_type: 0,
-                confidence: None,
-                decay_rate: 0.0,
-                emotional_valence: 0.0,
-                importance: 0.0,
+                ..Observation::new("a", "", Embedding::F32(&[]))
             };
             let received = Time(received);
             let attributes = Attributes::of(&observation, received, &SECRET);

@@ -85,23 +85,7 @@ fn run(lateness: usize, numbers: impl Iterator<Item = u64>) -> Course {
 }
 
 fn body(id: &str, what: &str, vector: &[f32]) -> Body {
-    encode_body(&Observation {
-        id,
-        what,
-        embedding: Embedding::F32(vector),
-        when: None,
-        place: "",
-        who: Vec::new(),
-        why: "",
-        how: "",
-        tags: Vec::new(),
-        metadata: Vec::new(),
-        memory_type: 1,
-        confidence: None,
-        decay_rate: 0.0,
-        emotional_valence: 0.0,
-        importance: 0.0,
-    })
+    encode_body(&Observation::new(id, what, Embedding::F32(vector)))
 }
 
 fn any_of(rows: u64) -> impl Iterator<Item = u64> {

@@ -26,21 +26,11 @@ struct Memory {
 impl Memory {
     fn observation<'a>(&'a self, id: &'a str) -> Observation<'a> {
         Observation {
-            id,
-            what: "a test",
-            embedding: Embedding::F32(&self.vector),
             when: self.when,
             place: &self.place,
             who: self.who.iter().map(String::as_str).collect(),
-            why: "",
-            how: "",
             tags: self.tags.iter().map(String::as_str).collect(),
-            metadata: Vec::new(),
-            memory_type: 1,
-            confidence: None,
-            decay_rate: 0.0,
-            emotional_valence: 0.0,
-            importance: 0.0,
+            ..Observation::new(id, "a test", Embedding::F32(&self.vector))
         }
     }
 

@@ -143,23 +143,7 @@ proptest! {
 }
 
 fn plain() -> Observation<'static> {
-    Observation {
-        id: "a",
-        what: "",
-        embedding: Embedding::F32(&[]),
-        when: None,
-        place: "",
-        who: Vec::new(),
-        why: "",
-        how: "",
-        tags: Vec::new(),
-        metadata: Vec::new(),
-        memory_type: 0,
-        confidence: None,
-        decay_rate: 0.0,
-        emotional_valence: 0.0,
-        importance: 0.0,
-    }
+    Observation::new("a", "", Embedding::F32(&[]))
 }
 
 #[test]

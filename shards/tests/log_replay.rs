@@ -100,23 +100,7 @@ fn head(sequence: u64) -> RecordHead {
 fn body(sequence: u64, what_bytes: usize) -> Body {
     let what: String =
         (0..what_bytes).map(|i| char::from(b'a' + ((sequence as usize + i) % 26) as u8)).collect();
-    encode_body(&Observation {
-        id: &format!("memory-{sequence}"),
-        what: &what,
-        embedding: Embedding::F32(&[0.5; 8]),
-        when: None,
-        place: "",
-        who: Vec::new(),
-        why: "",
-        how: "",
-        tags: Vec::new(),
-        metadata: Vec::new(),
-        memory_type: 1,
-        confidence: None,
-        decay_rate: 0.0,
-        emotional_valence: 0.0,
-        importance: 0.0,
-    })
+    encode_body(&Observation::new(&format!("memory-{sequence}"), &what, Embedding::F32(&[0.5; 8])))
 }
 
 impl Bench {

@@ -26,23 +26,7 @@ fn filled() -> (World, StripeKey) {
     for number in 1..=ROWS {
         let id = format!("m{number}");
         let sent = unary(number, &id, vector(number));
-        let observation = Observation {
-            id: &id,
-            what: &text,
-            embedding: Embedding::F32(&sent.vector),
-            when: None,
-            place: "",
-            who: Vec::new(),
-            why: "",
-            how: "",
-            tags: Vec::new(),
-            metadata: Vec::new(),
-            memory_type: 1,
-            confidence: None,
-            decay_rate: 0.0,
-            emotional_valence: 0.0,
-            importance: 0.0,
-        };
+        let observation = Observation::new(&id, &text, Embedding::F32(&sent.vector));
         let mut append = sent.append(stripe);
         append.body = encode_body(&observation);
         world.credit(stripe, Lane::Normal);

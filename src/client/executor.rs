@@ -4,7 +4,7 @@ use std::future::Future;
 
 use glommio::{LocalExecutorBuilder, Placement};
 
-use crate::knock::{self, Knocks};
+use crate::knock;
 use crate::limits::{EXECUTOR_IO_MEMORY_BYTES, EXECUTOR_TICK};
 
 /// Runs `client` on this thread until it ends, pinned to `core` where one is named.
@@ -18,16 +18,5 @@ pub fn run<F: Future>(core: Option<usize>, client: F) -> Result<F::Output, Strin
         .io_memory(EXECUTOR_IO_MEMORY_BYTES)
         .make()
         .map_err(|why| why.to_string())?;
-    let mut knocks = Knocks::start(EXECUTOR_TICK).map_err(|why| why.to_string())?;
-    let client = async {
-        let tick = glommio::spawn_local(async move {
-            loop {
-                knocks.next().await;
-            }
-        });
-        let output = client.await;
-        tick.cancel().await;
-        output
-    };
     knock::run(&executor, EXECUTOR_TICK, client).map_err(|why| why.to_string())
 }

@@ -48,21 +48,9 @@ pub(super) async fn remember(
 ) -> Result<RememberedJson, Failure> {
     let body: RememberBody = read_json(body, "")?;
     let observation = Observation {
-        id: &body.id,
-        what: &body.content,
-        embedding: Embedding::F32(&body.embedding),
-        when: None,
-        place: "",
-        who: Vec::new(),
-        why: "",
-        how: "",
-        tags: Vec::new(),
-        metadata: Vec::new(),
         memory_type: MEMORY_TYPE_EPISODIC,
         confidence: body.confidence,
-        decay_rate: 0.0,
-        emotional_valence: 0.0,
-        importance: 0.0,
+        ..Observation::new(&body.id, &body.content, Embedding::F32(&body.embedding))
     };
     let space = space_of(body.memory_space_id.as_deref(), headers)?;
     let stored = store::remember(core, space, &observation).await?;

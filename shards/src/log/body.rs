@@ -93,6 +93,29 @@ pub struct Observation<'a> {
     pub importance: f32,
 }
 
+impl<'a> Observation<'a> {
+    /// One of which nothing else is told.
+    pub fn new(id: &'a str, what: &'a str, embedding: Embedding<'a>) -> Observation<'a> {
+        Observation {
+            id,
+            what,
+            embedding,
+            when: None,
+            place: "",
+            who: Vec::new(),
+            why: "",
+            how: "",
+            tags: Vec::new(),
+            metadata: Vec::new(),
+            memory_type: 0,
+            confidence: None,
+            decay_rate: 0.0,
+            emotional_valence: 0.0,
+            importance: 0.0,
+        }
+    }
+}
+
 const FORM_AT: usize = 0;
 const MEMORY_TYPE_AT: usize = FORM_AT + 1;
 const DIMENSION_AT: usize = MEMORY_TYPE_AT + 1;
@@ -190,21 +213,11 @@ fn push_fields(out: &mut Vec<u8>, observation: &Observation<'_>) {
 pub fn decode_body(bytes: &[u8]) -> Result<Observation<'_>, BodyFault> {
     let (fixed, embedding, fields) = split(bytes)?;
     let mut observation = Observation {
-        id: "",
-        what: "",
-        embedding,
-        when: None,
-        place: "",
-        who: Vec::new(),
-        why: "",
-        how: "",
-        tags: Vec::new(),
-        metadata: Vec::new(),
         memory_type: fixed[MEMORY_TYPE_AT],
-        confidence: None,
         decay_rate: f32::from_bits(u32_at(fixed, DECAY_RATE_AT)),
         emotional_valence: f32::from_bits(u32_at(fixed, EMOTIONAL_VALENCE_AT)),
         importance: f32::from_bits(u32_at(fixed, IMPORTANCE_AT)),
+        ..Observation::new("", "", embedding)
     };
     read_fields(fields, &mut observation)?;
     if observation.id.is_empty() {

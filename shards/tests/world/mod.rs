@@ -556,23 +556,7 @@ impl Sent<'_> {
     }
 
     fn observation(&self) -> Observation<'_> {
-        Observation {
-            id: self.id,
-            what: "a test",
-            embedding: Embedding::F32(&self.vector),
-            when: None,
-            place: "",
-            who: Vec::new(),
-            why: "",
-            how: "",
-            tags: Vec::new(),
-            metadata: Vec::new(),
-            memory_type: 1,
-            confidence: None,
-            decay_rate: 0.0,
-            emotional_valence: 0.0,
-            importance: 0.0,
-        }
+        Observation::new(self.id, "a test", Embedding::F32(&self.vector))
     }
 
     fn append_by(&self, metric: Metric, stripe: StripeKey) -> Append {

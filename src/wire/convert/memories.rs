@@ -53,14 +53,7 @@ pub(crate) fn observation(episode: &Episode) -> Observation<'_> {
 /// What a memory that is to be stored says.
 pub(crate) fn observation_of_memory(memory: &Memory) -> Observation<'_> {
     Observation {
-        id: &memory.id,
-        what: &memory.content,
-        embedding: Embedding::F32(&memory.embedding),
         when: memory.created_at.as_ref().map(moment),
-        place: "",
-        who: Vec::new(),
-        why: "",
-        how: "",
         tags: memory.tags.iter().map(String::as_str).collect(),
         metadata: memory
             .metadata
@@ -70,8 +63,7 @@ pub(crate) fn observation_of_memory(memory: &Memory) -> Observation<'_> {
         memory_type: MemoryType::try_from(memory.memory_type).unwrap_or_default() as u8,
         confidence: memory.confidence.as_ref().map(|confidence| confidence.value),
         decay_rate: memory.decay_rate,
-        emotional_valence: 0.0,
-        importance: 0.0,
+        ..Observation::new(&memory.id, &memory.content, Embedding::F32(&memory.embedding))
     }
 }
 

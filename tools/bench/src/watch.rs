@@ -34,12 +34,16 @@ impl<T: Send + 'static> Watch<T> {
         let ends = is_over.clone();
         let thread = std::thread::spawn(move || {
             let mut looks = Vec::new();
-            while !ends.load(Ordering::Relaxed) {
+            loop {
+                // The last look comes after the end.
+                let is_last = ends.load(Ordering::Relaxed);
                 let metrics = get(address, "/metrics")?;
                 looks.push(Look { at: start.elapsed(), found: read(&metrics) });
+                if is_last {
+                    return Ok(looks);
+                }
                 sleep(between);
             }
-            Ok(looks)
         });
         Watch { is_over, thread }
     }

@@ -1,25 +1,13 @@
 //! `engram-bench index` prints one JSON object whose figures other tools read, and they are sound.
 
-use std::path::Path;
-use std::process::Command;
+mod printed;
 
+use printed::number;
 use serde_json::Value;
 
-/// What the command prints.
+/// What `index` prints of 50 queries.
 fn report(arguments: &[&str]) -> Value {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data");
-    let output = Command::new(env!("CARGO_BIN_EXE_engram-bench"))
-        .args(["index", "--json", "--queries", "50", "--data"])
-        .arg(data)
-        .args(arguments)
-        .output()
-        .expect("the program starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("stdout is JSON and nothing else")
-}
-
-fn number(report: &Value, key: &str) -> f64 {
-    report[key].as_f64().unwrap_or_else(|| panic!("{key} is no number: {}", report[key]))
+    printed::report(&[&["index", "--queries", "50"], arguments].concat())
 }
 
 #[test]

@@ -1,27 +1,9 @@
 //! The commands that measure a running server print one JSON object each, whose counts are sound. They start the server that
 //! lies beside them, which `cargo test --workspace` builds.
 
-use std::path::Path;
-use std::process::Command;
+mod printed;
 
-use serde_json::Value;
-
-/// What a command prints.
-fn report(arguments: &[&str]) -> Value {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data");
-    let output = Command::new(env!("CARGO_BIN_EXE_engram-bench"))
-        .args(arguments)
-        .args(["--json", "--data"])
-        .arg(data)
-        .output()
-        .expect("the program starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("stdout is JSON and nothing else")
-}
-
-fn number(report: &Value, key: &str) -> f64 {
-    report[key].as_f64().unwrap_or_else(|| panic!("{key} is no number: {}", report[key]))
-}
+use printed::{number, report};
 
 #[test]
 fn observations_are_looked_for_until_they_are_found() {
@@ -41,7 +23,7 @@ const SHORT_OVERLOAD: [&str; 9] = [
     "overload",
     "--rows=500",
     "--load-rows=1000",
-    "--capacity=1000",
+    "--capacity=300",
     "--seconds=1",
     "--sessions=4",
     "--window=512",

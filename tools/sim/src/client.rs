@@ -418,21 +418,5 @@ pub fn prepared(vector: &[f32], metric: Metric) -> (Vec<f32>, Codes) {
 }
 
 fn observation<'a>(id: &'a str, what: &'a str, vector: &'a [f32]) -> Observation<'a> {
-    Observation {
-        id,
-        what,
-        embedding: Embedding::F32(vector),
-        when: None,
-        place: "",
-        who: Vec::new(),
-        why: "",
-        how: "",
-        tags: Vec::new(),
-        metadata: Vec::new(),
-        memory_type: 1,
-        confidence: None,
-        decay_rate: 0.0,
-        emotional_valence: 0.0,
-        importance: 0.0,
-    }
+    Observation { memory_type: 1, ..Observation::new(id, what, Embedding::F32(vector)) }
 }

@@ -115,23 +115,8 @@ mod tests {
         let data = Dataset::bundled();
         for row in [0, 9, 10, 12_345] {
             let episode = episode_of(&data, row);
-            let observation = Observation {
-                id: &episode.id,
-                what: &episode.what,
-                embedding: Embedding::F32(&episode.embedding),
-                when: None,
-                place: "",
-                who: Vec::new(),
-                why: "",
-                how: "",
-                tags: Vec::new(),
-                metadata: Vec::new(),
-                memory_type: 0,
-                confidence: None,
-                decay_rate: 0.0,
-                emotional_valence: 0.0,
-                importance: 0.0,
-            };
+            let observation =
+                Observation::new(&episode.id, &episode.what, Embedding::F32(&episode.embedding));
             let written = record_bytes(encode_body(&observation).bytes.len());
             assert_eq!(record_bytes_of(&data, row), written as u64);
         }
