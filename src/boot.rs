@@ -40,7 +40,7 @@ use crate::limits::{
 use crate::listen::{ListenError, listen};
 use crate::loans;
 use crate::log_readers::{LogReaders, Reading};
-use crate::memory::MemoryAhead;
+use crate::memory::{MemoryAhead, PageFinder};
 use crate::memory_bound::MemoryBound;
 use crate::mesh::{CoreIndex, Mesh, MeshSettings, Thread, weave};
 use crate::pump::{Pump, PumpHandle, tick};
@@ -82,10 +82,12 @@ pub fn serve(config: ServeConfig) -> Result<(), BootError> {
     let mut executors = Vec::new();
     let numbered = (0..cores).map(CoreIndex).zip(segments.memory_bytes(cores));
     let memory: Vec<_> = numbered.map(|(core, bytes)| MemoryAhead::find(bytes, core)).collect();
+    let pages = PageFinder::start();
     let threads = weave(cores).into_iter().zip(sockets).zip(&config.cores).zip(memory);
     for (((thread, sockets), cpu), memory) in threads {
         let plan = Plan {
             memory,
+            pages: pages.clone(),
             thread,
             sockets,
             signals: signals.take(),
@@ -190,6 +192,8 @@ struct Plan {
     reading: Reading,
     /// For what it loads.
     memory: MemoryAhead,
+    /// For what it takes in.
+    pages: PageFinder,
     settings: ServeSettings,
 }
 
@@ -225,7 +229,7 @@ async fn run_core(plan: Plan) -> Result<(), BootError> {
     let core = Core::new(mesh.clone(), plan.clock, plan.secret, plan.settings);
     let logs = plan.segments.logs().to_owned();
     let disk = Disk::new(logs, mesh.core(), plan.readers.clone(), plan.shares.clone());
-    let (pump, shard) = Pump::new(mesh.clone(), disk.clone(), plan.clock);
+    let (pump, shard) = Pump::new(mesh.clone(), disk.clone(), plan.clock, plan.pages);
     let pumping = glommio::spawn_local(pump.run());
     let mut beside = vec![glommio::spawn_local(tick(mesh.clone()))];
     if let Some(signals) = plan.signals {

@@ -22,6 +22,7 @@ use glommio::io::{BufferedFile, Directory, OpenOptions, ReadResult};
 use rustix::fs::OFlags;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
+use crate::aside::aside;
 use crate::folder::FolderError;
 use crate::limits::{
     CACHE_PROBES, CHECKPOINT_READS_AHEAD, CHECKPOINT_START_BYTES, DIRECT_READ_ALIGNMENT,
@@ -267,7 +268,7 @@ impl Drafts {
         self.open.replace(None);
         let (draft, kept) =
             (draft_path(&self.checkpoints, stripe), checkpoint_path(&self.checkpoints, stripe));
-        fs::rename(draft, kept)?;
+        aside(move || fs::rename(draft, kept)).await?;
         Ok(Directory::open(&self.checkpoints).await?.sync().await?)
     }
 

@@ -19,6 +19,7 @@ use crate::failure::{Code, Failure};
 use crate::limits::{self, SHARD_FAILURES_WINDOW};
 use crate::mesh::{CoreIndex, Mesh, Port, ShardState, Unavailable};
 use crate::metrics::Metrics;
+use crate::turnstile::Turns;
 
 /// What the server was started with, as far as connections need to know.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,6 +112,11 @@ impl Core {
     /// A new port of it.
     pub fn port(&self) -> Port {
         self.mesh().port()
+    }
+
+    /// The turns of a stream.
+    pub fn turns(&self) -> Turns {
+        self.inner.mesh.turnstile().turns()
     }
 
     /// The time now.

@@ -19,6 +19,7 @@ use glommio::io::{BufferedFile, Directory, OpenOptions};
 use glommio::sync::Semaphore;
 use rustix::io::{Errno, ReadWriteFlags};
 
+use crate::aside::aside;
 use crate::chaos::DiskFaults;
 use crate::checkpoint_files::{Drafts, checkpoints_beside};
 use crate::cores::CoreIndex;
@@ -113,7 +114,8 @@ impl Disk {
             Io::SyncCheckpoint { stripe } => self.drafted(stripe, self.drafts.sync(stripe).await),
             Io::KeepCheckpoint { stripe } => self.drafted(stripe, self.drafts.keep(stripe).await),
             Io::WriteSummary { segment, bytes } => {
-                let written = std::fs::write(summary_path(&self.logs, segment), bytes);
+                let path = summary_path(&self.logs, segment);
+                let written = aside(move || std::fs::write(path, bytes)).await;
                 written
                     .map(|()| IoOutput::Done)
                     .map_err(|error| fault_of("sum up", segment, &error))
@@ -147,41 +149,49 @@ impl Disk {
     /// Removes a segment that holds nothing, if it is there: an attempt before may have ended in its middle.
     pub async fn remove(&self, segment: SegmentId) -> io::Result<()> {
         self.open.borrow_mut().retain(|(open, _)| *open != segment);
-        remove_if_there(&segment_path(&self.logs, segment))?;
-        remove_if_there(&summary_path(&self.logs, segment))?;
+        let [file, summary] =
+            [segment_path(&self.logs, segment), summary_path(&self.logs, segment)];
+        aside(move || remove_if_there(&file).and_then(|()| remove_if_there(&summary))).await?;
         Ok(Directory::open(log_path(&self.logs, segment.log)).await?.sync().await?)
     }
 
     /// Puts a file of these bytes in the place of a segment's, which is kept for the next segment then unless somebody linked
     /// to it or holds it: whoever does keeps it. What said what it holds goes.
     async fn empty(&self, segment: SegmentId, bytes: Vec<u8>) -> io::Result<()> {
-        let (path, draft) =
-            (segment_path(&self.logs, segment), draft_path(&self.logs, segment.log));
+        let (path, draft, summary) = (
+            segment_path(&self.logs, segment),
+            draft_path(&self.logs, segment.log),
+            summary_path(&self.logs, segment),
+        );
         let _alone = self.drafting.acquire_permit(1).await?;
         let file = self.draft(segment.log).await?;
         write_whole(&file, bytes, 0).await?;
         file.fdatasync().await?;
+        let replacing = draft.clone();
+        let replaced = aside(move || {
+            let replaced = replace(&path, &replacing)?;
+            remove_if_there(&summary).map(|()| replaced)
+        });
+        let replaced = replaced.await?;
         self.open.borrow_mut().retain(|(open, _)| *open != segment);
-        let replaced = replace(&path, &draft)?;
-        remove_if_there(&summary_path(&self.logs, segment))?;
         Directory::open(log_path(&self.logs, segment.log)).await?.sync().await?;
         match replaced {
             Replaced::Gone => Ok(()),
             // Only now: a crash before might have given it its name back.
-            Replaced::Exchanged => self.recycle(segment.log, &draft),
+            Replaced::Exchanged => self.recycle(segment.log, draft).await,
         }
     }
 
     /// Keeps a file for the next segment, in place of the one that was kept, or removes it.
-    fn recycle(&self, log: LogId, file: &Path) -> io::Result<()> {
+    async fn recycle(&self, log: LogId, file: PathBuf) -> io::Result<()> {
         // Whoever makes a segment has opened what is kept. Other cores' logs are none of this one, or not written any more.
         let may_take = (log.0 == self.core.0).then(|| self.creating.try_acquire_permit(1));
-        match may_take {
-            Some(Ok(_alone)) if is_nobodys(file)? => {
-                std::fs::rename(file, kept_path(&self.logs, log))
-            }
+        let place = matches!(may_take, Some(Ok(_))).then(|| kept_path(&self.logs, log));
+        aside(move || match place {
+            Some(place) if is_nobodys(&file)? => std::fs::rename(file, place),
             _ => std::fs::remove_file(file),
-        }
+        })
+        .await
     }
 
     /// The file that is to take the place of an emptied segment's.
@@ -220,7 +230,8 @@ impl Disk {
         write_whole(&file, head, 0).await?;
         file.fdatasync().await?;
         let log = segment.log;
-        std::fs::rename(kept_path(&self.logs, log), segment_path(&self.logs, segment))?;
+        let (kept, path) = (kept_path(&self.logs, log), segment_path(&self.logs, segment));
+        aside(move || std::fs::rename(kept, path)).await?;
         Directory::open(log_path(&self.logs, log)).await?.sync().await?;
         self.keep_open(segment, Rc::new(file));
         Ok(())
@@ -248,6 +259,16 @@ impl Disk {
     async fn sync_file(&self, file: &BufferedFile) -> io::Result<()> {
         self.faults.at_sync()?;
         Ok(file.fdatasync().await?)
+    }
+
+    /// Reads places if all of them are in the page cache, and their files are open: at once.
+    pub fn read_now(&self, places: &[Location]) -> Option<Vec<Vec<u8>>> {
+        let read = |place: &Location| {
+            let file = self.already_open(place.segment)?;
+            // What is wrong with it is told by whoever reads it in the end.
+            read_cached(&file, *place).ok().flatten()
+        };
+        places.iter().map(read).collect()
     }
 
     /// Reads each place: at once what the page cache holds, the rest side by side.

@@ -111,9 +111,10 @@ pub const RESPONSE_BYTES_WAITING_MAX: usize = 64 << 10;
 /// How long a client may let nothing of what it is told through: it holds memory that others could
 /// use.
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
-/// Messages that one stream handles before it lets its core do something else: some hundred
-/// microseconds.
-pub const STREAM_MESSAGES_RUN: u32 = 32;
+/// What streams may take in before the core's shard has its turn, as long as that of the shard …
+pub const STREAMS_ROUND: Duration = Duration::from_micros(300);
+/// … and how many of those who stand in line are woken at its begin; one more for each that is done before its end.
+pub const STREAMS_ROUND_WOKEN: usize = 8;
 /// Bytes of results in one page, unless a single one has more.
 pub const RECALL_PAGE_BYTES_MAX: usize = 512 << 10;
 /// Results in one page of a recall that names no size.
@@ -156,6 +157,8 @@ pub const CREDIT_IDLE_MICROS: u64 = 1_000_000;
 
 /// An executor can park although a task is ready to run; it is woken from outside this often.
 pub const EXECUTOR_TICK: Duration = Duration::from_millis(20);
+/// How long a shard goes on with recalls before its core's other tasks have their turn.
+pub const RECALLS_TURN: Duration = Duration::from_millis(1);
 /// While a core has work, it looks at its sockets and disks this often: as long as one slice of
 /// work.
 pub const EXECUTOR_PREEMPT: Duration = Duration::from_micros(500);
@@ -241,8 +244,6 @@ pub const WEBSOCKET_HEARTBEAT: Duration = Duration::from_secs(30);
 pub const WEBSOCKET_SILENT_HEARTBEATS_MAX: u32 = 3;
 /// Bytes waiting for a slow reader above which nothing more is read from it or told to it.
 pub const WEBSOCKET_UNSENT_BYTES_MAX: usize = 256 << 10;
-/// Messages taken from one WebSocket before other tasks of the core have their turn.
-pub const WEBSOCKET_TURN_MESSAGES: usize = 32;
 /// How long the closing handshake may take.
 pub const WEBSOCKET_CLOSE_WAIT: Duration = Duration::from_secs(5);
 

@@ -1,12 +1,12 @@
-//! Memory for what a core is about to load, found by the kernel beside the loading.
+//! Memory for what a core is about to load or to take in, found by the kernel beside that.
 //!
 //! To hand out pages takes the kernel as long as it takes the core to fill them. So a thread of the lowest priority has
 //! them handed out a little ahead: on CPUs that have nothing to do, and on those hardly ever that load or serve.
 
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread;
 
-use engram_shards::vector::slab::{Reserve, SLAB_BYTES};
+use engram_shards::vector::slab::{Ahead, Reserve, SLAB_BYTES};
 use rustix::process::setpriority_process;
 
 use crate::cores::CoreIndex;
@@ -50,6 +50,36 @@ impl MemoryAhead {
     pub fn adopt(&self) {
         let reserves = self.reserves.iter().flat_map(Receiver::try_iter);
         reserves.for_each(Reserve::adopt);
+    }
+}
+
+/// The way to a thread that has pages handed out ahead, for cores that take in rows. On a virtual machine each may take its
+/// host milliseconds. Where that thread is not, each core does so itself as it comes to a page.
+#[derive(Clone, Debug)]
+pub struct PageFinder(Sender<Ahead>);
+
+impl PageFinder {
+    /// Begins to wait for cores.
+    pub fn start() -> PageFinder {
+        let (wanted, wishes) = channel::<Ahead>();
+        let find = move || {
+            if let Err(error) = setpriority_process(None, LOWEST_PRIORITY) {
+                tracing::debug!(%error, "pages are found ahead at the priority of cores");
+            }
+            wishes.iter().for_each(Ahead::touch);
+        };
+        if let Err(error) = thread::Builder::new().name("engram-memory".to_owned()).spawn(find) {
+            tracing::warn!(%error, "no pages are found ahead");
+        }
+        PageFinder(wanted)
+    }
+
+    /// Has found what this thread's arrays will grow into next.
+    pub fn find_ahead(&self) {
+        while let Some(ahead) = Ahead::of_this_thread() {
+            // Where there is no such thread, the pages are found as they are used.
+            let _ = self.0.send(ahead);
+        }
     }
 }
 

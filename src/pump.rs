@@ -33,7 +33,8 @@ use glommio::timer::Timer;
 use crate::clock::Clock;
 use crate::contain::{Panic, contain, contain_call};
 use crate::disk::Disk;
-use crate::limits::EXECUTOR_TICK;
+use crate::limits::{EXECUTOR_TICK, RECALLS_TURN};
+use crate::memory::PageFinder;
 use crate::mesh::{Mesh, ShardState};
 use crate::metrics::Stage;
 use crate::notice::Notice;
@@ -103,6 +104,7 @@ pub struct Pump {
     completions: Rc<Completions>,
     requests: Vec<(Origin, Request)>,
     busy: Busy,
+    pages: PageFinder,
     /// Whether all were told that the shard serves.
     announced: Rc<Cell<bool>>,
     /// Stripes that were loaded and are to be taken in.
@@ -174,7 +176,7 @@ impl PumpHandle {
 
 impl Pump {
     /// A pump without a shard.
-    pub fn new(mesh: Mesh, disk: Disk, clock: Clock) -> (Pump, PumpHandle) {
+    pub fn new(mesh: Mesh, disk: Disk, clock: Clock, pages: PageFinder) -> (Pump, PumpHandle) {
         let shard = Rc::new(RefCell::new(None));
         let finish = Notice::default();
         let announced = Rc::<Cell<bool>>::default();
@@ -198,6 +200,7 @@ impl Pump {
             completions: Rc::default(),
             requests: Vec::new(),
             busy: Busy::new(),
+            pages,
             announced,
             ready,
             abandoned,
@@ -224,6 +227,7 @@ impl Pump {
                 Next::Sleep(deadline) => self.sleep(deadline).await,
             }
         }
+        self.mesh.turnstile().open();
         self.mesh.silence();
     }
 
@@ -256,22 +260,43 @@ impl Pump {
         let begun = self.mesh.metrics().spend(Stage::Log, begun);
         let flushed = self.mesh.flush();
         let begun = self.mesh.metrics().spend(Stage::Ring, begun);
-        let working = self.contained(|shard| {
-            // What no one waits for is done in smaller pieces, so that whoever comes waits less.
-            let distances = match shard.is_asked() {
-                true => WORK_DISTANCES_MAX,
-                false => UPKEEP_DISTANCES_MAX,
-            };
-            shard.has_work() && shard.work(distances, now) > 0
-        });
+        let working = self.work(now);
+        self.pages.find_ahead();
         let begun = self.mesh.metrics().spend(Stage::Index, begun);
         self.bury();
         let flushed = self.mesh.flush() && flushed;
         self.mesh.metrics().spend(Stage::Ring, begun);
-        if !flushed || working == Some(true) {
+        self.mesh.turnstile().begin_round();
+        if !flushed || working || self.mesh.turnstile().is_awaited() {
             return Next::Again;
         }
         Next::Sleep(self.shard.borrow().as_ref().and_then(Shard::deadline))
+    }
+
+    /// Grants a slice of work, and more as long as a recall can go on, for a while: each of its steps would otherwise wait
+    /// until all of the core's other tasks have run. Returns whether there is more to do.
+    fn work(&mut self, now: Time) -> bool {
+        let begun = Instant::now();
+        loop {
+            let working = self.contained(|shard| {
+                // What no one waits for is done in smaller pieces, so that whoever comes waits less.
+                let distances = match shard.is_asked() {
+                    true => WORK_DISTANCES_MAX,
+                    false => UPKEEP_DISTANCES_MAX,
+                };
+                shard.has_work() && shard.work(distances, now) > 0
+            });
+            let ended = std::mem::take(&mut *self.completions.ended.borrow_mut());
+            let recalls = self.contained(|shard| {
+                for (ticket, result) in ended {
+                    shard.handle_io(ticket, result, now);
+                }
+                shard.is_recalled()
+            });
+            if recalls != Some(true) || begun.elapsed() >= RECALLS_TURN {
+                return working == Some(true) || recalls == Some(true);
+            }
+        }
     }
 
     fn take_events(&mut self) -> Vec<Event> {
@@ -317,6 +342,12 @@ impl Pump {
     fn start(&self, ticket: IoTicket, io: Io) {
         let (disk, completions, mesh) =
             (self.disk.clone(), self.completions.clone(), self.mesh.clone());
+        if let Io::Read { places } = &io
+            && let Some(records) = disk.read_now(places)
+        {
+            completions.ended.borrow_mut().push_back((ticket, Ok(IoOutput::Read(records))));
+            return mesh.nudge();
+        }
         completions.in_flight.set(completions.in_flight.get() + 1);
         let task = glommio::spawn_local(async move {
             let result = contain(async move { disk.run(io).await }).await.unwrap_or_else(|panic| {
@@ -370,7 +401,10 @@ impl Pump {
     }
 
     async fn sleep(&self, deadline: Option<Time>) {
-        let arrival = poll_fn(|cx| self.mesh.poll_arrival(cx));
+        let arrival = poll_fn(|cx| match self.mesh.turnstile().poll_line(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => self.mesh.poll_arrival(cx),
+        });
         match deadline.map(|deadline| deadline.micros_since(self.clock.now())) {
             Some(0) => futures_lite::future::yield_now().await,
             Some(micros) => arrival.or(expire(Duration::from_micros(micros))).await,
@@ -474,7 +508,7 @@ mod tests {
                 let mesh = Mesh::new(thread, settings);
                 let shares = Shares::new(1, []);
                 let disk = Disk::new(logs, CoreIndex(0), LogReaders::default(), shares);
-                let (pump, handle) = Pump::new(mesh.clone(), disk, clock);
+                let (pump, handle) = Pump::new(mesh.clone(), disk, clock, PageFinder::start());
                 let pumping = glommio::spawn_local(pump.run());
                 run(mesh, handle.clone()).await;
                 handle.finish();

@@ -20,6 +20,7 @@ use crate::loans;
 use crate::metrics::Metrics;
 use crate::notice::Notice;
 use crate::placement::Placement;
+use crate::turnstile::Turnstile;
 
 /// One core's end of the mesh. Cheap to clone; stays on its core.
 #[derive(Clone, Debug)]
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     stop: Notice,
     quiet: Notice,
     ready: Notice,
+    turnstile: Turnstile,
 }
 
 impl Mesh {
@@ -53,8 +55,14 @@ impl Mesh {
             stop: Notice::default(),
             quiet: Notice::default(),
             ready: Notice::default(),
+            turnstile: Turnstile::default(),
         };
         Mesh { shared: Rc::new(shared) }
+    }
+
+    /// How this core's streams take turns.
+    pub fn turnstile(&self) -> &Turnstile {
+        &self.shared.turnstile
     }
 
     /// This core.

@@ -21,8 +21,14 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Serves a connection until it ends. A panic in it is the caller's to contain.
 pub async fn serve_connection(core: Core, socket: TcpStream) {
     match greet(socket).await {
-        Some((Protocol::Http2, stream)) => http2::serve(core, stream).await,
-        Some((Protocol::Http1, stream)) => http1::serve(core, stream).await,
+        Some((Protocol::Http2, stream)) => {
+            let stream = stream.in_turns(core.turns());
+            http2::serve(core, stream).await;
+        }
+        Some((Protocol::Http1, stream)) => {
+            let stream = stream.in_turns(core.turns());
+            http1::serve(core, stream).await;
+        }
         None => {}
     }
 }

@@ -4,12 +4,14 @@ use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use futures_lite::{AsyncRead as _, AsyncWrite as _};
 use glommio::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::turnstile::Turns;
 
 /// A connection.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub struct Stream {
     /// Read already; comes before what the socket still has.
     prefix: Bytes,
     meter: Meter,
+    /// None where it may read as it likes.
+    turns: Option<Turns>,
 }
 
 /// Counts what was read from a connection, also once the connection itself is in a protocol's hands.
@@ -34,13 +38,18 @@ impl Meter {
 impl Stream {
     /// A fresh connection.
     pub fn new(socket: TcpStream) -> Stream {
-        Stream { socket, prefix: Bytes::new(), meter: Meter::default() }
+        Stream { socket, prefix: Bytes::new(), meter: Meter::default(), turns: None }
     }
 
     /// The same connection, which gives `prefix` before what it still has.
     pub fn with_prefix(self, prefix: Bytes) -> Stream {
         assert!(self.prefix.is_empty(), "a connection is sniffed once");
         Stream { prefix, ..self }
+    }
+
+    /// The same connection, which is read in its turns.
+    pub fn in_turns(self, turns: Turns) -> Stream {
+        Stream { turns: Some(turns), ..self }
     }
 
     /// Its meter.
@@ -66,7 +75,14 @@ impl AsyncRead for Stream {
             self.prefix.advance(count);
             return Poll::Ready(Ok(()));
         }
+        if let Some(turns) = &mut self.turns {
+            ready!(turns.poll(cx));
+        }
         let read = Pin::new(&mut self.socket).poll_read(cx, buf.initialize_unfilled());
+        if let Some(turns) = &mut self.turns {
+            // Whoever has what was read may read on much later.
+            turns.rest();
+        }
         read.map_ok(|count| {
             self.meter.0.set(self.meter.0.get() + count as u64);
             buf.advance(count);

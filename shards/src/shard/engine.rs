@@ -323,6 +323,11 @@ impl Shard {
         self.recalls.is_runnable() || !self.rotation.is_empty()
     }
 
+    /// Whether a recall can go on. Changes as [`Shard::has_work`] does.
+    pub fn is_recalled(&self) -> bool {
+        self.recalls.is_runnable()
+    }
+
     /// When `handle_tick` is to be called at the latest. Changes with any input and with `poll`.
     pub fn deadline(&self) -> Option<Time> {
         let log = match self.log_ticket {

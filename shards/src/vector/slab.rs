@@ -11,12 +11,15 @@
 //! an allocator.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// Address space of a slab. Large, so that what does not fit its end is little, and so that mappings
 /// are few: a process may hold some 65,000.
 pub const SLAB_BYTES: usize = 64 << 20;
+/// So much is to be handed out ahead of what is cut: two huge pages, thousands of rows.
+const AHEAD_BYTES: usize = 4 << 20;
 
 /// Memory that the kernel has handed out ahead of its use.
 #[derive(Debug)]
@@ -27,12 +30,46 @@ impl Reserve {
     /// first use can take ten times as long as clearing it, while its host looks for memory.
     pub fn new(bytes: usize) -> Option<Reserve> {
         let slab = pages::Mapping::new(bytes.max(1))?;
-        slab.touch().then_some(Reserve(slab))
+        slab.touch(0..slab.bytes()).then_some(Reserve(slab))
     }
 
     /// This thread's arrays grow into it, once the slabs that it has are used up.
     pub fn adopt(self) {
-        SPARE.with_borrow_mut(|spare| spare.push(self.0));
+        let touched = self.0.bytes();
+        SPARE.with_borrow_mut(|spare| spare.push(Open::new(self.0, touched)));
+    }
+}
+
+/// Memory that a thread's arrays will grow into next.
+#[derive(Debug)]
+pub struct Ahead {
+    slab: Arc<pages::Mapping>,
+    pages: Range<usize>,
+}
+
+impl Ahead {
+    /// What this thread will need and nobody was told of yet. None as long as there is enough, or before it has a slab.
+    pub fn of_this_thread() -> Option<Ahead> {
+        let mut open = OPEN.take()?;
+        let ahead = match open.slab.bytes() - open.cut {
+            ..AHEAD_BYTES => open.ahead().or_else(|| {
+                SPARE.with_borrow_mut(|spare| {
+                    if spare.is_empty() {
+                        spare.push(Open::new(pages::Mapping::new(SLAB_BYTES)?, 0));
+                    }
+                    spare[0].ahead()
+                })
+            }),
+            _ => open.ahead(),
+        };
+        OPEN.set(Some(open));
+        ahead
+    }
+
+    /// Has the kernel hand it out, on any thread. What is used of it by now stays as it is.
+    pub fn touch(self) {
+        // Where the kernel has none, whoever comes to a page asks for it once more.
+        let _ = self.slab.touch(self.pages);
     }
 }
 
@@ -49,31 +86,51 @@ unsafe impl Send for Piece {}
 // SAFETY: a shared piece gives no more than an address.
 unsafe impl Sync for Piece {}
 
-/// The slab that a thread cuts from, and how much of it is cut off.
+/// A slab that a thread cuts from.
+#[derive(Debug)]
 struct Open {
     slab: Arc<pages::Mapping>,
+    /// How much of it is cut off.
     cut: usize,
+    /// How much of it was handed out ahead, or will be: whole huge pages.
+    touched: usize,
 }
 
 thread_local! {
     static OPEN: Cell<Option<Open>> = const { Cell::new(None) };
     /// Slabs to be opened next.
-    static SPARE: RefCell<Vec<pages::Mapping>> = const { RefCell::new(Vec::new()) };
+    static SPARE: RefCell<Vec<Open>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Open {
-    /// A slab with room for `bytes`: one that was reserved, or a new one.
-    fn new(bytes: usize) -> Option<Open> {
-        let reserved = SPARE.try_with(|spare| {
+    fn new(slab: pages::Mapping, touched: usize) -> Open {
+        Open { slab: Arc::new(slab), cut: 0, touched }
+    }
+
+    /// A slab with room for `bytes`: one that is there already, or a new one.
+    fn with_room(bytes: usize) -> Option<Open> {
+        let spare = SPARE.try_with(|spare| {
             let mut spare = spare.borrow_mut();
-            let fits = spare.iter().position(|slab| slab.bytes() >= bytes)?;
+            let fits = spare.iter().position(|open| open.slab.bytes() >= bytes)?;
             Some(spare.remove(fits))
         });
-        let slab = match reserved.ok().flatten() {
-            Some(slab) => slab,
-            None => pages::Mapping::new(bytes.max(SLAB_BYTES))?,
-        };
-        Some(Open { slab: Arc::new(slab), cut: 0 })
+        match spare.ok().flatten() {
+            Some(open) => Some(open),
+            None => Some(Open::new(pages::Mapping::new(bytes.max(SLAB_BYTES))?, 0)),
+        }
+    }
+
+    /// What is to be handed out before it is cut.
+    fn ahead(&mut self) -> Option<Ahead> {
+        let needed = (self.cut + AHEAD_BYTES).next_multiple_of(pages::HUGE_PAGE_BYTES);
+        let needed = needed.min(self.slab.bytes());
+        let cut = self.cut - self.cut % pages::HUGE_PAGE_BYTES;
+        let pages = self.touched.max(cut)..needed;
+        if pages.is_empty() {
+            return None;
+        }
+        self.touched = needed;
+        Some(Ahead { slab: self.slab.clone(), pages })
     }
 }
 
@@ -85,7 +142,7 @@ impl Piece {
             let open = cell.take().filter(|open| open.slab.bytes() - open.cut >= bytes);
             let mut open = match open {
                 Some(open) => open,
-                None => Open::new(bytes)?,
+                None => Open::with_room(bytes)?,
             };
             // SAFETY: `cut + bytes` are at most what is mapped.
             let base = unsafe { open.slab.base().add(open.cut) };
@@ -117,12 +174,13 @@ impl Drop for Piece {
 
 #[cfg(all(target_os = "linux", not(miri)))]
 mod pages {
+    use std::ops::Range;
     use std::ptr::{NonNull, null_mut};
 
     use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
     /// What the kernel hands out at once where it grants huge pages.
-    const HUGE_PAGE_BYTES: usize = 2 << 20;
+    pub(super) const HUGE_PAGE_BYTES: usize = 2 << 20;
 
     /// Pages of the kernel's, which end with this.
     #[derive(Debug)]
@@ -171,11 +229,12 @@ mod pages {
             self.bytes
         }
 
-        /// Has the kernel find memory for all of it; tells whether it did. Page by page: meanwhile no
-        /// other thread can map or unmap anything.
-        pub(super) fn touch(&self) -> bool {
-            (0..self.bytes).step_by(HUGE_PAGE_BYTES).all(|at| {
-                // SAFETY: all of it is mapped, in whole huge pages, and no one's yet; it stays zero.
+        /// Has the kernel find memory for these huge pages; tells whether it did. Page by page: meanwhile
+        /// no other thread can map or unmap anything.
+        pub(super) fn touch(&self, pages: Range<usize>) -> bool {
+            assert!(pages.end <= self.bytes, "pages of another mapping");
+            pages.step_by(HUGE_PAGE_BYTES).all(|at| {
+                // SAFETY: all of it is mapped, in whole huge pages. What they hold stays as it is.
                 let populated = unsafe {
                     let page = self.base.add(at).as_ptr();
                     madvise(page.cast(), HUGE_PAGE_BYTES, Advice::LinuxPopulateWrite)
@@ -214,7 +273,10 @@ mod pages {
 /// Elsewhere nothing is mapped: the allocator serves all sizes.
 #[cfg(not(all(target_os = "linux", not(miri))))]
 mod pages {
+    use std::ops::Range;
     use std::ptr::NonNull;
+
+    pub(super) const HUGE_PAGE_BYTES: usize = 2 << 20;
 
     #[derive(Debug)]
     pub(super) enum Mapping {}
@@ -236,7 +298,7 @@ mod pages {
             match *self {}
         }
 
-        pub(super) fn touch(&self) -> bool {
+        pub(super) fn touch(&self, _: Range<usize>) -> bool {
             match *self {}
         }
 
@@ -295,6 +357,35 @@ mod tests {
         let offset = |piece: &Piece| piece.base().addr().get() - addresses.start;
         assert_eq!(pieces.each_ref().map(offset), [0, SLAB_BYTES, 2 * SLAB_BYTES]);
         assert!(pieces.iter().all(|piece| holds(piece, 0)));
+    }
+
+    #[test]
+    fn what_will_be_cut_next_is_told_once_and_ahead() {
+        std::thread::spawn(|| {
+            assert!(Ahead::of_this_thread().is_none(), "it has no slab");
+            let mut told = 0;
+            let mut pieces = Vec::new();
+            while pieces.len() < 3 * SLAB_BYTES / (1 << 20) {
+                pieces.push(Piece::cut(1 << 20).expect("mapped"));
+                let last = pieces.last().expect("one was just cut");
+                fill(last, 1);
+                while let Some(ahead) = Ahead::of_this_thread() {
+                    assert!(
+                        ahead.pages.end - ahead.pages.start <= AHEAD_BYTES + pages::HUGE_PAGE_BYTES
+                    );
+                    told += ahead.pages.len();
+                    ahead.touch();
+                }
+                let cut = pieces.len() << 20;
+                assert!(
+                    (cut + AHEAD_BYTES..=cut + 2 * AHEAD_BYTES).contains(&told),
+                    "{told} of {cut}"
+                );
+                assert!(holds(last, 1), "what is in use stays");
+            }
+        })
+        .join()
+        .expect("a thread with slabs of its own");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use engram_proto::engram::v1::{
     FlowControl, FlowStatus, MemoryFlowRequest, MemoryFlowResponse, RecallRequest, RecallResponse,
     RememberRequest, RememberResponse, StreamResponse, StreamSubscription,
 };
-use futures_lite::future::{or, yield_now};
+use futures_lite::future::or;
 use glommio::timer::Timer;
 use prost::Message;
 
@@ -25,10 +25,11 @@ use super::{Call, decode};
 use crate::core::Core;
 use crate::events::{self, News, Subscription};
 use crate::failure::{Code, Failure};
-use crate::limits::{SESSION_RECALLS_MAX, STREAM_MESSAGES_RUN, STREAM_STORES_MAX};
+use crate::limits::{SESSION_RECALLS_MAX, STREAM_STORES_MAX};
 use crate::recall::{self, Asked, Recollection};
 use crate::session::{Flow, poll_leave};
 use crate::store::{self, Storing};
+use crate::turnstile::Turns;
 use crate::wire::convert::{self, SESSION_PAUSED, Told};
 use crate::wire::operation;
 
@@ -191,21 +192,22 @@ pub(super) async fn serve<D: Dialect>(call: &mut Call) -> Result<(), Failure> {
         subscription: None,
         told: VecDeque::new(),
         phase: Phase::Open,
+        turns: core.turns(),
     };
-    for taken in 1_u32.. {
+    loop {
         let next = poll_fn(|cx| {
             if stopping.as_mut().poll(cx).is_ready() && calls.phase == Phase::Open {
                 calls.end(Phase::Stopping);
             }
-            calls.poll_next(cx)
+            let polled = calls.poll_next(cx);
+            if polled.is_pending() {
+                calls.turns.rest();
+            }
+            polled
         });
         match next.await? {
             Some(bytes) => calls.take(decode(bytes)?).await?,
             None => break,
-        }
-        if taken.is_multiple_of(STREAM_MESSAGES_RUN) {
-            // A stream that never pauses must not keep its core for itself.
-            yield_now().await;
         }
     }
     match calls.phase {
@@ -241,6 +243,7 @@ struct Calls<'a, D: Dialect> {
     /// Answers that wait for nothing.
     told: VecDeque<D::Told>,
     phase: Phase,
+    turns: Turns,
 }
 
 #[derive(Debug)]
@@ -275,6 +278,7 @@ impl<D: Dialect> Calls<'_, D> {
             if self.stores.len() >= STREAM_STORES_MAX || self.awaits_recalls() {
                 return Poll::Pending;
             }
+            ready!(self.turns.poll(cx));
             match ready!(self.requests.poll_message(cx))? {
                 Some(bytes) => return Poll::Ready(Ok(Some(bytes))),
                 None => self.end(Phase::HalfClosed),
@@ -356,6 +360,7 @@ impl<D: Dialect> Calls<'_, D> {
 
     /// Waits for `work`, but not longer than the client does.
     async fn unless_gone<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        self.turns.rest();
         let responses = &mut *self.responses;
         or(async { Ok(work.await) }, async { Err(poll_fn(|cx| responses.poll_gone(cx)).await) })
             .await

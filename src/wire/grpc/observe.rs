@@ -21,9 +21,9 @@ use super::framing::{Requests, Responses};
 use super::{Call, decode};
 use crate::core::Core;
 use crate::failure::{Code, Failure};
-use crate::limits::STREAM_MESSAGES_RUN;
 use crate::metrics::Stage;
 use crate::session::{AckMode, Event, Refused, Session};
+use crate::turnstile::Turns;
 use crate::wire::convert::{self, empty_operation, not_served};
 use crate::wire::operation;
 
@@ -62,6 +62,7 @@ pub(super) async fn serve(call: &mut Call, kind: Kind) -> Result<(), Failure> {
         ack_mode,
         overload: if init.enable_backpressure { Overload::IsRefused } else { Overload::EndsStream },
         phase: Phase::Open,
+        turns: core.turns(),
         request: ObservationRequest::default(),
         held: None,
         end: None,
@@ -121,6 +122,7 @@ struct SessionStream<'a> {
     ack_mode: AckMode,
     overload: Overload,
     phase: Phase,
+    turns: Turns,
     /// The message under way, reused for the next.
     request: ObservationRequest,
     /// How many observations of `request` were taken; `None` once it is done with.
@@ -133,9 +135,22 @@ impl SessionStream<'_> {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
+        stopping: Pin<&mut impl Future<Output = ()>>,
+    ) -> Poll<Result<(), Failure>> {
+        let polled = self.poll_turn(cx, stopping);
+        if polled.is_pending() {
+            self.turns.rest();
+        }
+        polled
+    }
+
+    /// Goes on until there is nothing to do for now or the stream's turn is over.
+    fn poll_turn(
+        &mut self,
+        cx: &mut Context<'_>,
         mut stopping: Pin<&mut impl Future<Output = ()>>,
     ) -> Poll<Result<(), Failure>> {
-        for _ in 0..STREAM_MESSAGES_RUN {
+        loop {
             self.tell_events(cx);
             let flushed = self.responses.poll_flush(cx)?;
             if self.end.is_some() {
@@ -150,13 +165,13 @@ impl SessionStream<'_> {
                 continue;
             }
             match self.phase {
-                Phase::Open => ready!(self.poll_take(cx)),
+                Phase::Open => {
+                    ready!(self.turns.poll(cx));
+                    ready!(self.poll_take(cx));
+                }
                 Phase::Closing | Phase::HalfClosed | Phase::Stopping => return Poll::Pending,
             }
         }
-        // A stream that never pauses must not keep its core for itself.
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
     fn close(&mut self, phase: Phase, drain: Drain) {

@@ -5,7 +5,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use engram_proto::engram::v1::observation_request::Operation;
 use engram_proto::engram::v1::{Episode, ObservationRequest, StreamSubscription};
@@ -19,6 +19,7 @@ use crate::failure::{Code, Failure};
 use crate::limits;
 use crate::loans::Loan;
 use crate::session::{AckMode, Event, FlowAction, Init, Session};
+use crate::turnstile::Turns;
 use crate::wire::transport::{Switched, Timers, Transport};
 use crate::wire::websocket::form::Form;
 use crate::wire::websocket::inbound::{Inbound, read};
@@ -78,6 +79,7 @@ pub(crate) struct Conversation<S, T> {
     listening: bool,
     /// How often the client was told something by the session.
     told: u64,
+    turns: Turns,
     /// As long as it lasts.
     _room: Loan,
 }
@@ -90,7 +92,8 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
         switched: Switched<S>,
         room: Loan,
     ) -> Conversation<S, T> {
-        let socket = Socket::new(switched, core.settings().message_bytes_max);
+        let (turns, socket) =
+            (core.turns(), Socket::new(switched, core.settings().message_bytes_max));
         let stopping = {
             let core = core.clone();
             Box::pin(async move { core.stopping().await })
@@ -107,6 +110,7 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
             silent_heartbeats: 0,
             listening: true,
             told: 0,
+            turns,
             _room: room,
         }
     }
@@ -125,7 +129,7 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
 
     async fn converse(&mut self) -> End {
         let mut scratch = Scratch::default();
-        for taken in 1_usize.. {
+        loop {
             let message = match poll_fn(|cx| self.poll_message(cx)).await {
                 Ok(message) => message,
                 Err(end) => return end,
@@ -133,14 +137,19 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
             if let Err(end) = self.take(&message, &mut scratch).await {
                 return end;
             }
-            if taken % limits::WEBSOCKET_TURN_MESSAGES == 0 {
-                futures_lite::future::yield_now().await;
-            }
         }
-        unreachable!("a connection does not outlive the numbers");
     }
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, End>> {
+        let polled = self.poll_turn(cx);
+        if polled.is_pending() {
+            self.turns.rest();
+        }
+        polled
+    }
+
+    /// The same, in the conversation's turn.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, End>> {
         let closing = self.attached.as_ref().is_some_and(|attached| attached.closing);
         self.listening = !(self.stopped || closing);
         if let Poll::Ready(end) = self.poll_beside(cx) {
@@ -149,6 +158,7 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
         if !self.listening || self.stopped || self.socket.is_congested() {
             return Poll::Pending;
         }
+        ready!(self.turns.poll(cx));
         if let Poll::Ready(message) = self.socket.poll_message(cx) {
             return Poll::Ready(message.map_err(End::from));
         }
@@ -435,6 +445,7 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
                 }
                 // What the client was told may have made room for it.
                 if self.told == told {
+                    self.turns.rest();
                     return Poll::Pending;
                 }
             }
@@ -457,6 +468,7 @@ impl<S: Transport, T: Timers> Conversation<S, T> {
         let ack_mode = init.ack_mode;
         let core = self.core.clone();
         let mut opening = pin!(Session::open(&core, init));
+        self.turns.rest();
         self.listening = false;
         let opened = poll_fn(|cx| match self.poll_beside(cx) {
             Poll::Ready(end) => Poll::Ready(Err(end)),

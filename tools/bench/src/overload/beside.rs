@@ -1,6 +1,7 @@
 //! Whoever else asks the server: recalls, and the observations of a neighbour, on schedule.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engram::client::grpc::Grpc;
@@ -18,22 +19,30 @@ const COUNT: u32 = 10;
 /// Observations of the neighbour under way at most.
 const WINDOW: u64 = 1_024;
 
-/// How long recalls took, from when each was due; so many a second until the time is up.
+/// How long recalls took, from when each was due; so many a second until the time is up. None waits for the one before it:
+/// else a slow one would make all behind it late.
 pub(super) async fn recall_beside(
     address: SocketAddr,
-    data: &Dataset,
-    (space, per_s): (&str, f64),
+    data: &Arc<Dataset>,
+    (space, per_s): (&'static str, f64),
     time: Duration,
 ) -> Result<Latencies, String> {
     let grpc = Grpc::connect(address).await.map_err(|why| why.to_string())?;
-    let (start, mut vector, mut latencies) = (Instant::now(), [0.0; DIMENSION], Latencies::new());
+    let (start, mut asked) = (Instant::now(), Vec::new());
     for number in 0..(per_s * time.as_secs_f64()) as usize {
         let due = start + Duration::from_secs_f64(number as f64 / per_s);
         timer::sleep(due.saturating_duration_since(Instant::now())).await;
-        data.query(number % QUERY_ROWS, &mut vector);
-        let cued = Cued { space, vector: &vector, count: COUNT };
-        recall(&grpc, cued).await.map_err(|why| why.to_string())?;
-        latencies.record(due.elapsed());
+        let (grpc, data) = (grpc.clone(), data.clone());
+        asked.push(glommio::spawn_local(async move {
+            let mut vector = [0.0; DIMENSION];
+            data.query(number % QUERY_ROWS, &mut vector);
+            let found = recall(&grpc, Cued { space, vector: &vector, count: COUNT }).await;
+            found.map(|_| due.elapsed()).map_err(|why| why.to_string())
+        }));
+    }
+    let mut latencies = Latencies::new();
+    for recalled in asked {
+        latencies.record(recalled.await?);
     }
     Ok(latencies)
 }
