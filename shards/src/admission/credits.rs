@@ -3,17 +3,13 @@
 
 use crate::admission::drain::Drain;
 use crate::admission::shares::Shares;
+use crate::admission::watermarks::{HYSTERESIS_POINTS, Watermarks, threshold_points};
 use crate::ids::{Slot, Time};
 use crate::limits::{
     GRAPH_WIDTH_INSERT, GRAPH_WIDTH_INSERT_IDLE, PRESSURE_ROWS_MAX, PRESSURE_ROWS_MIN,
 };
 use crate::message::{Lane, Level, Pressure};
 
-/// Points (hundredths of the capacity) below its threshold at which a state is left again.
-const HYSTERESIS_POINTS: u64 = 10;
-/// Points up to which a stripe beside others may have more than its share, whatever the lane: who comes to a shard that
-/// others have filled finds room above them.
-const SHARED_POINTS: u64 = 90;
 /// Beyond its share, a stripe beside others may hold so many times what is left: all that want more than their share end
 /// at one level, and little is left.
 const SHARED_FACTOR: u64 = 16;
@@ -37,6 +33,7 @@ pub struct Admission {
     depth: u32,
     depth_by_lane: [u32; 3],
     shares: Shares,
+    watermarks: Watermarks,
     level: Level,
     level_changes: [u64; 4],
     drain: Drain,
@@ -52,6 +49,7 @@ impl Admission {
             depth: 0,
             depth_by_lane: [0; 3],
             shares: Shares::default(),
+            watermarks: Watermarks::new(capacity),
             level: Level::Normal,
             level_changes: [0; 4],
             drain: Drain::default(),
@@ -59,7 +57,8 @@ impl Admission {
     }
 
     /// Grants what is wished for as far as it fits into what is left of the stripe's share, as long as the shard is not
-    /// full, or into its part of what no one else uses below the lane's threshold. `sessions` share what the shard drains.
+    /// full, or into its part of what no one else uses below the lane's threshold. Who does not get it all gets no
+    /// more than its share until there is room to spare. `sessions` share what the shard drains.
     pub fn grant(&mut self, wish: Wish, sessions: u32, now: Time) -> (u32, Pressure) {
         let Wish { slot, lane, wanted } = wish;
         let room = self.room(slot, lane, now);
@@ -73,6 +72,9 @@ impl Admission {
             );
         } else if wanted > 0 {
             self.shares.refuse(slot, now);
+        }
+        if granted < wanted {
+            self.watermarks.close(slot, room.lane, self.used());
         }
         let retry_after_micros = match granted {
             0 => self.drain.retry_after_micros(room.rows_too_many),
@@ -93,10 +95,12 @@ impl Admission {
 
     /// Takes back credits of a stripe that were not used.
     pub fn take_back(&mut self, slot: Slot, count: u32) {
+        let before = self.used();
         self.spend(count);
         if !planted!(HoldingForgotten) {
             self.shares.release(slot, count);
         }
+        self.watermarks.fall(before, self.used());
     }
 
     /// A credit was used: its observation is in the tail now.
@@ -118,8 +122,10 @@ impl Admission {
     /// A row of a stripe and a lane (none: a replayed one) that waited is no more.
     pub fn forget(&mut self, slot: Slot, lane: Option<Lane>) {
         assert!(self.depth > 0, "a row left that was never admitted");
+        let before = self.used();
         self.depth -= 1;
         self.shares.release(slot, 1);
+        self.watermarks.fall(before, self.used());
         if let Some(lane) = lane {
             self.depth_by_lane[lane.index()] -= 1;
         }
@@ -197,27 +203,33 @@ impl Admission {
     /// What there is for a stripe.
     fn room(&mut self, slot: Slot, lane: Lane, now: Time) -> Room {
         let factor = if planted!(CapacityExceeded) { 2 } else { 1 };
-        let threshold = factor * self.points(threshold_points(lane));
         let capacity = factor * u64::from(self.capacity);
         let (used, held) = (self.used(), u64::from(self.shares.held(slot)));
         let sharers = self.shares.sharers(slot, now);
-        let share = (threshold / sharers).max(1);
+        let is_alone = sharers == 1;
+        let share = (factor * self.points(threshold_points(lane)) / sharers).max(1);
         let of_share = share.saturating_sub(held).min(capacity.saturating_sub(used));
-        let open = match sharers {
-            1 => threshold,
-            _ => threshold.min(self.points(SHARED_POINTS)),
+        // Who comes to a shard that others have filled finds room above the normal lane, whatever they filled it by.
+        let lane = match lane {
+            Lane::High if !is_alone => Lane::Normal,
+            _ => lane,
         };
-        let left = open.saturating_sub(used);
-        let of_rest = match sharers {
-            1 => left,
-            _ => (SHARED_FACTOR * left).saturating_sub(held) / (SHARED_FACTOR + 1),
+        let left = (factor * self.points(threshold_points(lane))).saturating_sub(used);
+        let of_rest = match is_alone {
+            true => left,
+            false => (SHARED_FACTOR * left).saturating_sub(held) / (SHARED_FACTOR + 1),
         };
-        let rows = of_share.max(of_rest);
-        let rows_too_many = match held < share {
+        // One that is alone has no share that others would owe it.
+        let rows = match (self.watermarks.is_closed(slot, lane), is_alone) {
+            (false, _) => of_share.max(of_rest),
+            (true, false) => of_share,
+            (true, true) => 0,
+        };
+        let rows_too_many = match held < share && !is_alone {
             true => (used + 1).saturating_sub(capacity),
-            false => used.saturating_sub(open.saturating_sub(self.points(HYSTERESIS_POINTS))),
+            false => used.saturating_sub(self.watermarks.lower(lane)),
         };
-        Room { rows, rows_too_many }
+        Room { lane, rows, rows_too_many }
     }
 
     fn settle_level(&mut self) {
@@ -243,19 +255,12 @@ const LEVELS: [(Level, u64); 4] =
 /// What a stripe finds.
 #[derive(Clone, Copy, Debug)]
 struct Room {
+    /// The lane whose thresholds count.
+    lane: Lane,
     /// Rows that it may hand over.
     rows: u64,
     /// Where that is none: how many have to leave until there is some, with some to spare.
     rows_too_many: u64,
-}
-
-/// Points from which a lane is refused.
-const fn threshold_points(lane: Lane) -> u64 {
-    match lane {
-        Lane::High => 100,
-        Lane::Normal => 90,
-        Lane::Low => 80,
-    }
 }
 
 #[cfg(test)]
@@ -396,7 +401,7 @@ mod tests {
     #[test]
     fn what_comes_free_goes_to_who_was_refused_below_its_share() {
         let mut admission = Admission::new(1_000);
-        assert_eq!(admission.grant(wish(NOISY, Lane::High, 5_000), 1, Time(0)).0, 1_000);
+        assert_eq!(admission.grant(wish(NOISY, Lane::High, 1_000), 1, Time(0)).0, 1_000);
         let (granted, pressure) = admission.grant(wish(QUIET, Lane::Low, 1), 1, Time(0));
         assert_eq!((granted, pressure.retry_after_micros), (0, RETRY_MICROS_MIN));
         admission.take_back(NOISY, 5);
@@ -416,5 +421,50 @@ mod tests {
         assert_eq!(admission.grant(wish(QUIET, Lane::High, 0), 1, Time(0)).0, 0);
         admission.take_back(NOISY, 1);
         assert_eq!(admission.grant(wish(NOISY, Lane::High, 1), 1, Time(0)).0, 1);
+    }
+
+    #[test]
+    fn who_was_refused_waits_until_there_is_room_to_spare() {
+        for (lane, full) in [(Lane::Low, 800), (Lane::Normal, 900), (Lane::High, 1_000)] {
+            let mut admission = filled(1_000, full);
+            assert_eq!(grant(&mut admission, lane, 1), 0);
+            (1..100).for_each(|_| admission.placed(ONLY, None, Time(0)));
+            let (granted, pressure) = admission.grant(wish(ONLY, lane, 1), 1, Time(0));
+            assert_eq!((granted, pressure.retry_after_micros), (0, RETRY_MICROS_MIN));
+            admission.placed(ONLY, None, Time(0));
+            assert_eq!(grant(&mut admission, lane, 5_000), 100, "it may fill it once more");
+        }
+    }
+
+    #[test]
+    fn one_that_was_not_refused_waits_for_nothing() {
+        let mut admission = filled(1_000, 899);
+        assert_eq!(grant(&mut admission, Lane::Low, 1), 0);
+        assert_eq!(grant(&mut admission, Lane::Normal, 1), 1);
+        assert_eq!(grant(&mut admission, Lane::Normal, 1), 0);
+        assert_eq!(grant(&mut admission, Lane::High, 1), 1, "each lane for itself");
+        let quiet = admission.grant(wish(QUIET, Lane::Normal, 1), 1, Time(0)).0;
+        assert_eq!(quiet, 1, "and each stripe");
+    }
+
+    #[test]
+    fn one_within_its_share_waits_for_nothing() {
+        let mut admission = Admission::new(1_000);
+        assert_eq!(admission.grant(wish(NOISY, Lane::High, 5_000), 1, Time(0)).0, 1_000);
+        for lane in Lane::ALL {
+            assert_eq!(admission.grant(wish(QUIET, lane, 1), 1, Time(0)).0, 0);
+            admission.take_back(NOISY, 1);
+            assert_eq!(admission.grant(wish(QUIET, lane, 1), 1, Time(0)).0, 1);
+        }
+    }
+
+    #[test]
+    fn a_shard_of_any_size_opens_again() {
+        for (capacity, lane) in (1..30).flat_map(|rows| Lane::ALL.map(|lane| (rows, lane))) {
+            let mut admission = filled(capacity, capacity);
+            assert_eq!(grant(&mut admission, lane, 1), 0, "{capacity} rows, {lane:?}");
+            (0..capacity).for_each(|_| admission.placed(ONLY, None, Time(0)));
+            assert!(grant(&mut admission, lane, 1) > 0, "{capacity} rows, {lane:?}");
+        }
     }
 }

@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `drain` | how fast rows cease to wait |
 //! | `shares` | what each stripe holds, and how many share the capacity |
+//! | `watermarks` | who was refused, and waits until there is room to spare |
 //! | `credits` | what is granted, and how full the shard is |
 //!
 //! The depth counts rows that were admitted and wait: for the disk, or for the graph behind a tail that is as long as may
@@ -22,6 +23,7 @@
 
 mod drain;
 mod shares;
+mod watermarks;
 mod credits;
 
 pub use credits::{Admission, Wish};
