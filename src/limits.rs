@@ -140,11 +140,15 @@ pub const RING_KICK_FRAMES: usize = 32;
 /// Frames taken from one ring before its neighbours have their turn.
 pub const RING_DRAIN_FRAMES: usize = 256;
 
-/// Credits asked of an owner at once: as many as one commit takes.
+/// Credits of one stripe that are asked of its owner at once: as many as one commit takes, …
 pub const CREDIT_CHUNK_MAX: u32 = 512;
-/// All pools of unused credits together hold at most this part of a shard's capacity: one in so
-/// many, for each lane.
+/// … one in so many of a shard's capacity at most, from all cores together …
 pub const CREDIT_POOL_SHARE: u32 = 8;
+/// … for whoever uses so many within this time; for others fewer, so that many spaces with little to say each do not hold
+/// what one with much could use, …
+pub const CREDIT_CHUNK_MICROS: u64 = 50_000;
+/// … and so many at least.
+pub const CREDIT_CHUNK_MIN: u32 = 8;
 /// A refusal of credit is repeated without asking again for at most this long, so that a flood
 /// costs no round trips.
 pub const CREDIT_REFUSAL_MICROS_MAX: u64 = 2_000;

@@ -570,13 +570,13 @@ mod tests {
             let made = mesh.call(CORE, create_space()).await;
             assert!(matches!(made, Ok(Reply::Space(Ok(_)))), "{made:?}");
             let mut waiting = mesh.port();
-            let asked = poll_fn(|cx| waiting.poll_credit(cx, CORE, Lane::High)).await;
+            let stripe = StripeKey { space: SECRET.space_key("things"), stripe: 0 };
+            let asked = poll_fn(|cx| waiting.poll_credit(cx, stripe, Lane::High)).await;
             assert!(matches!(asked, CreditAnswer::Taken(_)), "{asked:?}");
             // More than was ever given: the shard asserts that this cannot be.
-            waiting.send(CORE, Request::ReturnCredit { count: u32::MAX });
+            waiting.send(CORE, Request::ReturnCredit { stripe, count: u32::MAX });
             let reply = poll_fn(|cx| waiting.poll_reply(cx)).await;
             assert!(matches!(reply, (CORE, Err(Unavailable))), "{reply:?}");
-            let stripe = StripeKey { space: SECRET.space_key("things"), stripe: 0 };
             let session = SessionId(1);
             let opening = Request::OpenSession {
                 stripe,
@@ -594,7 +594,8 @@ mod tests {
         on_a_core(|mesh, handle| async move {
             handle.install(shard());
             let mut waiting = mesh.port();
-            waiting.send(CORE, Request::ReturnCredit { count: u32::MAX });
+            let stripe = StripeKey { space: SECRET.space_key("things"), stripe: 0 };
+            waiting.send(CORE, Request::ReturnCredit { stripe, count: u32::MAX });
             // Asked of the same shard, in the turn in which it fails.
             waiting.send(CORE, Request::Status);
             let panic = handle.failure().await;

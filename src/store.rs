@@ -85,9 +85,8 @@ async fn append(
     let memory_hash = core.secret().memory_hash(observation.id);
     let number = (memory_hash % u64::from(space.settings.stripes)) as u16;
     let stripe = StripeKey { space: space.key, stripe: number };
-    let owner = core.mesh().owner_of(stripe);
     let lane = Lane::Normal;
-    let credit = match poll_fn(|cx| port.poll_credit(cx, owner, lane)).await {
+    let credit = match poll_fn(|cx| port.poll_credit(cx, stripe, lane)).await {
         CreditAnswer::Taken(credit) => credit,
         CreditAnswer::Refused(pressure) => {
             return Err(Failure::over_capacity(pressure));

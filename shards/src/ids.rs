@@ -34,6 +34,10 @@ pub struct StripeKey {
     pub stripe: u16,
 }
 
+/// Which of a shard's stripes, in the order in which it got them; they are never removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slot(pub usize);
+
 /// A client's session: the 128 bits of its UUID. Zero stands for "no session" (a unary call).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u128);

@@ -76,7 +76,7 @@ impl Level {
     }
 }
 
-/// One observation on its way into a stripe. Takes one credit of its lane.
+/// One observation on its way into a stripe. Takes one credit of that and of its lane.
 #[derive(Clone, Debug)]
 pub struct Append {
     /// The stripe that owns it.
@@ -303,8 +303,10 @@ pub enum Request {
     },
     /// The subscriber has gone. No reply. Loss: it is told until its room is used up.
     Unsubscribe(StripeKey),
-    /// Asks for credits of a lane, for the asking core. Reply: `Reply::Credit`, at once.
+    /// Asks for credits of a stripe and lane, for the asking core. Reply: `Reply::Credit`, at once.
     Credit {
+        /// The stripe.
+        stripe: StripeKey,
         /// The lane.
         lane: Lane,
         /// How many would be welcome.
@@ -312,9 +314,13 @@ pub enum Request {
     },
     /// Gives unused credits back. No reply. Loss: the shard's capacity shrinks by as many, so the runtime never drops it.
     ReturnCredit {
+        /// The stripe that they are of.
+        stripe: StripeKey,
         /// How many.
         count: u32,
     },
+    /// Asks how full the shard is. Reply: `Reply::Load`, at once. Loss: the asking core takes it to be as it was.
+    Load,
 }
 
 /// What a shard answers. Each goes to one origin.
@@ -373,6 +379,8 @@ pub enum Reply {
     EventsMissed(u64),
     /// Credits granted, perhaps none.
     Credit {
+        /// The stripe.
+        stripe: StripeKey,
         /// The lane.
         lane: Lane,
         /// How many were granted.
@@ -380,6 +388,8 @@ pub enum Reply {
         /// The shard's load at that moment; where nothing was granted, it says when to come back.
         pressure: Pressure,
     },
+    /// The shard's load at that moment.
+    Load(Pressure),
 }
 
 /// Whether a request made what it answers with.
@@ -562,6 +572,8 @@ pub struct StripeStatus {
     pub recalls: u64,
     /// How good the recalls are, and what was done for it.
     pub upkeep: UpkeepStatus,
+    /// What it holds of the shard's capacity: credits, and rows that wait.
+    pub held: u32,
 }
 
 /// Why a shard will not do what it was asked.

@@ -83,6 +83,7 @@ mod switch {
         RoomAwaited: "on a full disk, what would give room back is not written either",
         CapacityExceeded: "twice as many credits are granted as there is room",
         CreditLost: "the credit of a refused observation is not given back",
+        HoldingForgotten: "credits that come back stay counted to their stripe",
         BackLinksDropped: "no link leads back to a new row",
         CheckpointUnsynced: "a checkpoint takes its place before it is synced",
         CoveredTooFar: "a checkpoint says that it covers the rest of its segment",

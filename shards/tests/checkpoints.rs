@@ -233,7 +233,7 @@ fn a_stripe_comes_back_as_it_was() {
     assert_eq!(marks, [mark]);
     assert_eq!(stripe.recall_width(), told.stripe.recall_width());
     assert_eq!(stripe.space(), told.stripe.space());
-    assert_eq!(stripe.status().linked, told.stripe.status().linked);
+    assert_eq!(stripe.status(0).linked, told.stripe.status(0).linked);
     for number in 0..100 {
         assert_eq!(found(&stripe, number), found(&told.stripe, number), "cue {number}");
     }

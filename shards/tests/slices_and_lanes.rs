@@ -9,7 +9,7 @@ use engram_shards::message::{Isolation, Lane, Level, Refusal, Reply, Request};
 use world::{CLIENT, World, dropped_sequences, recall, stripe, unary, vector};
 
 fn credit(world: &mut World, stripe: StripeKey, lane: Lane, wanted: u32) -> (u32, u64) {
-    world.ask(stripe, CLIENT, Request::Credit { lane, wanted });
+    world.ask(stripe, CLIENT, Request::Credit { stripe, lane, wanted });
     let Reply::Credit { granted, pressure, .. } = world.take_one() else { panic!("no answer") };
     (granted, pressure.retry_after_micros)
 }
@@ -27,7 +27,7 @@ fn a_full_shard_refuses_by_lane_and_opens_again_as_it_indexes() {
         let append = unary(sequence, &format!("m{sequence}"), vector(sequence)).append(stripe);
         world.ask(stripe, CLIENT, Request::Append(append));
     }
-    world.ask(stripe, CLIENT, Request::ReturnCredit { count: 5 });
+    world.ask(stripe, CLIENT, Request::ReturnCredit { stripe, count: 5 });
     let status = world.status().remove(0);
     assert_eq!((status.depth, status.credits, status.level), (95, 0, Level::Overloaded));
     assert_eq!(status.depth_by_lane, [0, 95, 0]);
@@ -59,8 +59,10 @@ fn rows_of_a_restart_count_and_nothing_is_granted_above_the_capacity() {
 fn a_refused_observation_gives_its_credit_back() {
     let mut world = World::new(1);
     let diary = world.space("diary");
-    world.credit(diary, Lane::Normal);
-    let append = unary(1, "m", vector(1)).append(stripe("nowhere"));
+    // There are no credits of a space that is not there, and none is given back.
+    let nowhere = stripe("nowhere");
+    assert_eq!(credit(&mut world, nowhere, Lane::High, 1).0, 0);
+    let append = unary(1, "m", vector(1)).append(nowhere);
     world.ask(diary, CLIENT, Request::Append(append));
     assert_eq!(dropped_sequences(&world.take()), [(1, Refusal::UnknownSpace)]);
     world.credit(diary, Lane::Normal);

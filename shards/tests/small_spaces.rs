@@ -136,9 +136,9 @@ fn a_space_takes_any_number_of_rows_beyond_the_capacity_while_its_tail_has_room(
         store(&mut world, stripe, first..=first + 7);
         assert_eq!(world.status()[0].level, Level::Normal);
     }
-    world.ask(stripe, CLIENT, Request::Credit { lane: Lane::High, wanted: 100 });
+    world.ask(stripe, CLIENT, Request::Credit { stripe, lane: Lane::High, wanted: 100 });
     assert!(matches!(world.take_one(), Reply::Credit { granted: 10, .. }));
-    world.ask(stripe, CLIENT, Request::ReturnCredit { count: 10 });
+    world.ask(stripe, CLIENT, Request::ReturnCredit { stripe, count: 10 });
     // And once it has none, what waits is bounded as ever.
     for first in (301..=380).step_by(8) {
         store(&mut world, stripe, first..=first + 7);
@@ -147,7 +147,7 @@ fn a_space_takes_any_number_of_rows_beyond_the_capacity_while_its_tail_has_room(
     store(&mut world, stripe, 381..=388);
     let status = world.status().remove(0);
     assert_eq!((status.depth, status.level), (8, Level::Critical));
-    world.ask(stripe, CLIENT, Request::Credit { lane: Lane::High, wanted: 100 });
+    world.ask(stripe, CLIENT, Request::Credit { stripe, lane: Lane::High, wanted: 100 });
     assert!(matches!(world.take_one(), Reply::Credit { granted: 2, .. }));
 }
 

@@ -12,14 +12,14 @@
 //! | `ring` | one bounded ring, and the bell of a sleeping receiver |
 //! | `frame` | the closed set of what crosses, and the address of a reply |
 //! | `ports` | what has arrived for whom, and which budget is still out |
-//! | `budget`, `credit` | what a core may have under way, in all and towards one owner |
+//! | `budget`, `credit` | what a core may have under way, in all and towards one stripe |
 //! | `outgoing` | a ring with the backlog before it |
 //! | `weave` | the rings of all pairs of cores |
 //! | `state` | the bookkeeping of one core's end: ports, credits, how every shard is |
 //! | `end` | one core's end: sending, receiving, and waking whom it concerns |
 //! | `port` | what sessions and calls hold |
 //!
-//! **Invariant:** an append has a credit of its owner and room in its core's budget; both are given
+//! **Invariant:** an append has a credit of its stripe and room in its core's budget; both are given
 //! back exactly once, however its port, its owner or its connection ends. **Invariant:** no waker
 //! is called while the state is borrowed.
 

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use engram_shards::ids::StripeKey;
 use engram_shards::message::{Append, Lane, Pressure, Reply, Request};
 
 use super::credit::Taken;
@@ -84,23 +85,24 @@ impl Port {
         }
     }
 
-    /// Takes one credit of a lane. Pending only while the owner is being asked.
+    /// Takes one credit of a stripe and lane. Pending only while the stripe's owner is being asked.
     pub fn poll_credit(
         &mut self,
         cx: &mut Context<'_>,
-        owner: CoreIndex,
+        stripe: StripeKey,
         lane: Lane,
     ) -> Poll<CreditAnswer> {
         let (taken, asked) = self.shared.with(|state| {
+            let owner = state.owner_of(stripe);
             let Some(life) = state.ready_for(self.address, owner) else {
                 return (None, false);
             };
             let now = state.now();
-            let taken = state.credit_pool(owner, lane).take(self.address, now);
+            let taken = state.credit_pool(stripe, lane).take(self.address, now);
             if taken == Taken::Wait {
                 state.ports.held(self.address).wait(cx.waker());
             }
-            (Some((taken, life)), state.ask_for_credits(owner, lane))
+            (Some((taken, life)), state.ask_for_credits(stripe, lane))
         });
         if asked {
             self.shared.nudge();
@@ -108,7 +110,7 @@ impl Port {
         match taken {
             None => Poll::Ready(CreditAnswer::Unavailable),
             Some((Taken::Yes, life)) => {
-                let credit = Credit { shared: Some(self.shared.clone()), owner, life, lane };
+                let credit = Credit { shared: Some(self.shared.clone()), stripe, life, lane };
                 Poll::Ready(CreditAnswer::Taken(credit))
             }
             Some((Taken::Refused(pressure), _)) => Poll::Ready(CreditAnswer::Refused(pressure)),
@@ -121,11 +123,8 @@ impl Port {
     /// still lives.
     pub fn append(&self, append: Append, credit: Credit, budget: Budget) {
         assert_eq!(append.lane, credit.lane, "a credit is good for its lane");
-        let owner = credit.owner;
-        self.shared.with(|state| {
-            assert_eq!(state.owner_of(append.stripe), owner, "a credit is good for its owner");
-        });
-        let life = credit.life;
+        assert_eq!(append.stripe, credit.stripe, "a credit is good for its stripe");
+        let (owner, life) = (credit.owner(), credit.life);
         if self.shared.with(|state| state.ready_for(self.address, owner)) != Some(life) {
             // Who gave the credit has failed; the budget goes back as it is dropped.
             self.shared.with(|state| {
@@ -215,11 +214,11 @@ impl fmt::Debug for Budget {
     }
 }
 
-/// Leave to hand one observation to one owner; goes back to the core's pool when it is dropped
+/// Leave to hand one observation to one stripe; goes back to the core's pool when it is dropped
 /// unspent.
 pub struct Credit {
     shared: Option<Rc<Shared>>,
-    owner: CoreIndex,
+    stripe: StripeKey,
     /// The life of the owner that granted it: no other knows of it.
     life: Life,
     lane: Lane,
@@ -228,7 +227,8 @@ pub struct Credit {
 impl Credit {
     /// The owner that gave it.
     pub fn owner(&self) -> CoreIndex {
-        self.owner
+        let shared = self.shared.as_ref().expect("it is not spent");
+        shared.with(|state| state.owner_of(self.stripe))
     }
 
     /// Its lane.
@@ -245,8 +245,8 @@ impl Drop for Credit {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
             shared.with(|state| {
-                if state.ready(self.owner) == Some(self.life) {
-                    state.credit_pool(self.owner, self.lane).give();
+                if state.ready(state.owner_of(self.stripe)) == Some(self.life) {
+                    state.credit_pool(self.stripe, self.lane).give();
                 }
             });
         }
@@ -255,7 +255,7 @@ impl Drop for Credit {
 
 impl fmt::Debug for Credit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Credit of {:?}, {:?}", self.owner, self.lane)
+        write!(f, "Credit of {:?}, {:?}", self.stripe, self.lane)
     }
 }
 

@@ -16,6 +16,7 @@ use super::weave::Thread;
 use crate::chaos::Injection;
 use crate::clock::Clock;
 use crate::cores::CoreIndex;
+use crate::limits::{CREDIT_CHUNK_MAX, CREDIT_POOL_SHARE};
 use crate::metrics::Metrics;
 use crate::placement::Placement;
 
@@ -53,8 +54,12 @@ pub(crate) struct State {
     is_quiet: Vec<bool>,
     pub(crate) ports: Ports,
     pub(crate) budget: BudgetPool,
-    /// By owner and lane.
-    credits: Vec<[CreditPool; 3]>,
+    /// By owner, stripe and lane; of stripes that were used of late.
+    credits: Vec<BTreeMap<StripeKey, [CreditPool; 3]>>,
+    /// Credits of one stripe and lane that are asked for at once, at most.
+    credit_chunk_max: u32,
+    /// By owner: whether it was asked how loaded it is.
+    is_asked: Vec<bool>,
     /// By owner: its load when this core last heard of it.
     loads: Vec<Pressure>,
     gathered: BTreeMap<Gathering, Gathered>,
@@ -78,7 +83,7 @@ struct Gathered {
 impl State {
     pub(crate) fn new(thread: Thread, settings: MeshSettings) -> State {
         let cores = u16::try_from(thread.outgoing.len()).expect("it was made from such a number");
-        let credits = || Lane::ALL.map(|_| CreditPool::new(settings.capacity, cores));
+        let chunk_max = settings.capacity / (CREDIT_POOL_SHARE * u32::from(cores));
         State {
             core: thread.core,
             clock: settings.clock,
@@ -93,7 +98,9 @@ impl State {
             is_quiet: vec![false; usize::from(cores)],
             ports: Ports::new(thread.core),
             budget: BudgetPool::new(settings.requests_max, settings.bytes_max),
-            credits: (0..cores).map(|_| credits()).collect(),
+            credits: (0..cores).map(|_| BTreeMap::new()).collect(),
+            credit_chunk_max: chunk_max.clamp(1, CREDIT_CHUNK_MAX),
+            is_asked: vec![false; usize::from(cores)],
             loads: vec![unloaded(settings.capacity); usize::from(cores)],
             gathered: BTreeMap::new(),
             next_gathering: 0,
@@ -165,20 +172,25 @@ impl State {
         }
     }
 
-    pub(crate) fn credit_pool(&mut self, owner: CoreIndex, lane: Lane) -> &mut CreditPool {
-        &mut self.credits[usize::from(owner.0)][lane.index()]
+    pub(crate) fn credit_pool(&mut self, stripe: StripeKey, lane: Lane) -> &mut CreditPool {
+        let (owner, chunk_max) = (self.owner_of(stripe), self.credit_chunk_max);
+        let fresh = || Lane::ALL.map(|_| CreditPool::new(chunk_max));
+        let pools = self.credits[usize::from(owner.0)].entry(stripe).or_insert_with(fresh);
+        &mut pools[lane.index()]
     }
 
     pub(crate) fn now(&self) -> Time {
         self.clock.now()
     }
 
-    /// Asks an owner for credits if its pool runs low. Returns whether something was sent.
-    pub(crate) fn ask_for_credits(&mut self, owner: CoreIndex, lane: Lane) -> bool {
-        let Some(wanted) = self.credit_pool(owner, lane).wish() else {
+    /// Asks the owner of a stripe for credits if the pool runs low. Returns whether something was sent.
+    pub(crate) fn ask_for_credits(&mut self, stripe: StripeKey, lane: Lane) -> bool {
+        let now = self.now();
+        let Some(wanted) = self.credit_pool(stripe, lane).wish(now) else {
             return false;
         };
-        self.send(owner, Frame::Request(self.own_origin(), Request::Credit { lane, wanted }));
+        let request = Request::Credit { stripe, lane, wanted };
+        self.send(self.owner_of(stripe), Frame::Request(self.own_origin(), request));
         true
     }
 
@@ -225,13 +237,21 @@ impl State {
     }
 
     fn handle_own_reply(&mut self, from: CoreIndex, reply: Reply) {
-        let Reply::Credit { lane, granted, pressure } = reply else {
-            unreachable!("the core itself asks for credits only: {reply:?}");
+        let load = match reply {
+            Reply::Credit { stripe, lane, granted, pressure } => {
+                let now = self.now();
+                let pool = self.credit_pool(stripe, lane);
+                let waiting = pool.handle_answer(granted, pressure, now);
+                self.wake_ports(waiting);
+                pressure
+            }
+            Reply::Load(load) => {
+                self.is_asked[usize::from(from.0)] = false;
+                load
+            }
+            _ => unreachable!("the core itself asks for credits and load only: {reply:?}"),
         };
-        let now = self.now();
-        let waiting = self.credit_pool(from, lane).handle_answer(granted, pressure, now);
-        self.wake_ports(waiting);
-        self.note_load(from, pressure);
+        self.note_load(from, load);
     }
 
     /// An owner's load is this now; who speaks to it hears of a change of its level.
@@ -258,9 +278,10 @@ impl State {
         let mut settled = Vec::new();
         self.ports.fail(owner, life, |bytes| settled.push(bytes), &mut self.wake);
         settled.into_iter().for_each(|bytes| self.give_budget(bytes));
-        for lane in Lane::ALL {
-            let waiting = self.credit_pool(owner, lane).fail();
-            self.wake_ports(waiting);
+        self.is_asked[usize::from(owner.0)] = false;
+        let pools = std::mem::take(&mut self.credits[usize::from(owner.0)]);
+        for pool in pools.into_values().flatten() {
+            self.wake_ports(pool.fail());
         }
         let capacity = self.load_of(owner).capacity;
         self.note_load(owner, unloaded(capacity));
@@ -275,30 +296,32 @@ impl State {
 
     /// Gives idle credits back, and asks owners that are loaded how they are. Returns whether something was sent.
     pub(crate) fn tend_credits(&mut self) -> bool {
-        let now = self.now();
         let mut sent = false;
-        for owner in 0..self.credits.len() as u16 {
-            for lane in Lane::ALL {
-                let owner = CoreIndex(owner);
-                if let Some(count) = self.credit_pool(owner, lane).idle(now) {
-                    self.send(
-                        owner,
-                        Frame::Request(self.own_origin(), Request::ReturnCredit { count }),
-                    );
-                    sent = true;
-                }
+        for owner in (0..self.credits.len() as u16).map(CoreIndex) {
+            for (stripe, count) in self.take_idle_credits(owner) {
+                let request = Request::ReturnCredit { stripe, count };
+                self.send(owner, Frame::Request(self.own_origin(), request));
+                sent = true;
             }
-            let (owner, lane) = (CoreIndex(owner), Lane::Normal);
-            if self.load_of(owner).level >= Level::Critical
-                && self.ready(owner).is_some()
-                && self.credit_pool(owner, lane).inquire()
-            {
-                let question = Request::Credit { lane, wanted: 0 };
-                self.send(owner, Frame::Request(self.own_origin(), question));
+            let is_loaded = self.load_of(owner).level >= Level::Critical;
+            if is_loaded && self.ready(owner).is_some() && !self.is_asked[usize::from(owner.0)] {
+                self.is_asked[usize::from(owner.0)] = true;
+                self.send(owner, Frame::Request(self.own_origin(), Request::Load));
                 sent = true;
             }
         }
         sent
+    }
+
+    /// What lay unused for long of an owner's credits; forgets pools that no one uses.
+    fn take_idle_credits(&mut self, owner: CoreIndex) -> Vec<(StripeKey, u32)> {
+        let (now, mut idle) = (self.now(), Vec::new());
+        self.credits[usize::from(owner.0)].retain(|stripe, pools| {
+            let counts = pools.iter_mut().filter_map(|pool| pool.idle(now));
+            idle.extend(counts.map(|count| (*stripe, count)));
+            !pools.iter().all(|pool| pool.is_spent(now))
+        });
+        idle
     }
 
     pub(crate) fn begin_gathering(&mut self, own: (CoreIndex, Metrics)) -> Gathering {

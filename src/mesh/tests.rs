@@ -13,7 +13,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 
 use super::*;
 use crate::clock::Clock;
-use crate::limits::{CREDIT_CHUNK_MAX, RING_SLOTS_MAX};
+use crate::limits::{CREDIT_CHUNK_MIN, RING_SLOTS_MAX};
 
 const PRESSURE: Pressure = Pressure {
     depth: 1,
@@ -30,7 +30,7 @@ fn settings() -> MeshSettings {
 
 fn append(owner: CoreIndex, sequence: u64) -> Append {
     Append {
-        stripe: StripeKey { space: SpaceKey(u64::from(owner.0)), stripe: 0 },
+        stripe: stripe(owner),
         session: SESSION,
         epoch: SessionEpoch(1),
         sequence,
@@ -45,6 +45,11 @@ fn append(owner: CoreIndex, sequence: u64) -> Append {
 
 fn durable(first: u64, last: u64) -> Reply {
     Reply::Durable { session: SESSION, first, last, committed_at: Some(Time(2)) }
+}
+
+/// The stripe that a core owns.
+fn stripe(owner: CoreIndex) -> StripeKey {
+    StripeKey { space: SpaceKey(u64::from(owner.0)), stripe: 0 }
 }
 
 /// A context for polls whose wake-ups do not matter.
@@ -78,16 +83,16 @@ fn arrived(mesh: &Mesh) -> Vec<(Origin, Request)> {
 /// Takes a credit for `port` of `from` from the shard of `owner`, as its pump would answer.
 fn credit(port: &mut Port, from: &Mesh, owner: &Mesh) -> Credit {
     for _ in 0..2 {
-        let answer = now_or_never(|cx| port.poll_credit(cx, owner.core(), Lane::Normal));
+        let answer = now_or_never(|cx| port.poll_credit(cx, stripe(owner.core()), Lane::Normal));
         if let Some(CreditAnswer::Taken(credit)) = answer {
             return credit;
         }
         from.flush();
         for (origin, request) in arrived(owner) {
-            let Request::Credit { lane, wanted } = request else {
+            let Request::Credit { stripe, lane, wanted: granted } = request else {
                 panic!("credit is asked for: {request:?}")
             };
-            owner.reply(origin, Reply::Credit { lane, granted: wanted, pressure: PRESSURE });
+            owner.reply(origin, Reply::Credit { stripe, lane, granted, pressure: PRESSURE });
         }
         owner.flush();
         assert!(arrived(from).is_empty());
@@ -165,9 +170,12 @@ fn an_append_takes_budget_until_it_is_durable() {
     }
     assert!(now_or_never(|cx| port.poll_budget(cx, 100)).is_none(), "four are under way");
     here.flush();
-    let sent = arrived(&there);
-    assert_eq!(sent.len(), 4);
-    there.reply(sent[0].0, durable(1, 3));
+    // Beside them the core asks for credits ahead.
+    let sent = arrived(&there).into_iter();
+    let appends: Vec<_> =
+        sent.filter(|(_, request)| matches!(request, Request::Append(_))).collect();
+    assert_eq!(appends.len(), 4);
+    there.reply(appends[0].0, durable(1, 3));
     there.flush();
     arrived(&here);
     let (from, reply) = now_or_never(|cx| port.poll_reply(cx)).expect("a reply came");
@@ -240,7 +248,7 @@ fn a_failed_shard_is_told_to_all_who_spoke_to_it() {
     assert!(now_or_never(|cx| stranger.poll_reply(cx)).is_none());
     assert!(now_or_never(|cx| stranger.poll_budget(cx, 1)).is_some(), "the budget is back");
     drop(unspent);
-    let answer = now_or_never(|cx| waiting.poll_credit(cx, there.core(), Lane::Normal));
+    let answer = now_or_never(|cx| waiting.poll_credit(cx, stripe(there.core()), Lane::Normal));
     assert!(matches!(answer, Some(CreditAnswer::Unavailable)), "{answer:?}");
     stranger.send(there.core(), Request::Status);
     assert!(matches!(now_or_never(|cx| stranger.poll_reply(cx)), Some((_, Err(Unavailable)))));
@@ -272,7 +280,7 @@ fn a_shard_built_anew_hears_nothing_of_what_was_meant_for_the_one_before() {
     assert!(matches!(now_or_never(|cx| old.poll_reply(cx)), Some((_, Err(Unavailable)))));
     old.send(there.core(), Request::Status);
     assert!(matches!(now_or_never(|cx| old.poll_reply(cx)), Some((_, Err(Unavailable)))));
-    let answer = now_or_never(|cx| old.poll_credit(cx, there.core(), Lane::Normal));
+    let answer = now_or_never(|cx| old.poll_credit(cx, stripe(there.core()), Lane::Normal));
     assert!(matches!(answer, Some(CreditAnswer::Unavailable)), "{answer:?}");
     let budget = now_or_never(|cx| held.poll_budget(cx, 100)).expect("there is room");
     held.append(append(there.core(), 1), granted_before, budget);
@@ -320,7 +328,7 @@ fn an_unspent_credit_of_a_shard_that_failed_serves_nobody() {
     arrived(&here);
     drop(unspent);
     let mut fresh = here.port();
-    assert!(now_or_never(|cx| fresh.poll_credit(cx, there.core(), Lane::Normal)).is_none());
+    assert!(now_or_never(|cx| fresh.poll_credit(cx, stripe(there.core()), Lane::Normal)).is_none());
     here.flush();
     let (_, request) = arrived(&there).pop().expect("the owner is asked");
     assert!(matches!(request, Request::Credit { .. }), "{request:?}");
@@ -344,17 +352,18 @@ fn what_a_core_asked_its_own_shard_goes_with_it() {
 fn a_refused_credit_comes_with_the_load() {
     let [here, there] = pair();
     let mut port = here.port();
-    assert!(now_or_never(|cx| port.poll_credit(cx, there.core(), Lane::Low)).is_none());
+    assert!(now_or_never(|cx| port.poll_credit(cx, stripe(there.core()), Lane::Low)).is_none());
     here.flush();
     let (origin, request) = arrived(&there).pop().expect("the owner is asked");
     assert!(
-        matches!(request, Request::Credit { lane: Lane::Low, wanted: CREDIT_CHUNK_MAX }),
+        matches!(request, Request::Credit { lane: Lane::Low, wanted: CREDIT_CHUNK_MIN, .. }),
         "{request:?}"
     );
-    there.reply(origin, Reply::Credit { lane: Lane::Low, granted: 0, pressure: PRESSURE });
+    let (stripe, lane) = (stripe(there.core()), Lane::Low);
+    there.reply(origin, Reply::Credit { stripe, lane, granted: 0, pressure: PRESSURE });
     there.flush();
     arrived(&here);
-    let answer = now_or_never(|cx| port.poll_credit(cx, there.core(), Lane::Low));
+    let answer = now_or_never(|cx| port.poll_credit(cx, stripe, lane));
     assert!(matches!(answer, Some(CreditAnswer::Refused(PRESSURE))), "{answer:?}");
 }
 
@@ -364,10 +373,10 @@ fn an_unspent_credit_serves_the_next() {
     let mut port = here.port();
     let first = credit(&mut port, &here, &there);
     let mut held: Vec<_> =
-        (1..CREDIT_CHUNK_MAX).map(|_| credit(&mut port, &here, &there)).collect();
+        (1..CREDIT_CHUNK_MIN).map(|_| credit(&mut port, &here, &there)).collect();
     drop(first);
     held.push(credit(&mut port, &here, &there));
-    assert_eq!(held.len(), CREDIT_CHUNK_MAX as usize);
+    assert_eq!(held.len(), CREDIT_CHUNK_MIN as usize);
 }
 
 #[test]

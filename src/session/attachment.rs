@@ -404,8 +404,8 @@ impl Session {
         let memory_id = self.memory_id(sequence, observation.id);
         let memory_hash = self.core.secret().memory_hash(&memory_id);
         let stripe = (memory_hash % self.stripes.len() as u64) as usize;
-        let Attached { stripe, owner, epoch } = self.stripes[stripe];
-        let credit = match ready!(self.port.poll_credit(cx, owner, self.lane)) {
+        let Attached { stripe, epoch, .. } = self.stripes[stripe];
+        let credit = match ready!(self.port.poll_credit(cx, stripe, self.lane)) {
             CreditAnswer::Taken(credit) => credit,
             CreditAnswer::Refused(pressure) => {
                 self.refuse(sequence, observation.id.to_owned(), overloaded(pressure));

@@ -408,6 +408,7 @@ mod tests {
             linked: rows / 4,
             durable_observations: [0; 3],
             durable_micros: Default::default(),
+            held: 0,
             recalls: 0,
             upkeep: UpkeepStatus {
                 width: 32 * rows as u32,

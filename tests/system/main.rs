@@ -16,6 +16,7 @@ mod durable;
 mod end_to_end;
 mod events;
 mod extensions;
+mod fair_spaces;
 mod fast_restart;
 mod filters;
 mod forget;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::ids::Slot;
 use crate::message::Origin;
-use crate::shard::turns::Slot;
 
 /// They wait for a mark: for all rows that arrived in a stripe before it.
 #[derive(Debug, Default)]

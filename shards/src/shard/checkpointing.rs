@@ -10,7 +10,7 @@
 use crate::checkpoint::due::{Extent, Records};
 use crate::checkpoint::head::LogPosition;
 use crate::checkpoint::writing::{Part, Writing};
-use crate::ids::StripeKey;
+use crate::ids::{Slot, StripeKey};
 use crate::limits::{
     CHECKPOINT_LAYERS_MAX, CHECKPOINT_LOGS_MAX, CHECKPOINT_PAUSE_MICROS, CHECKPOINT_RETRY_MICROS,
     CHECKPOINT_SYNC_BYTES,
@@ -21,7 +21,6 @@ use crate::log::summary::Summary;
 use crate::shard::checkpoints::{Running, Step, Uncovered};
 use crate::shard::engine::Shard;
 use crate::shard::io::{Io, IoTicket, Output};
-use crate::shard::turns::Slot;
 
 /// Where a server stops, a stripe gets a checkpoint if one in so many of its rows was linked, or linked anew, since the
 /// last one: that took seconds for each hundred thousand.

@@ -6,10 +6,9 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::checkpoint::due::Records;
 use crate::checkpoint::head::LogPosition;
 use crate::checkpoint::writing::Writing;
-use crate::ids::{StripeKey, Time};
+use crate::ids::{Slot, StripeKey, Time};
 use crate::log::summary::Summary;
 use crate::shard::io::IoTicket;
-use crate::shard::turns::Slot;
 use crate::space::Reading;
 
 /// All that a shard knows of its checkpoints.

@@ -1,6 +1,6 @@
 //! What becomes of records when a commit ends: rows, marks and sessions move on together, and then the replies go out.
 
-use crate::ids::{Generation, Location, SessionId, Time};
+use crate::ids::{Generation, Location, SessionId, Slot, Time};
 use crate::log::log::{IoFault, Ordinal, Outcome, Purpose};
 use crate::log::record::{Body, RecordHead, record_bytes};
 use crate::message::{Origin, Refusal, Reply};
@@ -8,7 +8,6 @@ use crate::session::SessionKey;
 use crate::settings::AckPolicy;
 use crate::shard::engine::Shard;
 use crate::shard::pending::{Observed, Pending, Replayed};
-use crate::shard::turns::Slot;
 
 /// Whom to tell of an observation. Sorted, those that can be told together lie side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -270,7 +269,7 @@ impl Shard {
     fn truncate(&mut self, slot: Slot) {
         let stripe = &mut self.stripes[slot.0];
         self.recalls.truncate(slot, stripe.rows().kept(), stripe.rows());
-        stripe.truncate().for_each(|lane| self.admission.forget(lane));
+        stripe.truncate().for_each(|lane| self.admission.forget(slot, lane));
         self.awaited.truncate(slot, self.stripes[slot.0].rows().arrived());
         self.tell_placed(slot);
     }

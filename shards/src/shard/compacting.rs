@@ -13,7 +13,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::ids::{Generation, Location, LogId, Row, SegmentId, SessionId, Time};
+use crate::ids::{Generation, Location, LogId, Row, SegmentId, SessionId, Slot, Time};
 use crate::limits::{
     COMPACTION_LISTS_SHARE, COMPACTION_STEP_GENERATIONS, COMPACTION_STEP_ROWS,
     COMPACTION_STEP_SESSIONS, COMPACTION_STEP_STRIPES, LOG_SEGMENT_BYTES,
@@ -30,7 +30,7 @@ use crate::shard::engine::Shard;
 use crate::shard::io::{Io, IoOutput, IoTicket, Output};
 use crate::shard::pace::latest_begin;
 use crate::shard::pending::{Carried, Carrying, JobNumber, Pending};
-use crate::shard::turns::{RecallNumber, Slot};
+use crate::shard::turns::RecallNumber;
 use crate::shard::wanted::{Unverified, Wanted};
 use crate::space::{Pair, Place, Reading, Stripe, Told};
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::{Location, LogId, Row, SegmentId, Time};
+use crate::ids::{Location, LogId, Row, SegmentId, Slot, Time};
 use crate::limits::{
     COMPACTION_LOOK_MICROS, COMPACTION_QUIET_BYTES, COMPACTION_QUIET_MICROS,
     COMPACTION_QUIET_SHARE, COMPACTION_REST_MICROS, COMPACTION_RETRY_MICROS, COMPACTION_SHARE,
@@ -15,7 +15,7 @@ use crate::shard::io::IoTicket;
 use crate::shard::pace::{self, Pace};
 use crate::shard::pending::{Carried, JobNumber};
 use crate::shard::shares::Shared;
-use crate::shard::turns::{RecallNumber, Slot};
+use crate::shard::turns::RecallNumber;
 use crate::space::{LiveBytes, Told};
 
 /// A segment of which fewer bytes count is worth a compaction.

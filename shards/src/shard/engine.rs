@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Wish};
 use crate::graph::{Scratch, Seeking};
 use crate::histogram::{BATCH_ROWS, Histogram};
-use crate::ids::{SessionId, StripeKey, Time};
+use crate::ids::{SessionId, Slot, StripeKey, Time};
 use crate::limits::{
     GRAPH_WIDTH_INSERT, PRESSURE_ROWS_MAX, SLICE_DISTANCES_MIN, WORK_DISTANCES_MAX,
 };
 use crate::log::log::{IoFault, Log, LogIo, Ordinal};
 use crate::log::record::{Body, RecordHead, record_bytes};
-use crate::message::{Level, Origin, Reply, Request};
+use crate::message::{Lane, Level, Origin, Reply, Request};
 use crate::recall::Progress;
 use crate::record_cache::RecordCache;
 use crate::session::{SessionKey, Sessions};
@@ -24,7 +24,7 @@ use crate::shard::io::{Io, IoOutput, IoTicket, Output, ShardConfig};
 use crate::shard::making::Making;
 use crate::shard::pending::Pending;
 use crate::shard::subscribers::Subscribers;
-use crate::shard::turns::{Asked, Recalls, Restless, Rotation, Slot};
+use crate::shard::turns::{Asked, Recalls, Restless, Rotation};
 use crate::shard::unproven::Unproven;
 use crate::shard::wanted::{Replacing, Wanted};
 use crate::space::{LiveBytes, Placed, Rows, Stripe};
@@ -201,12 +201,15 @@ impl Shard {
             }
             Request::MakeRoom { stripe, events } => self.make_room(origin, stripe, events),
             Request::Unsubscribe(stripe) => self.unsubscribe(origin, stripe),
-            Request::Credit { lane, wanted } => {
-                let sessions = self.sharing_sessions();
-                let (granted, pressure) = self.admission.grant(lane, wanted, sessions);
-                self.reply(origin, Reply::Credit { lane, granted, pressure });
+            Request::Credit { stripe, lane, wanted } => self.credit(origin, stripe, lane, wanted),
+            Request::ReturnCredit { stripe, count } => {
+                let slot = self.slots.get(&stripe).expect("credits were granted where it was");
+                self.admission.take_back(*slot, count);
             }
-            Request::ReturnCredit { count } => self.admission.take_back(count),
+            Request::Load => {
+                let sessions = self.sharing_sessions();
+                self.reply(origin, Reply::Load(self.admission.pressure(sessions)));
+            }
         }
     }
 
@@ -517,13 +520,26 @@ impl Shard {
     /// Rows of a stripe may have become durable or reached the graph: counts those that wait no longer.
     pub(super) fn settle_placed(&mut self, slot: Slot) {
         while let Some(Placed { lane, received_at }) = self.stripes[slot.0].next_placed() {
-            self.admission.placed(lane, self.now);
+            self.admission.placed(slot, lane, self.now);
             if let Some(lane) = lane {
                 let waited = self.now.micros_since(received_at);
                 self.tally.queue_wait_micros[lane.index()].record(waited);
             }
         }
         self.tell_placed(slot);
+    }
+
+    /// Grants credits of a stripe; none where it is not here.
+    fn credit(&mut self, origin: Origin, stripe: StripeKey, lane: Lane, wanted: u32) {
+        let sessions = self.sharing_sessions();
+        let (granted, pressure) = match self.slots.get(&stripe) {
+            Some(&slot) => {
+                let wish = Wish { slot, lane, wanted };
+                self.admission.grant(wish, sessions, self.now)
+            }
+            None => (0, self.admission.pressure(sessions)),
+        };
+        self.reply(origin, Reply::Credit { stripe, lane, granted, pressure });
     }
 
     /// How many sessions share what the shard takes, where it is asked of them to hold back.

@@ -1,12 +1,11 @@
 //! What happens in stripes, told to their subscribers.
 
-use crate::ids::{StripeKey, Time};
+use crate::ids::{Slot, StripeKey, Time};
 use crate::log::log::Ordinal;
 use crate::log::record::{Observation, decode_body};
 use crate::message::{Append, Happened, Interest, Origin, Recalled, Refusal, Reply, StripeEvent};
 use crate::shard::engine::Shard;
 use crate::shard::subscribers::Storing;
-use crate::shard::turns::Slot;
 
 impl Shard {
     pub(super) fn subscribe(

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::ids::{Generation, SegmentId, StripeKey};
+use crate::ids::{Generation, SegmentId, Slot, StripeKey};
 use crate::message::{ForgetMode, Origin};
-use crate::shard::turns::Slot;
 use crate::space::Reading;
 
 /// A memory on its way to be forgotten.

@@ -1,11 +1,10 @@
 //! What the log was given, until it answers.
 
-use crate::ids::{Generation, Location, Row, SessionId, StripeKey};
+use crate::ids::{Generation, Location, Row, SessionId, Slot, StripeKey};
 use crate::log::log::Purpose;
 use crate::message::{Lane, Origin};
 use crate::session::SessionKey;
 use crate::shard::forgotten::ForgetNumber;
-use crate::shard::turns::Slot;
 
 /// A record that the log was given and has not answered.
 #[derive(Clone, Copy, Debug)]

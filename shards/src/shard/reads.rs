@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use crate::ids::Location;
+use crate::ids::{Location, Slot};
 use crate::log::log::IoFault;
 use crate::log::record::{decode_body, read_body};
 use crate::shard::engine::Shard;
 use crate::shard::io::Io;
-use crate::shard::turns::{RecallNumber, Slot};
+use crate::shard::turns::RecallNumber;
 use crate::shard::wanted::{Unverified, Wanted};
 use crate::space::{Pair, Place};
 

@@ -863,7 +863,7 @@ impl Shard {
             let replayed = pending::Replayed::Copy(carrying, location);
             self.unproven.push(Unvouched { head, body, replayed });
         }
-        self.admission.recover(stripe.waiting());
+        self.admission.recover(slot, stripe.waiting());
         let overlong = stripe.is_overlong();
         self.compacting.keep_all(&live);
         self.add_stripe(stripe);

@@ -1,11 +1,11 @@
 //! Spaces, observations, recalls and lists: what a request leads to at once.
 
-use crate::ids::{Generation, SegmentId, SessionId, SpaceKey, StripeKey};
+use crate::ids::{Generation, SegmentId, SessionId, Slot, SpaceKey, StripeKey};
 use crate::limits::{DIMENSION_MAX, DIMENSION_MIN, RECALLS_WAITING_MAX};
 use crate::log::record::{RecordHead, RecordKind, encode_space};
 use crate::message::{
     Append, Cue, IfExists, LogStatus, Made, Origin, Recall, Refusal, Reply, ShardStatus,
-    SpaceDescription,
+    SpaceDescription, StripeStatus,
 };
 use crate::recall::Job;
 use crate::settings::SpaceSettings;
@@ -161,10 +161,13 @@ impl Shard {
         match self.take_over(&append) {
             Ok(observed) => self.store(origin, append, observed),
             Err(refusal) => {
-                if !planted!(CreditLost) {
-                    self.admission.take_back(1);
+                let Append { stripe, session, sequence, .. } = append;
+                // There are no credits of a stripe that is not here.
+                if let Some(&slot) = self.slots.get(&stripe)
+                    && !planted!(CreditLost)
+                {
+                    self.admission.take_back(slot, 1);
                 }
-                let Append { session, sequence, .. } = append;
                 let dropped = Reply::Dropped { session, first: sequence, last: sequence, refusal };
                 self.reply(origin, dropped);
             }
@@ -249,10 +252,15 @@ impl Shard {
         }
     }
 
+    fn stripe_statuses(&self) -> impl Iterator<Item = StripeStatus> {
+        let stripes = self.stripes.iter().enumerate();
+        stripes.map(|(index, stripe)| stripe.status(self.admission.held(Slot(index))))
+    }
+
     pub(super) fn status(&self) -> ShardStatus {
         let tally = &self.tally;
         ShardStatus {
-            stripes: self.stripes.iter().map(Stripe::status).collect(),
+            stripes: self.stripe_statuses().collect(),
             depth: self.admission.depth(),
             depth_by_lane: self.admission.depth_by_lane(),
             capacity: self.admission.capacity(),

@@ -5,11 +5,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::ids::Generation;
+use crate::ids::{Generation, Slot};
 use crate::limits::STRIPE_SUBSCRIBERS_MAX;
 use crate::log::log::Ordinal;
 use crate::message::{Interest, Origin, Refusal, StripeEvent};
-use crate::shard::turns::Slot;
 
 #[derive(Debug)]
 struct Subscriber {

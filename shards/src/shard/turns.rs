@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::ids::Generation;
+use crate::ids::{Generation, Slot};
 use crate::limits::RECALLS_BYTES_MAX;
 use crate::message::Origin;
 use crate::recall::Job;
@@ -10,10 +10,6 @@ use crate::space::Rows;
 
 /// Distances that a stripe may spend on insertions before the next one's turn: a few rows' worth.
 const QUANTUM_DISTANCES: u32 = 8_000;
-
-/// Which of a shard's stripes; they are never removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Slot(pub(super) usize);
 
 /// Names a recall within the shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -233,13 +229,14 @@ pub(super) struct Rotation {
 #[derive(Debug)]
 struct Turn {
     slot: Slot,
-    distances_left: u32,
+    /// Below zero where its last row took more than there was left: its next turn is shorter by that.
+    distances_left: i64,
 }
 
 impl Rotation {
     /// The stripe's tail is overlong, and was not before.
     pub(super) fn enter(&mut self, slot: Slot) {
-        self.turns.push_back(Turn { slot, distances_left: QUANTUM_DISTANCES });
+        self.turns.push_back(Turn { slot, distances_left: QUANTUM_DISTANCES.into() });
     }
 
     /// Whose turn it is.
@@ -250,9 +247,9 @@ impl Rotation {
     /// The current one has inserted a row and has more: its turn ends once it has spent its share.
     pub(super) fn spend(&mut self, distances: u32) {
         let turn = self.turns.front_mut().expect("the current stripe");
-        turn.distances_left = turn.distances_left.saturating_sub(distances);
-        if turn.distances_left == 0 {
-            turn.distances_left = QUANTUM_DISTANCES;
+        turn.distances_left -= i64::from(distances);
+        if turn.distances_left <= 0 {
+            turn.distances_left += i64::from(QUANTUM_DISTANCES);
             self.turns.rotate_left(1);
         }
     }

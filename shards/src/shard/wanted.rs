@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use crate::ids::{Location, Row};
+use crate::ids::{Location, Row, Slot};
 use crate::shard::forgotten::ForgetNumber;
 use crate::shard::pending::{Carrying, JobNumber};
-use crate::shard::turns::{RecallNumber, Slot};
+use crate::shard::turns::RecallNumber;
 use crate::space::{Pair, Reading};
 
 /// What a read was for, in the order of its places.

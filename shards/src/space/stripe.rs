@@ -309,8 +309,8 @@ impl Stripe {
         self.generation
     }
 
-    /// What lists and metrics show.
-    pub fn status(&self) -> StripeStatus {
+    /// What lists and metrics show; it holds so much of its shard's capacity.
+    pub fn status(&self, held: u32) -> StripeStatus {
         StripeStatus {
             space: self.space.clone(),
             stripe: self.key.stripe,
@@ -322,6 +322,7 @@ impl Stripe {
             durable_micros: self.durable_micros.clone(),
             recalls: self.recalls,
             upkeep: self.upkeep.status(self.rows.index()),
+            held,
         }
     }
 }

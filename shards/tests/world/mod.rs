@@ -489,7 +489,7 @@ impl World {
     /// Takes one credit.
     pub(crate) fn credit(&mut self, stripe: StripeKey, lane: Lane) {
         let taken = self.take();
-        self.ask(stripe, CLIENT, Request::Credit { lane, wanted: 1 });
+        self.ask(stripe, CLIENT, Request::Credit { stripe, lane, wanted: 1 });
         let Reply::Credit { granted: 1, .. } = self.take_one() else { panic!("no credit") };
         self.replies = taken;
     }

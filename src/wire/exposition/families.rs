@@ -382,6 +382,7 @@ mod tests {
             linked: 3,
             durable_observations: [1, 2, 3],
             durable_micros,
+            held: 0,
             recalls: 1,
             upkeep: UpkeepStatus {
                 width: 96,

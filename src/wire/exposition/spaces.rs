@@ -127,6 +127,7 @@ mod tests {
             linked: 0,
             durable_observations: [0, observations, 0],
             durable_micros: MicrosHistogram::default(),
+            held: 0,
             recalls: 0,
             upkeep: UpkeepStatus {
                 width: number as u32,

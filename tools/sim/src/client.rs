@@ -196,7 +196,8 @@ impl Client {
         let (stripe, session, epoch) = (self.space.stripe(), self.session, self.epoch);
         let mut requests = Vec::new();
         if self.credits > 0 {
-            requests.push(Request::ReturnCredit { count: std::mem::take(&mut self.credits) });
+            let count = std::mem::take(&mut self.credits);
+            requests.push(Request::ReturnCredit { stripe, count });
         }
         match if hangs { 2 } else { random.index(3) } {
             0 => {
@@ -245,7 +246,9 @@ impl Client {
         }
         if self.credits == 0 && !self.asked_for_credits {
             self.asked_for_credits = true;
-            requests.push(Request::Credit { lane: self.lane, wanted: random.within(1..20) as u32 });
+            let (stripe, lane) = (self.space.stripe(), self.lane);
+            let wanted = random.within(1..20) as u32;
+            requests.push(Request::Credit { stripe, lane, wanted });
         }
         requests
     }
@@ -333,7 +336,8 @@ impl Client {
                     self.credits += granted;
                     self.asked_for_credits = false;
                 } else if granted > 0 {
-                    requests.push(Request::ReturnCredit { count: granted });
+                    let stripe = self.space.stripe();
+                    requests.push(Request::ReturnCredit { stripe, count: granted });
                 }
             }
             _ if !is_current => {}
@@ -386,6 +390,7 @@ impl Client {
             | Reply::Forgotten(_)
             | Reply::Placed(_)
             | Reply::Subscribed(_)
+            | Reply::Load(_)
             | Reply::Event(..)
             | Reply::EventsMissed(_) => {
                 wrong!(Answer, "a reply that no client asked for")
@@ -396,7 +401,8 @@ impl Client {
 
     fn give_back(&mut self) -> Vec<Request> {
         let count = std::mem::take(&mut self.credits);
-        if count > 0 { vec![Request::ReturnCredit { count }] } else { Vec::new() }
+        let stripe = self.space.stripe();
+        if count > 0 { vec![Request::ReturnCredit { stripe, count }] } else { Vec::new() }
     }
 }
 

@@ -185,5 +185,9 @@ pub fn check_status(
             "shard {shard}: depth {depth}, credits {credits}, of {capacity} beside {recovered_rows}"
         );
     }
+    let held: u32 = status.stripes.iter().map(|stripe| stripe.held).sum();
+    if held != depth + credits {
+        wrong!(Queue, "shard {shard}: depth {depth}, credits {credits}, and stripes hold {held}");
+    }
     Ok(())
 }

@@ -765,7 +765,7 @@ impl World {
             asked.is_early = process.is_loading(recall.stripe);
         }
         if let (Some(bug), Request::Append(append)) = (self.bug, &request) {
-            let Append { session, sequence, .. } = *append;
+            let Append { stripe, session, sequence, lane, .. } = *append;
             if bug == Bug::AckInVain && self.random.chance(50) {
                 let committed_at = now.after_micros(5_000_000);
                 let reply = Reply::Durable {
@@ -774,12 +774,12 @@ impl World {
                     last: sequence,
                     committed_at: Some(committed_at),
                 };
-                let fetched = Request::ReturnCredit { count: 1 };
+                let fetched = Request::ReturnCredit { stripe, count: 1 };
                 process.shards[shard].handle_request(Origin(origin), fetched, now);
                 return self.carry_reply(shard, origin, reply);
             }
             if bug == Bug::HandedOverTwice && self.random.chance(50) {
-                let credit = Request::Credit { lane: append.lane, wanted: 1 };
+                let credit = Request::Credit { stripe, lane, wanted: 1 };
                 process.shards[shard].handle_request(Origin(STATUS_ORIGIN), credit, now);
                 let mut again = append.clone();
                 again.sequence += 1;

@@ -54,6 +54,7 @@ fn finder(bug: Planted) -> Checker {
         Planted::RoomAwaited => Checker::Answer,
         Planted::CapacityExceeded => Checker::Queue,
         Planted::CreditLost => Checker::Queue,
+        Planted::HoldingForgotten => Checker::Queue,
         Planted::BackLinksDropped => Checker::Graph,
         Planted::CheckpointUnsynced => Checker::Checkpoint,
         Planted::CoveredTooFar => Checker::Log,
