@@ -111,7 +111,7 @@ pub const RESPONSE_BYTES_WAITING_MAX: usize = 64 << 10;
 /// How long a client may let nothing of what it is told through: it holds memory that others could
 /// use.
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
-/// What streams may take in before the core's shard has its turn, as long as that of the shard …
+/// How long a core's streams take in what they are sent before its shard has its turn …
 pub const STREAMS_ROUND: Duration = Duration::from_micros(300);
 /// … and how many of those who stand in line are woken at its begin; one more for each that is done before its end.
 pub const STREAMS_ROUND_WOKEN: usize = 8;

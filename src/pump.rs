@@ -7,9 +7,9 @@
 //!  clock ──tick─────►┘        work         └
 //! ```
 //!
-//! One turn takes in all there is, hands out all that follows, and then grants one slice of work;
-//! between turns the core's other tasks run. With nothing to do it sleeps until something arrives
-//! or the shard's deadline.
+//! One turn takes in all there is, hands out all that follows, and then grants a slice of work, or a
+//! few for recalls; between turns the core's other tasks run, the streams of its clients for one
+//! round. With nothing to do it sleeps until something arrives or the shard's deadline.
 //!
 //! A shard that panics is dropped, and all who wait for it are told. It is *gone* once its last I/O
 //! has ended and no core sends it anything more: then another may be installed, which hears and

@@ -361,31 +361,28 @@ mod tests {
 
     #[test]
     fn what_will_be_cut_next_is_told_once_and_ahead() {
-        std::thread::spawn(|| {
-            assert!(Ahead::of_this_thread().is_none(), "it has no slab");
-            let mut told = 0;
-            let mut pieces = Vec::new();
-            while pieces.len() < 3 * SLAB_BYTES / (1 << 20) {
-                pieces.push(Piece::cut(1 << 20).expect("mapped"));
-                let last = pieces.last().expect("one was just cut");
-                fill(last, 1);
-                while let Some(ahead) = Ahead::of_this_thread() {
-                    assert!(
-                        ahead.pages.end - ahead.pages.start <= AHEAD_BYTES + pages::HUGE_PAGE_BYTES
-                    );
-                    told += ahead.pages.len();
-                    ahead.touch();
-                }
-                let cut = pieces.len() << 20;
-                assert!(
-                    (cut + AHEAD_BYTES..=cut + 2 * AHEAD_BYTES).contains(&told),
-                    "{told} of {cut}"
-                );
-                assert!(holds(last, 1), "what is in use stays");
+        SPARE.with_borrow_mut(Vec::clear);
+        let mut pieces = Vec::new();
+        for number in 0..3 * SLAB_BYTES / (1 << 20) {
+            let piece = Piece::cut(1 << 20).expect("mapped");
+            fill(&piece, 1);
+            while let Some(ahead) = Ahead::of_this_thread() {
+                assert!(ahead.pages.len() <= AHEAD_BYTES + pages::HUGE_PAGE_BYTES, "all at once");
+                ahead.touch();
             }
-        })
-        .join()
-        .expect("a thread with slabs of its own");
+            let open = OPEN.take().expect("a piece was cut");
+            let told = open.touched - open.cut;
+            let told_of_next =
+                SPARE.with_borrow(|spare| spare.first().map_or(0, |next| next.touched));
+            assert!(told + told_of_next >= AHEAD_BYTES, "{told} and {told_of_next} at {number}");
+            assert!(
+                told + told_of_next <= 2 * AHEAD_BYTES,
+                "{told} and {told_of_next} at {number}"
+            );
+            OPEN.set(Some(open));
+            assert!(holds(&piece, 1), "what is in use stays");
+            pieces.push(piece);
+        }
     }
 
     #[test]
